@@ -1,0 +1,346 @@
+//! One generation of the app: launched with the held sockets, watched until it is ready, asked
+//! to end, and gone.
+//!
+//! # Theory of operation
+//!
+//! Every generation has one task. It owns the keeper (and with it the process), both output pipes
+//! and the check of readiness, and reports what happens in the order in which it happened: all
+//! that the app has written before it ended is handed on before its end is reported. Deliberately
+//! absent: deciding when to start, stop or kill.
+
+mod adopted;
+mod output;
+mod ready;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use output::Pipe;
+use ready::Check;
+
+use crate::config::Settings;
+use crate::keeper::Mode;
+use crate::keeper::client::Keeper;
+use crate::keeper::protocol::{Launch, News, Order as KeeperOrder};
+use crate::session::event::{AppNews, Event};
+use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
+use crate::sink::{Sink, Stream};
+use crate::sockets::activation;
+
+/// How many of its last lines are kept for a reason why it ended.
+const LAST_LINES: usize = 20;
+
+/// What a generation is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its number.
+    pub generation: Generation,
+    /// The program.
+    pub artifact: ArtifactRef,
+    /// The sockets it gets, and what there is to know about each, in the same order.
+    pub sockets: Vec<OwnedFd>,
+    /// What they are.
+    pub held: Vec<HeldSocket>,
+    /// The processes that serve meanwhile, by their keeper's pid.
+    pub beside: Option<u32>,
+    /// The name of this run of hotrun, in the app's environment.
+    pub session: Arc<str>,
+    /// Where it may say that it is ready.
+    pub notify: PathBuf,
+}
+
+/// What an app room knows of a held socket.
+#[derive(Clone, Debug)]
+pub struct HeldSocket {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its number in /proc.
+    pub inode: u64,
+}
+
+/// What a generation is told.
+#[derive(Debug)]
+enum Order {
+    Stop,
+    Kill,
+}
+
+/// The handle of a generation. Dropping it ends what it started.
+#[derive(Debug)]
+pub struct App {
+    orders: mpsc::UnboundedSender<Order>,
+    keeper: Arc<std::sync::OnceLock<u32>>,
+}
+
+impl App {
+    /// Starts a generation.
+    pub fn start(
+        start: Start,
+        settings: Arc<Settings>,
+        events: mpsc::UnboundedSender<Event>,
+        sink: Sink,
+    ) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let keeper = Arc::new(std::sync::OnceLock::new());
+        let task = Task {
+            generation: start.generation,
+            settings,
+            events,
+            sink,
+            keeper_pid: keeper.clone(),
+            last_lines: VecDeque::new(),
+            asked: false,
+            cut: 0,
+            lock: None,
+        };
+        tokio::spawn(task.run(start, inbox));
+        Self { orders, keeper }
+    }
+
+    /// Asks it to end.
+    pub fn stop(&self) {
+        self.orders.send(Order::Stop).ok();
+    }
+
+    /// Ends everything of it.
+    pub fn kill(&self) {
+        self.orders.send(Order::Kill).ok();
+    }
+
+    /// Nothing of it is left.
+    pub fn is_gone(&self) -> bool {
+        self.orders.is_closed()
+    }
+
+    /// The pid of its keeper, once there is one.
+    pub fn keeper(&self) -> Option<u32> {
+        self.keeper.get().copied()
+    }
+}
+
+struct Task {
+    generation: Generation,
+    settings: Arc<Settings>,
+    events: mpsc::UnboundedSender<Event>,
+    sink: Sink,
+    keeper_pid: Arc<std::sync::OnceLock<u32>>,
+    last_lines: VecDeque<String>,
+    /// It was asked to end.
+    asked: bool,
+    /// Its open connections when it was killed.
+    cut: usize,
+    /// A file that live has locked and it has open.
+    lock: Option<String>,
+}
+
+impl Task {
+    fn tell(&self, news: AppNews) {
+        self.events.send(Event::App(self.generation, news)).ok();
+    }
+
+    async fn run(mut self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
+        if let Err(error) = self.keep(start, inbox).await {
+            self.tell(AppNews::CannotStart(format!(
+                "cannot start a keeper: {error}"
+            )));
+            self.tell(AppNews::Gone {
+                cut: 0,
+                survivors: Vec::new(),
+            });
+        }
+    }
+
+    async fn keep(
+        &mut self,
+        start: Start,
+        mut inbox: mpsc::UnboundedReceiver<Order>,
+    ) -> std::io::Result<()> {
+        let launch = launch(&start, &self.settings);
+        let mut check = Check::new(&self.settings.app, &start.held, start.beside);
+        let mut keeper = Keeper::spawn(Mode::Tree)?;
+        let keeper_pid = keeper.pid;
+        self.keeper_pid.set(keeper_pid).ok();
+        let output = keeper.launch(launch, &start.sockets).await?;
+        let Start {
+            held,
+            session,
+            sockets,
+            ..
+        } = start;
+        drop(sockets);
+        let mut stdout = Pipe::new(Stream::Stdout, output.stdout);
+        let mut stderr = Pipe::new(Stream::Stderr, output.stderr);
+        let sink = self.sink.clone();
+        let mut running = false;
+        let mut survivors = None;
+        loop {
+            tokio::select! {
+                biased;
+                order = inbox.recv() => match order {
+                    Some(Order::Stop) => {
+                        self.asked = true;
+                        let signal = self.settings.app.stop_signal;
+                        keeper.order(&KeeperOrder::Signal(signal)).await;
+                    }
+                    Some(Order::Kill) => {
+                        if self.asked {
+                            self.cut = ready::connections(keeper_pid, &held);
+                        }
+                        keeper.order(&KeeperOrder::Kill).await;
+                    }
+                    // Nobody waits for an orderly end any more; the keeper sees ours.
+                    None => return Ok(()),
+                },
+                news = keeper.next() => match news {
+                    Some(News::Started(pid)) => {
+                        running = true;
+                        check.started();
+                        self.tell(AppNews::Started(pid));
+                    }
+                    Some(News::Failed { what, code }) => {
+                        self.tell(AppNews::CannotStart(explain(&what, code)));
+                    }
+                    Some(News::Ready) => self.ready(&mut check, Proof::Notified),
+                    Some(News::Suspended(suspended)) => {
+                        check.suspended(suspended);
+                        self.tell(AppNews::Suspended(suspended));
+                    }
+                    Some(News::Exited(ended)) => {
+                        running = false;
+                        for pipe in [&mut stdout, &mut stderr] {
+                            let lines = pipe.finish(self.generation, &sink, false);
+                            self.printed(pipe.stream(), &lines, &mut check);
+                        }
+                        self.exited(ended.into());
+                    }
+                    Some(News::Gone { survivors: left }) => survivors = Some(left),
+                    None => break,
+                },
+                lines = stdout.go_on(self.generation, &sink) => {
+                    self.printed(Stream::Stdout, &lines, &mut check);
+                }
+                lines = stderr.go_on(self.generation, &sink) => {
+                    self.printed(Stream::Stderr, &lines, &mut check);
+                }
+                proof = check.proved(keeper_pid), if running => {
+                    self.lock = self.lock.take().or_else(|| check.lock());
+                    if let Some(proof) = proof {
+                        self.ready(&mut check, proof);
+                    }
+                }
+            }
+        }
+        for pipe in [&mut stdout, &mut stderr] {
+            pipe.finish(self.generation, &sink, true);
+        }
+        if survivors.is_none() {
+            // The keeper itself was killed: what it kept has come to us.
+            adopted::end(keeper_pid, &session, self.generation).await;
+        }
+        let survivors = survivors.unwrap_or_default();
+        let cut = self.cut;
+        self.tell(AppNews::Gone { cut, survivors });
+        Ok(())
+    }
+
+    fn ready(&self, check: &mut Check, proof: Proof) {
+        if check.accepts(proof) {
+            self.tell(AppNews::Ready(proof));
+        }
+    }
+
+    fn exited(&mut self, exit: Exit) {
+        let last_lines = self.last_lines.drain(..).collect();
+        let lock = self.lock.take();
+        self.tell(AppNews::Exited {
+            exit,
+            last_lines,
+            lock,
+        });
+    }
+
+    /// Looks at what the app wrote: for the awaited line, and for a reason why it may end.
+    fn printed(&mut self, stream: Stream, lines: &[u8], check: &mut Check) {
+        for line in lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line = String::from_utf8_lossy(line);
+            if check.printed(&line) {
+                self.ready(check, Proof::Printed);
+            }
+            if stream == Stream::Stderr {
+                if self.last_lines.len() == LAST_LINES {
+                    self.last_lines.pop_front();
+                }
+                self.last_lines.push_back(line.into_owned());
+            }
+        }
+    }
+}
+
+/// What the keeper starts: what `cargo run` would, and what is ours on top.
+fn launch(start: &Start, settings: &Settings) -> Launch {
+    let surroundings = &start.artifact.surroundings;
+    let mut env: Vec<(OsString, OsString)> = surroundings
+        .env
+        .iter()
+        .filter(|(key, _)| !activation::SCRUBBED.iter().any(|name| key == name))
+        .cloned()
+        .collect();
+    env.extend(settings.app.env.iter().cloned());
+    if settings.output.color {
+        env.extend(["CLICOLOR_FORCE", "FORCE_COLOR"].map(|key| (key.into(), "1".into())));
+    }
+    env.push(("HOTRUN_SESSION".into(), start.session.as_ref().into()));
+    env.push((
+        "HOTRUN_GENERATION".into(),
+        start.generation.0.to_string().into(),
+    ));
+    let names: Vec<Option<&str>> = start.held.iter().map(|held| held.name.as_deref()).collect();
+    env.extend(activation::variables(&names));
+    let path = start.artifact.path.clone().into_os_string();
+    let (program, argv0, mut args) = match surroundings.runner.split_first() {
+        // A runner is told the path of the program, as cargo does.
+        Some((runner, args)) => {
+            let mut args = args.to_vec();
+            args.push(path);
+            (runner.clone(), runner.clone(), args)
+        }
+        None => (path, surroundings.argv0.clone(), Vec::new()),
+    };
+    args.extend(settings.app.args.iter().cloned());
+    Launch {
+        program,
+        argv0,
+        args,
+        env,
+        dir: settings.app.dir.clone().into_os_string(),
+        notify: Some(start.notify.clone().into_os_string()),
+    }
+}
+
+/// Why a program could not be started, with the next step.
+fn explain(what: &str, code: Option<i32>) -> String {
+    let hint = match code {
+        Some(nix::libc::EACCES) => {
+            "the target directory may be mounted `noexec`: choose another one with --target-dir"
+        }
+        Some(nix::libc::ENOEXEC) => {
+            "it is built for another system: set `target.<triple>.runner` in .cargo/config.toml"
+        }
+        Some(nix::libc::ENOENT) => {
+            "the program, its directory, its runner or its dynamic loader is missing"
+        }
+        _ => return what.to_owned(),
+    };
+    format!("{what}\nhint: {hint}")
+}

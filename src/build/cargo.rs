@@ -1,0 +1,157 @@
+//! Running one cargo, or another helper, to its end under a keeper: its lines as they come, and
+//! a cancel that leaves nothing running.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+
+use crate::keeper::Mode;
+use crate::keeper::client::Keeper;
+use crate::keeper::protocol::{Launch, News, Order};
+use crate::lines::Lines;
+use crate::session::model::Exit;
+use crate::sockets::activation::SCRUBBED;
+
+/// Where a line was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Why there is no exit status.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// It was cancelled, and nothing of it runs any more.
+    Cancelled,
+    /// It could not be run: what and why.
+    Failed(String),
+}
+
+/// Says when what runs is not wanted any more.
+pub(super) type Cancel = watch::Receiver<bool>;
+
+/// A command in `dir` with hotrun's own environment, less what belongs to hotrun alone.
+pub(super) fn command(
+    program: OsString,
+    args: Vec<OsString>,
+    dir: &Path,
+    extra: &[(&str, OsString)],
+) -> Launch {
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(key, _)| !SCRUBBED.iter().any(|name| key == name))
+        .collect();
+    env.extend(
+        extra
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone())),
+    );
+    Launch {
+        argv0: program.clone(),
+        program,
+        args,
+        env,
+        dir: dir.as_os_str().to_owned(),
+        notify: None,
+    }
+}
+
+/// Runs `launch` to its end and hands on what it writes in pieces that end in a line end, or on
+/// stderr in a carriage return.
+pub(super) async fn run(
+    launch: Launch,
+    cancel: &mut Cancel,
+    mut piece: impl FnMut(Stream, &str),
+) -> Result<Exit, Stopped> {
+    let failed = |error: io::Error| Stopped::Failed(format!("cannot start a helper: {error}"));
+    let program = launch.program.clone();
+    let mut keeper = Keeper::spawn(Mode::Group).map_err(failed)?;
+    let mut output = keeper.launch(launch, &[]).await.map_err(failed)?;
+    let (mut stdout, mut stderr) = (Reader::new(Stream::Stdout), Reader::new(Stream::Stderr));
+    let mut exit = None;
+    let mut problem = None;
+    let mut told = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = async { _ = cancel.wait_for(|cancelled| *cancelled).await }, if !told => {
+                told = true;
+                keeper.order(&Order::Kill).await;
+            }
+            () = stdout.read(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
+            () = stderr.read(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
+            news = keeper.next() => match news {
+                Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
+                Some(News::Failed { what, code }) => problem = Some(explain(&program, what, code)),
+                Some(_) => {}
+                None => break,
+            },
+        }
+    }
+    for (reader, pipe) in [(&mut stdout, &output.stdout), (&mut stderr, &output.stderr)] {
+        reader.drain(pipe);
+        reader.pieces(&mut piece);
+        reader.rest(&mut piece);
+    }
+    if told {
+        return Err(Stopped::Cancelled);
+    }
+    match problem {
+        Some(problem) => Err(Stopped::Failed(problem)),
+        None => Ok(exit.unwrap_or(Exit::Unknown)),
+    }
+}
+
+/// Why a helper could not be started, with the next step.
+fn explain(program: &OsString, what: String, code: Option<i32>) -> String {
+    if code == Some(nix::libc::ENOENT) && program == "cargo" {
+        return "cargo was not found\nhint: install Rust, or put cargo's directory into PATH"
+            .into();
+    }
+    what
+}
+
+/// One output pipe, in pieces.
+struct Reader {
+    stream: Stream,
+    lines: Lines,
+    open: bool,
+}
+
+impl Reader {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            lines: Lines::default(),
+            open: true,
+        }
+    }
+
+    async fn read(&mut self, pipe: &mut pipe::Receiver) {
+        let read = pipe.read_buf(self.lines.buffer()).await;
+        self.open = matches!(read, Ok(1..));
+    }
+
+    /// Takes what is there after the writer has ended; somebody who inherited the pipe may keep
+    /// it open for ever.
+    fn drain(&mut self, pipe: &pipe::Receiver) {
+        while let Ok(1..) = pipe.try_read_buf(self.lines.buffer()) {}
+    }
+
+    fn pieces(&mut self, piece: &mut impl FnMut(Stream, &str)) {
+        while let Some(bytes) = self.lines.piece() {
+            piece(self.stream, &String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    fn rest(&mut self, piece: &mut impl FnMut(Stream, &str)) {
+        let bytes = self.lines.rest();
+        if !bytes.is_empty() {
+            piece(self.stream, &String::from_utf8_lossy(&bytes));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What cargo prints, line by line. Pure.
+//!
+//! Lines are parsed one at a time: a build script's stray output between two messages must not
+//! end the stream.
+
+use cargo_metadata::Message;
+use cargo_metadata::diagnostic::DiagnosticLevel;
+
+/// One line of cargo's stdout, as far as it matters here.
+#[derive(Debug)]
+pub enum Told {
+    /// A message of the compiler.
+    Diagnostic {
+        /// It is an error.
+        error: bool,
+        /// It is counted: not one of rustc's closing remarks.
+        counts: bool,
+        /// As rustc renders it.
+        rendered: String,
+    },
+    /// An executable of this name and kind is there.
+    Executable(Box<cargo_metadata::Artifact>),
+    /// A build script ran, or ran before: what it means for the program's surroundings.
+    Script(String),
+    /// The build succeeded or failed.
+    Finished(bool),
+    /// Nothing that matters.
+    Nothing,
+    /// No message of cargo.
+    Text(String),
+}
+
+/// Reads a line of cargo's stdout.
+pub fn stdout(line: &str) -> Told {
+    let Ok(message) = serde_json::from_str::<Message>(line) else {
+        return Told::Text(line.to_owned());
+    };
+    match message {
+        Message::CompilerMessage(message) => {
+            let level = message.message.level;
+            let error = matches!(level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
+            Told::Diagnostic {
+                error,
+                // "aborting due to 2 previous errors", "3 warnings emitted": no place in the code.
+                counts: (error || level == DiagnosticLevel::Warning)
+                    && !message.message.spans.is_empty(),
+                rendered: message.message.rendered.unwrap_or(message.message.message),
+            }
+        }
+        Message::CompilerArtifact(artifact) if artifact.executable.is_some() => {
+            Told::Executable(Box::new(artifact))
+        }
+        Message::BuildScriptExecuted(_) => Told::Script(line.to_owned()),
+        Message::BuildFinished(finished) => Told::Finished(finished.success),
+        _ => Told::Nothing,
+    }
+}
+
+/// One piece of cargo's stderr.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Finished and all units.
+    Progress(u32, u32),
+    /// It waits for another cargo, on this.
+    Blocked(String),
+    /// A line for the user.
+    Line(String),
+    /// Nothing.
+    Nothing,
+}
+
+/// Reads a piece of cargo's stderr, which ends in a line end or, for progress, a carriage return.
+pub fn stderr(piece: &str) -> Said {
+    let text = piece.trim_start_matches("\u{1b}[K").trim_end();
+    if text.is_empty() {
+        return Said::Nothing;
+    }
+    if piece.ends_with('\r') {
+        return progress(text).map_or(Said::Nothing, |(done, total)| Said::Progress(done, total));
+    }
+    match text
+        .split_once("Blocking")
+        .and_then(|(_, rest)| rest.split_once("waiting for file lock on "))
+    {
+        Some((_, what)) => Said::Blocked(what.to_owned()),
+        None => Said::Line(text.to_owned()),
+    }
+}
+
+/// The numbers of `Building [====>   ] 12/57: names`.
+fn progress(text: &str) -> Option<(u32, u32)> {
+    let (_, counts) = text.split_once("] ")?;
+    let (done, rest) = counts.split_once('/')?;
+    let total: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((done.parse().ok()?, total.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn says(piece: &str, expected: Said) {
+        assert_eq!(stderr(piece), expected);
+    }
+
+    #[test]
+    fn stderr_is_progress_lock_or_a_line() {
+        says(
+            "    Building [====>   ] 12/57: serde, nom      \r",
+            Said::Progress(12, 57),
+        );
+        says(
+            "\u{1b}[1m    Building\u{1b}[0m [=> ] 1/2: a(build.rs)\r",
+            Said::Progress(1, 2),
+        );
+        says("    Updating crates.io index\r", Said::Nothing);
+        says(
+            "    Blocking waiting for file lock on build directory\n",
+            Said::Blocked("build directory".into()),
+        );
+        says(
+            "\u{1b}[K   Compiling a v0.1.0\n",
+            Said::Line("   Compiling a v0.1.0".into()),
+        );
+        says("\n", Said::Nothing);
+    }
+
+    #[test]
+    fn stdout_that_is_no_message_is_text() {
+        assert!(matches!(stdout("hello"), Told::Text(text) if text == "hello"));
+        assert!(matches!(
+            stdout(r#"{"reason":"build-finished","success":false}"#),
+            Told::Finished(false)
+        ));
+    }
+}

@@ -1,0 +1,435 @@
+//! Builds: reads the project, runs `cargo build`, and sets the executable aside.
+//!
+//! # Theory of operation
+//!
+//! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
+//! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
+//! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
+//! what the program is started with. A cancel ends whatever of this runs, and `Done` is sent only
+//! when nothing of it runs any more. Deliberately absent: deciding when to build or what to do
+//! with the result.
+
+pub mod artifact;
+mod cargo;
+pub mod command;
+pub mod messages;
+pub mod project;
+pub mod scope;
+pub mod surroundings;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use artifact::Shelf;
+use cargo::{Cancel, Stopped, Stream};
+use messages::{Said, Told};
+use project::{Problem, Project};
+use surroundings::Toolchain;
+
+use crate::config::{self, Settings};
+use crate::exit::Failure;
+use crate::session::event::{BuildNews, Event};
+use crate::session::model::{Artifact, ArtifactRef, BuildOutcome, Exit, Generation, Surroundings};
+
+/// What a builder is told.
+#[derive(Debug)]
+enum Order {
+    Start {
+        generation: Generation,
+        load: bool,
+        baseline: Option<ArtifactRef>,
+    },
+    Cancel(Generation),
+}
+
+/// The handle of the one builder.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Builder {
+    /// Starts a build; the builder must not have another one running.
+    pub fn start(&self, generation: Generation, load: bool, baseline: Option<ArtifactRef>) {
+        self.orders
+            .send(Order::Start {
+                generation,
+                load,
+                baseline,
+            })
+            .ok();
+    }
+
+    /// Ends a build.
+    pub fn cancel(&self, generation: Generation) {
+        self.orders.send(Order::Cancel(generation)).ok();
+    }
+}
+
+/// What is known before the first build.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The project.
+    pub project: Project,
+    /// Where its executables are kept.
+    pub shelf: Shelf,
+}
+
+/// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
+/// a later build reads it again.
+pub async fn load(
+    settings: &Settings,
+    mut line: impl FnMut(String),
+) -> Result<Option<Loaded>, Failure> {
+    let (_keep, mut cancel) = watch::channel(false);
+    match read_project(&settings.build, &mut cancel, &mut line).await {
+        Ok(project) => {
+            let shelf = Shelf::open(&project, &settings.build)?;
+            Ok(Some(Loaded { project, shelf }))
+        }
+        Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
+        Err(Unread::Stopped(Stopped::Failed(what))) => Err(split_hint(&what)),
+        Err(Unread::Problem(Problem::Broken) | Unread::Stopped(Stopped::Cancelled)) => Ok(None),
+    }
+}
+
+fn split_hint(what: &str) -> Failure {
+    match what.split_once("\nhint: ") {
+        Some((what, hint)) => Failure::failed(what).hint(hint),
+        None => Failure::failed(what),
+    }
+}
+
+/// Why the project could not be read.
+enum Unread {
+    Stopped(Stopped),
+    Problem(Problem),
+}
+
+async fn read_project(
+    build: &config::Build,
+    cancel: &mut Cancel,
+    line: &mut impl FnMut(String),
+) -> Result<Project, Unread> {
+    let launch = cargo::command(command::cargo(), command::metadata(build), &build.dir, &[]);
+    let mut json = String::new();
+    let exit = cargo::run(launch, cancel, |stream, piece| match stream {
+        Stream::Stdout => json.push_str(piece),
+        Stream::Stderr => {
+            if let Said::Line(text) = messages::stderr(piece) {
+                line(text);
+            }
+        }
+    })
+    .await
+    .map_err(Unread::Stopped)?;
+    if !exit.success() {
+        return Err(Unread::Problem(Problem::Broken));
+    }
+    let metadata = serde_json::from_str(&json).map_err(|error| {
+        line(format!("cargo metadata: {error}"));
+        Unread::Problem(Problem::Broken)
+    })?;
+    project::choose(&metadata, build).map_err(Unread::Problem)
+}
+
+/// Starts the builder.
+pub fn spawn(
+    settings: Arc<Settings>,
+    loaded: Option<Loaded>,
+    events: mpsc::UnboundedSender<Event>,
+) -> Builder {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let work = Work {
+        settings,
+        loaded,
+        toolchain: None,
+        known: None,
+        events,
+    };
+    tokio::spawn(work.run(inbox));
+    Builder { orders }
+}
+
+struct Work {
+    settings: Arc<Settings>,
+    loaded: Option<Loaded>,
+    toolchain: Option<Toolchain>,
+    /// The surroundings, and what build scripts said when they were learned.
+    known: Option<(Vec<String>, Surroundings)>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// What came of one cargo.
+#[derive(Default)]
+struct Seen {
+    /// Where the executable was set aside, or why it could not be.
+    kept: Option<Result<PathBuf, String>>,
+    scripts: Vec<String>,
+    errors: u32,
+    warnings: u32,
+}
+
+impl Work {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = inbox.recv().await {
+            let Order::Start {
+                generation,
+                load,
+                baseline,
+            } = order
+            else {
+                continue;
+            };
+            let (cancel, mut cancelled) = watch::channel(false);
+            let outcome = {
+                let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
+                tokio::pin!(build);
+                loop {
+                    tokio::select! {
+                        outcome = &mut build => break outcome,
+                        order = inbox.recv() => match order {
+                            Some(Order::Cancel(which)) if which == generation => {
+                                cancel.send_replace(true);
+                            }
+                            Some(_) => {}
+                            // Hotrun ends: what runs ends with the keepers.
+                            None => return,
+                        },
+                    }
+                }
+            };
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
+                Err(Stopped::Failed(reason)) => BuildOutcome::Failed { reason },
+            };
+            if !matches!(outcome, BuildOutcome::Built { .. })
+                && let Some(loaded) = &self.loaded
+            {
+                loaded.shelf.discard(generation);
+            }
+            self.tell(generation, BuildNews::Done(outcome));
+        }
+    }
+
+    fn tell(&self, generation: Generation, news: BuildNews) {
+        self.events.send(Event::Build(generation, news)).ok();
+    }
+
+    async fn build(
+        &mut self,
+        generation: Generation,
+        load: bool,
+        baseline: Option<&ArtifactRef>,
+        cancel: &mut Cancel,
+    ) -> Result<BuildOutcome, Stopped> {
+        if load && let Some(reason) = self.reload(generation, cancel).await? {
+            return Ok(BuildOutcome::Failed { reason });
+        }
+        let (exit, seen) = self.cargo_build(generation, cancel).await?;
+        if !exit.success() {
+            let reason = match seen.errors {
+                0 => format!("cargo ended with {exit}"),
+                1 => "1 error".into(),
+                many => format!("{many} errors"),
+            };
+            return Ok(BuildOutcome::Failed { reason });
+        }
+        let Some(kept) = seen.kept else {
+            return Err(Stopped::Failed(
+                "cargo built no executable for this target".into(),
+            ));
+        };
+        let path = kept.map_err(Stopped::Failed)?;
+        let surroundings = self.surroundings(seen.scripts, cancel).await?;
+        let warnings = seen.warnings;
+        if let Some(baseline) = baseline
+            && baseline.surroundings == surroundings
+            && same(&baseline.path, &path).await
+        {
+            artifact::discard(&path);
+            let artifact = baseline.clone();
+            return Ok(BuildOutcome::Built {
+                artifact,
+                unchanged: true,
+                warnings,
+            });
+        }
+        let artifact = Arc::new(Artifact {
+            built_by: generation,
+            path,
+            surroundings,
+        });
+        Ok(BuildOutcome::Built {
+            artifact,
+            unchanged: false,
+            warnings,
+        })
+    }
+
+    /// Reads the project anew; why it can't be used, if so.
+    async fn reload(
+        &mut self,
+        generation: Generation,
+        cancel: &mut Cancel,
+    ) -> Result<Option<String>, Stopped> {
+        let settings = self.settings.clone();
+        let events = self.events.clone();
+        let mut line = move |text| {
+            events
+                .send(Event::Build(generation, BuildNews::Line(text)))
+                .ok();
+        };
+        let project = match read_project(&settings.build, cancel, &mut line).await {
+            Ok(project) => project,
+            Err(Unread::Stopped(stopped)) => return Err(stopped),
+            Err(Unread::Problem(Problem::Broken)) => {
+                return Ok(Some("the manifest cannot be read".into()));
+            }
+            Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
+        };
+        let scope = scope::of_project(&project, &settings.build, &settings.watch.paths);
+        // A shelf stays where it is as long as the target does: it is locked, and live runs from it.
+        let shelf = match self.loaded.take() {
+            Some(known) if known.project.target == project.target => Ok(known.shelf),
+            _ => Shelf::open(&project, &settings.build),
+        };
+        match shelf {
+            Ok(shelf) => self.loaded = Some(Loaded { project, shelf }),
+            Err(failure) => return Ok(Some(failure.to_string())),
+        }
+        self.toolchain = None;
+        self.known = None;
+        self.tell(generation, BuildNews::Loaded(Box::new(scope)));
+        Ok(None)
+    }
+
+    async fn cargo_build(
+        &self,
+        generation: Generation,
+        cancel: &mut Cancel,
+    ) -> Result<(Exit, Seen), Stopped> {
+        let loaded = self.loaded()?;
+        let project = &loaded.project;
+        let settings = &self.settings.build;
+        let mut args = command::select("build", settings, &project.target);
+        self.tell(generation, BuildNews::Command(command::shown(&args)));
+        args.extend(command::messages(self.settings.output.color));
+        let progress: [(&str, OsString); 2] = [
+            ("CARGO_TERM_PROGRESS_WHEN", "always".into()),
+            ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
+        ];
+        let launch = cargo::command(command::cargo(), args, &settings.dir, &progress);
+        let mut seen = Seen::default();
+        let mut blocked = false;
+        let exit = cargo::run(launch, cancel, |stream, piece| {
+            if stream == Stream::Stdout {
+                self.told(
+                    generation,
+                    loaded,
+                    messages::stdout(piece.trim_end()),
+                    &mut seen,
+                );
+                return;
+            }
+            let said = messages::stderr(piece);
+            if blocked && !matches!(said, Said::Blocked(_) | Said::Nothing) {
+                blocked = false;
+                self.tell(generation, BuildNews::Blocked(None));
+            }
+            match said {
+                Said::Line(text) => self.tell(generation, BuildNews::Line(text)),
+                Said::Progress(done, total) => {
+                    self.tell(generation, BuildNews::Progress { done, total });
+                }
+                Said::Blocked(what) => {
+                    blocked = true;
+                    self.tell(generation, BuildNews::Blocked(Some(what)));
+                }
+                Said::Nothing => {}
+            }
+        })
+        .await?;
+        self.tell(generation, BuildNews::Ended(exit));
+        Ok((exit, seen))
+    }
+
+    fn loaded(&self) -> Result<&Loaded, Stopped> {
+        self.loaded
+            .as_ref()
+            .ok_or_else(|| Stopped::Failed("the project was not read".into()))
+    }
+
+    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut Seen) {
+        match told {
+            Told::Diagnostic {
+                error,
+                counts,
+                rendered,
+            } => {
+                seen.errors += u32::from(error && counts);
+                seen.warnings += u32::from(!error && counts);
+                self.tell(generation, BuildNews::Diagnostic { error, rendered });
+            }
+            Told::Executable(artifact) => {
+                let ours = artifact.package_id == loaded.project.id
+                    && artifact.target.name == loaded.project.target.name;
+                if let Some(path) = artifact.executable.filter(|_| ours) {
+                    // At once: cargo holds its lock until it ends, so nobody has replaced it yet.
+                    seen.kept = Some(set_aside(&loaded.shelf, path.as_std_path(), generation));
+                }
+            }
+            Told::Script(line) => seen.scripts.push(line),
+            Told::Text(text) if !text.is_empty() => self.tell(generation, BuildNews::Line(text)),
+            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
+        }
+    }
+
+    /// What the program is started with; asked for again only when it can have changed.
+    async fn surroundings(
+        &mut self,
+        mut scripts: Vec<String>,
+        cancel: &mut Cancel,
+    ) -> Result<Surroundings, Stopped> {
+        // Cargo names them in the order in which they were ready.
+        scripts.sort_unstable();
+        if let Some((known, surroundings)) = &self.known
+            && *known == scripts
+        {
+            return Ok(surroundings.clone());
+        }
+        let settings = self.settings.clone();
+        let toolchain = match &self.toolchain {
+            Some(toolchain) => toolchain.clone(),
+            None => surroundings::toolchain(&settings.build, cancel).await?,
+        };
+        let toolchain = self.toolchain.insert(toolchain);
+        let toolchain = toolchain.clone();
+        let target = &self.loaded()?.project.target;
+        let surroundings =
+            surroundings::ask_cargo(&settings.build, target, &toolchain, cancel).await?;
+        self.known = Some((scripts, surroundings.clone()));
+        Ok(surroundings)
+    }
+}
+
+fn set_aside(shelf: &Shelf, executable: &Path, generation: Generation) -> Result<PathBuf, String> {
+    shelf.set_aside(executable, generation).map_err(|error| {
+        format!(
+            "cannot set `{}` aside: {error}\nhint: make the target directory writable, free some \
+             space, or choose another one with --target-dir",
+            executable.display()
+        )
+    })
+}
+
+/// Whether the program is the one that runs; one that can't be read is taken for another one.
+async fn same(baseline: &Path, executable: &Path) -> bool {
+    let (a, b) = (baseline.to_owned(), executable.to_owned());
+    let compared = tokio::task::spawn_blocking(move || artifact::same(&a, &b)).await;
+    compared.is_ok_and(|result| result.unwrap_or(false))
+}

@@ -1,0 +1,252 @@
+//! The project as `cargo metadata` tells it: which target runs, and which packages it is made of.
+//! Pure but for the names of files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, Package, PackageId, TargetKind as CargoKind};
+
+use crate::config::Build;
+use crate::exit::Failure;
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its package.
+    pub package: String,
+    /// The workspace has others, so cargo has to be told which.
+    pub of_many: bool,
+    /// Binary or example.
+    pub kind: TargetKind,
+    /// Its name, which is the executable's too.
+    pub name: String,
+}
+
+/// What `cargo run` can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// `src/main.rs`, `src/bin/…`.
+    Bin,
+    /// `examples/…`.
+    Example,
+}
+
+impl TargetKind {
+    /// The flag that chooses one.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Bin => "--bin",
+            Self::Example => "--example",
+        }
+    }
+
+    fn cargos(self) -> CargoKind {
+        match self {
+            Self::Bin => CargoKind::Bin,
+            Self::Example => CargoKind::Example,
+        }
+    }
+}
+
+/// What is known of a project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// What is run.
+    pub target: Target,
+    /// The root of its workspace.
+    pub workspace: PathBuf,
+    /// Where everything is built.
+    pub target_dir: PathBuf,
+    /// The directories of the packages it is made of: its own and all path dependencies.
+    pub packages: Vec<PathBuf>,
+    /// Directories of the workspace's other packages.
+    pub others: Vec<PathBuf>,
+    /// The package itself, to tell its messages from others'.
+    pub id: PackageId,
+}
+
+/// Why there is no project.
+#[derive(Debug)]
+pub enum Problem {
+    /// A manifest is broken; cargo has said how. It will be mended.
+    Broken,
+    /// There is nothing to run, or too much to choose from.
+    Choice(Failure),
+}
+
+/// Chooses the target as `cargo run` does.
+pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
+    let (package, target) = target(metadata, build).map_err(Problem::Choice)?;
+    let closure = closure(metadata, package, target.kind == TargetKind::Example);
+    let dir = |package: &Package| {
+        package
+            .manifest_path
+            .parent()
+            .map(|dir| dir.as_std_path().to_owned())
+            .unwrap_or_default()
+    };
+    let local = metadata
+        .packages
+        .iter()
+        .filter(|package| package.source.is_none());
+    let (inside, outside): (Vec<&Package>, Vec<&Package>) =
+        local.partition(|package| closure.contains(&package.id));
+    Ok(Project {
+        target,
+        workspace: metadata.workspace_root.as_std_path().to_owned(),
+        target_dir: build
+            .target_dir
+            .clone()
+            .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned()),
+        packages: inside.into_iter().map(dir).collect(),
+        others: outside.into_iter().map(dir).collect(),
+        id: package.id.clone(),
+    })
+}
+
+/// The packages that `cargo run` looks for targets in.
+fn candidates<'a>(metadata: &'a Metadata, build: &Build) -> Result<Vec<&'a Package>, Failure> {
+    let members = metadata.workspace_packages();
+    if let Some(name) = &build.package {
+        let wanted = name.split_once('@').map_or(name.as_str(), |(name, _)| name);
+        let found: Vec<&Package> = members
+            .iter()
+            .copied()
+            .filter(|package| package.name.as_str() == wanted)
+            .collect();
+        if found.is_empty() {
+            let names: Vec<String> = members
+                .iter()
+                .map(|package| package.name.to_string())
+                .collect();
+            return Err(Failure::usage(format!(
+                "--package: this workspace has no package `{name}`"
+            ))
+            .hint(nearest_of(wanted, &names)));
+        }
+        return Ok(found);
+    }
+    let root = metadata.workspace_root.as_std_path().join("Cargo.toml");
+    let same = |a: &Path, b: &Path| a == b || a.canonicalize().ok() == b.canonicalize().ok();
+    if same(&root, &build.manifest) {
+        return Ok(metadata.workspace_default_packages());
+    }
+    let own = |package: &&Package| same(package.manifest_path.as_std_path(), &build.manifest);
+    Ok(members.into_iter().filter(own).collect())
+}
+
+fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Failure> {
+    let packages = candidates(metadata, build)?;
+    let kind = if build.example.is_some() {
+        TargetKind::Example
+    } else {
+        TargetKind::Bin
+    };
+    let wanted = build.bin.as_ref().or(build.example.as_ref());
+    let all: Vec<(&Package, &str)> = packages
+        .iter()
+        .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
+        .filter(|(_, target)| target.kind.contains(&kind.cargos()))
+        .map(|(package, target)| (package, target.name.as_str()))
+        .collect();
+    let mut found: Vec<(&Package, &str)> = match wanted {
+        Some(wanted) => all
+            .iter()
+            .copied()
+            .filter(|(_, name)| name == wanted)
+            .collect(),
+        None => all.clone(),
+    };
+    if found.len() > 1 && wanted.is_none() {
+        let default =
+            |(package, name): &(&Package, &str)| package.default_run.as_deref() == Some(*name);
+        let defaults: Vec<_> = found.iter().copied().filter(default).collect();
+        if defaults.len() == 1 {
+            found = defaults;
+        }
+    }
+    let flag = kind.flag();
+    match (found.as_slice(), wanted) {
+        ([(package, name)], _) => Ok((
+            package,
+            Target {
+                package: package.name.to_string(),
+                of_many: metadata.workspace_members.len() > 1,
+                kind,
+                name: (*name).to_owned(),
+            },
+        )),
+        ([], Some(wanted)) => {
+            let names: Vec<String> = all.iter().map(|(_, name)| (*name).to_owned()).collect();
+            Err(
+                Failure::usage(format!("{flag}: there is no `{wanted}` here"))
+                    .hint(nearest_of(wanted, &names)),
+            )
+        }
+        ([], None) => Err(Failure::usage("there is no binary to run here")
+            .hint("choose a package with --package, or an example with --example")),
+        (several, Some(wanted)) => {
+            let packages: Vec<String> = several
+                .iter()
+                .map(|(package, _)| format!("--package {}", package.name))
+                .collect();
+            Err(
+                Failure::usage(format!("{flag}: several packages have a `{wanted}`"))
+                    .hint(format!("choose one with {}", packages.join(" or "))),
+            )
+        }
+        (several, None) => {
+            let names: Vec<String> = several
+                .iter()
+                .map(|(_, name)| format!("--bin {name}"))
+                .collect();
+            Err(
+                Failure::usage("there are several binaries and none was chosen").hint(format!(
+                    "choose one with {}, or set `default-run` in Cargo.toml",
+                    names.join(" or ")
+                )),
+            )
+        }
+    }
+}
+
+fn nearest_of(wanted: &str, names: &[String]) -> String {
+    let near = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(2))
+        .min();
+    match near {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None if names.is_empty() => "there is none at all".into(),
+        None => format!("there is `{}`", names.join("`, `")),
+    }
+}
+
+/// The package and everything it depends on; for an example with what only development needs.
+fn closure(metadata: &Metadata, package: &Package, development: bool) -> BTreeSet<PackageId> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![package.id.clone()];
+    let nodes = metadata
+        .resolve
+        .as_ref()
+        .map_or(&[][..], |resolve| &resolve.nodes);
+    while let Some(id) = open.pop() {
+        let root = id == package.id;
+        if let Some(node) = nodes.iter().find(|node| node.id == id) {
+            let wanted =
+                |kind: DependencyKind| kind != DependencyKind::Development || (root && development);
+            let needed = node
+                .deps
+                .iter()
+                .filter(|dependency| dependency.dep_kinds.iter().any(|info| wanted(info.kind)));
+            open.extend(
+                needed
+                    .map(|dependency| dependency.pkg.clone())
+                    .filter(|id| !seen.contains(id)),
+            );
+        }
+        seen.insert(id);
+    }
+    seen
+}

@@ -1,0 +1,94 @@
+//! What to watch for a project. Pure but for the directories above it, which are looked through
+//! for the files that cargo and rustup read there.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::project::Project;
+use crate::config::Build;
+use crate::session::model::Scope;
+
+/// Files that cargo or rustup look for in a directory and all above it.
+const UPWARD: [&str; 4] = [
+    ".cargo/config.toml",
+    ".cargo/config",
+    "rust-toolchain.toml",
+    "rust-toolchain",
+];
+
+/// Everything a known project is made of.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the time stamps of files"
+)]
+pub fn of_project(project: &Project, build: &Build, extra: &[PathBuf]) -> Scope {
+    let read_at = Some(SystemTime::now());
+    let mut without = vec![project.target_dir.clone()];
+    without.extend(project.others.iter().cloned());
+    // A package inside another one's directory is that one's neighbour, unless it is needed too.
+    without.retain(|path| !project.packages.contains(path));
+    let mut files = vec![
+        project.workspace.join("Cargo.toml"),
+        project.workspace.join("Cargo.lock"),
+    ];
+    // A configuration that is not there yet may come.
+    files.extend(UPWARD.map(|name| project.workspace.join(name)));
+    files.extend(upward(&build.dir));
+    let mut roots = project.packages.clone();
+    add(extra, &mut roots, &mut files);
+    Scope {
+        base: project.workspace.clone(),
+        roots,
+        without,
+        files,
+        read_at,
+    }
+}
+
+/// Everything that can mend a project that can't be read: all below its manifest, and every
+/// manifest above it.
+pub fn of_manifest(build: &Build, extra: &[PathBuf]) -> Scope {
+    let dir = build.manifest.parent().unwrap_or(&build.dir).to_owned();
+    let mut files: Vec<PathBuf> = dir
+        .ancestors()
+        .map(|dir| dir.join("Cargo.toml"))
+        .filter(|path| path.is_file())
+        .collect();
+    let base = files
+        .last()
+        .and_then(|path| path.parent())
+        .unwrap_or(&dir)
+        .to_owned();
+    files.push(base.join("Cargo.lock"));
+    files.extend(upward(&build.dir));
+    let target = build
+        .target_dir
+        .clone()
+        .unwrap_or_else(|| base.join("target"));
+    let mut roots = vec![dir];
+    add(extra, &mut roots, &mut files);
+    Scope {
+        base,
+        roots,
+        without: vec![target],
+        files,
+        read_at: None,
+    }
+}
+
+fn upward(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    dir.ancestors()
+        .flat_map(|dir| UPWARD.map(|name| dir.join(name)))
+        .filter(|path| path.is_file())
+}
+
+/// What the user added: a directory with everything below it, a file as it is.
+fn add(extra: &[PathBuf], roots: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) {
+    for path in extra {
+        if path.is_dir() {
+            roots.push(path.clone())
+        } else {
+            files.push(path.clone())
+        }
+    }
+}

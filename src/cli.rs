@@ -1,0 +1,186 @@
+//! The command line as it is typed. Values are text here; `config::resolve` gives them a meaning
+//! and names the flag when it can't.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, ValueEnum};
+
+/// Hot reloader for Rust servers: save a file, and the running server is the new one, without one
+/// refused connection.
+///
+/// Run it in a Cargo project. It builds the app and starts it, watches its sources, rebuilds on
+/// save and swaps the process while it holds the listening sockets.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(
+    version,
+    help_expected = true,
+    max_term_width = 100,
+    override_usage = "hotrun [OPTIONS] [-- APP_ARGS…]"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
+pub struct Args {
+    /// Package with the app
+    #[arg(short, long, value_name = "SPEC", help_heading = "Target selection")]
+    pub package: Option<String>,
+    /// Binary to run
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "example",
+        help_heading = "Target selection"
+    )]
+    pub bin: Option<String>,
+    /// Example to run
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    pub example: Option<String>,
+
+    /// Features to activate, separated by spaces or commas
+    #[arg(
+        short = 'F',
+        long,
+        value_name = "FEATURES",
+        help_heading = "Feature selection"
+    )]
+    pub features: Vec<String>,
+    /// Activate all features
+    #[arg(long, help_heading = "Feature selection")]
+    pub all_features: bool,
+    /// Do not activate the `default` feature
+    #[arg(long, help_heading = "Feature selection")]
+    pub no_default_features: bool,
+
+    /// Build with the release profile
+    #[arg(short, long, conflicts_with = "profile", help_heading = "Compilation")]
+    pub release: bool,
+    /// Build with this profile
+    #[arg(long, value_name = "NAME", help_heading = "Compilation")]
+    pub profile: Option<String>,
+    /// Build for this target triple
+    #[arg(long, value_name = "TRIPLE", help_heading = "Compilation")]
+    pub target: Option<String>,
+    /// Directory for everything that is built
+    #[arg(long, value_name = "DIR", help_heading = "Compilation")]
+    pub target_dir: Option<PathBuf>,
+    /// Path to Cargo.toml
+    #[arg(long, value_name = "PATH", help_heading = "Compilation")]
+    pub manifest_path: Option<PathBuf>,
+
+    /// Address to hold for the app (repeatable)
+    ///
+    /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, both families),
+    /// `NAME=ADDRESS`. Port 0: one is chosen, printed and kept for the session. The app gets the
+    /// sockets by `sd_listen_fds(3)`, in this order.
+    #[arg(short, long, value_name = "ADDR", help_heading = "Sockets")]
+    pub listen: Vec<String>,
+    /// How a new generation takes over: auto, overlap or stop-first [default: auto]
+    ///
+    /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is `overlap`
+    /// until a program shows that it can't run beside itself.
+    #[arg(
+        long,
+        value_name = "HOW",
+        hide_possible_values = true,
+        help_heading = "Sockets"
+    )]
+    pub handover: Option<Handover>,
+
+    /// Quiet period after a save [default: 8ms]
+    #[arg(long, value_name = "TIME", help_heading = "Watching")]
+    pub debounce: Option<String>,
+    /// Look for changes every so often instead of waiting for events [default: 1s]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s", help_heading = "Watching")]
+    pub poll: Option<String>,
+    /// Further file or directory whose changes rebuild (repeatable)
+    #[arg(short, long, value_name = "PATH", help_heading = "Watching")]
+    pub watch: Vec<PathBuf>,
+    /// Paths that never rebuild (repeatable)
+    #[arg(short, long, value_name = "GLOB", help_heading = "Watching")]
+    pub ignore: Vec<String>,
+
+    /// Configuration file [default: .reload.toml, from the manifest up to the workspace]
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub config: Option<PathBuf>,
+    /// Build, start, and end: 0 when the app is ready, 101 when it does not build
+    ///
+    /// Without an address the app runs to its end and its exit status is passed on.
+    #[arg(long, help_heading = "Session")]
+    pub once: bool,
+
+    /// Output: auto, terminal, plain or json [default: auto]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub format: Option<Format>,
+    /// Write one JSON object per event to this file (`-`: stdout)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub events: Option<PathBuf>,
+    /// Color: auto, always or never [default: auto]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub color: Option<Color>,
+    /// Say less: only problems and what is live
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+    /// Say more: every start, end and decision
+    #[arg(short, long, action = ArgAction::SetTrue, help_heading = "Output")]
+    pub verbose: bool,
+
+    /// Arguments for the app
+    #[arg(last = true, value_name = "APP_ARGS")]
+    pub args: Vec<OsString>,
+}
+
+/// Value of `--handover`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Handover {
+    /// Beside live where that works.
+    Auto,
+    /// Always beside live.
+    Overlap,
+    /// Live is stopped first.
+    StopFirst,
+}
+
+/// Value of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// `terminal` where stderr is one, else `plain`.
+    Auto,
+    /// Lines and a status line.
+    Terminal,
+    /// Lines only, with the markers that editors look for.
+    Plain,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Value of `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// By the terminal and `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,99 @@
+//! Hotrun's end of a keeper: starting one, giving it orders, hearing from it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use super::protocol::{Frames, Launch, News, Order, encode};
+use super::{ARGUMENT, Mode};
+use crate::sys;
+
+/// A keeper and what it keeps. Dropping it ends both: the keeper sees the end of its socket.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The keeper's own pid: the parent of what it keeps, and its session.
+    pub pid: u32,
+    socket: UnixStream,
+    frames: Frames,
+}
+
+/// What a kept process writes.
+#[derive(Debug)]
+pub struct Output {
+    /// The reading end of its stdout.
+    pub stdout: pipe::Receiver,
+    /// The reading end of its stderr.
+    pub stderr: pipe::Receiver,
+}
+
+impl Keeper {
+    /// Starts a keeper that has nothing to keep yet. Must be called inside the runtime.
+    pub fn spawn(mode: Mode) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("hotrun")
+            .args([ARGUMENT, mode.name()])
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let socket = UnixStream::from_std(ours)?;
+        Ok(Self {
+            pid: child.id(),
+            socket,
+            frames: Frames::default(),
+        })
+    }
+
+    /// Has it start `launch` with these sockets; the answer is the first news.
+    pub async fn launch(&self, launch: Launch, sockets: &[OwnedFd]) -> io::Result<Output> {
+        let (stdout_writer, stdout) = pipe::pipe()?;
+        let (stderr_writer, stderr) = pipe::pipe()?;
+        let stdout_writer = stdout_writer.into_blocking_fd()?;
+        let stderr_writer = stderr_writer.into_blocking_fd()?;
+        let mut descriptors = vec![stdout_writer.as_raw_fd(), stderr_writer.as_raw_fd()];
+        descriptors.extend(sockets.iter().map(AsRawFd::as_raw_fd));
+        self.send(&Order::Launch(Box::new(launch)), &descriptors)
+            .await?;
+        Ok(Output { stdout, stderr })
+    }
+
+    /// Gives an order. A keeper that has ended needs none.
+    pub async fn order(&self, order: &Order) {
+        self.send(order, &[]).await.ok();
+    }
+
+    async fn send(&self, order: &Order, descriptors: &[RawFd]) -> io::Result<()> {
+        let frame = encode(order);
+        let mut sent = 0;
+        while sent < frame.len() {
+            let descriptors = if sent == 0 { descriptors } else { &[] };
+            sent += self
+                .socket
+                .async_io(Interest::WRITABLE, || {
+                    sys::send(self.socket.as_fd(), &frame[sent..], descriptors)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The next thing it has to say; `None` once it has ended. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<News> {
+        loop {
+            if let Some(news) = self.frames.next() {
+                return Some(news);
+            }
+            let Ok(1..) = self.socket.read_buf(self.frames.buffer()).await else {
+                return None;
+            };
+        }
+    }
+}

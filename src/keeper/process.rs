@@ -1,0 +1,412 @@
+//! The keeper itself: one thread, one loop over its orders and its children.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, setsid};
+
+use super::Mode;
+use super::protocol::{Ended, Frames, Launch, News, Order, encode};
+use crate::sys;
+
+/// Between two looks at children that were killed, in milliseconds.
+const ROUND: u16 = 10;
+/// After this many rounds what is still there is named and given up: it can't be killed.
+const ROUNDS: u32 = 500;
+
+/// Runs this process as a keeper until nothing is left to keep.
+pub fn run(mode: Mode) -> io::Result<()> {
+    sys::close_inherited();
+    // Not the terminal's, not the shell's: signals meant for hotrun must not reach what it keeps.
+    setsid().ok();
+    #[cfg(target_os = "linux")]
+    {
+        nix::sys::prctl::set_child_subreaper(mode == Mode::Tree)?;
+        nix::sys::prctl::set_name(c"hotrun-keeper").ok();
+    }
+    // Blocked for ourselves only: std gives a child an empty mask.
+    SigSet::all().thread_block()?;
+    let signals = SignalFd::with_flags(
+        &SigSet::from(Signal::SIGCHLD),
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?;
+    let mut keeper = Keeper {
+        mode,
+        orders: Some(io::stdin().as_fd().try_clone_to_owned()?),
+        received: Vec::new(),
+        frames: Frames::default(),
+        notify: None,
+        child: None,
+        rounds: None,
+    };
+    while !keeper.over() {
+        keeper.wait(&signals)?;
+    }
+    Ok(())
+}
+
+/// What is kept.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// The child's pid, and its process group.
+    pid: Pid,
+    /// Its end was reported.
+    ended: bool,
+    /// It was reaped, so its number may be somebody else's by now.
+    reaped: bool,
+}
+
+struct Keeper {
+    mode: Mode,
+    /// The socket to hotrun, until hotrun has ended.
+    orders: Option<OwnedFd>,
+    /// Descriptors that came before the order they belong to.
+    received: Vec<OwnedFd>,
+    frames: Frames,
+    notify: Option<Notify>,
+    child: Option<Kept>,
+    /// Everything is being killed, for so many rounds.
+    rounds: Option<u32>,
+}
+
+impl Keeper {
+    /// Waits for orders, children and readiness, and deals with what came.
+    fn wait(&mut self, signals: &SignalFd) -> io::Result<()> {
+        let timeout = self
+            .rounds
+            .map_or(PollTimeout::NONE, |_| PollTimeout::from(ROUND));
+        let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        for source in [
+            self.notify.as_ref().map(|notify| notify.socket.as_fd()),
+            self.fd(),
+        ] {
+            sources.extend(source.map(|source| PollFd::new(source, PollFlags::POLLIN)));
+        }
+        match poll(&mut sources, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let orders = self.orders.is_some()
+            && sources
+                .last()
+                .is_some_and(|last| last.any().unwrap_or_default());
+        while let Ok(Some(_)) = signals.read_signal() {}
+        if self.notify.as_ref().is_some_and(Notify::ready) {
+            self.tell(&News::Ready);
+        }
+        if orders {
+            self.listen();
+        }
+        self.look_at_child();
+        if self.rounds.is_some() {
+            self.kill_round();
+        }
+        Ok(())
+    }
+
+    fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.orders.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes in orders; the end of the socket is the order to end everything.
+    fn listen(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        let Some(orders) = self.fd() else { return };
+        match sys::receive(orders, &mut buffer) {
+            Ok((count @ 1.., descriptors)) => {
+                self.frames.push(&buffer[..count]);
+                self.received.extend(descriptors);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => {
+                self.orders = None;
+                self.kill();
+            }
+        }
+        while let Some(order) = self.frames.next() {
+            match order {
+                Order::Launch(launch) => self.launch(&launch),
+                Order::Signal(number) => self.signal(number),
+                Order::Kill => self.kill(),
+            }
+        }
+    }
+
+    /// Tells hotrun; if it has ended, the end of the socket says so soon enough.
+    fn tell(&self, news: &News) {
+        let frame = encode(news);
+        let mut rest = &frame[..];
+        while let Some(orders) = self.fd().filter(|_| !rest.is_empty()) {
+            match sys::send(orders, rest, &[]) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    // ---- starting
+
+    fn launch(&mut self, launch: &Launch) {
+        match self.start(launch) {
+            Ok(pid) => {
+                self.child = Some(Kept {
+                    pid,
+                    ended: false,
+                    reaped: false,
+                });
+                self.tell(&News::Started(pid.as_raw().unsigned_abs()));
+            }
+            Err((what, error)) => {
+                let what = format!("{what}: {error}");
+                self.tell(&News::Failed {
+                    code: error.raw_os_error(),
+                    what,
+                });
+                self.kill();
+            }
+        }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<Pid, (String, io::Error)> {
+        let mut command = Command::new(&launch.program);
+        command.arg0(&launch.argv0).args(&launch.args).env_clear();
+        command.envs(launch.env.iter().map(|(key, value)| (key, value)));
+        command.current_dir(&launch.dir);
+        if let Some(path) = &launch.notify {
+            let notify = Notify::bind(Path::new(path)).map_err(|error| {
+                (
+                    format!("cannot listen for readiness on `{}`", path.display()),
+                    error,
+                )
+            })?;
+            command.env("NOTIFY_SOCKET", &notify.path);
+            self.notify = Some(notify);
+        }
+        let dir = Path::new(&launch.dir);
+        if !dir.is_dir() {
+            let missing = io::Error::from(io::ErrorKind::NotFound);
+            return Err((
+                format!("cannot change to the directory `{}`", dir.display()),
+                missing,
+            ));
+        }
+        let mut received = std::mem::take(&mut self.received).into_iter();
+        let (Some(stdout), Some(stderr)) = (received.next(), received.next()) else {
+            return Err((
+                "the descriptors for its output are missing".into(),
+                Errno::EBADF.into(),
+            ));
+        };
+        sys::spawn_activated(command, stdout, stderr, received.collect()).map_err(|error| {
+            (
+                format!("cannot start `{}`", launch.program.display()),
+                error,
+            )
+        })
+    }
+
+    // ---- ending
+
+    /// Signals the process group; one that is stopped is continued, or it could not react.
+    fn signal(&self, number: i32) {
+        let (Some(child), Ok(signal)) = (self.child, Signal::try_from(number)) else {
+            return;
+        };
+        if !child.reaped {
+            killpg(child.pid, signal).ok();
+            killpg(child.pid, Signal::SIGCONT).ok();
+        }
+    }
+
+    fn kill(&mut self) {
+        self.rounds.get_or_insert(0);
+    }
+
+    fn kill_round(&mut self) {
+        self.rounds = self.rounds.map(|rounds| rounds + 1);
+        if let Some(child) = self.child.filter(|child| !child.reaped) {
+            killpg(child.pid, Signal::SIGKILL).ok();
+        }
+        if self.mode == Mode::Tree {
+            for pid in children() {
+                kill(pid, Signal::SIGKILL).ok();
+            }
+        }
+    }
+
+    /// Reports what happened to the child and reaps what has ended. The child itself stays
+    /// unreaped until nothing else is left, so that its group's number stays its own.
+    fn look_at_child(&mut self) {
+        let Some(child) = self.child.filter(|child| !child.reaped) else {
+            return;
+        };
+        let flags = WaitPidFlag::WEXITED
+            | WaitPidFlag::WSTOPPED
+            | WaitPidFlag::WCONTINUED
+            | WaitPidFlag::WNOHANG
+            | WaitPidFlag::WNOWAIT;
+        while !self.child.is_some_and(|child| child.ended) {
+            let ended = match waitid(Id::Pid(child.pid), flags) {
+                Ok(WaitStatus::Exited(_, code)) => Ended::Status(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Signal(signal as i32),
+                Ok(WaitStatus::Stopped(..)) => {
+                    self.consume(child.pid, WaitPidFlag::WSTOPPED);
+                    self.tell(&News::Suspended(true));
+                    continue;
+                }
+                Ok(WaitStatus::Continued(_)) => {
+                    self.consume(child.pid, WaitPidFlag::WCONTINUED);
+                    self.tell(&News::Suspended(false));
+                    continue;
+                }
+                // A realtime signal, for which nix has no name.
+                Err(Errno::EINVAL) => Ended::Unknown,
+                _ => break,
+            };
+            self.child = Some(Kept {
+                ended: true,
+                ..child
+            });
+            self.tell(&News::Exited(ended));
+            if self.mode == Mode::Group {
+                killpg(child.pid, Signal::SIGKILL).ok();
+            }
+        }
+    }
+
+    /// Takes a state change off the child, so that it is seen once.
+    #[expect(clippy::unused_self, reason = "belongs to the child that is looked at")]
+    fn consume(&self, pid: Pid, kind: WaitPidFlag) {
+        waitid(Id::Pid(pid), kind | WaitPidFlag::WNOHANG).ok();
+    }
+
+    /// Nothing is left, and hotrun was told so.
+    fn over(&mut self) -> bool {
+        let gave_up = self.rounds.is_some_and(|rounds| rounds > ROUNDS);
+        let Some(child) = self.child else {
+            if self.rounds.is_some() {
+                self.tell(&News::Gone {
+                    survivors: Vec::new(),
+                });
+            }
+            return self.rounds.is_some();
+        };
+        if !child.ended && !gave_up {
+            return false;
+        }
+        let mut survivors = Vec::new();
+        if self.mode == Mode::Tree {
+            for pid in children() {
+                if pid != child.pid && reap(pid) {
+                    survivors.push(pid.as_raw());
+                }
+            }
+            if !survivors.is_empty() && !gave_up {
+                return false;
+            }
+        }
+        if !child.reaped {
+            reap(child.pid);
+            self.child = Some(Kept {
+                reaped: true,
+                ..child
+            });
+        }
+        // The list of children may miss one while it changes; the system does not.
+        let left = self.mode == Mode::Tree
+            && !matches!(
+                waitpid(None, Some(WaitPidFlag::WNOHANG)),
+                Err(Errno::ECHILD)
+            );
+        if left && !gave_up {
+            // Ends in a few rounds, or is waited for like any other leftover.
+            return false;
+        }
+        self.tell(&News::Gone { survivors });
+        true
+    }
+}
+
+/// Reaps a child that has ended; `true` if it still runs.
+fn reap(pid: Pid) -> bool {
+    matches!(
+        waitpid(pid, Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive)
+    )
+}
+
+/// Our direct children. Adopted ones are among them, so this is the whole tree, level by level.
+fn children() -> Vec<Pid> {
+    let own = std::process::id();
+    let listed = std::fs::read_to_string(format!("/proc/self/task/{own}/children"));
+    match listed {
+        Ok(list) => list
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .map(Pid::from_raw)
+            .collect(),
+        // A kernel without that file: every process is asked for its parent.
+        Err(_) => procfs::process::all_processes()
+            .into_iter()
+            .flatten()
+            .filter_map(|process| process.ok()?.stat().ok())
+            .filter(|stat| stat.ppid.unsigned_abs() == own)
+            .map(|stat| Pid::from_raw(stat.pid))
+            .collect(),
+    }
+}
+
+/// The socket on which the child says `READY=1`; removed when the keeper ends.
+struct Notify {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Notify {
+    fn bind(path: &Path) -> io::Result<Self> {
+        // A directory of its own: nobody else may reach the socket, or keep the directory in use.
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().mode(0o700).create(dir)?;
+        }
+        let socket = UnixDatagram::bind(path)?;
+        let notify = Self {
+            socket,
+            path: path.to_owned(),
+        };
+        notify.socket.set_nonblocking(true)?;
+        Ok(notify)
+    }
+
+    /// Takes in all that was said; whether one of the messages was `READY=1`.
+    fn ready(&self) -> bool {
+        let mut buffer = [0; 4096];
+        let mut ready = false;
+        while let Ok(count) = self.socket.recv(&mut buffer) {
+            ready |= buffer[..count]
+                .split(|byte| *byte == b'\n')
+                .any(|line| line == b"READY=1");
+        }
+        ready
+    }
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+        if let Some(dir) = self.path.parent() {
+            std::fs::remove_dir(dir).ok();
+        }
+    }
+}

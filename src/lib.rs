@@ -1,0 +1,237 @@
+//! hotrun: a dev-loop reloader for Rust servers that holds their listening sockets.
+//!
+//! # The code, in reading order
+//!
+//! - [`session`]: the core. Pure: events in, actions out. Every decision is here, as data in
+//!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
+//! - [`driver`]: the one loop around it, and [`rooms`]: who carries out which action.
+//! - [`watch`] tells what changed, [`build`] runs cargo and sets executables aside, [`sockets`]
+//!   holds addresses, [`app`] runs one generation under a [`keeper`], [`signals`] and [`ui`] speak
+//!   with the user.
+//! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
+//!   only list of exit codes.
+//! - [`sys`]: the only `unsafe`. [`lines`], [`sink`]: small things that several rooms need.
+//!
+//! Rooms never import each other; what one learns reaches another as a value in an action. Only
+//! `ui` and this file print. `tests/promises/tidy.rs` checks it.
+
+pub mod app;
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod driver;
+pub mod exit;
+pub mod keeper;
+pub mod lines;
+pub mod rooms;
+pub mod session;
+pub mod signals;
+pub mod sink;
+pub mod sockets;
+pub mod sys;
+pub mod ui;
+pub mod watch;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use build::{Loaded, scope};
+use config::Settings;
+use driver::{Clock, Inbox};
+use exit::{ExitKind, Failure};
+use rooms::House;
+use session::{Policy, Session};
+use sockets::set::HeldSet;
+use ui::style::Style;
+use ui::{Note, Reporter};
+use watch::Watch;
+
+/// The whole program: what `main` calls.
+pub fn run() -> ExitCode {
+    if let Some(mode) = keeper::Mode::requested() {
+        return keeper::process::run(mode).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    if let Some(answer) = build::surroundings::requested() {
+        return print(answer);
+    }
+    let args = match cli::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut style = Style { color: false };
+    let result = config::resolve::resolve(&args).and_then(|settings| {
+        style.color = settings.output.color;
+        start(settings)
+    });
+    match result {
+        Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
+            sys::die_by(number);
+            ExitCode::from(ExitKind::Signal(number).code())
+        }
+        Ok(kind) => ExitCode::from(kind.code()),
+        Err(failure) => {
+            ui::failure(&failure, style);
+            ExitCode::from(failure.kind.code())
+        }
+    }
+}
+
+/// The answer of a hidden command: a line for the hotrun that asked.
+fn print(answer: Result<String, String>) -> ExitCode {
+    match answer {
+        Ok(line) => {
+            writeln!(std::io::stdout(), "{line}").ok();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(settings: Settings) -> Result<ExitKind, Failure> {
+    // If a keeper is killed, what it kept comes to us instead of to init.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_child_subreaper(true).ok();
+    let failed = |error| Failure::failed(format!("cannot start the runtime: {error}"));
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let kind = runtime.block_on(serve(settings));
+    // A blocking comparison of two files may still run; nobody waits for it.
+    runtime.shutdown_background();
+    kind
+}
+
+/// One session from its first socket to its last process.
+async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
+    let clock = Clock::start();
+    let settings = Arc::new(settings);
+    let (urgent, urgent_inbox) = mpsc::unbounded_channel();
+    let (events, events_inbox) = mpsc::unbounded_channel();
+    let inbox = Inbox {
+        urgent: urgent_inbox,
+        events: events_inbox,
+    };
+    // The addresses first: from here on nobody is refused.
+    let held = HeldSet::open(&settings.listen)?;
+    signals::listen(&urgent)
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let reporter = Reporter::start(&settings.output, settings.once)?;
+    if !held.is_empty() {
+        let addresses = held
+            .iter()
+            .map(|held| (held.name.clone(), held.address.to_string()));
+        reporter.note(clock.now(), Note::Held(addresses.collect()));
+    }
+    let loaded = build::load(&settings, |line| {
+        reporter.note(clock.now(), Note::Cargo(line))
+    })
+    .await;
+    let loaded = loaded.inspect_err(|_| reporter.flush())?;
+    let watch = watch_project(&settings, loaded.as_ref(), &events, &reporter, clock).await?;
+    if let Some(Loaded { project, .. }) = &loaded {
+        reporter.note(
+            clock.now(),
+            Note::Session {
+                package: project.target.package.clone(),
+                target: project.target.name.clone(),
+                workspace: project.workspace.display().to_string(),
+            },
+        );
+    }
+    let session = Session::new(policy(&settings), loaded.is_some());
+    let builder = build::spawn(settings.clone(), loaded, events.clone());
+    let mut house = House {
+        settings,
+        events,
+        reporter: reporter.clone(),
+        builder,
+        watch,
+        held,
+        apps: HashMap::new(),
+        session: session_name(clock).into(),
+        runtime_dir: runtime_dir(),
+    };
+    let ending = driver::run(session, inbox, clock, &mut house).await;
+    drop(house);
+    // The builder lets go of its directory.
+    tokio::task::yield_now().await;
+    reporter.flush();
+    Ok(ending.into())
+}
+
+/// Starts watching; everything is watched when this returns, so no save can be missed.
+async fn watch_project(
+    settings: &Settings,
+    loaded: Option<&Loaded>,
+    events: &mpsc::UnboundedSender<session::event::Event>,
+    reporter: &Reporter,
+    clock: Clock,
+) -> Result<Option<Watch>, Failure> {
+    if settings.once {
+        return Ok(None);
+    }
+    let extra = &settings.watch.paths;
+    let scope = match loaded {
+        Some(Loaded { project, .. }) => scope::of_project(project, &settings.build, extra),
+        None => scope::of_manifest(&settings.build, extra),
+    };
+    let watch = Watch::start(&settings.watch, events.clone())?;
+    for problem in watch.rewatch(scope).await.unwrap_or_default() {
+        reporter.note(clock.now(), Note::Warning(problem));
+    }
+    Ok(Some(watch))
+}
+
+fn policy(settings: &Settings) -> Policy {
+    let app = &settings.app;
+    let serving = !settings.listen.is_empty();
+    // Without an address and without a configured proof, being alive is all there is to wait for;
+    // under `--once` such a program is waited for to its end.
+    let bounded = serving || app.ready.is_some();
+    Policy {
+        debounce: settings.watch.debounce,
+        max_wait: settings.watch.max_wait,
+        on_change: settings.build.on_change,
+        handover: settings.handover,
+        serving,
+        ready_timeout: bounded.then_some(app.ready_timeout),
+        stop_timeout: app.stop_timeout,
+        probation: app.probation,
+        once: settings.once,
+    }
+}
+
+/// A name that no other run on this machine has at this time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "part of a name, not of a decision"
+)]
+fn session_name(clock: Clock) -> String {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let micros = started
+        .unwrap_or_default()
+        .saturating_sub(clock.now())
+        .as_micros();
+    format!("{}-{micros:x}", std::process::id())
+}
+
+/// Where sockets of this user belong.
+fn runtime_dir() -> PathBuf {
+    let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    dir.filter(|dir| Path::is_dir(dir))
+        .unwrap_or_else(std::env::temp_dir)
+}

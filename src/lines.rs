@@ -1,0 +1,95 @@
+//! Bytes as they come in, whole lines out. Pure.
+
+/// A line longer than this is handed on in parts, so that an app without line ends can't fill
+/// the memory.
+const LONGEST: usize = 64 * 1024;
+
+/// Room for one read.
+const READ: usize = 16 * 1024;
+
+/// Collects bytes until a line is whole.
+#[derive(Debug, Default)]
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// Up to here there is no line end.
+    searched: usize,
+}
+
+impl Lines {
+    /// Adds what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where to read to, with room for a whole pipe's page or more.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.bytes.reserve(READ);
+        &mut self.bytes
+    }
+
+    /// All whole lines so far, as one block with its line ends; empty if there is none.
+    pub fn whole(&mut self) -> Vec<u8> {
+        match self.bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => self.take(at + 1),
+            None if self.bytes.len() >= LONGEST => self.take(self.bytes.len()),
+            None => Vec::new(),
+        }
+    }
+
+    /// The next piece that ends in a line end or a carriage return, with that end.
+    pub fn piece(&mut self) -> Option<Vec<u8>> {
+        let end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let Some(at) = self.bytes[self.searched..].iter().position(end) else {
+            self.searched = self.bytes.len();
+            return None;
+        };
+        let length = self.searched + at + 1;
+        Some(self.take(length))
+    }
+
+    /// What is left when nothing more comes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.take(self.bytes.len())
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        self.searched = 0;
+        let left = self.bytes.split_off(length);
+        std::mem::replace(&mut self.bytes, left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_whole_and_nothing_is_lost() {
+        let mut lines = Lines::default();
+        lines.push(b"one\ntw");
+        assert_eq!(lines.whole(), b"one\n");
+        assert_eq!(lines.whole(), b"");
+        lines.push(b"o\nthree\nfo");
+        assert_eq!(lines.whole(), b"two\nthree\n");
+        assert_eq!(lines.rest(), b"fo");
+        assert_eq!(lines.rest(), b"");
+    }
+
+    #[test]
+    fn a_line_without_end_is_handed_on_in_parts() {
+        let mut lines = Lines::default();
+        lines.push(&vec![b'x'; LONGEST]);
+        assert_eq!(lines.whole().len(), LONGEST);
+    }
+
+    #[test]
+    fn pieces_end_at_carriage_returns_too() {
+        let mut lines = Lines::default();
+        lines.push(b"1/2\r2/2\rdone");
+        assert_eq!(lines.piece().as_deref(), Some(&b"1/2\r"[..]));
+        assert_eq!(lines.piece().as_deref(), Some(&b"2/2\r"[..]));
+        assert_eq!(lines.piece(), None);
+        lines.push(b"\n");
+        assert_eq!(lines.piece().as_deref(), Some(&b"done\n"[..]));
+    }
+}

@@ -1,0 +1,151 @@
+//! The rooms behind the driver: the only place that knows them all. It carries each action to its
+//! room, and gives apps copies of the held sockets.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::app::{App, HeldSocket, Start};
+use crate::build::{Builder, artifact};
+use crate::config::Settings;
+use crate::driver::Rooms;
+use crate::session::action::{Action, View};
+use crate::session::event::{AppNews, Event};
+use crate::session::model::{ArtifactRef, Generation, Moment};
+use crate::sockets::set::HeldSet;
+use crate::ui::{Note, Reporter};
+use crate::watch::Watch;
+
+/// Everything that carries out actions.
+#[derive(Debug)]
+pub struct House {
+    /// What the user wants.
+    pub settings: Arc<Settings>,
+    /// Where what happens is told.
+    pub events: UnboundedSender<Event>,
+    /// Prints.
+    pub reporter: Reporter,
+    /// Builds.
+    pub builder: Builder,
+    /// Watches; nobody does under `--once`.
+    pub watch: Option<Watch>,
+    /// Holds the sockets.
+    pub held: HeldSet,
+    /// The generations that have processes.
+    pub apps: HashMap<Generation, App>,
+    /// The name of this run, in the environment of every app.
+    pub session: Arc<str>,
+    /// A directory only this user can write to, for the sockets of readiness.
+    pub runtime_dir: PathBuf,
+}
+
+impl Rooms for House {
+    fn perform(&mut self, now: Moment, action: Action) {
+        match action {
+            Action::Rewatch(scope) => {
+                if let Some(watch) = &self.watch {
+                    self.warn_of(now, watch.rewatch(*scope));
+                }
+            }
+            Action::StartBuild {
+                generation,
+                load,
+                baseline,
+            } => {
+                self.builder.start(generation, load, baseline);
+            }
+            Action::CancelBuild(generation) => self.builder.cancel(generation),
+            Action::Launch {
+                generation,
+                artifact,
+                beside,
+            } => {
+                self.launch(generation, artifact, beside);
+            }
+            Action::Stop(generation) => self.with(generation, App::stop),
+            Action::Kill(generation) => self.with(generation, App::kill),
+            Action::Discard(artifact) => artifact::discard(&artifact.path),
+            Action::Show(view) => {
+                // Whatever the app itself has made of the shared backlog ends here.
+                if matches!(view, View::Live { .. }) {
+                    self.held.raise_backlog();
+                }
+                self.reporter.view(now, view);
+            }
+            // The driver's own.
+            Action::End(_) => {}
+        }
+    }
+}
+
+impl House {
+    fn with(&self, generation: Generation, order: impl Fn(&App)) {
+        if let Some(app) = self.apps.get(&generation) {
+            order(app);
+        }
+    }
+
+    /// Says what could not be watched, once that is known.
+    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<String>>) {
+        let reporter = self.reporter.clone();
+        tokio::spawn(async move {
+            for problem in watching.await.unwrap_or_default() {
+                reporter.note(now, Note::Warning(problem));
+            }
+        });
+    }
+
+    fn launch(
+        &mut self,
+        generation: Generation,
+        artifact: ArtifactRef,
+        beside: Option<Generation>,
+    ) {
+        self.apps.retain(|_, app| !app.is_gone());
+        let sockets = match self.held.copies() {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                let what =
+                    format!("cannot copy the held sockets: {error}\nhint: raise `ulimit -n`");
+                for news in [
+                    AppNews::CannotStart(what),
+                    AppNews::Gone {
+                        cut: 0,
+                        survivors: vec![],
+                    },
+                ] {
+                    self.events.send(Event::App(generation, news)).ok();
+                }
+                return;
+            }
+        };
+        let held = self
+            .held
+            .iter()
+            .map(|held| HeldSocket {
+                name: held.name.clone(),
+                address: held.address,
+                inode: held.inode,
+            })
+            .collect();
+        let start = Start {
+            generation,
+            artifact,
+            sockets,
+            held,
+            beside: beside
+                .and_then(|live| self.apps.get(&live))
+                .and_then(App::keeper),
+            session: self.session.clone(),
+            notify: self
+                .runtime_dir
+                .join(format!("hotrun-{}-{generation}", self.session))
+                .join("notify"),
+        };
+        let sink = self.reporter.sink();
+        let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
+        self.apps.insert(generation, app);
+    }
+}

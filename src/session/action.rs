@@ -1,0 +1,232 @@
+//! What to do: everything the session asks of the rooms, and what it shows.
+
+use std::time::Duration;
+
+use super::event::BuildNews;
+use super::model::{ArtifactRef, Cause, Ending, Exit, Generation, Phases, Proof, Scope};
+
+/// One thing to do. The driver carries it out at once and reports back by events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Watch what the project is made of now.
+    Rewatch(Box<Scope>),
+    /// Start a build; answered by `BuildNews`, ending in `Done`.
+    StartBuild {
+        /// Whose.
+        generation: Generation,
+        /// Read the project model first: a manifest changed, or it was never read.
+        load: bool,
+        /// What the result is compared with to find out whether the program changed.
+        baseline: Option<ArtifactRef>,
+    },
+    /// End the build and everything it runs; answered by `Done`.
+    CancelBuild(Generation),
+    /// Start a process; answered by `AppNews`, ending in `Gone`.
+    Launch {
+        /// Whose.
+        generation: Generation,
+        /// What to start.
+        artifact: ArtifactRef,
+        /// The generation that serves meanwhile, in whose way it might get.
+        beside: Option<Generation>,
+    },
+    /// Ask the process to end (`stop_signal` to its group).
+    Stop(Generation),
+    /// End everything of the generation now.
+    Kill(Generation),
+    /// Nothing will ask for this artifact again.
+    Discard(ArtifactRef),
+    /// Tell the user.
+    Show(View),
+    /// Nothing runs any more: leave the loop.
+    End(Ending),
+}
+
+/// What happens after something went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This generation keeps serving.
+    Keeps(Generation),
+    /// The same program is started again after this back-off.
+    Restart(Duration),
+    /// The last good program, built by this generation, is started again.
+    Rollback(Generation),
+    /// It is tried once more, with live stopped first.
+    Alone,
+    /// A candidate or a build under way will take over.
+    Continue,
+    /// Nothing until a file changes.
+    Wait,
+    /// hotrun ends.
+    End,
+}
+
+/// Why a program is started with live stopped first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A line it wrote before it ended.
+    Line(String),
+    /// A file that live has locked.
+    Lock(String),
+}
+
+/// What the user is told. `ui` turns it into text and decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// A build starts.
+    Building {
+        /// Whose.
+        generation: Generation,
+        /// Why.
+        cause: Cause,
+    },
+    /// What cargo and rustc say meanwhile (never `Loaded` or `Done`).
+    Build(Generation, BuildNews),
+    /// A newer change made the build worthless.
+    BuildCancelled {
+        /// Whose.
+        generation: Generation,
+        /// The newer change.
+        cause: Cause,
+    },
+    /// The build failed.
+    BuildFailed {
+        /// Whose.
+        generation: Generation,
+        /// One phrase.
+        reason: String,
+        /// How long it took.
+        took: Duration,
+        /// Why it ran.
+        cause: Cause,
+        /// What is served meanwhile.
+        next: Next,
+    },
+    /// The build produced the very program that runs.
+    Unchanged {
+        /// Whose build.
+        generation: Generation,
+        /// The generation that runs it.
+        running: Generation,
+        /// How long it took.
+        took: Duration,
+        /// Why it ran.
+        cause: Cause,
+    },
+    /// A process is started.
+    Starting {
+        /// Whose.
+        generation: Generation,
+        /// Who serves meanwhile; the first time with the hint how to change it.
+        beside: Option<Generation>,
+        /// This is the first time that two run side by side.
+        first_overlap: bool,
+        /// Why.
+        cause: Cause,
+    },
+    /// The process runs.
+    Started {
+        /// Whose.
+        generation: Generation,
+        /// Its process id.
+        pid: u32,
+    },
+    /// It was stopped by a signal, or continued.
+    Suspended {
+        /// Whose.
+        generation: Generation,
+        /// Stopped, or going on.
+        suspended: bool,
+    },
+    /// The candidate became live.
+    Live {
+        /// Whose.
+        generation: Generation,
+        /// Where the time went.
+        phases: Phases,
+        /// How it proved itself.
+        proof: Proof,
+        /// Why it was started.
+        cause: Cause,
+    },
+    /// The candidate was not ready in time and is killed.
+    NotReady {
+        /// Whose.
+        generation: Generation,
+        /// How long was waited.
+        after: Duration,
+        /// It is stopped by a signal or a debugger.
+        suspended: bool,
+        /// What happens now.
+        next: Next,
+    },
+    /// A process ended that was not asked to.
+    Ended {
+        /// Whose.
+        generation: Generation,
+        /// It was live, not a candidate.
+        live: bool,
+        /// How.
+        exit: Exit,
+        /// How long it had run.
+        ran: Duration,
+        /// What can be read from its last lines.
+        hint: Option<Hint>,
+        /// What happens now.
+        next: Next,
+    },
+    /// A program without an address did its work.
+    Finished {
+        /// Whose.
+        generation: Generation,
+        /// How long it had run.
+        ran: Duration,
+    },
+    /// A process could not be started at all.
+    CannotStart {
+        /// Whose.
+        generation: Generation,
+        /// What, where and the next step.
+        error: String,
+        /// What happens now.
+        next: Next,
+    },
+    /// From now on live is stopped first, because of this.
+    Learned(Evidence),
+    /// The old generation was asked to finish.
+    Draining(Generation),
+    /// The old generation did not finish by itself and was ended.
+    Cut {
+        /// Whose.
+        generation: Generation,
+        /// Its open connections at that moment.
+        connections: usize,
+        /// How long it was given.
+        after: Duration,
+        /// The next candidate ended it, not the time limit.
+        for_next: bool,
+    },
+    /// Processes that hotrun is not allowed to end.
+    Survivors {
+        /// Whose.
+        generation: Generation,
+        /// Their ids.
+        pids: Vec<i32>,
+    },
+    /// Nothing of the generation is left.
+    Gone(Generation),
+    /// hotrun was asked to end and stops what runs.
+    Quitting {
+        /// It was asked again: everything is killed.
+        now: bool,
+    },
+}
+
+/// What a user can do about an early end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It binds an address that hotrun holds instead of taking it over.
+    BindsHeld,
+    /// It wants the terminal.
+    WantsTerminal,
+}

@@ -1,0 +1,107 @@
+//! What happened: everything the session is told, by every room.
+
+use std::fmt;
+
+use super::model::{BuildOutcome, Change, Ending, Exit, Generation, Proof, Scope};
+
+/// One thing that happened. Messages of builds and apps carry their generation; what is stale is
+/// dropped at the session's door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// hotrun is set up; the first build may start.
+    Begin,
+    /// Inputs changed.
+    Changed(Vec<Change>),
+    /// Events were lost: everything may have changed.
+    Rescan,
+    /// A build says something.
+    Build(Generation, BuildNews),
+    /// A process says something.
+    App(Generation, AppNews),
+    /// Build and restart, even if nothing changed.
+    Rebuild,
+    /// End: the first time in order, the second time at once.
+    Quit(Ending),
+    /// The moment the session asked to be woken at has come.
+    Tick,
+}
+
+/// What a build room reports of one build.
+#[derive(Clone, PartialEq, Eq)]
+pub enum BuildNews {
+    /// The project was read anew; this is what it is made of.
+    Loaded(Box<Scope>),
+    /// The command that is run, as the user would type it.
+    Command(String),
+    /// A line of cargo itself, as rendered.
+    Line(String),
+    /// A message of the compiler.
+    Diagnostic {
+        /// It is an error, so it must be in view at the end.
+        error: bool,
+        /// As rustc renders it, with line ends.
+        rendered: String,
+    },
+    /// How far it is.
+    Progress {
+        /// Finished units.
+        done: u32,
+        /// All units.
+        total: u32,
+    },
+    /// Cargo waits for another cargo's lock (`Some`: on what), or goes on (`None`).
+    Blocked(Option<String>),
+    /// Cargo ended with this status; always followed by `Done`.
+    Ended(Exit),
+    /// It is over and nothing of it runs any more.
+    Done(BuildOutcome),
+}
+
+/// What an app room reports of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppNews {
+    /// It runs, with this process id.
+    Started(u32),
+    /// It could not be started: what, where and the next step.
+    CannotStart(String),
+    /// It proved that it serves.
+    Ready(Proof),
+    /// It was stopped (SIGSTOP, a debugger), or continued.
+    Suspended(bool),
+    /// Its first process ended. What it left behind may still run.
+    Exited {
+        /// How it ended.
+        exit: Exit,
+        /// The last lines it wrote to stderr.
+        last_lines: Vec<String>,
+        /// It had a file open on which live holds a lock: its path.
+        lock: Option<String>,
+    },
+    /// Nothing of the generation is left.
+    Gone {
+        /// Open connections at the moment it was killed.
+        cut: usize,
+        /// Processes that could not be ended (another user's).
+        survivors: Vec<i32>,
+    },
+}
+
+/// Terse: a diagnostic is a page of text, and events end up in failure messages.
+impl fmt::Debug for BuildNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loaded(scope) => write!(f, "Loaded({} roots)", scope.roots.len()),
+            Self::Command(line) => write!(f, "Command({line})"),
+            Self::Line(line) => write!(f, "Line({line})"),
+            Self::Diagnostic { error, .. } => write!(f, "Diagnostic(error: {error})"),
+            Self::Progress { done, total } => write!(f, "Progress({done}/{total})"),
+            Self::Blocked(on) => write!(f, "Blocked({on:?})"),
+            Self::Ended(exit) => write!(f, "Ended({exit})"),
+            Self::Done(BuildOutcome::Built { unchanged, .. }) => {
+                write!(f, "Done(built, unchanged: {unchanged})")
+            }
+            Self::Done(BuildOutcome::Failed { reason }) => write!(f, "Done(failed: {reason})"),
+            Self::Done(BuildOutcome::Cancelled) => write!(f, "Done(cancelled)"),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The plain data that the session reasons about: generations, artifacts, change sets, and how
+//! processes end. Values only; nothing here waits or touches the system.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
+pub type Moment = Duration;
+
+/// The counter of attempts: a change set, its build, its artifact and its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}", self.0)
+    }
+}
+
+/// What kind of input changed, as far as it matters to what must be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A file of a package.
+    Source,
+    /// A manifest, a lock file, a cargo configuration or a toolchain file: the project model has
+    /// to be read again.
+    Manifest,
+    /// `Cargo.lock`: like a manifest, but cargo writes it itself while it reads the project.
+    Lock,
+}
+
+/// What an event said about a path's being there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It was made.
+    Appeared,
+    /// It is there, with other content.
+    There,
+    /// It was removed, or renamed to something else.
+    Vanished,
+}
+
+/// One changed path, shown to the user as it is (relative to the workspace where possible).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The path as shown.
+    pub path: PathBuf,
+    /// What it is an input of.
+    pub kind: ChangeKind,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// Why something runs, as one phrase in every line about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// hotrun was started.
+    Start,
+    /// Files changed: the paths in order of their first event.
+    Changed(Vec<PathBuf>),
+    /// So much changed at once that the system lost count (queue overflow).
+    Rescan,
+    /// Somebody asked for it.
+    Asked,
+    /// The generation named died and is started again.
+    Died(Generation),
+    /// The generation named failed and the last good program takes its place.
+    Rollback(Generation),
+    /// The generation named could not run beside live and is tried alone.
+    Alone(Generation),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("first start"),
+            Self::Changed(paths) => match paths.as_slice() {
+                [] => f.write_str("change"),
+                [one] => write!(f, "{}", one.display()),
+                [one, two] => write!(f, "{}, {}", one.display(), two.display()),
+                [one, rest @ ..] => write!(f, "{} and {} more", one.display(), rest.len()),
+            },
+            Self::Rescan => f.write_str("many changes at once"),
+            Self::Asked => f.write_str("asked for"),
+            Self::Died(generation) => write!(f, "{generation} died"),
+            Self::Rollback(generation) => write!(f, "rollback from {generation}"),
+            Self::Alone(generation) => write!(f, "{generation} could not run beside live"),
+        }
+    }
+}
+
+/// The relevant changes collected since the last build started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// When its first event came.
+    pub first: Moment,
+    /// When its last event came.
+    pub last: Moment,
+    /// Why it is there.
+    pub cause: Cause,
+    /// Restart even if the program turns out to be the same.
+    pub forced: bool,
+    /// Paths that were made within this set: if they vanish within it too, they were never there
+    /// (the temporary file of a safe write).
+    pub made: Vec<PathBuf>,
+}
+
+impl ChangeSet {
+    /// An empty set for `cause`.
+    pub fn new(now: Moment, cause: Cause, forced: bool) -> Self {
+        Self {
+            first: now,
+            last: now,
+            cause,
+            forced,
+            made: Vec::new(),
+        }
+    }
+
+    /// Adds a cause that came later; every path is named once, in order.
+    pub fn merge(&mut self, now: Moment, cause: Cause, forced: bool) {
+        self.last = now;
+        self.forced |= forced;
+        match (&mut self.cause, cause) {
+            (Cause::Changed(paths), Cause::Changed(more)) => {
+                for path in more {
+                    if !paths.contains(&path) {
+                        paths.push(path);
+                    }
+                }
+            }
+            (
+                known @ (Cause::Changed(_) | Cause::Start),
+                wider @ (Cause::Rescan | Cause::Asked),
+            ) => {
+                *known = wider;
+            }
+            (known @ Cause::Start, changed @ Cause::Changed(_)) => *known = changed,
+            _ => {}
+        }
+    }
+
+    /// Adds one changed path.
+    pub fn add(&mut self, now: Moment, change: Change) {
+        let Change { path, presence, .. } = change;
+        let mentioned = matches!(&self.cause, Cause::Changed(paths) if paths.contains(&path));
+        let made = self.made.iter().position(|made| *made == path);
+        match (presence, made) {
+            (Presence::Vanished, Some(made)) => {
+                self.last = now;
+                self.made.swap_remove(made);
+                if let Cause::Changed(paths) = &mut self.cause {
+                    paths.retain(|known| *known != path);
+                }
+                return;
+            }
+            (Presence::Appeared, None) if !mentioned => self.made.push(path.clone()),
+            _ => {}
+        }
+        self.merge(now, Cause::Changed(vec![path]), false);
+    }
+
+    /// Nothing is left of it.
+    pub fn is_empty(&self) -> bool {
+        !self.forced && matches!(&self.cause, Cause::Changed(paths) if paths.is_empty())
+    }
+}
+
+/// What a process is started with, so that it finds what `cargo run` would give it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The whole environment under `cargo run`.
+    pub env: Vec<(OsString, OsString)>,
+    /// The `argv[0]` under `cargo run`.
+    pub argv0: OsString,
+    /// The runner of cargo's configuration with its arguments; empty where there is none.
+    pub runner: Vec<OsString>,
+}
+
+/// An executable that a build produced, set aside so that no later build can touch it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The generation whose build made it; also its identity.
+    pub built_by: Generation,
+    /// Where it was set aside.
+    pub path: PathBuf,
+    /// What it is started with.
+    pub surroundings: Surroundings,
+}
+
+/// Artifacts travel through events and actions by reference.
+pub type ArtifactRef = Arc<Artifact>;
+
+/// What the watch room needs to know of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Changed paths are shown relative to this directory.
+    pub base: PathBuf,
+    /// Directories whose non-ignored files are inputs, with everything below them.
+    pub roots: Vec<PathBuf>,
+    /// Directories below `roots` that are not (other packages, the target directory).
+    pub without: Vec<PathBuf>,
+    /// Single files that are inputs wherever they are; they need not exist.
+    pub files: Vec<PathBuf>,
+    /// When the project was read: what was written later was not seen by it.
+    pub read_at: Option<SystemTime>,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildOutcome {
+    /// There is an executable.
+    Built {
+        /// What to launch.
+        artifact: ArtifactRef,
+        /// The program is the same as the baseline it was compared with.
+        unchanged: bool,
+        /// Warnings of the compiler.
+        warnings: u32,
+    },
+    /// There is none; the diagnostics were streamed before.
+    Failed {
+        /// One phrase: "2 errors", "cargo not found", …
+        reason: String,
+    },
+    /// It was cancelled and everything it ran has ended.
+    Cancelled,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody saw how (its keeper was killed).
+    Unknown,
+}
+
+impl Exit {
+    /// It ended by itself with status 0.
+    pub fn success(self) -> bool {
+        self == Self::Status(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
+            },
+            Self::Unknown => f.write_str("unknown exit status"),
+        }
+    }
+}
+
+/// The numbers are those that are equal on every Unix (POSIX, `kill -l`), and Linux's SIGBUS.
+fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// How a candidate proved that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It said `READY=1` (`sd_notify(3)`).
+    Notified,
+    /// It answered the HTTP check.
+    Answered,
+    /// It was seen accepting on a held address.
+    Accepting,
+    /// It printed the awaited line.
+    Printed,
+    /// It stayed alive for a while; nothing better can be seen.
+    Alive,
+}
+
+/// How live was handed over, or why it is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handover {
+    /// Beside live where that works, else alone.
+    #[default]
+    Auto,
+    /// Always beside live.
+    Overlap,
+    /// Live is stopped before the candidate starts.
+    StopFirst,
+}
+
+impl fmt::Display for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Overlap => "overlap",
+            Self::StopFirst => "stop-first",
+        })
+    }
+}
+
+/// Where the time between a save and its first answer went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// First event of the change set to the start of the build.
+    pub detect: Option<Duration>,
+    /// Start of the build to the artifact set aside.
+    pub build: Option<Duration>,
+    /// Artifact to launch: the old generation, or the back-off, had to be waited for.
+    pub swap: Duration,
+    /// Launch to readiness.
+    pub start: Duration,
+}
+
+impl Phases {
+    /// All of them.
+    pub fn total(&self) -> Duration {
+        self.detect.unwrap_or_default() + self.build.unwrap_or_default() + self.swap + self.start
+    }
+}
+
+/// Why hotrun ends; `exit.rs` turns it into an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A key or a control request.
+    Quit,
+    /// This signal.
+    Signal(i32),
+    /// `--once`: the app became ready.
+    Ready,
+    /// `--once`: the app was not ready in time.
+    NotReady,
+    /// `--once`: the app ended by itself; `serving` = an address was held for it.
+    AppEnded {
+        /// How it ended.
+        exit: Exit,
+        /// An address was held for it, so an end is a failure whatever its status.
+        serving: bool,
+    },
+    /// `--once`: the build failed.
+    BuildFailed,
+    /// `--once`: the program could not be started.
+    CannotStart,
+}

@@ -1,0 +1,99 @@
+//! Signals of the system as events.
+
+use std::io::{self, IsTerminal};
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::session::event::Event;
+use crate::session::model::Ending;
+
+/// Turns signals into events from now on. Must be called inside the runtime.
+pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::quit(),
+    ] {
+        let number = kind.as_raw_value();
+        forward(kind, events, move || Event::Quit(Ending::Signal(number)))?;
+    }
+    // Started with `nohup`, a hangup is meant to be nothing.
+    if !ignored(SignalKind::hangup()) {
+        let terminal = Terminal::of_process();
+        let number = SignalKind::hangup().as_raw_value();
+        forward(SignalKind::hangup(), events, move || {
+            if terminal.is_gone() {
+                Event::Quit(Ending::Signal(number))
+            } else {
+                Event::Rebuild
+            }
+        })?;
+    }
+    let mut children = signal(SignalKind::child())?;
+    tokio::spawn(async move {
+        while children.recv().await.is_some() {
+            reap();
+        }
+    });
+    Ok(())
+}
+
+fn forward(
+    kind: SignalKind,
+    events: &UnboundedSender<Event>,
+    event: impl Fn() -> Event + Send + 'static,
+) -> io::Result<()> {
+    let mut signals = signal(kind)?;
+    let events = events.clone();
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            events.send(event()).ok();
+        }
+    });
+    Ok(())
+}
+
+/// This process was started with the signal ignored.
+fn ignored(kind: SignalKind) -> bool {
+    let status = procfs::process::Process::myself().and_then(|own| own.status());
+    status.is_ok_and(|status| status.sigign & (1 << (kind.as_raw_value() - 1)) != 0)
+}
+
+/// Which of our descriptors were a terminal at the start.
+#[derive(Clone, Copy)]
+struct Terminal {
+    was: [bool; 3],
+}
+
+impl Terminal {
+    fn of_process() -> Self {
+        Self { was: Self::now() }
+    }
+
+    fn now() -> [bool; 3] {
+        [
+            io::stdin().is_terminal(),
+            io::stdout().is_terminal(),
+            io::stderr().is_terminal(),
+        ]
+    }
+
+    /// A terminal that hung up is none any more.
+    fn is_gone(self) -> bool {
+        self.was != Self::now()
+    }
+}
+
+/// Takes every child that has ended off the list of the system. All our children are keepers,
+/// which report by message, and processes that were adopted; nobody waits for any of them.
+fn reap() {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            // An unknown (realtime) signal is EINVAL after the fact: that one was reaped too.
+            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

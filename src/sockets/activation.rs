@@ -1,0 +1,55 @@
+//! What an app is told about the sockets it is given: the variables of `sd_listen_fds(3)`. Pure.
+//!
+//! `LISTEN_PID` is missing here: only the child itself knows it, see `sys::spawn_activated`.
+
+use std::ffi::OsString;
+
+use crate::sys::FIRST_SOCKET;
+
+/// The name of a socket that was given none, by `sd_listen_fds_with_names(3)`.
+const UNNAMED: &str = "unknown";
+
+/// Variables of a socket holder or service manager that no child may inherit: they speak about
+/// descriptors and a pid that are not its own.
+pub const SCRUBBED: [&str; 5] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS_FIRST_FD",
+    "NOTIFY_SOCKET",
+];
+
+/// The variables for sockets with these names, in the order of their descriptors.
+pub fn variables(names: &[Option<&str>]) -> Vec<(OsString, OsString)> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let joined: Vec<&str> = names.iter().map(|name| name.unwrap_or(UNNAMED)).collect();
+    [
+        ("LISTEN_FDS", names.len().to_string()),
+        ("LISTEN_FDNAMES", joined.join(":")),
+        ("LISTEN_FDS_FIRST_FD", FIRST_SOCKET.to_string()),
+    ]
+    .map(|(key, value)| (key.into(), value.into()))
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_socket_has_a_name() {
+        let found = variables(&[Some("web"), None]);
+        let expected = [
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_FDNAMES", "web:unknown"),
+            ("LISTEN_FDS_FIRST_FD", "3"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(key, value)| (key.into(), value.into()))
+        );
+        assert!(variables(&[]).is_empty());
+    }
+}

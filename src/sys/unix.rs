@@ -1,0 +1,224 @@
+//! Descriptors across processes, and the moment between fork and exec.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, pipe2};
+
+/// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
+pub const FIRST_SOCKET: RawFd = 3;
+
+/// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
+const MOST_DESCRIPTORS: usize = 253;
+
+/// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many
+/// bytes were taken.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let messages = if descriptors.is_empty() {
+        &rights[..0]
+    } else {
+        &rights[..]
+    };
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    Ok(sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        messages,
+        flags,
+        None,
+    )?)
+}
+
+/// Receives bytes and the descriptors that came with them, all close-on-exec. No bytes: the other
+/// end is closed.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            for number in numbers {
+                // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+    }
+    Ok((message.bytes, descriptors))
+}
+
+/// Closes every descriptor from 3 up. For the first lines of a process that has opened nothing
+/// itself: what is there was leaked into it.
+pub fn close_inherited() {
+    // SAFETY: called before anything in this process owns a descriptor above 2; the call has no
+    // memory arguments. Where the kernel has none (before 5.9), what leaked stays open.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_SOCKET, libc::c_uint::MAX, 0) };
+}
+
+/// Starts `command` in a process group of its own: stdin /dev/null, stdout and stderr as given,
+/// the sockets from descriptor 3 up in their order, and, where there are any, `LISTEN_PID` set to
+/// the child's own pid, as `sd_listen_fds(3)` wants it. Returns when the program runs or the
+/// system has refused it.
+///
+/// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
+/// could not be added, and its own error pipe may sit where a socket belongs. The calling process
+/// must have one thread, since the child allocates between fork and exec.
+pub fn spawn_activated(
+    mut command: Command,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    sockets: Vec<OwnedFd>,
+) -> io::Result<Pid> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
+    let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
+    let writer = move_from(writer, free)?;
+    let stdout = move_from(stdout, free)?;
+    let stderr = move_from(stderr, free)?;
+    let sockets: Vec<OwnedFd> = sockets
+        .into_iter()
+        .map(|socket| move_from(socket, free))
+        .collect::<io::Result<_>>()?;
+    command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr);
+    // SAFETY: the process has a single thread (documented above), so no lock can be held by
+    // another one at the fork; the child leaves by exec or `_exit` and runs no destructor.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(writer);
+            let mut code = [0; size_of::<i32>()];
+            match File::from(reader).read_exact(&mut code) {
+                // Closed by exec: the program runs.
+                Err(_) => Ok(child),
+                Ok(()) => {
+                    waitpid(child, None)?;
+                    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
+                }
+            }
+        }
+        ForkResult::Child => {
+            let error = become_activated(command, &sockets);
+            let code = error.raw_os_error().unwrap_or(libc::EINVAL);
+            let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
+            // SAFETY: ends the child at once, without running what belongs to its parent.
+            unsafe { libc::_exit(127) }
+        }
+    }
+}
+
+/// The child's half of [`spawn_activated`]: comes back only with an error.
+fn become_activated(mut command: Command, sockets: &[OwnedFd]) -> io::Error {
+    for (target, socket) in (FIRST_SOCKET..).zip(sockets) {
+        // SAFETY: whatever this child still needs was moved beyond the targets; dup2 leaves the
+        // copy open across exec.
+        if unsafe { libc::dup2(socket.as_raw_fd(), target) } < 0 {
+            return io::Error::last_os_error();
+        }
+    }
+    if !sockets.is_empty() {
+        command.env("LISTEN_PID", std::process::id().to_string());
+    }
+    command.exec()
+}
+
+/// Gives a descriptor the lowest free number from `lowest` up, still close-on-exec.
+fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: F_DUPFD_CLOEXEC has just made it; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Ends this process by `signal`, so that its parent sees how it ended.
+pub fn die_by(signal: i32) {
+    if let Ok(signal) = Signal::try_from(signal) {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: SIG_DFL runs no code of ours.
+        if unsafe { sigaction(signal, &default) }.is_ok() {
+            let _ = raise(signal);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::FdFlag;
+
+    use super::*;
+
+    #[test]
+    fn sockets_start_at_three_and_the_pid_is_the_childs() {
+        let (reader, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (first, second) = UnixStream::pair().unwrap();
+        let names = [&first, &second].map(|socket| {
+            let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+            std::fs::read_link(link).unwrap().display().to_string()
+        });
+        let mut command = Command::new("/bin/sh");
+        command.args([
+            "-c",
+            "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
+        ]);
+        let child = spawn_activated(command, stdout, stderr, vec![first.into(), second.into()]);
+        waitpid(child.unwrap(), None).unwrap();
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let (said, own) = lines[0].split_once(' ').unwrap();
+        assert_eq!(said, own);
+        assert_eq!(lines[1..], names);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_of_the_parent() {
+        let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let error = spawn_activated(Command::new("/no/such"), stdout, stderr, vec![]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn descriptors_travel_with_the_first_byte() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let sent = send(ours.as_fd(), b"hello", &[writer.as_raw_fd()]).unwrap();
+        assert_eq!(sent, 5);
+        drop(writer);
+        let mut buffer = [0; 16];
+        let (count, descriptors) = receive(theirs.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..count], descriptors.len()), (&b"hello"[..], 1));
+        let flags = fcntl(&descriptors[0], FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+        let mut writer = UnixStream::from(descriptors.into_iter().next().unwrap());
+        writer.write_all(b"x").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn a_closed_end_is_no_bytes() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(ours);
+        let (count, descriptors) = receive(theirs.as_fd(), &mut [0; 4]).unwrap();
+        assert_eq!((count, descriptors.len()), (0, 0));
+    }
+}

@@ -1,0 +1,266 @@
+//! Views, notes and output as JSON events; the schema is described in `docs/events.md`. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::Note;
+use crate::session::action::{Evidence, Next, View};
+use crate::session::event::BuildNews;
+use crate::session::model::{Exit, Generation, Moment, Phases, Proof};
+use crate::sink::{Chunk, Stream};
+
+/// The version of the schema: raised when a reader of an older one could be misled.
+pub const VERSION: u32 = 1;
+
+/// The event for a view.
+pub fn view(now: Moment, view: &View) -> Value {
+    let (event, fields) = match view {
+        View::Building { generation, cause } => (
+            "building",
+            json!({ "generation": generation.0, "cause": cause.to_string() }),
+        ),
+        View::Build(generation, news) => return build(now, *generation, news),
+        View::BuildCancelled { generation, cause } => (
+            "cancelled",
+            json!({ "generation": generation.0, "cause": cause.to_string() }),
+        ),
+        View::BuildFailed {
+            generation,
+            reason,
+            took,
+            cause,
+            next,
+        } => (
+            "build-failed",
+            json!({ "generation": generation.0, "reason": reason, "took_ms": ms(*took),
+                "cause": cause.to_string(), "next": next_name(*next) }),
+        ),
+        View::Unchanged {
+            generation,
+            running,
+            took,
+            cause,
+        } => (
+            "unchanged",
+            json!({ "generation": generation.0, "running": running.0, "took_ms": ms(*took),
+                "cause": cause.to_string() }),
+        ),
+        View::Starting {
+            generation,
+            beside,
+            cause,
+            ..
+        } => (
+            "starting",
+            json!({ "generation": generation.0, "beside": beside.map(|live| live.0),
+                "cause": cause.to_string() }),
+        ),
+        View::Started { generation, pid } => {
+            ("started", json!({ "generation": generation.0, "pid": pid }))
+        }
+        View::Suspended {
+            generation,
+            suspended,
+        } => (
+            "suspended",
+            json!({ "generation": generation.0, "suspended": suspended }),
+        ),
+        View::Live {
+            generation,
+            phases,
+            proof,
+            cause,
+        } => (
+            "live",
+            json!({ "generation": generation.0, "total_ms": ms(phases.total()),
+                "phases": phases_of(phases), "proof": proof_name(*proof),
+                "cause": cause.to_string() }),
+        ),
+        View::NotReady {
+            generation,
+            after,
+            suspended,
+            next,
+        } => (
+            "not-ready",
+            json!({ "generation": generation.0, "after_ms": ms(*after), "suspended": suspended,
+                "next": next_name(*next) }),
+        ),
+        View::Ended {
+            generation,
+            live,
+            exit,
+            ran,
+            next,
+            ..
+        } => (
+            "ended",
+            json!({ "generation": generation.0, "live": live, "exit": exit_of(*exit),
+                "ran_ms": ms(*ran), "next": next_name(*next) }),
+        ),
+        View::Finished { generation, ran } => (
+            "finished",
+            json!({ "generation": generation.0, "ran_ms": ms(*ran) }),
+        ),
+        View::CannotStart {
+            generation,
+            error,
+            next,
+        } => (
+            "cannot-start",
+            json!({ "generation": generation.0, "error": error, "next": next_name(*next) }),
+        ),
+        View::Learned(Evidence::Line(line)) => ("learned", json!({ "line": line })),
+        View::Learned(Evidence::Lock(path)) => ("learned", json!({ "lock": path })),
+        View::Draining(generation) => ("draining", json!({ "generation": generation.0 })),
+        View::Cut {
+            generation,
+            connections,
+            after,
+            for_next,
+        } => (
+            "cut",
+            json!({ "generation": generation.0, "connections": connections,
+                "after_ms": ms(*after), "for_next": for_next }),
+        ),
+        View::Survivors { generation, pids } => (
+            "survivors",
+            json!({ "generation": generation.0, "pids": pids }),
+        ),
+        View::Gone(generation) => ("gone", json!({ "generation": generation.0 })),
+        View::Quitting { now } => ("quitting", json!({ "at_once": now })),
+    };
+    object(now, event, fields)
+}
+
+fn build(now: Moment, generation: Generation, news: &BuildNews) -> Value {
+    let (event, fields) = match news {
+        BuildNews::Command(command) => ("command", json!({ "command": command })),
+        BuildNews::Line(line) => ("cargo", json!({ "line": line })),
+        BuildNews::Diagnostic { error, rendered } => {
+            let level = if *error { "error" } else { "other" };
+            (
+                "diagnostic",
+                json!({ "level": level, "rendered": rendered }),
+            )
+        }
+        BuildNews::Progress { done, total } => {
+            ("progress", json!({ "done": done, "total": total }))
+        }
+        BuildNews::Blocked(on) => ("blocked", json!({ "on": on })),
+        BuildNews::Ended(exit) => ("build-ended", json!({ "exit": exit_of(*exit) })),
+        BuildNews::Loaded(_) | BuildNews::Done(_) => ("build", json!({})),
+    };
+    let mut value = object(now, event, fields);
+    value["generation"] = generation.0.into();
+    value
+}
+
+/// The event for a note.
+pub fn note(now: Moment, note: &Note) -> Value {
+    let (event, fields) = match note {
+        Note::Session {
+            package,
+            target,
+            workspace,
+        } => (
+            "session",
+            json!({ "package": package, "target": target, "workspace": workspace,
+                "pid": std::process::id(), "hotrun": env!("CARGO_PKG_VERSION") }),
+        ),
+        Note::Held(held) => {
+            let sockets: Vec<Value> = held
+                .iter()
+                .map(|(name, address)| json!({ "name": name, "address": address }))
+                .collect();
+            ("held", json!({ "sockets": sockets }))
+        }
+        Note::Cargo(line) => ("cargo", json!({ "line": line })),
+        Note::Warning(text) => ("warning", json!({ "text": text })),
+    };
+    object(now, event, fields)
+}
+
+/// One event per line that an app wrote.
+pub fn output(chunk: &Chunk) -> Vec<Value> {
+    let stream = match chunk.stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let text = chunk.bytes.strip_suffix(b"\n").unwrap_or(&chunk.bytes);
+    text.split(|byte| *byte == b'\n')
+        .map(|line| {
+            let line = String::from_utf8_lossy(line);
+            json!({ "v": VERSION, "event": "output", "generation": chunk.generation.0,
+                "stream": stream, "line": line })
+        })
+        .collect()
+}
+
+fn object(now: Moment, event: &str, fields: Value) -> Value {
+    let mut object = Map::new();
+    object.insert("v".into(), VERSION.into());
+    object.insert("ms".into(), ms(now).into());
+    object.insert("event".into(), event.into());
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    object.into()
+}
+
+/// Milliseconds with microseconds behind the point.
+fn ms(time: Moment) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn phases_of(phases: &Phases) -> Value {
+    json!({ "detect_ms": phases.detect.map(ms), "build_ms": phases.build.map(ms),
+        "start_ms": ms(phases.start), "swap_ms": ms(phases.swap) })
+}
+
+fn exit_of(exit: Exit) -> Value {
+    match exit {
+        Exit::Status(code) => json!({ "status": code }),
+        Exit::Signal(number) => json!({ "signal": number }),
+        Exit::Unknown => Value::Null,
+    }
+}
+
+fn proof_name(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Notified => "notified",
+        Proof::Answered => "answered",
+        Proof::Accepting => "accepting",
+        Proof::Printed => "printed",
+        Proof::Alive => "alive",
+    }
+}
+
+fn next_name(next: Next) -> Value {
+    match next {
+        Next::Keeps(generation) => json!({ "keeps": generation.0 }),
+        Next::Restart(wait) => json!({ "restart_ms": ms(wait) }),
+        Next::Rollback(generation) => json!({ "rollback": generation.0 }),
+        Next::Alone => "alone".into(),
+        Next::Continue => "continue".into(),
+        Next::Wait => "wait".into(),
+        Next::End => "end".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::model::Cause;
+
+    #[test]
+    fn events_have_version_time_and_name() {
+        let building = View::Building {
+            generation: Generation(2),
+            cause: Cause::Start,
+        };
+        let value = view(Moment::from_micros(1_234_567), &building);
+        let expected = json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
+            "cause": "first start" });
+        assert_eq!(value, expected);
+    }
+}

@@ -1,0 +1,410 @@
+//! What is printed, and where: views and the app's output become text, or JSON, on one thread of
+//! its own, so that a terminal that was paused never holds up a swap.
+//!
+//! The app's stdout goes to ours and its stderr to ours; what hotrun itself says goes to stderr.
+//! With `--format json` everything is one object per line on stdout. Deliberately absent: any
+//! decision.
+
+pub mod json;
+pub mod style;
+pub mod text;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crossterm::QueueableCommand;
+use crossterm::cursor::MoveToColumn;
+use crossterm::terminal::{Clear, ClearType};
+use serde_json::Value;
+
+use crate::config::{Format, Output, Verbosity};
+use crate::exit::Failure;
+use crate::session::action::View;
+use crate::session::event::BuildNews;
+use crate::session::model::Moment;
+use crate::sink::{Chunk, Sink, Stream};
+use style::Style;
+use text::{Context, Level, Text};
+
+/// How long the last words may take to get out when hotrun ends: nobody may read them.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Something about the whole run, before or beside the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// What is run: the target and the workspace.
+    Session {
+        /// The package.
+        package: String,
+        /// The binary or example.
+        target: String,
+        /// The root of the workspace.
+        workspace: String,
+    },
+    /// What is held: names and addresses.
+    Held(Vec<(Option<String>, String)>),
+    /// A line of cargo outside a build.
+    Cargo(String),
+    /// Something that is not as it should be, with the next step.
+    Warning(String),
+}
+
+enum Message {
+    View(Moment, Box<View>),
+    Note(Moment, Note),
+    Chunk(Chunk),
+    Flush(mpsc::SyncSender<()>),
+}
+
+/// The handle of the printing thread.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Reporter {
+    /// Starts printing.
+    pub fn start(output: &Output, once: bool) -> Result<Self, Failure> {
+        let events = output.events.as_deref().map(open_events).transpose()?;
+        let mut printer = Printer {
+            format: output.format,
+            verbosity: output.verbosity,
+            style: Style {
+                color: output.color,
+            },
+            context: Context {
+                once,
+                ..Context::default()
+            },
+            events,
+            errors: Vec::new(),
+            status: None,
+        };
+        let (messages, inbox) = mpsc::channel();
+        let run = move || {
+            for message in inbox {
+                printer.take(message);
+            }
+        };
+        let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
+        thread::Builder::new()
+            .name("print".into())
+            .spawn(run)
+            .map_err(failed)?;
+        Ok(Self { messages })
+    }
+
+    /// Prints a view of the session.
+    pub fn view(&self, now: Moment, view: View) {
+        self.messages.send(Message::View(now, Box::new(view))).ok();
+    }
+
+    /// Prints a note.
+    pub fn note(&self, now: Moment, note: Note) {
+        self.messages.send(Message::Note(now, note)).ok();
+    }
+
+    /// Where the app's output goes; in order with everything else.
+    pub fn sink(&self) -> Sink {
+        let messages = self.messages.clone();
+        Sink::new(move |chunk| {
+            messages.send(Message::Chunk(chunk)).ok();
+        })
+    }
+
+    /// Waits until everything so far is out, unless nobody takes it.
+    pub fn flush(&self) {
+        let (done, out) = mpsc::sync_channel(1);
+        self.messages.send(Message::Flush(done)).ok();
+        out.recv_timeout(FLUSH).ok();
+    }
+}
+
+fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    match File::create(path) {
+        Ok(file) => Ok(Box::new(BufWriter::new(file))),
+        Err(error) => Err(Failure::usage(format!(
+            "--events: cannot write `{}`: {error}",
+            path.display()
+        ))
+        .hint("name a file in a directory that exists and is writable")),
+    }
+}
+
+/// Prints why hotrun can't go on.
+pub fn failure(failure: &Failure, style: Style) {
+    let mut stderr = io::stderr().lock();
+    writeln!(
+        stderr,
+        "{} {}",
+        style.paint(Level::Bad, "error:"),
+        failure.message
+    )
+    .ok();
+    if let Some(hint) = &failure.hint {
+        writeln!(stderr, "{} {hint}", style.paint(Level::Good, "hint:")).ok();
+    }
+}
+
+struct Printer {
+    format: Format,
+    verbosity: Verbosity,
+    style: Style,
+    context: Context,
+    events: Option<Box<dyn Write + Send>>,
+    /// Errors of the running build, printed last so that they are in view.
+    errors: Vec<String>,
+    /// The line at the bottom of a terminal.
+    status: Option<String>,
+}
+
+impl Printer {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::View(now, view) => {
+                self.record(&json::view(now, &view));
+                if self.format != Format::Json {
+                    self.show(*view);
+                }
+            }
+            Message::Note(now, note) => {
+                self.record(&json::note(now, &note));
+                if self.format != Format::Json {
+                    self.note(note);
+                }
+            }
+            Message::Chunk(chunk) => self.output(&chunk),
+            Message::Flush(done) => {
+                self.erase_status();
+                done.send(()).ok();
+            }
+        }
+    }
+
+    /// Writes an event to the file and, as JSON, to stdout.
+    fn record(&mut self, event: &Value) {
+        if let Some(events) = &mut self.events {
+            writeln!(events, "{event}")
+                .and_then(|()| events.flush())
+                .ok();
+        }
+        if self.format == Format::Json {
+            writeln!(io::stdout().lock(), "{event}").ok();
+        }
+    }
+
+    fn output(&mut self, chunk: &Chunk) {
+        if self.format == Format::Json {
+            for event in json::output(chunk) {
+                writeln!(io::stdout().lock(), "{event}").ok();
+            }
+            return;
+        }
+        self.above_status(|_| {
+            match chunk.stream {
+                Stream::Stdout => {
+                    let mut out = io::stdout().lock();
+                    out.write_all(&chunk.bytes).and_then(|()| out.flush()).ok();
+                }
+                Stream::Stderr => {
+                    io::stderr().lock().write_all(&chunk.bytes).ok();
+                }
+            }
+            // A status line must not continue somebody else's last line.
+            if !chunk.bytes.ends_with(b"\n") {
+                writeln!(io::stderr().lock()).ok();
+            }
+        });
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Session {
+                package,
+                target,
+                workspace,
+            } => {
+                let name = if package == target {
+                    package
+                } else {
+                    format!("{package}/{target}")
+                };
+                self.say(Level::Info, &format!("{name} in {workspace}"));
+            }
+            Note::Held(held) => {
+                let shown: Vec<String> = held
+                    .iter()
+                    .map(|(name, address)| match name {
+                        Some(name) => format!("{address} ({name})"),
+                        None => address.clone(),
+                    })
+                    .collect();
+                self.context.addresses = held.into_iter().map(|(_, address)| address).collect();
+                self.say(Level::Info, &format!("holding {}", shown.join(", ")));
+            }
+            Note::Cargo(line) => self.raw(&line),
+            Note::Warning(text) => self.say(Level::Warn, &text),
+        }
+    }
+
+    fn show(&mut self, view: View) {
+        self.update_status(&view);
+        if let View::Build(_, news) = view {
+            self.build(news);
+            return;
+        }
+        if matches!(view, View::BuildCancelled { .. }) {
+            self.errors.clear();
+            self.marker("[Finished running. Exit status: cancelled]");
+        }
+        if let Some(Text { level, text }) = text::of(&view, &self.context) {
+            self.say(level, &text);
+        }
+        if let (View::Live { .. }, true) = (&view, self.context.once) {
+            for address in &self.context.addresses {
+                writeln!(io::stdout().lock(), "{address}").ok();
+            }
+        }
+    }
+
+    fn build(&mut self, news: BuildNews) {
+        match news {
+            BuildNews::Command(command) => {
+                self.errors.clear();
+                self.marker(&format!("[Running '{command}']"));
+            }
+            BuildNews::Line(line) => {
+                let plain = style::strip(&line);
+                let problem = ["error", "warning"]
+                    .iter()
+                    .any(|start| plain.starts_with(start));
+                if problem || self.format == Format::Plain || self.verbosity == Verbosity::Verbose {
+                    // After the errors it sums up.
+                    if plain.starts_with("error") {
+                        self.errors.push(line)
+                    } else {
+                        self.raw(&line)
+                    }
+                }
+            }
+            BuildNews::Diagnostic {
+                error: true,
+                rendered,
+            } => self.errors.push(rendered),
+            BuildNews::Diagnostic {
+                error: false,
+                rendered,
+            } => self.raw(&rendered),
+            BuildNews::Ended(exit) => {
+                for error in std::mem::take(&mut self.errors) {
+                    self.raw(&error);
+                }
+                let status = match exit {
+                    crate::session::model::Exit::Status(code) => code.to_string(),
+                    other => other.to_string(),
+                };
+                self.marker(&format!("[Finished running. Exit status: {status}]"));
+            }
+            BuildNews::Blocked(Some(what)) => {
+                self.say(Level::Warn, &format!("waiting for another cargo: {what}"));
+            }
+            BuildNews::Blocked(None)
+            | BuildNews::Progress { .. }
+            | BuildNews::Loaded(_)
+            | BuildNews::Done(_) => {}
+        }
+    }
+
+    /// A line that editors look for.
+    fn marker(&mut self, text: &str) {
+        if self.format == Format::Plain {
+            self.raw(text);
+        }
+    }
+
+    /// A line of hotrun's own.
+    fn say(&mut self, level: Level, text: &str) {
+        let least = match level {
+            Level::Detail => Verbosity::Verbose,
+            Level::Info => Verbosity::Normal,
+            Level::Good | Level::Warn | Level::Bad => Verbosity::Quiet,
+        };
+        if self.verbosity >= least {
+            let name = self.style.paint(level, "hotrun:");
+            self.raw(&format!("{name} {text}"));
+        }
+    }
+
+    /// Text as it is, with a line end if it has none.
+    fn raw(&mut self, text: &str) {
+        self.above_status(|_| {
+            let mut stderr = io::stderr().lock();
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            write!(stderr, "{text}{end}").ok();
+        });
+    }
+
+    // ---- the line at the bottom of a terminal
+
+    fn update_status(&mut self, view: &View) {
+        if self.format != Format::Terminal {
+            return;
+        }
+        let status = match view {
+            View::Building { generation, .. } => Some(format!("building {generation}")),
+            View::Build(generation, BuildNews::Progress { done, total }) => {
+                Some(format!("building {generation}: {done}/{total}"))
+            }
+            View::Build(generation, BuildNews::Blocked(Some(_))) => {
+                Some(format!("{generation} waits for another cargo"))
+            }
+            View::Starting { generation, .. } => Some(format!("starting {generation}")),
+            View::Build(..) | View::Started { .. } | View::Draining(_) => return,
+            _ => None,
+        };
+        self.erase_status();
+        self.status = status;
+        self.draw_status();
+    }
+
+    fn above_status(&mut self, write: impl FnOnce(&mut Self)) {
+        let status = self.status.clone();
+        self.erase_status();
+        write(self);
+        self.status = status;
+        self.draw_status();
+    }
+
+    fn erase_status(&mut self) {
+        if self.status.take().is_some() {
+            let mut stderr = io::stderr().lock();
+            stderr
+                .queue(MoveToColumn(0))
+                .and_then(|stderr| stderr.queue(Clear(ClearType::CurrentLine)))
+                .and_then(|stderr| stderr.flush())
+                .ok();
+        }
+    }
+
+    fn draw_status(&self) {
+        if let Some(status) = &self.status {
+            // One that wraps could not be erased.
+            let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width));
+            let text: String = format!("hotrun: {status}…")
+                .chars()
+                .take(width.saturating_sub(1))
+                .collect();
+            let mut stderr = io::stderr().lock();
+            write!(stderr, "{}", self.style.dim(&text))
+                .and_then(|()| stderr.flush())
+                .ok();
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Views as lines for people. Pure.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::session::action::{Evidence, Hint, Next, View};
+use crate::session::model::{Cause, Generation, Phases, Proof};
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For those who want to see everything.
+    Detail,
+    /// What happens.
+    Info,
+    /// What was waited for.
+    Good,
+    /// What may need attention.
+    Warn,
+    /// What needs it.
+    Bad,
+}
+
+/// A line and how much it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// How much it matters.
+    pub level: Level,
+    /// Lower case, no final period; a hint on a line of its own.
+    pub text: String,
+}
+
+/// What lines may refer to.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The held addresses.
+    pub addresses: Vec<String>,
+    /// Build, start, report and end.
+    pub once: bool,
+}
+
+/// The line for a view; builds' own output has none.
+pub fn of(view: &View, context: &Context) -> Option<Text> {
+    let (level, text) = match view {
+        View::Build(..) => return None,
+        View::Building { generation, cause } => {
+            (Level::Info, format!("building {generation} ({cause})"))
+        }
+        View::BuildCancelled { generation, cause } => (
+            Level::Info,
+            format!("{generation} cancelled: newer change ({cause})"),
+        ),
+        View::BuildFailed {
+            generation,
+            reason,
+            took,
+            cause,
+            next,
+        } => {
+            let (reason, hint) = split_hint(reason);
+            let after = next_words(*next);
+            let text = format!(
+                "{generation} failed to build in {}: {reason}{after} ({cause}){hint}",
+                ms(*took)
+            );
+            (Level::Bad, text)
+        }
+        View::Unchanged {
+            generation,
+            running,
+            took,
+            cause,
+        } => (
+            Level::Good,
+            format!(
+                "{generation} unchanged in {}: {running} runs the same program ({cause})",
+                ms(*took)
+            ),
+        ),
+        View::Starting {
+            generation,
+            beside,
+            first_overlap,
+            cause,
+        } => starting(*generation, *beside, *first_overlap, cause),
+        View::Started { generation, pid } => {
+            (Level::Detail, format!("{generation} runs as pid {pid}"))
+        }
+        View::Suspended {
+            generation,
+            suspended: true,
+        } => (
+            Level::Warn,
+            format!(
+                "{generation} is stopped (SIGSTOP or a debugger); it cannot get ready or end meanwhile"
+            ),
+        ),
+        View::Suspended {
+            generation,
+            suspended: false,
+        } => (Level::Info, format!("{generation} goes on")),
+        View::Live {
+            generation,
+            phases,
+            proof,
+            cause,
+        } => (Level::Good, live(*generation, phases, *proof, cause)),
+        View::NotReady {
+            generation,
+            after,
+            suspended,
+            next,
+        } => {
+            let why = if *suspended {
+                ": it is stopped (SIGSTOP or a debugger)"
+            } else {
+                ""
+            };
+            let hint = match context.addresses.first() {
+                Some(address) if !suspended => format!(
+                    "\nhint: nothing was seen accepting on {address}; take the socket from \
+                     `listenfd`, or set `ready` in [app] of .reload.toml"
+                ),
+                _ => String::new(),
+            };
+            let text = format!(
+                "{generation} not ready after {}{why}{}{hint}",
+                ms(*after),
+                next_words(*next)
+            );
+            (Level::Bad, text)
+        }
+        View::Ended {
+            generation,
+            live,
+            exit,
+            ran,
+            hint,
+            next,
+        } => {
+            let when = if *live {
+                format!("ended after {}", ms(*ran))
+            } else {
+                "ended before it was ready".into()
+            };
+            let hint = hint
+                .map(|hint| hint_words(hint, context))
+                .unwrap_or_default();
+            (
+                Level::Bad,
+                format!("{generation} {when}: {exit}{}{hint}", next_words(*next)),
+            )
+        }
+        View::Finished { generation, ran } if context.once => (
+            Level::Good,
+            format!("{generation} finished after {}", ms(*ran)),
+        ),
+        View::Finished { generation, ran } => (
+            Level::Good,
+            format!(
+                "{generation} finished after {}; waiting for a change",
+                ms(*ran)
+            ),
+        ),
+        View::CannotStart {
+            generation,
+            error,
+            next,
+        } => {
+            let (error, hint) = split_hint(error);
+            (
+                Level::Bad,
+                format!("{generation} {error}{}{hint}", next_words(*next)),
+            )
+        }
+        View::Learned(evidence) => (Level::Warn, learned(evidence)),
+        View::Draining(generation) => (Level::Detail, format!("{generation} was asked to finish")),
+        View::Cut {
+            generation,
+            connections,
+            after,
+            for_next,
+        } => (
+            Level::Warn,
+            cut(*generation, *connections, *after, *for_next),
+        ),
+        View::Survivors { generation, pids } => {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            (
+                Level::Bad,
+                format!(
+                    "{generation} left processes that could not be ended: pid {}",
+                    pids.join(", ")
+                ),
+            )
+        }
+        View::Gone(generation) => (Level::Detail, format!("{generation} is gone")),
+        View::Quitting { now: false } => (Level::Info, "stopping".into()),
+        View::Quitting { now: true } => (Level::Info, "stopping at once".into()),
+    };
+    Some(Text { level, text })
+}
+
+/// Whole milliseconds, or seconds from ten on.
+fn ms(time: Duration) -> String {
+    if time >= Duration::from_secs(10) {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} ms", time.as_millis())
+    }
+}
+
+fn split_hint(text: &str) -> (&str, String) {
+    match text.split_once("\nhint: ") {
+        Some((text, hint)) => (text, format!("\nhint: {hint}")),
+        None => (text, String::new()),
+    }
+}
+
+fn next_words(next: Next) -> String {
+    match next {
+        Next::Keeps(generation) => format!("; {generation} keeps serving"),
+        Next::Restart(Duration::ZERO) => "; starting it again".into(),
+        Next::Restart(wait) => format!("; starting it again in {}", ms(wait)),
+        Next::Rollback(generation) => {
+            format!("; starting the last good program again (built as {generation})")
+        }
+        Next::Alone => "; trying again with live stopped first".into(),
+        Next::Continue | Next::End => String::new(),
+        Next::Wait => "; waiting for a change".into(),
+    }
+}
+
+fn starting(
+    generation: Generation,
+    beside: Option<Generation>,
+    first_overlap: bool,
+    cause: &Cause,
+) -> (Level, String) {
+    match beside {
+        Some(live) if first_overlap => (
+            Level::Info,
+            format!(
+                "starting {generation} beside {live}, which serves until it is ready \
+                 (`--handover stop-first` stops it before)"
+            ),
+        ),
+        Some(live) => (
+            Level::Detail,
+            format!("starting {generation} beside {live} ({cause})"),
+        ),
+        None => (Level::Detail, format!("starting {generation} ({cause})")),
+    }
+}
+
+fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) -> String {
+    let mut parts = Vec::new();
+    let mut part = |name: &str, time: Duration| parts.push(format!("{name} {}", time.as_millis()));
+    if let Some(detect) = phases.detect {
+        part("detect", detect);
+    }
+    if let Some(build) = phases.build {
+        part("build", build);
+    }
+    part("start", phases.start);
+    part("swap", phases.swap);
+    let mut line = format!(
+        "{generation} live in {}: {} ({cause})",
+        ms(phases.total()),
+        parts.join(", ")
+    );
+    if proof == Proof::Alive {
+        let _ = write!(line, ", ready by the clock");
+    }
+    line
+}
+
+fn hint_words(hint: Hint, context: &Context) -> String {
+    match hint {
+        Hint::BindsHeld => {
+            let address = context
+                .addresses
+                .first()
+                .map_or("the address", String::as_str);
+            format!(
+                "\nhint: {address} is held by hotrun; take it from `listenfd` instead of binding \
+                 it, or leave out --listen"
+            )
+        }
+        Hint::WantsTerminal => {
+            "\nhint: the app wants the terminal, which it does not get under hotrun".into()
+        }
+    }
+}
+
+fn learned(evidence: &Evidence) -> String {
+    let why = match evidence {
+        Evidence::Line(line) => format!("it said `{line}`"),
+        Evidence::Lock(path) => format!("live has `{path}` locked"),
+    };
+    format!("this program cannot run beside itself: {why}; from now on live is stopped first")
+}
+
+fn cut(generation: Generation, connections: usize, after: Duration, for_next: bool) -> String {
+    let what = match connections {
+        0 => "no open connection".into(),
+        1 => "1 open connection".into(),
+        many => format!("{many} open connections"),
+    };
+    let why = if for_next {
+        "the next generation needs its place"
+    } else {
+        "it did not end by itself"
+    };
+    format!("{generation} ended with {what} after {}: {why}", ms(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::model::Exit;
+
+    #[track_caller]
+    fn says(view: &View, expected: &str) {
+        let context = Context {
+            addresses: vec!["127.0.0.1:3000".into()],
+            once: false,
+        };
+        assert_eq!(of(view, &context).unwrap().text, expected);
+    }
+
+    #[test]
+    fn lines_name_cause_and_phases() {
+        let ms = Duration::from_millis;
+        let cause = Cause::Changed(vec!["src/version.rs".into()]);
+        let phases = Phases {
+            detect: Some(ms(9)),
+            build: Some(ms(391)),
+            start: ms(8),
+            swap: ms(4),
+        };
+        let proof = Proof::Accepting;
+        says(
+            &View::Live {
+                generation: Generation(7),
+                phases,
+                proof,
+                cause: cause.clone(),
+            },
+            "g7 live in 412 ms: detect 9, build 391, start 8, swap 4 (src/version.rs)",
+        );
+        says(
+            &View::BuildFailed {
+                generation: Generation(3),
+                reason: "2 errors".into(),
+                took: ms(312),
+                cause,
+                next: Next::Keeps(Generation(2)),
+            },
+            "g3 failed to build in 312 ms: 2 errors; g2 keeps serving (src/version.rs)",
+        );
+        says(
+            &View::Ended {
+                generation: Generation(4),
+                live: true,
+                exit: Exit::Signal(9),
+                ran: ms(12_340),
+                hint: None,
+                next: Next::Restart(ms(200)),
+            },
+            "g4 ended after 12.3 s: signal 9 (SIGKILL); starting it again in 200 ms",
+        );
+        says(
+            &View::Cut {
+                generation: Generation(4),
+                connections: 2,
+                after: ms(5000),
+                for_next: false,
+            },
+            "g4 ended with 2 open connections after 5000 ms: it did not end by itself",
+        );
+    }
+}
