@@ -137,7 +137,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
         reporter.note(clock.now(), Note::Held(addresses.collect()));
     }
     let loaded = build::load(&settings, |line| {
-        reporter.note(clock.now(), Note::Cargo(line))
+        reporter.note(clock.now(), Note::Cargo(line));
     })
     .await;
     let loaded = loaded.inspect_err(|_| reporter.flush())?;

@@ -67,6 +67,6 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sink")
             .field("room", &self.room.available_permits())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

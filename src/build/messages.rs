@@ -100,30 +100,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn says(piece: &str, expected: Said) {
-        assert_eq!(stderr(piece), expected);
+    fn says(piece: &str, expected: &Said) {
+        assert_eq!(stderr(piece), *expected);
     }
 
     #[test]
     fn stderr_is_progress_lock_or_a_line() {
         says(
             "    Building [====>   ] 12/57: serde, nom      \r",
-            Said::Progress(12, 57),
+            &Said::Progress(12, 57),
         );
         says(
             "\u{1b}[1m    Building\u{1b}[0m [=> ] 1/2: a(build.rs)\r",
-            Said::Progress(1, 2),
+            &Said::Progress(1, 2),
         );
-        says("    Updating crates.io index\r", Said::Nothing);
+        says("    Updating crates.io index\r", &Said::Nothing);
         says(
             "    Blocking waiting for file lock on build directory\n",
-            Said::Blocked("build directory".into()),
+            &Said::Blocked("build directory".into()),
         );
-        says(
-            "\u{1b}[K   Compiling a v0.1.0\n",
-            Said::Line("   Compiling a v0.1.0".into()),
-        );
-        says("\n", Said::Nothing);
+        let line = Said::Line("   Compiling a v0.1.0".into());
+        says("\u{1b}[K   Compiling a v0.1.0\n", &line);
+        says("\n", &Said::Nothing);
     }
 
     #[test]

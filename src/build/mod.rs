@@ -279,7 +279,7 @@ impl Work {
     ) -> Result<Option<String>, Stopped> {
         let settings = self.settings.clone();
         let events = self.events.clone();
-        let mut line = move |text| {
+        let mut line = move |text: String| {
             events
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
@@ -294,12 +294,17 @@ impl Work {
         };
         let scope = scope::of_project(&project, &settings.build, &settings.watch.paths);
         // A shelf stays where it is as long as the target does: it is locked, and live runs from it.
-        let shelf = match self.loaded.take() {
+        let opened = match self.loaded.take() {
             Some(known) if known.project.target == project.target => Ok(known.shelf),
             _ => Shelf::open(&project, &settings.build),
         };
-        match shelf {
-            Ok(shelf) => self.loaded = Some(Loaded { project, shelf }),
+        match opened {
+            Ok(opened) => {
+                self.loaded = Some(Loaded {
+                    project,
+                    shelf: opened,
+                })
+            }
             Err(failure) => return Ok(Some(failure.to_string())),
         }
         self.toolchain = None;

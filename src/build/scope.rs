@@ -86,9 +86,9 @@ fn upward(dir: &Path) -> impl Iterator<Item = PathBuf> {
 fn add(extra: &[PathBuf], roots: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) {
     for path in extra {
         if path.is_dir() {
-            roots.push(path.clone())
+            roots.push(path.clone());
         } else {
-            files.push(path.clone())
+            files.push(path.clone());
         }
     }
 }

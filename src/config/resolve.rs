@@ -77,20 +77,17 @@ fn read_file(
     named: Option<&Path>,
     manifest: &Path,
 ) -> Result<(file::File, Option<PathBuf>), Failure> {
-    let path = match named {
-        Some(named) => Some(named.to_owned()),
-        None => {
-            let dirs: Vec<&Path> = manifest.ancestors().skip(1).collect();
-            let top = dirs
-                .iter()
-                .rposition(|dir| dir.join("Cargo.toml").is_file())
-                .unwrap_or(0);
-            dirs[..=top]
-                .iter()
-                .map(|dir| dir.join(FILE_NAME))
-                .find(|path| path.is_file())
-        }
-    };
+    let path = named.map(Path::to_owned).or_else(|| {
+        let dirs: Vec<&Path> = manifest.ancestors().skip(1).collect();
+        let top = dirs
+            .iter()
+            .rposition(|dir| dir.join("Cargo.toml").is_file())
+            .unwrap_or(0);
+        dirs[..=top]
+            .iter()
+            .map(|dir| dir.join(FILE_NAME))
+            .find(|path| path.is_file())
+    });
     let Some(path) = path else {
         return Ok((file::File::default(), None));
     };
@@ -349,10 +346,9 @@ fn output(args: &Args) -> Output {
     let terminal = std::io::stderr().is_terminal();
     let format = match args.format.unwrap_or(cli::Format::Auto) {
         cli::Format::Terminal => Format::Terminal,
-        cli::Format::Plain => Format::Plain,
         cli::Format::Json => Format::Json,
         cli::Format::Auto if terminal => Format::Terminal,
-        cli::Format::Auto => Format::Plain,
+        cli::Format::Auto | cli::Format::Plain => Format::Plain,
     };
     let plain = format != Format::Terminal;
     let verbosity = match (args.quiet, args.verbose) {

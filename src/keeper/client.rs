@@ -88,7 +88,7 @@ impl Keeper {
     /// The next thing it has to say; `None` once it has ended. Safe to drop while it waits.
     pub async fn next(&mut self) -> Option<News> {
         loop {
-            if let Some(news) = self.frames.next() {
+            if let Some(news) = self.frames.message() {
                 return Some(news);
             }
             let Ok(1..) = self.socket.read_buf(self.frames.buffer()).await else {

@@ -134,7 +134,7 @@ impl Keeper {
                 self.kill();
             }
         }
-        while let Some(order) = self.frames.next() {
+        while let Some(order) = self.frames.message() {
             match order {
                 Order::Launch(launch) => self.launch(&launch),
                 Order::Signal(number) => self.signal(number),
@@ -209,7 +209,8 @@ impl Keeper {
                 Errno::EBADF.into(),
             ));
         };
-        sys::spawn_activated(command, stdout, stderr, received.collect()).map_err(|error| {
+        let sockets: Vec<OwnedFd> = received.collect();
+        sys::spawn_activated(command, &stdout, &stderr, &sockets).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,

@@ -112,7 +112,7 @@ impl Frames {
 
     /// The next whole message. Both ends are the same program, so one that can't be read is
     /// passed over.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+    pub fn message<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             let prefix = self.bytes.first_chunk::<PREFIX>()?;
             let end = PREFIX + u32::from_le_bytes(*prefix) as usize;
@@ -151,7 +151,7 @@ mod tests {
             let mut seen = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 frames.push(part);
-                while let Some(order) = frames.next::<Order>() {
+                while let Some(order) = frames.message::<Order>() {
                     seen.push(order);
                 }
             }

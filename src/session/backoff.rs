@@ -13,7 +13,7 @@ const WAITS: [Duration; 3] = [
 ];
 
 /// A program that was up this long starts with a clean record.
-const RESET: Duration = Duration::from_secs(60);
+const RESET: Duration = Duration::from_mins(1);
 
 /// This many deaths within `RESET` and it is left alone.
 const DEATHS: usize = 3;
@@ -35,7 +35,7 @@ impl Backoff {
         let recent = self
             .deaths
             .iter()
-            .filter(|death| now - **death < RESET)
+            .filter(|death| now.saturating_sub(**death) < RESET)
             .count();
         if recent >= DEATHS {
             return None;

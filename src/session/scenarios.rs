@@ -1,1 +1,293 @@
+//! Stories of the session as data: `scenarios/*.txt`, one file per story. The files are the
+//! documentation of what hotrun does when; this is how they are read.
+//!
+//! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes
+//! first. Between two events the session is woken at every moment it asks for, and what it does
+//! then stands under a line `<ms> tick`. A story names every tick and every action, in order.
+//! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
+//! ticks and actions are written anew, to be read before they are believed.
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::{Action, View};
+use super::event::{AppNews, BuildNews, Event};
+use super::model::{
+    Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover,
+    Moment, Presence, Proof, Scope, Surroundings,
+};
+use super::{OnChange, Policy, Session};
+
+/// The policy of a server with one held address and the default settings.
+pub(super) fn policy() -> Policy {
+    Policy {
+        debounce: Duration::from_millis(8),
+        max_wait: Duration::from_millis(500),
+        on_change: OnChange::Cancel,
+        handover: Handover::Auto,
+        serving: true,
+        ready_timeout: Some(Duration::from_secs(30)),
+        stop_timeout: Duration::from_secs(5),
+        probation: Duration::from_secs(5),
+        once: false,
+    }
+}
+
+pub(super) fn artifact(built_by: u32) -> ArtifactRef {
+    Arc::new(Artifact {
+        built_by: Generation(built_by),
+        path: PathBuf::new(),
+        surroundings: Surroundings::default(),
+    })
+}
+
+struct Story {
+    policy: Policy,
+    loaded: bool,
+}
+
+impl Story {
+    fn set(&mut self, key: &str, value: &str) {
+        let ms = || Duration::from_millis(value.parse().unwrap());
+        match key {
+            "handover" => {
+                self.policy.handover = match value {
+                    "auto" => Handover::Auto,
+                    "overlap" => Handover::Overlap,
+                    "stop-first" => Handover::StopFirst,
+                    _ => panic!("handover {value}"),
+                }
+            }
+            "on_change" => {
+                self.policy.on_change = if value == "queue" {
+                    OnChange::Queue
+                } else {
+                    OnChange::Cancel
+                };
+            }
+            "serving" => self.policy.serving = value == "yes",
+            "once" => self.policy.once = value == "yes",
+            "loaded" => self.loaded = value == "yes",
+            "ready_timeout" if value == "none" => self.policy.ready_timeout = None,
+            "ready_timeout" => self.policy.ready_timeout = Some(ms()),
+            "stop_timeout" => self.policy.stop_timeout = ms(),
+            "probation" => self.policy.probation = ms(),
+            "max_wait" => self.policy.max_wait = ms(),
+            _ => panic!("no policy `{key}`"),
+        }
+    }
+}
+
+fn generation(word: &str) -> Generation {
+    Generation(word.trim_start_matches('g').parse().unwrap())
+}
+
+fn changes(words: &[&str]) -> Vec<Change> {
+    let change = |word: &&str| {
+        let (presence, path) = match word.split_at(1) {
+            ("+", path) => (Presence::Appeared, path),
+            ("-", path) => (Presence::Vanished, path),
+            _ => (Presence::There, *word),
+        };
+        let kind = match path.rsplit('/').next() {
+            Some("Cargo.toml") => ChangeKind::Manifest,
+            Some("Cargo.lock") => ChangeKind::Lock,
+            _ => ChangeKind::Source,
+        };
+        Change {
+            path: path.into(),
+            kind,
+            presence,
+        }
+    };
+    words.iter().map(change).collect()
+}
+
+fn exit(words: &[&str]) -> Exit {
+    match words {
+        ["status", code] => Exit::Status(code.parse().unwrap()),
+        ["signal", number] => Exit::Signal(number.parse().unwrap()),
+        _ => panic!("exit {words:?}"),
+    }
+}
+
+fn event(text: &str) -> Event {
+    let (text, quoted) = match text.split_once('"') {
+        Some((text, rest)) => (text.trim(), Some(rest.trim_end_matches('"').to_owned())),
+        None => (text, None),
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let app = |which: &str, news: AppNews| Event::App(generation(which), news);
+    let build = |which: &str, news: BuildNews| Event::Build(generation(which), news);
+    let built = |which: &str, by: &str, unchanged| {
+        let artifact = artifact(generation(by).0);
+        build(
+            which,
+            BuildNews::Done(BuildOutcome::Built {
+                artifact,
+                unchanged,
+                warnings: 0,
+            }),
+        )
+    };
+    match words.as_slice() {
+        ["begin"] => Event::Begin,
+        ["tick"] => Event::Tick,
+        ["changed", paths @ ..] => Event::Changed(changes(paths)),
+        ["rescan"] => Event::Rescan,
+        ["rebuild"] => Event::Rebuild,
+        ["quit"] => Event::Quit(Ending::Quit),
+        ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
+        ["built", which] => built(which, which, false),
+        ["unchanged", which, "like", by] => built(which, by, true),
+        ["loaded", which] => build(which, BuildNews::Loaded(Box::new(Scope::default()))),
+        ["failed", which] => {
+            let reason = quoted.unwrap_or_else(|| "1 error".into());
+            build(which, BuildNews::Done(BuildOutcome::Failed { reason }))
+        }
+        ["cancelled", which] => build(which, BuildNews::Done(BuildOutcome::Cancelled)),
+        ["started", which] => app(which, AppNews::Started(100)),
+        ["cannot-start", which] => app(which, AppNews::CannotStart("no such file".into())),
+        ["ready", which] => app(which, AppNews::Ready(Proof::Accepting)),
+        ["suspended", which] => app(which, AppNews::Suspended(true)),
+        ["exited", which, how @ ..] => {
+            let (how, lock) = match how {
+                [how @ .., "lock"] => (how, quoted.clone()),
+                how => (how, None),
+            };
+            let last_lines = quoted.filter(|_| lock.is_none()).into_iter().collect();
+            app(
+                which,
+                AppNews::Exited {
+                    exit: exit(how),
+                    last_lines,
+                    lock,
+                },
+            )
+        }
+        ["gone", which] => app(
+            which,
+            AppNews::Gone {
+                cut: 0,
+                survivors: vec![],
+            },
+        ),
+        ["gone", which, "cut", count] => app(
+            which,
+            AppNews::Gone {
+                cut: count.parse().unwrap(),
+                survivors: vec![],
+            },
+        ),
+        _ => panic!("no event `{text}`"),
+    }
+}
+
+/// An action as the files write it; what is shown, by the line that is printed.
+fn action(action: &Action) -> String {
+    match action {
+        Action::Rewatch(_) => "rewatch".into(),
+        Action::StartBuild {
+            generation,
+            load,
+            baseline,
+        } => {
+            let load = if *load { " reading the project" } else { "" };
+            let like = baseline
+                .as_ref()
+                .map(|baseline| format!(" against {}", baseline.built_by));
+            format!("build {generation}{load}{}", like.unwrap_or_default())
+        }
+        Action::CancelBuild(generation) => format!("cancel {generation}"),
+        Action::Launch {
+            generation,
+            artifact,
+            beside,
+        } => {
+            let beside = beside
+                .map(|live| format!(" beside {live}"))
+                .unwrap_or_default();
+            format!("launch {generation} of {}{beside}", artifact.built_by)
+        }
+        Action::Stop(generation) => format!("stop {generation}"),
+        Action::Kill(generation) => format!("kill {generation}"),
+        Action::Discard(artifact) => format!("discard {}", artifact.built_by),
+        Action::Show(view) => format!("show {}", shown(view)),
+        Action::End(ending) => format!("end {ending:?}"),
+    }
+}
+
+fn shown(view: &View) -> String {
+    let text = crate::ui::text::of(view, &crate::ui::text::Context::default());
+    text.map_or_else(String::new, |text| text.text)
+}
+
+/// The story as it really goes: its comments, settings and events, with the ticks and actions that
+/// follow from them.
+fn play(text: &str) -> String {
+    let mut story = Story {
+        policy: policy(),
+        loaded: true,
+    };
+    let mut session = None;
+    let mut told = String::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("->") || line.ends_with(" tick") {
+            continue;
+        }
+        if line.is_empty() || line.starts_with('#') || line.starts_with("policy ") {
+            if let Some((key, value)) = line
+                .strip_prefix("policy ")
+                .and_then(|line| line.split_once(' '))
+            {
+                story.set(key, value);
+            }
+            writeln!(told, "{line}").unwrap();
+            continue;
+        }
+        let session =
+            session.get_or_insert_with(|| Session::new(story.policy.clone(), story.loaded));
+        let (at, what) = line.split_once(' ').unwrap();
+        let now = Duration::from_millis(at.parse().unwrap());
+        while let Some(due) = session.due().filter(|due| *due <= now) {
+            tell(&mut told, session, due, "tick");
+        }
+        tell(&mut told, session, now, what);
+    }
+    told
+}
+
+fn tell(told: &mut String, session: &mut Session, now: Moment, what: &str) {
+    writeln!(told, "{} {what}", now.as_millis()).unwrap();
+    for done in session.handle(now, event(what)) {
+        writeln!(told, "-> {}", action(&done)).unwrap();
+    }
+}
+
+#[test]
+fn every_story_goes_as_it_is_written() {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/session/scenarios");
+    let mut wrong = String::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let written = std::fs::read_to_string(&path).unwrap();
+        let played = play(&written);
+        if written != played {
+            let name = path.file_name().unwrap().display();
+            writeln!(
+                wrong,
+                "==== {name}\n---- written\n{written}---- played\n{played}"
+            )
+            .unwrap();
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(&path, played).unwrap();
+            }
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 20, "only {count} stories were found");
+}

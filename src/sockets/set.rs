@@ -46,7 +46,10 @@ impl HeldSet {
                 let broken = |error: io::Error| Failure::failed(format!("socket: {error}"));
                 sockets.push(Held {
                     name: spec.name.clone(),
-                    address: socket.local_addr().and_then(to_std).map_err(broken)?,
+                    address: socket
+                        .local_addr()
+                        .and_then(|address| to_std(&address))
+                        .map_err(broken)?,
                     inode: inode(&socket).map_err(broken)?,
                     socket: socket.into(),
                 });
@@ -105,7 +108,7 @@ fn try_open(spec: &Spec) -> Result<Vec<Socket>, Refused> {
         let mut address = *declared;
         if address.port() == 0
             && let Some(first) = sockets.first()
-            && let Ok(chosen) = first.local_addr().and_then(to_std)
+            && let Ok(chosen) = first.local_addr().and_then(|address| to_std(&address))
         {
             address.set_port(chosen.port());
         }
@@ -137,7 +140,7 @@ fn listen_on(address: SocketAddr, nonblocking: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn to_std(address: socket2::SockAddr) -> io::Result<SocketAddr> {
+fn to_std(address: &socket2::SockAddr) -> io::Result<SocketAddr> {
     address
         .as_socket()
         .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))

@@ -12,6 +12,10 @@ use crate::sink::{Chunk, Stream};
 pub const VERSION: u32 = 1;
 
 /// The event for a view.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm per view, each a name and its fields"
+)]
 pub fn view(now: Moment, view: &View) -> Value {
     let (event, fields) = match view {
         View::Building { generation, cause } => (

@@ -288,9 +288,9 @@ impl Printer {
                 if problem || self.format == Format::Plain || self.verbosity == Verbosity::Verbose {
                     // After the errors it sums up.
                     if plain.starts_with("error") {
-                        self.errors.push(line)
+                        self.errors.push(line);
                     } else {
-                        self.raw(&line)
+                        self.raw(&line);
                     }
                 }
             }
@@ -388,7 +388,7 @@ impl Printer {
             stderr
                 .queue(MoveToColumn(0))
                 .and_then(|stderr| stderr.queue(Clear(ClearType::CurrentLine)))
-                .and_then(|stderr| stderr.flush())
+                .and_then(std::io::Write::flush)
                 .ok();
         }
     }

@@ -1,0 +1,195 @@
+//! What changes and builds lead to: when a build starts, when one is not wanted any more, and what
+//! is done with its result.
+
+use super::Session;
+use super::action::{Action, Next, View};
+use super::event::BuildNews;
+use super::model::{
+    ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Moment,
+    Phases,
+};
+use super::swap::{Kind, Launch};
+
+impl Session {
+    pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
+        let reading = self.builds.reading();
+        let ours = |change: &Change| reading && change.kind == ChangeKind::Lock;
+        let changes: Vec<Change> = changes.into_iter().filter(|change| !ours(change)).collect();
+        if changes.is_empty() {
+            return;
+        }
+        if self.ending.is_some() {
+            return;
+        }
+        self.stale_project |= changes
+            .iter()
+            .any(|change| change.kind != ChangeKind::Source);
+        self.backoff.reset();
+        let paths = changes.iter().map(|change| change.path.clone()).collect();
+        let stale = self.builds.add(now, changes, self.policy.on_change);
+        self.cancel(stale, Cause::Changed(paths));
+    }
+
+    pub(super) fn request(&mut self, now: Moment, cause: Cause, forced: bool) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.backoff.reset();
+        let stale = self
+            .builds
+            .request(now, cause.clone(), forced, self.policy.on_change);
+        self.cancel(stale, cause);
+    }
+
+    /// Ends a build that a newer change made worthless.
+    fn cancel(&mut self, stale: Option<Generation>, cause: Cause) {
+        if let Some(generation) = stale {
+            self.show(View::BuildCancelled { generation, cause });
+            self.out.push(Action::CancelBuild(generation));
+        }
+    }
+
+    pub(super) fn start_build(&mut self, now: Moment) {
+        let numbered = self.numbered + 1;
+        let load = self.stale_project;
+        let Some(running) = self
+            .builds
+            .start(now, &self.policy, || Generation(numbered))
+        else {
+            return;
+        };
+        running.reading = load;
+        running.baseline = self.swap.newest().filter(|_| !running.set.forced).cloned();
+        let generation = running.generation;
+        let baseline = running.baseline.clone();
+        let cause = running.set.cause.clone();
+        self.numbered = numbered;
+        self.show(View::Building { generation, cause });
+        self.out.push(Action::StartBuild {
+            generation,
+            load,
+            baseline,
+        });
+    }
+
+    pub(super) fn build_news(&mut self, now: Moment, generation: Generation, news: BuildNews) {
+        match news {
+            BuildNews::Done(outcome) => self.built(now, generation, outcome),
+            BuildNews::Loaded(scope) => {
+                if let Some(running) = self.builds.current(generation) {
+                    running.reading = false;
+                    self.stale_project = false;
+                    self.out.push(Action::Rewatch(scope));
+                }
+            }
+            news => {
+                if self.builds.current(generation).is_some() {
+                    self.show(View::Build(generation, news));
+                }
+            }
+        }
+    }
+
+    fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
+        let finished = self.builds.done(generation);
+        let Some(running) = finished.filter(|_| self.ending.is_none()) else {
+            // Cancelled, stale, or hotrun ends: nobody will ever launch it.
+            if let BuildOutcome::Built {
+                artifact,
+                unchanged: false,
+                ..
+            } = outcome
+            {
+                self.out.push(Action::Discard(artifact));
+            }
+            return;
+        };
+        let took = now.saturating_sub(running.started);
+        let cause = running.set.cause.clone();
+        match outcome {
+            BuildOutcome::Built {
+                artifact,
+                unchanged,
+                ..
+            } => {
+                self.remember(&artifact);
+                let runs = self.runs(&artifact);
+                match runs {
+                    Some(running) if unchanged => {
+                        self.show(View::Unchanged {
+                            generation,
+                            running,
+                            took,
+                            cause,
+                        });
+                    }
+                    _ => {
+                        let phases = Phases {
+                            detect: Some(running.started.saturating_sub(running.set.first))
+                                .filter(|_| cause != Cause::Start),
+                            build: Some(took),
+                            ..Phases::default()
+                        };
+                        self.swap.pending = Some(Launch {
+                            generation: Some(generation),
+                            artifact,
+                            cause,
+                            kind: Kind::Built,
+                            phases,
+                            since: now,
+                            not_before: now,
+                            due: false,
+                            alone: self.alone(),
+                        });
+                    }
+                }
+            }
+            BuildOutcome::Failed { reason } => {
+                let next = if self.policy.once {
+                    Next::End
+                } else {
+                    self.standing()
+                };
+                self.show(View::BuildFailed {
+                    generation,
+                    reason,
+                    took,
+                    cause,
+                    next,
+                });
+                if self.policy.once {
+                    self.quit(now, Ending::BuildFailed);
+                }
+            }
+            // A build that nobody cancelled says it was: it is asked for again rather than lost.
+            BuildOutcome::Cancelled => self.request(now, cause, running.set.forced),
+        }
+    }
+
+    /// The generation that runs this very artifact.
+    fn runs(&self, artifact: &ArtifactRef) -> Option<Generation> {
+        self.swap
+            .candidate
+            .iter()
+            .chain(self.swap.live.iter())
+            .find(|process| process.artifact.built_by == artifact.built_by)
+            .map(|process| process.generation)
+    }
+
+    /// What clients get while nothing new is there.
+    pub(super) fn standing(&self) -> Next {
+        match (&self.swap.live, &self.swap.candidate, &self.swap.pending) {
+            (Some(live), _, _) => Next::Keeps(live.generation),
+            (None, None, None) => Next::Wait,
+            _ => Next::Continue,
+        }
+    }
+
+    pub(super) fn alone(&self) -> bool {
+        match self.policy.handover {
+            Handover::StopFirst => true,
+            Handover::Overlap => !self.policy.serving,
+            Handover::Auto => self.alone || !self.policy.serving,
+        }
+    }
+}

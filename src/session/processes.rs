@@ -1,0 +1,415 @@
+//! What processes lead to: when a launch has its place, who becomes live, and what follows when
+//! one ends that was not asked to.
+
+use std::time::Duration;
+
+use super::Session;
+use super::action::{Action, Next, View};
+use super::event::AppNews;
+use super::evidence::{evidence, hint};
+use super::model::{ArtifactRef, Cause, Ending, Exit, Generation, Handover, Moment, Phases, Proof};
+use super::swap::{Kind, Launch, Process, Told};
+
+impl Session {
+    /// Starts what is pending as soon as it has its place, and makes the place.
+    pub(super) fn launch(&mut self, now: Moment) {
+        let Some(launch) = &mut self.swap.pending else {
+            return;
+        };
+        if launch.not_before > now {
+            return;
+        }
+        launch.due = true;
+        let alone = launch.alone;
+        if let Some(candidate) = self.swap.candidate.take() {
+            self.kill(candidate);
+        }
+        if alone {
+            if let Some(live) = self.swap.live.take() {
+                self.good(live.artifact.clone());
+                self.stop(now, live);
+            }
+        } else {
+            // The drain before last ends here: at most two generations have processes.
+            for process in &mut self.swap.leaving {
+                process.cut_for_next |= process.told == Told::Stop;
+                self.out.extend(process.kill());
+            }
+        }
+        if !self.swap.may_launch() {
+            return;
+        }
+        let Some(launch) = self.swap.pending.take() else {
+            return;
+        };
+        let generation = match launch
+            .generation
+            .filter(|generation| *generation > self.launched)
+        {
+            Some(generation) => generation,
+            None => self.number(),
+        };
+        self.launched = generation;
+        let beside = self.swap.live.as_ref().map(|live| live.generation);
+        let first_overlap = beside.is_some()
+            && self.policy.handover == Handover::Auto
+            && !std::mem::replace(&mut self.said_overlap, true);
+        self.show(View::Starting {
+            generation,
+            beside,
+            first_overlap,
+            cause: launch.cause.clone(),
+        });
+        self.out.push(Action::Launch {
+            generation,
+            artifact: launch.artifact.clone(),
+            beside,
+        });
+        self.swap.candidate = Some(Process {
+            generation,
+            artifact: launch.artifact,
+            cause: launch.cause,
+            kind: launch.kind,
+            phases: Phases {
+                swap: now.saturating_sub(launch.since),
+                ..launch.phases
+            },
+            launched: now,
+            live_since: None,
+            deadline: self.policy.ready_timeout.map(|timeout| now + timeout),
+            told: Told::Nothing,
+            asked: None,
+            ended: None,
+            suspended: false,
+            cut_for_next: false,
+        });
+    }
+
+    /// Asks a process to finish; it is leaving from now on.
+    pub(super) fn stop(&mut self, now: Moment, mut process: Process) {
+        process.told = Told::Stop;
+        process.asked = Some(now);
+        process.deadline = Some(now + self.policy.stop_timeout);
+        self.show(View::Draining(process.generation));
+        self.out.push(Action::Stop(process.generation));
+        self.swap.leaving.push(process);
+    }
+
+    /// Ends a process and all it started; it is leaving from now on.
+    pub(super) fn kill(&mut self, mut process: Process) {
+        self.out.extend(process.kill());
+        self.swap.leaving.push(process);
+    }
+
+    // ---- processes
+
+    pub(super) fn app_news(&mut self, now: Moment, generation: Generation, news: AppNews) {
+        let Some(process) = self.swap.find(generation) else {
+            return;
+        };
+        match news {
+            AppNews::Started(pid) => self.show(View::Started { generation, pid }),
+            AppNews::Ready(proof) => self.ready(now, generation, proof),
+            AppNews::Suspended(suspended) => {
+                process.suspended = suspended;
+                self.show(View::Suspended {
+                    generation,
+                    suspended,
+                });
+            }
+            AppNews::CannotStart(error) => self.cannot_start(now, generation, error),
+            AppNews::Exited {
+                exit,
+                last_lines,
+                lock,
+            } => {
+                process.ended = Some(exit);
+                self.exited(now, generation, exit, &last_lines, lock);
+            }
+            AppNews::Gone { cut, survivors } => self.gone(now, generation, cut, survivors),
+        }
+    }
+
+    fn ready(&mut self, now: Moment, generation: Generation, proof: Proof) {
+        let is_candidate = |process: &mut Process| process.generation == generation;
+        let Some(mut process) = self.swap.candidate.take_if(is_candidate) else {
+            return;
+        };
+        process.phases.start = now.saturating_sub(process.launched);
+        process.live_since = Some(now);
+        process.deadline = Some(now + self.policy.probation);
+        self.show(View::Live {
+            generation,
+            phases: process.phases,
+            proof,
+            cause: process.cause.clone(),
+        });
+        let old = self.swap.live.replace(process);
+        if let Some(old) = old {
+            self.good(old.artifact.clone());
+            self.stop(now, old);
+        }
+        // Without an address, `--once` runs the program to its end.
+        if self.policy.once && self.policy.ready_timeout.is_some() {
+            self.quit(now, Ending::Ready);
+        }
+    }
+
+    /// Something that was not asked to end has ended, or could not be started.
+    fn exited(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        exit: Exit,
+        last_lines: &[String],
+        lock: Option<String>,
+    ) {
+        let is_this = |process: &mut Process| process.generation == generation;
+        if let Some(candidate) = self.swap.candidate.take_if(is_this) {
+            let ran = candidate.ran(now);
+            if exit.success() && !self.policy.serving {
+                self.finished(now, candidate);
+                return;
+            }
+            let evidence = evidence(last_lines, lock);
+            let next = match self.end_once(exit) {
+                Some(next) => next,
+                None => self.after_candidate(now, &candidate, evidence.is_some()),
+            };
+            let hint = hint(last_lines, self.policy.serving);
+            self.show(View::Ended {
+                generation,
+                live: false,
+                exit,
+                ran,
+                hint,
+                next,
+            });
+            if let (Next::Alone, Some(evidence)) = (next, evidence) {
+                self.show(View::Learned(evidence));
+            }
+            self.kill(candidate);
+        } else if let Some(live) = self.swap.live.take_if(is_this) {
+            let ran = live.ran(now);
+            if exit.success() && !self.policy.serving {
+                self.finished(now, live);
+                return;
+            }
+            let next = match self.end_once(exit) {
+                Some(next) => next,
+                None => self.after_live(now, &live),
+            };
+            self.show(View::Ended {
+                generation,
+                live: true,
+                exit,
+                ran,
+                hint: None,
+                next,
+            });
+            self.kill(live);
+        }
+    }
+
+    fn end_once(&mut self, exit: Exit) -> Option<Next> {
+        if !self.policy.once || self.ending.is_some() {
+            return self.ending.map(|_| Next::End);
+        }
+        self.ending = Some(Ending::AppEnded {
+            exit,
+            serving: self.policy.serving,
+        });
+        Some(Next::End)
+    }
+
+    /// A program without an address ended with success: its work is done.
+    fn finished(&mut self, now: Moment, process: Process) {
+        self.show(View::Finished {
+            generation: process.generation,
+            ran: process.ran(now),
+        });
+        self.good(process.artifact.clone());
+        self.end_once(Exit::Status(0));
+        self.kill(process);
+    }
+
+    /// What follows when a candidate failed; there may be evidence that live was `in_the_way`.
+    fn after_candidate(&mut self, now: Moment, candidate: &Process, in_the_way: bool) -> Next {
+        if self.swap.pending.is_some() {
+            return Next::Continue;
+        }
+        if let Some(live) = &self.swap.live {
+            let keeps = Next::Keeps(live.generation);
+            if !in_the_way || self.policy.handover != Handover::Auto || self.alone {
+                return keeps;
+            }
+            self.alone = true;
+            self.swap.pending = Some(Launch {
+                generation: None,
+                artifact: candidate.artifact.clone(),
+                cause: Cause::Alone(candidate.generation),
+                kind: Kind::Built,
+                phases: Phases::default(),
+                since: now,
+                not_before: now,
+                due: false,
+                alone: true,
+            });
+            return Next::Alone;
+        }
+        match candidate.kind {
+            Kind::Built => self
+                .roll_back(now, candidate)
+                .unwrap_or_else(|| self.standing()),
+            Kind::Restart | Kind::Rollback => self.restart(now, candidate),
+        }
+    }
+
+    /// What follows when live ended by itself.
+    fn after_live(&mut self, now: Moment, live: &Process) -> Next {
+        if self.swap.pending.is_some() || self.swap.candidate.is_some() {
+            return Next::Continue;
+        }
+        let on_probation = live
+            .live_since
+            .is_some_and(|since| now.saturating_sub(since) < self.policy.probation);
+        if on_probation && let Some(next) = self.roll_back(now, live) {
+            return next;
+        }
+        self.restart(now, live)
+    }
+
+    /// Launches the last good program, if there is another one than what just failed.
+    fn roll_back(&mut self, now: Moment, failed: &Process) -> Option<Next> {
+        let last_good = self.swap.last_good.clone()?;
+        if last_good.built_by == failed.artifact.built_by {
+            return None;
+        }
+        let to = last_good.built_by;
+        let cause = Cause::Rollback(failed.generation);
+        self.again(now, last_good, cause, Kind::Rollback, Duration::ZERO);
+        Some(Next::Rollback(to))
+    }
+
+    /// Launches the same program after the back-off, or leaves it alone.
+    fn restart(&mut self, now: Moment, died: &Process) -> Next {
+        let Some(wait) = self.backoff.died(now, died.ran(now)) else {
+            return self.standing();
+        };
+        let cause = Cause::Died(died.generation);
+        self.again(now, died.artifact.clone(), cause, Kind::Restart, wait);
+        Next::Restart(wait)
+    }
+
+    fn again(
+        &mut self,
+        now: Moment,
+        artifact: ArtifactRef,
+        cause: Cause,
+        kind: Kind,
+        wait: Duration,
+    ) {
+        self.swap.pending = Some(Launch {
+            generation: None,
+            artifact,
+            cause,
+            kind,
+            phases: Phases::default(),
+            since: now,
+            not_before: now + wait,
+            due: false,
+            alone: self.alone(),
+        });
+    }
+
+    fn cannot_start(&mut self, now: Moment, generation: Generation, error: String) {
+        let is_this = |process: &mut Process| process.generation == generation;
+        let Some(candidate) = self.swap.candidate.take_if(is_this) else {
+            return;
+        };
+        let next = if self.policy.once {
+            self.ending.get_or_insert(Ending::CannotStart);
+            Next::End
+        } else {
+            self.after_candidate(now, &candidate, false)
+        };
+        self.show(View::CannotStart {
+            generation,
+            error,
+            next,
+        });
+        self.kill(candidate);
+    }
+
+    fn gone(&mut self, now: Moment, generation: Generation, cut: usize, survivors: Vec<i32>) {
+        // Its end may come without its exit, when its keeper was killed.
+        self.exited(now, generation, Exit::Unknown, &[], None);
+        let Some(at) = self
+            .swap
+            .leaving
+            .iter()
+            .position(|process| process.generation == generation)
+        else {
+            return;
+        };
+        let process = self.swap.leaving.remove(at);
+        // A drain that was ended, not one that finished: somebody may have lost something.
+        if let Some(asked) = process.asked
+            && process.told == Told::Kill
+            && (process.ended.is_none() || cut > 0)
+        {
+            let after = now.saturating_sub(asked);
+            let for_next = process.cut_for_next;
+            self.show(View::Cut {
+                generation,
+                connections: cut,
+                after,
+                for_next,
+            });
+        }
+        if !survivors.is_empty() {
+            self.show(View::Survivors {
+                generation,
+                pids: survivors,
+            });
+        }
+        self.show(View::Gone(generation));
+    }
+
+    // ---- time
+
+    pub(super) fn deadlines(&mut self, now: Moment) {
+        let due = |process: &mut Process| process.deadline.is_some_and(|at| at <= now);
+        if let Some(candidate) = self.swap.candidate.take_if(due) {
+            self.not_ready(now, candidate);
+        }
+        if let Some(live) = self.swap.live.as_mut()
+            && due(live)
+        {
+            live.deadline = None;
+            let artifact = live.artifact.clone();
+            self.good(artifact);
+        }
+        for process in &mut self.swap.leaving {
+            if due(process) {
+                self.out.extend(process.kill());
+            }
+        }
+    }
+
+    fn not_ready(&mut self, now: Moment, candidate: Process) {
+        let next = if self.policy.once {
+            self.ending.get_or_insert(Ending::NotReady);
+            Next::End
+        } else {
+            self.after_candidate(now, &candidate, false)
+        };
+        self.show(View::NotReady {
+            generation: candidate.generation,
+            after: candidate.ran(now),
+            suspended: candidate.suspended,
+            next,
+        });
+        self.kill(candidate);
+    }
+}
