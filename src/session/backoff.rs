@@ -19,7 +19,7 @@ const RESET: Duration = Duration::from_mins(1);
 const DEATHS: usize = 3;
 
 /// The record of deaths since the last edit or the last long run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Backoff {
     deaths: Vec<Moment>,
 }

@@ -5,7 +5,7 @@ use super::model::{ArtifactRef, Cause, Change, ChangeSet, Generation, Moment};
 use super::{OnChange, Policy};
 
 /// A build under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Running {
     pub(super) generation: Generation,
     pub(super) started: Moment,
@@ -19,7 +19,7 @@ pub(super) struct Running {
 }
 
 /// At most one build runs, at most one is requested, and both know why.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct BuildSlot {
     requested: Option<ChangeSet>,
     running: Option<Running>,

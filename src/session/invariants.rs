@@ -1,1 +1,291 @@
+//! What must hold whatever happens: every order of events to a bounded depth, and seeded random
+//! ones far beyond it, against a model of the world that answers actions as rooms would.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::action::Action;
+use super::event::{AppNews, BuildNews, Event};
+use super::model::{
+    BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Moment, Presence, Proof,
+    Scope,
+};
+use super::scenarios::{artifact, policy};
+use super::{OnChange, Policy, Session};
+
+/// A process as the world has it.
+#[derive(Clone, Debug)]
+struct Process {
+    built_by: Generation,
+    ended: bool,
+    stopped: bool,
+    killed: bool,
+}
+
+/// A session and all that it has caused.
+#[derive(Clone)]
+struct World {
+    session: Session,
+    policy: Policy,
+    now: Moment,
+    /// The running build: whether it reads the project, was cancelled, and its baseline.
+    build: Option<(Generation, bool, bool, Option<Generation>)>,
+    processes: BTreeMap<Generation, Process>,
+    launched: Generation,
+    discarded: Vec<Generation>,
+    /// A change that no finished build has seen.
+    unseen_change: bool,
+    ended: bool,
+    story: Vec<String>,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        Self {
+            session: Session::new(policy.clone(), true),
+            policy,
+            now: Duration::ZERO,
+            build: None,
+            processes: BTreeMap::new(),
+            launched: Generation(0),
+            discarded: Vec::new(),
+            unseen_change: false,
+            ended: false,
+            story: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn must(&self, holds: bool, what: &str) {
+        assert!(holds, "{what}\n{}\n{:#?}", self.story.join("\n"), self.session.swap);
+    }
+
+    /// Everything that could happen next.
+    fn possible(&self) -> Vec<Event> {
+        let mut events = vec![
+            Event::Changed(vec![change("src/a.rs", ChangeKind::Source)]),
+            Event::Rebuild,
+            Event::Quit(Ending::Signal(2)),
+        ];
+        if self.session.due().is_some() {
+            events.push(Event::Tick);
+        }
+        if let Some((generation, reading, cancelled, baseline)) = self.build {
+            let news = |news| Event::Build(generation, news);
+            let built = |by: Generation, unchanged| {
+                let artifact = artifact(by.0);
+                news(BuildNews::Done(BuildOutcome::Built { artifact, unchanged, warnings: 0 }))
+            };
+            if reading {
+                events.push(news(BuildNews::Loaded(Box::new(Scope::default()))));
+            } else {
+                events.push(built(generation, false));
+                events.extend(baseline.map(|baseline| built(baseline, true)));
+            }
+            events.push(news(BuildNews::Done(BuildOutcome::Failed { reason: "x".into() })));
+            if cancelled {
+                events.push(news(BuildNews::Done(BuildOutcome::Cancelled)));
+            }
+        }
+        for (generation, process) in &self.processes {
+            let news = |news| Event::App(*generation, news);
+            if !process.ended {
+                events.push(news(AppNews::Ready(Proof::Accepting)));
+                for status in [0, 1] {
+                    let last_lines = vec!["database is locked".to_owned(); status];
+                    let exit = Exit::Status(i32::try_from(status).unwrap());
+                    events.push(news(AppNews::Exited { exit, last_lines, lock: None }));
+                }
+            }
+            if process.ended || process.killed {
+                events.push(news(AppNews::Gone { cut: 0, survivors: vec![] }));
+            }
+        }
+        events
+    }
+
+    /// Has it happen, and checks what the session does about it.
+    fn happen(&mut self, event: Event) {
+        match &event {
+            Event::Tick => self.now = self.now.max(self.session.due().unwrap_or_default()),
+            _ => self.now += Duration::from_millis(3),
+        }
+        self.story.push(format!("{} {event:?}", self.now.as_millis()));
+        match &event {
+            Event::Changed(_) => self.unseen_change = true,
+            Event::Build(_, BuildNews::Loaded(_)) => {
+                self.build = self.build.map(|(generation, _, cut, base)| (generation, false, cut, base));
+            }
+            Event::Build(_, BuildNews::Done(_)) => self.build = None,
+            Event::App(generation, AppNews::Exited { .. }) => {
+                self.processes.get_mut(generation).unwrap().ended = true;
+            }
+            Event::App(generation, AppNews::Gone { .. }) => {
+                self.processes.remove(generation);
+            }
+            _ => {}
+        }
+        for action in self.session.handle(self.now, event) {
+            self.story.push(format!("-> {action:?}"));
+            self.carry_out(action);
+        }
+        self.check();
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        self.must(!self.ended, "something is done after the end");
+        match action {
+            Action::StartBuild { generation, load, baseline } => {
+                self.must(self.build.is_none(), "two builds");
+                let baseline = baseline.map(|baseline| baseline.built_by);
+                let kept = baseline.is_none_or(|baseline| !self.discarded.contains(&baseline));
+                self.must(kept, "the baseline was let go");
+                self.build = Some((generation, load, false, baseline));
+                self.unseen_change = false;
+            }
+            Action::CancelBuild(generation) => {
+                let running = matches!(self.build, Some((running, _, false, _)) if running == generation);
+                self.must(running, "a stale build is cancelled, or one twice");
+                self.build = self.build.map(|(generation, load, _, base)| (generation, load, true, base));
+            }
+            Action::Launch { generation, artifact, .. } => {
+                self.must(generation > self.launched, "an older number is launched");
+                self.must(self.processes.len() < 2, "three generations have processes");
+                let kept = !self.discarded.contains(&artifact.built_by);
+                self.must(kept, "what was let go is launched");
+                self.launched = generation;
+                let built_by = artifact.built_by;
+                let process = Process { built_by, ended: false, stopped: false, killed: false };
+                self.processes.insert(generation, process);
+            }
+            Action::Stop(generation) => {
+                let process = self.processes.get(&generation).cloned();
+                let once = process.is_some_and(|process| !process.stopped && !process.killed);
+                self.must(once, "a stale generation is stopped, or one twice");
+                self.processes.get_mut(&generation).unwrap().stopped = true;
+            }
+            Action::Kill(generation) => {
+                // It may be gone this very moment, when nobody saw how it ended.
+                if let Some(process) = self.processes.get(&generation).cloned() {
+                    self.must(!process.killed, "a generation is killed twice");
+                    self.processes.get_mut(&generation).unwrap().killed = true;
+                }
+            }
+            Action::Discard(artifact) => {
+                let by = artifact.built_by;
+                let used = self.processes.values().any(|process| process.built_by == by);
+                self.must(!used, "the program of a process is let go");
+                self.must(!self.discarded.contains(&by), "it is let go twice");
+                self.discarded.push(by);
+            }
+            Action::End(_) => {
+                self.must(self.processes.is_empty(), "hotrun ends and leaves processes");
+                self.must(self.build.is_none(), "hotrun ends and leaves a build");
+                self.ended = true;
+            }
+            Action::Rewatch(_) | Action::Show(_) => {}
+        }
+    }
+
+    fn check(&self) {
+        let swap = &self.session.swap;
+        self.must(self.processes.len() <= 2, "three generations have processes");
+        let unasked = self.processes.values().filter(|process| !process.stopped && !process.killed);
+        let serving = usize::from(swap.live.is_some()) + usize::from(swap.candidate.is_some());
+        self.must(unasked.count() == serving, "a process that nobody counts, or counts twice");
+        let proved = swap.live.as_ref().and_then(|live| live.live_since);
+        let good = proved.is_none_or(|since| {
+            self.now < since + self.policy.probation || swap.last_good.is_some()
+        });
+        self.must(good, "live outlived its probation and nothing is good");
+        if self.session.due().is_none() && self.build.is_none() && self.session.ending.is_none() {
+            self.must(!self.unseen_change, "a change is forgotten");
+            let stuck = swap.pending.is_some() && self.processes.is_empty();
+            self.must(!stuck, "a launch waits for nothing");
+        }
+        let due = self.session.due().filter(|due| *due <= self.now);
+        self.must(due.is_none(), "the session asks to be woken in the past");
+        if self.session.ending.is_some() && self.processes.is_empty() && self.build.is_none() {
+            self.must(self.ended, "nothing is left but hotrun does not end");
+        }
+    }
+}
+
+fn change(path: &str, kind: ChangeKind) -> Change {
+    Change { path: path.into(), kind, presence: Presence::There }
+}
+
+fn policies() -> Vec<Policy> {
+    let base = Policy { ready_timeout: Some(Duration::from_millis(50)), ..policy() };
+    let worker = Policy { serving: false, ready_timeout: None, ..base.clone() };
+    let mut all = vec![base.clone(), worker.clone()];
+    all.push(Policy { handover: Handover::StopFirst, ..base.clone() });
+    all.push(Policy { handover: Handover::Overlap, on_change: OnChange::Queue, ..base.clone() });
+    all.extend([base, worker].map(|policy| Policy { once: true, ..policy }));
+    all
+}
+
+fn every_order(world: &World, depth: usize) -> usize {
+    if depth == 0 || world.ended {
+        return 1;
+    }
+    let mut count = 0;
+    for event in world.possible() {
+        let mut next = world.clone();
+        next.happen(event);
+        count += every_order(&next, depth - 1);
+    }
+    count
+}
+
+#[test]
+fn every_order_of_events_to_a_bounded_depth() {
+    let mut count = 0;
+    for policy in policies() {
+        let mut world = World::new(policy);
+        world.happen(Event::Begin);
+        // From nothing, and from where most sessions are most of the time: one is live.
+        count += every_order(&world, 5);
+        world.happen(world.possible().into_iter().find(is_built).unwrap());
+        world.happen(Event::App(Generation(1), AppNews::Ready(Proof::Accepting)));
+        count += every_order(&world, 5);
+    }
+    assert!(count > 50_000, "only {count} orders");
+}
+
+fn is_built(event: &Event) -> bool {
+    matches!(event, Event::Build(_, BuildNews::Done(BuildOutcome::Built { .. })))
+}
+
+/// A small generator (xorshift64*), so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let value = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        usize::try_from(value).unwrap() % end
+    }
+}
+
+#[test]
+fn long_random_orders() {
+    for (number, policy) in policies().into_iter().cycle().take(600).enumerate() {
+        let mut random = Random(u64::try_from(number).unwrap() + 1);
+        let mut world = World::new(policy);
+        world.happen(Event::Begin);
+        for _ in 0..200 {
+            let mut possible = world.possible();
+            // An end in every order would keep all of them short.
+            if random.below(40) != 0 {
+                possible.retain(|event| !matches!(event, Event::Quit(_)));
+            }
+            world.happen(possible.swap_remove(random.below(possible.len())));
+            if world.ended {
+                break;
+            }
+        }
+    }
+}

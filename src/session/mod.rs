@@ -64,7 +64,7 @@ pub struct Policy {
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     policy: Policy,
     numbered: u32,

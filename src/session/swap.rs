@@ -83,7 +83,7 @@ impl Process {
 
 /// All processes. At most two generations have any: live with a candidate, or live with one
 /// leaving; the launch waits for the rest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Swap {
     pub(super) live: Option<Process>,
     pub(super) candidate: Option<Process>,
