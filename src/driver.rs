@@ -84,3 +84,197 @@ async fn next(inbox: &mut Inbox, clock: Clock, due: Option<Moment>) -> Event {
         () = timer => Event::Tick,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::session::Policy;
+    use crate::session::event::{AppNews, BuildNews};
+    use crate::session::model::{
+        BuildOutcome, Change, ChangeKind, Exit, Generation, Handover, Presence, Proof,
+    };
+    use crate::session::scenarios::{artifact, policy};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// Rooms that record what they are told and when, and answer at once or never.
+    struct Fake {
+        told: Vec<(u128, String)>,
+        events: UnboundedSender<Event>,
+        ready: bool,
+    }
+
+    impl Rooms for Fake {
+        fn perform(&mut self, now: Moment, action: Action) {
+            let answer = |event| self.events.send(event).unwrap();
+            let line = match action {
+                Action::StartBuild { generation, .. } => {
+                    let artifact = artifact(generation.0);
+                    let built = BuildOutcome::Built {
+                        artifact,
+                        unchanged: false,
+                        warnings: 0,
+                    };
+                    answer(Event::Build(generation, BuildNews::Done(built)));
+                    format!("build {generation}")
+                }
+                Action::Launch { generation, .. } => {
+                    if self.ready {
+                        answer(Event::App(generation, AppNews::Ready(Proof::Accepting)));
+                    }
+                    format!("launch {generation}")
+                }
+                Action::Stop(generation) => {
+                    let news = AppNews::Exited {
+                        exit: Exit::Status(0),
+                        last_lines: vec![],
+                        lock: None,
+                    };
+                    answer(Event::App(generation, news));
+                    answer(Event::App(
+                        generation,
+                        AppNews::Gone {
+                            cut: 0,
+                            survivors: vec![],
+                        },
+                    ));
+                    format!("stop {generation}")
+                }
+                Action::Kill(generation) => {
+                    answer(Event::App(
+                        generation,
+                        AppNews::Gone {
+                            cut: 0,
+                            survivors: vec![],
+                        },
+                    ));
+                    format!("kill {generation}")
+                }
+                _ => return,
+            };
+            self.told.push((now.as_millis(), line));
+        }
+    }
+
+    /// Runs a session to its end while `user` does what users do.
+    async fn drive<U: Future<Output = ()>>(
+        policy: Policy,
+        ready: bool,
+        user: impl FnOnce(UnboundedSender<Event>, UnboundedSender<Event>) -> U,
+    ) -> (Ending, Vec<(u128, String)>) {
+        let (urgent_sender, urgent) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
+        let mut rooms = Fake {
+            told: Vec::new(),
+            events: sender.clone(),
+            ready,
+        };
+        let session = Session::new(policy, true);
+        let inbox = Inbox { urgent, events };
+        let driven = run(session, inbox, Clock::start(), &mut rooms);
+        let (ending, ()) = tokio::join!(driven, user(urgent_sender, sender));
+        (ending, rooms.told)
+    }
+
+    fn save() -> Event {
+        let kind = ChangeKind::Source;
+        Event::Changed(vec![Change {
+            path: "src/a.rs".into(),
+            kind,
+            presence: Presence::There,
+        }])
+    }
+
+    fn told(lines: &[(u128, &str)]) -> Vec<(u128, String)> {
+        lines
+            .iter()
+            .map(|(at, line)| (*at, (*line).to_owned()))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_quiet_period_is_slept_and_then_the_build_starts() {
+        let (ending, lines) = drive(policy(), true, |urgent, events| async move {
+            sleep_until(Instant::now() + MS(1000)).await;
+            events.send(save()).unwrap();
+            sleep_until(Instant::now() + MS(1000)).await;
+            urgent.send(Event::Quit(Ending::Quit)).unwrap();
+        })
+        .await;
+        assert_eq!(ending, Ending::Quit);
+        let expected = told(&[
+            (0, "build g1"),
+            (0, "launch g1"),
+            (1008, "build g2"),
+            (1008, "launch g2"),
+            (1008, "stop g1"),
+            (2000, "stop g2"),
+        ]);
+        assert_eq!(lines, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_never_gets_ready_is_killed_on_time() {
+        let once = Policy {
+            once: true,
+            ready_timeout: Some(MS(700)),
+            ..policy()
+        };
+        let (ending, lines) = drive(once, false, |_, _| async {}).await;
+        assert_eq!(ending, Ending::NotReady);
+        assert_eq!(
+            lines,
+            told(&[(0, "build g1"), (0, "launch g1"), (700, "kill g1")])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_is_heard_before_everything_else_that_waits() {
+        let stop_first = Policy {
+            handover: Handover::StopFirst,
+            ..policy()
+        };
+        let (_, lines) = drive(stop_first, true, |urgent, events| async move {
+            sleep_until(Instant::now() + MS(1000)).await;
+            for _ in 0..100 {
+                events.send(Event::Rebuild).unwrap();
+            }
+            urgent.send(Event::Quit(Ending::Signal(2))).unwrap();
+        })
+        .await;
+        assert_eq!(
+            lines,
+            told(&[(0, "build g1"), (0, "launch g1"), (1000, "stop g1")])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_of_a_generation_that_is_gone_changes_nothing() {
+        let (_, lines) = drive(policy(), true, |urgent, events| async move {
+            sleep_until(Instant::now() + MS(1000)).await;
+            for generation in [0, 7] {
+                let generation = Generation(generation);
+                events
+                    .send(Event::App(generation, AppNews::Ready(Proof::Alive)))
+                    .unwrap();
+                let outcome = BuildOutcome::Failed {
+                    reason: "stale".into(),
+                };
+                events
+                    .send(Event::Build(generation, BuildNews::Done(outcome)))
+                    .unwrap();
+            }
+            sleep_until(Instant::now() + MS(10)).await;
+            urgent.send(Event::Quit(Ending::Quit)).unwrap();
+        })
+        .await;
+        assert_eq!(
+            lines,
+            told(&[(0, "build g1"), (0, "launch g1"), (1010, "stop g1")])
+        );
+    }
+}

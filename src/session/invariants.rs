@@ -57,7 +57,12 @@ impl World {
 
     #[track_caller]
     fn must(&self, holds: bool, what: &str) {
-        assert!(holds, "{what}\n{}\n{:#?}", self.story.join("\n"), self.session.swap);
+        assert!(
+            holds,
+            "{what}\n{}\n{:#?}",
+            self.story.join("\n"),
+            self.session.swap
+        );
     }
 
     /// Everything that could happen next.
@@ -74,7 +79,11 @@ impl World {
             let news = |news| Event::Build(generation, news);
             let built = |by: Generation, unchanged| {
                 let artifact = artifact(by.0);
-                news(BuildNews::Done(BuildOutcome::Built { artifact, unchanged, warnings: 0 }))
+                news(BuildNews::Done(BuildOutcome::Built {
+                    artifact,
+                    unchanged,
+                    warnings: 0,
+                }))
             };
             if reading {
                 events.push(news(BuildNews::Loaded(Box::new(Scope::default()))));
@@ -82,7 +91,9 @@ impl World {
                 events.push(built(generation, false));
                 events.extend(baseline.map(|baseline| built(baseline, true)));
             }
-            events.push(news(BuildNews::Done(BuildOutcome::Failed { reason: "x".into() })));
+            events.push(news(BuildNews::Done(BuildOutcome::Failed {
+                reason: "x".into(),
+            })));
             if cancelled {
                 events.push(news(BuildNews::Done(BuildOutcome::Cancelled)));
             }
@@ -94,11 +105,18 @@ impl World {
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
                     let exit = Exit::Status(i32::try_from(status).unwrap());
-                    events.push(news(AppNews::Exited { exit, last_lines, lock: None }));
+                    events.push(news(AppNews::Exited {
+                        exit,
+                        last_lines,
+                        lock: None,
+                    }));
                 }
             }
             if process.ended || process.killed {
-                events.push(news(AppNews::Gone { cut: 0, survivors: vec![] }));
+                events.push(news(AppNews::Gone {
+                    cut: 0,
+                    survivors: vec![],
+                }));
             }
         }
         events
@@ -110,11 +128,14 @@ impl World {
             Event::Tick => self.now = self.now.max(self.session.due().unwrap_or_default()),
             _ => self.now += Duration::from_millis(3),
         }
-        self.story.push(format!("{} {event:?}", self.now.as_millis()));
+        self.story
+            .push(format!("{} {event:?}", self.now.as_millis()));
         match &event {
             Event::Changed(_) => self.unseen_change = true,
             Event::Build(_, BuildNews::Loaded(_)) => {
-                self.build = self.build.map(|(generation, _, cut, base)| (generation, false, cut, base));
+                self.build = self
+                    .build
+                    .map(|(generation, _, cut, base)| (generation, false, cut, base));
             }
             Event::Build(_, BuildNews::Done(_)) => self.build = None,
             Event::App(generation, AppNews::Exited { .. }) => {
@@ -135,7 +156,11 @@ impl World {
     fn carry_out(&mut self, action: Action) {
         self.must(!self.ended, "something is done after the end");
         match action {
-            Action::StartBuild { generation, load, baseline } => {
+            Action::StartBuild {
+                generation,
+                load,
+                baseline,
+            } => {
                 self.must(self.build.is_none(), "two builds");
                 let baseline = baseline.map(|baseline| baseline.built_by);
                 let kept = baseline.is_none_or(|baseline| !self.discarded.contains(&baseline));
@@ -144,18 +169,30 @@ impl World {
                 self.unseen_change = false;
             }
             Action::CancelBuild(generation) => {
-                let running = matches!(self.build, Some((running, _, false, _)) if running == generation);
+                let running =
+                    matches!(self.build, Some((running, _, false, _)) if running == generation);
                 self.must(running, "a stale build is cancelled, or one twice");
-                self.build = self.build.map(|(generation, load, _, base)| (generation, load, true, base));
+                self.build = self
+                    .build
+                    .map(|(generation, load, _, base)| (generation, load, true, base));
             }
-            Action::Launch { generation, artifact, .. } => {
+            Action::Launch {
+                generation,
+                artifact,
+                ..
+            } => {
                 self.must(generation > self.launched, "an older number is launched");
                 self.must(self.processes.len() < 2, "three generations have processes");
                 let kept = !self.discarded.contains(&artifact.built_by);
                 self.must(kept, "what was let go is launched");
                 self.launched = generation;
                 let built_by = artifact.built_by;
-                let process = Process { built_by, ended: false, stopped: false, killed: false };
+                let process = Process {
+                    built_by,
+                    ended: false,
+                    stopped: false,
+                    killed: false,
+                };
                 self.processes.insert(generation, process);
             }
             Action::Stop(generation) => {
@@ -173,13 +210,19 @@ impl World {
             }
             Action::Discard(artifact) => {
                 let by = artifact.built_by;
-                let used = self.processes.values().any(|process| process.built_by == by);
+                let used = self
+                    .processes
+                    .values()
+                    .any(|process| process.built_by == by);
                 self.must(!used, "the program of a process is let go");
                 self.must(!self.discarded.contains(&by), "it is let go twice");
                 self.discarded.push(by);
             }
             Action::End(_) => {
-                self.must(self.processes.is_empty(), "hotrun ends and leaves processes");
+                self.must(
+                    self.processes.is_empty(),
+                    "hotrun ends and leaves processes",
+                );
                 self.must(self.build.is_none(), "hotrun ends and leaves a build");
                 self.ended = true;
             }
@@ -189,10 +232,19 @@ impl World {
 
     fn check(&self) {
         let swap = &self.session.swap;
-        self.must(self.processes.len() <= 2, "three generations have processes");
-        let unasked = self.processes.values().filter(|process| !process.stopped && !process.killed);
+        self.must(
+            self.processes.len() <= 2,
+            "three generations have processes",
+        );
+        let unasked = self
+            .processes
+            .values()
+            .filter(|process| !process.stopped && !process.killed);
         let serving = usize::from(swap.live.is_some()) + usize::from(swap.candidate.is_some());
-        self.must(unasked.count() == serving, "a process that nobody counts, or counts twice");
+        self.must(
+            unasked.count() == serving,
+            "a process that nobody counts, or counts twice",
+        );
         let proved = swap.live.as_ref().and_then(|live| live.live_since);
         let good = proved.is_none_or(|since| {
             self.now < since + self.policy.probation || swap.last_good.is_some()
@@ -212,16 +264,37 @@ impl World {
 }
 
 fn change(path: &str, kind: ChangeKind) -> Change {
-    Change { path: path.into(), kind, presence: Presence::There }
+    Change {
+        path: path.into(),
+        kind,
+        presence: Presence::There,
+    }
 }
 
 fn policies() -> Vec<Policy> {
-    let base = Policy { ready_timeout: Some(Duration::from_millis(50)), ..policy() };
-    let worker = Policy { serving: false, ready_timeout: None, ..base.clone() };
+    let base = Policy {
+        ready_timeout: Some(Duration::from_millis(50)),
+        ..policy()
+    };
+    let worker = Policy {
+        serving: false,
+        ready_timeout: None,
+        ..base.clone()
+    };
     let mut all = vec![base.clone(), worker.clone()];
-    all.push(Policy { handover: Handover::StopFirst, ..base.clone() });
-    all.push(Policy { handover: Handover::Overlap, on_change: OnChange::Queue, ..base.clone() });
-    all.extend([base, worker].map(|policy| Policy { once: true, ..policy }));
+    all.push(Policy {
+        handover: Handover::StopFirst,
+        ..base.clone()
+    });
+    all.push(Policy {
+        handover: Handover::Overlap,
+        on_change: OnChange::Queue,
+        ..base.clone()
+    });
+    all.extend([base, worker].map(|policy| Policy {
+        once: true,
+        ..policy
+    }));
     all
 }
 
@@ -254,7 +327,10 @@ fn every_order_of_events_to_a_bounded_depth() {
 }
 
 fn is_built(event: &Event) -> bool {
-    matches!(event, Event::Build(_, BuildNews::Done(BuildOutcome::Built { .. })))
+    matches!(
+        event,
+        Event::Build(_, BuildNews::Done(BuildOutcome::Built { .. }))
+    )
 }
 
 /// A small generator (xorshift64*), so that a failure can be repeated.

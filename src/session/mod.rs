@@ -19,7 +19,7 @@ mod swap;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
-mod scenarios;
+pub(crate) mod scenarios;
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use super::model::{
 use super::{OnChange, Policy, Session};
 
 /// The policy of a server with one held address and the default settings.
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         debounce: Duration::from_millis(8),
         max_wait: Duration::from_millis(500),
@@ -35,7 +35,7 @@ pub(super) fn policy() -> Policy {
     }
 }
 
-pub(super) fn artifact(built_by: u32) -> ArtifactRef {
+pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
     Arc::new(Artifact {
         built_by: Generation(built_by),
         path: PathBuf::new(),
