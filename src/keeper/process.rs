@@ -210,7 +210,7 @@ impl Keeper {
             ));
         };
         let sockets: Vec<OwnedFd> = received.collect();
-        sys::spawn_activated(command, &stdout, &stderr, &sockets).map_err(|error| {
+        sys::spawn_activated(command, stdout, stderr, sockets).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,

@@ -75,18 +75,18 @@ pub fn close_inherited() {
 /// must have one thread, since the child allocates between fork and exec.
 pub fn spawn_activated(
     mut command: Command,
-    stdout: &OwnedFd,
-    stderr: &OwnedFd,
-    sockets: &[OwnedFd],
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    sockets: Vec<OwnedFd>,
 ) -> io::Result<Pid> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
     let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
-    let writer = move_from(&writer, free)?;
+    let writer = move_from(writer, free)?;
     let stdout = move_from(stdout, free)?;
     let stderr = move_from(stderr, free)?;
     let sockets: Vec<OwnedFd> = sockets
-        .iter()
+        .into_iter()
         .map(|socket| move_from(socket, free))
         .collect::<io::Result<_>>()?;
     command
@@ -132,9 +132,11 @@ fn become_activated(mut command: Command, sockets: &[OwnedFd]) -> io::Error {
     command.exec()
 }
 
-/// A copy of a descriptor with the lowest free number from `lowest` up, still close-on-exec.
-fn move_from(descriptor: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
-    let number = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+/// Gives a descriptor the lowest free number from `lowest` up, still close-on-exec.
+fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // Closed here: a second copy of the error pipe would keep its reader waiting for ever.
+    drop(descriptor);
     // SAFETY: F_DUPFD_CLOEXEC has just made it; nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -160,8 +162,39 @@ mod tests {
 
     use super::*;
 
-    // `spawn_activated` needs a process with one thread, which a test is not: the promises about
-    // activation and surroundings test it in a keeper.
+    #[test]
+    fn sockets_start_at_three_and_the_pid_is_the_childs() {
+        let (reader, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (first, second) = UnixStream::pair().unwrap();
+        let names = [&first, &second].map(|socket| {
+            let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+            std::fs::read_link(link).unwrap().display().to_string()
+        });
+        let mut command = Command::new("/bin/sh");
+        command.args([
+            "-c",
+            "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
+        ]);
+        let sockets = vec![first.into(), second.into()];
+        let child = spawn_activated(command, stdout, stderr, sockets).unwrap();
+        waitpid(child, None).unwrap();
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let (said, own) = lines[0].split_once(' ').unwrap();
+        assert_eq!(said, own);
+        assert_eq!(lines[1..], names);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_of_the_parent() {
+        let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let program = Command::new("/no/such");
+        let error = spawn_activated(program, stdout, stderr, vec![]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
 
     #[test]
     fn descriptors_travel_with_the_first_byte() {

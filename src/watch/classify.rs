@@ -5,20 +5,19 @@ use notify::event::{ModifyKind, RenameMode};
 
 use crate::session::model::Presence;
 
-/// What an event of this kind says about the paths it names, in their order; `None`: nothing that
-/// matters, they were read or their metadata changed. `polled`: it was found by comparing time
+/// What an event of this kind says about the paths it names; `None`: nothing that matters, they
+/// were read or their metadata changed. `polled`: it was found by comparing time
 /// stamps, so a new time stamp is all there is to see of an edit.
-pub fn classify(kind: EventKind, polled: bool) -> Option<[Presence; 2]> {
-    let one = |presence| Some([presence, Presence::There]);
+pub fn classify(kind: EventKind, polled: bool) -> Option<Presence> {
     match kind {
         EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Metadata(_)) if !polled => None,
-        EventKind::Create(_) => one(Presence::Appeared),
-        EventKind::Remove(_) => one(Presence::Vanished),
-        EventKind::Modify(ModifyKind::Name(RenameMode::From | RenameMode::Both)) => {
-            one(Presence::Vanished)
-        }
-        _ => one(Presence::There),
+        EventKind::Create(_) => Some(Presence::Appeared),
+        EventKind::Remove(_) => Some(Presence::Vanished),
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(Presence::Vanished),
+        // Comes after `From` and `To` of the same rename, and says nothing more.
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
+        _ => Some(Presence::There),
     }
 }
 
@@ -63,8 +62,8 @@ mod tests {
             ),
             (
                 EventKind::Modify(ModifyKind::Name(RenameMode::Both)),
-                true,
-                true,
+                false,
+                false,
             ),
             (EventKind::Create(CreateKind::File), true, true),
             (EventKind::Remove(RemoveKind::Any), true, true),

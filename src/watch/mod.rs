@@ -160,11 +160,11 @@ impl Watcher {
     }
 
     fn found(&mut self, event: &notify::Event) {
-        let Some(presences) = classify(event.kind, self.polled) else {
+        let Some(presence) = classify(event.kind, self.polled) else {
             return;
         };
         let mut changes = Vec::new();
-        for (path, presence) in event.paths.iter().zip(presences) {
+        for path in &event.paths {
             if is_ignore_file(path) {
                 self.watch_scope();
                 continue;
