@@ -11,7 +11,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
@@ -35,14 +35,15 @@ pub fn run(mode: Mode) -> io::Result<()> {
         nix::sys::prctl::set_child_subreaper(mode == Mode::Tree)?;
         nix::sys::prctl::set_name(c"hotrun-keeper").ok();
     }
-    // Blocked for ourselves only: std gives a child an empty mask.
-    SigSet::all().thread_block()?;
+    // Blocked for ourselves only: the child gets the mask that hotrun was started with.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let signals = SignalFd::with_flags(
         &SigSet::from(Signal::SIGCHLD),
         SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
     )?;
     let mut keeper = Keeper {
         mode,
+        mask,
         orders: Some(io::stdin().as_fd().try_clone_to_owned()?),
         received: Vec::new(),
         frames: Frames::default(),
@@ -69,6 +70,8 @@ struct Kept {
 
 struct Keeper {
     mode: Mode,
+    /// The signals blocked in what is kept.
+    mask: SigSet,
     /// The socket to hotrun, until hotrun has ended.
     orders: Option<OwnedFd>,
     /// Descriptors that came before the order they belong to.
@@ -210,7 +213,7 @@ impl Keeper {
             ));
         };
         let sockets: Vec<OwnedFd> = received.collect();
-        sys::spawn_activated(command, stdout, stderr, sockets).map_err(|error| {
+        sys::spawn_activated(command, stdout, stderr, sockets, &self.mask).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,

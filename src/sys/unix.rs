@@ -67,7 +67,7 @@ pub fn close_inherited() {
 
 /// Starts `command` in a process group of its own: stdin /dev/null, stdout and stderr as given,
 /// the sockets from descriptor 3 up in their order, and, where there are any, `LISTEN_PID` set to
-/// the child's own pid, as `sd_listen_fds(3)` wants it. Returns when the program runs or the
+/// the child's own pid, as `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it. Returns when the program runs or the
 /// system has refused it.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
@@ -78,6 +78,7 @@ pub fn spawn_activated(
     stdout: OwnedFd,
     stderr: OwnedFd,
     sockets: Vec<OwnedFd>,
+    mask: &SigSet,
 ) -> io::Result<Pid> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
@@ -108,7 +109,7 @@ pub fn spawn_activated(
             Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
         }
         ForkResult::Child => {
-            let error = become_activated(command, &sockets);
+            let error = become_activated(command, &sockets, mask);
             let code = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
             // SAFETY: ends the child at once, without running what belongs to its parent.
@@ -118,13 +119,17 @@ pub fn spawn_activated(
 }
 
 /// The child's half of [`spawn_activated`]: comes back only with an error.
-fn become_activated(mut command: Command, sockets: &[OwnedFd]) -> io::Error {
+fn become_activated(mut command: Command, sockets: &[OwnedFd], mask: &SigSet) -> io::Error {
     for (target, socket) in (FIRST_SOCKET..).zip(sockets) {
         // SAFETY: whatever this child still needs was moved beyond the targets; dup2 leaves the
         // copy open across exec.
         if unsafe { libc::dup2(socket.as_raw_fd(), target) } < 0 {
             return io::Error::last_os_error();
         }
+    }
+    // std hands the mask on as it is, since 1.66.
+    if let Err(error) = mask.thread_set_mask() {
+        return error.into();
     }
     if !sockets.is_empty() {
         command.env("LISTEN_PID", std::process::id().to_string());
@@ -171,20 +176,23 @@ mod tests {
             let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
             std::fs::read_link(link).unwrap().display().to_string()
         });
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGUSR1);
         let mut command = Command::new("/bin/sh");
         command.args([
             "-c",
-            "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
+            "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4; grep SigBlk /proc/$$/status",
         ]);
         let sockets = vec![first.into(), second.into()];
-        let child = spawn_activated(command, stdout, stderr, sockets).unwrap();
+        let child = spawn_activated(command, stdout, stderr, sockets, &mask).unwrap();
         waitpid(child, None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let (said, own) = lines[0].split_once(' ').unwrap();
         assert_eq!(said, own);
-        assert_eq!(lines[1..], names);
+        assert_eq!(lines[1..3], names);
+        assert_eq!(lines[3], "SigBlk:\t0000000000000200");
     }
 
     #[test]
@@ -192,7 +200,7 @@ mod tests {
         let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let program = Command::new("/no/such");
-        let error = spawn_activated(program, stdout, stderr, vec![]).unwrap_err();
+        let error = spawn_activated(program, stdout, stderr, vec![], &SigSet::empty()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
