@@ -30,8 +30,13 @@ pub fn resolve(args: &Args) -> Result<Settings, Failure> {
     let (file, file_dir) = read_file(args.config.as_deref(), &manifest)?;
     let base = file_dir.unwrap_or_else(|| dir.clone());
     let app = app(args, &file.app, &dir, &base)?;
+    let listen = listen(args, &file.listen)?;
+    if matches!(app.ready, Some(Ready::Http(_))) && listen.is_empty() {
+        return Err(Failure::usage("app.ready: `http:` needs an address to ask")
+            .hint("declare one with --listen or [[listen]]"));
+    }
     Ok(Settings {
-        listen: listen(args, &file.listen)?,
+        listen,
         handover: handover(args, &file, app.ready.as_ref()),
         watch: watch(args, &file.watch, &dir, &base)?,
         build: build(args, file.build, dir, manifest, &base),
@@ -72,20 +77,18 @@ fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// The configuration file and its directory, if there is one: from the directory of the manifest
-/// up to the root of its workspace, which can't be asked for yet, so up to the topmost manifest.
+/// up to the root of its workspace.
 fn read_file(
     named: Option<&Path>,
     manifest: &Path,
 ) -> Result<(file::File, Option<PathBuf>), Failure> {
     let path = named.map(Path::to_owned).or_else(|| {
-        let dirs: Vec<&Path> = manifest.ancestors().skip(1).collect();
-        let top = dirs
-            .iter()
-            .rposition(|dir| dir.join("Cargo.toml").is_file())
-            .unwrap_or(0);
-        dirs[..=top]
-            .iter()
-            .map(|dir| dir.join(FILE_NAME))
+        let root = workspace_root(manifest);
+        let dirs = manifest
+            .ancestors()
+            .skip(1)
+            .take_while(|dir| dir.starts_with(&root));
+        dirs.map(|dir| dir.join(FILE_NAME))
             .find(|path| path.is_file())
     });
     let Some(path) = path else {
@@ -103,6 +106,18 @@ fn read_file(
         .ok()
         .and_then(|path| path.parent().map(Path::to_owned));
     Ok((file, dir))
+}
+
+/// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By
+/// its lines, since the manifest may be broken right now.
+fn workspace_root(manifest: &Path) -> PathBuf {
+    let is_root = |dir: &&Path| {
+        let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        text.lines()
+            .any(|line| line.trim_start().starts_with("[workspace"))
+    };
+    let own = manifest.parent().unwrap_or(manifest);
+    own.ancestors().find(is_root).unwrap_or(own).to_owned()
 }
 
 fn build(args: &Args, file: file::Build, dir: PathBuf, manifest: PathBuf, base: &Path) -> Build {
