@@ -47,6 +47,7 @@ use config::Settings;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use rooms::House;
+use session::event::Event;
 use session::{Policy, Session};
 use sockets::set::HeldSet;
 use ui::style::Style;
@@ -121,7 +122,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
     let settings = Arc::new(settings);
     let (urgent, urgent_inbox) = mpsc::unbounded_channel();
     let (events, events_inbox) = mpsc::unbounded_channel();
-    let inbox = Inbox {
+    let mut inbox = Inbox {
         urgent: urgent_inbox,
         events: events_inbox,
     };
@@ -136,11 +137,15 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
             .map(|held| (held.name.clone(), held.address.to_string()));
         reporter.note(clock.now(), Note::Held(addresses.collect()));
     }
-    let loaded = build::load(&settings, |line| {
+    let load = build::load(&settings, |line| {
         reporter.note(clock.now(), Note::Cargo(line));
-    })
-    .await;
-    let loaded = loaded.inspect_err(|_| reporter.flush())?;
+    });
+    // Cargo may wait for another one's lock, or for the network; the user need not.
+    let loaded = tokio::select! {
+        biased;
+        Some(Event::Quit(ending)) = inbox.urgent.recv() => return Ok(ending.into()),
+        loaded = load => loaded.inspect_err(|_| reporter.flush())?,
+    };
     let watch = watch_project(&settings, loaded.as_ref(), &events, &reporter, clock).await?;
     if let Some(Loaded { project, .. }) = &loaded {
         reporter.note(
@@ -162,6 +167,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
         watch,
         held,
         apps: HashMap::new(),
+        spare: None,
         session: session_name(clock).into(),
         runtime_dir: runtime_dir(),
     };
@@ -177,7 +183,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
 async fn watch_project(
     settings: &Settings,
     loaded: Option<&Loaded>,
-    events: &mpsc::UnboundedSender<session::event::Event>,
+    events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<Option<Watch>, Failure> {

@@ -11,6 +11,8 @@ use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
 use crate::config::Settings;
 use crate::driver::Rooms;
+use crate::keeper::Mode;
+use crate::keeper::client::Keeper;
 use crate::session::action::{Action, View};
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Generation, Moment};
@@ -35,6 +37,8 @@ pub struct House {
     pub held: HeldSet,
     /// The generations that have processes.
     pub apps: HashMap<Generation, App>,
+    /// A keeper that is started while a build runs, so that its app need not wait for it.
+    pub spare: Option<Keeper>,
     /// The name of this run, in the environment of every app.
     pub session: Arc<str>,
     /// A directory only this user can write to, for the sockets of readiness.
@@ -54,6 +58,8 @@ impl Rooms for House {
                 load,
                 baseline,
             } => {
+                // Without one the app's launch starts its own, and says so if it can't.
+                self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
                 self.builder.start(generation, load, baseline);
             }
             Action::CancelBuild(generation) => self.builder.cancel(generation),
@@ -71,6 +77,10 @@ impl Rooms for House {
                 // Whatever the app itself has made of the shared backlog ends here.
                 if matches!(view, View::Live { .. }) {
                     self.held.raise_backlog();
+                }
+                // Nothing will be launched: nothing idles either.
+                if matches!(view, View::BuildFailed { .. } | View::Unchanged { .. }) {
+                    self.spare = None;
                 }
                 self.reporter.view(now, view);
             }
@@ -138,6 +148,7 @@ impl House {
             beside: beside
                 .and_then(|live| self.apps.get(&live))
                 .and_then(App::keeper),
+            keeper: self.spare.take(),
             session: self.session.clone(),
             notify: self
                 .runtime_dir

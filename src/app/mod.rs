@@ -26,7 +26,7 @@ use ready::Check;
 
 use crate::config::Settings;
 use crate::keeper::Mode;
-use crate::keeper::client::Keeper;
+use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order as KeeperOrder};
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
@@ -53,6 +53,8 @@ pub struct Start {
     pub session: Arc<str>,
     /// Where it may say that it is ready.
     pub notify: PathBuf,
+    /// A keeper that was started before it was needed.
+    pub keeper: Option<Keeper>,
 }
 
 /// What an app room knows of a held socket.
@@ -99,7 +101,6 @@ impl App {
             last_lines: VecDeque::new(),
             asked: false,
             cut: 0,
-            lock: None,
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
@@ -137,8 +138,6 @@ struct Task {
     asked: bool,
     /// Its open connections when it was killed.
     cut: usize,
-    /// A file that live has locked and it has open.
-    lock: Option<String>,
 }
 
 impl Task {
@@ -165,17 +164,18 @@ impl Task {
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
         let mut check = Check::new(&self.settings.app, &start.held, start.beside);
-        let mut keeper = Keeper::spawn(Mode::Tree)?;
-        let keeper_pid = keeper.pid;
-        self.keeper_pid.set(keeper_pid).ok();
-        let output = keeper.launch(launch, &start.sockets).await?;
         let Start {
             held,
             session,
             sockets,
+            notify,
+            keeper,
             ..
         } = start;
+        let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         drop(sockets);
+        let keeper_pid = keeper.pid;
+        self.keeper_pid.set(keeper_pid).ok();
         let mut stdout = Pipe::new(Stream::Stdout, output.stdout);
         let mut stderr = Pipe::new(Stream::Stderr, output.stderr);
         let sink = self.sink.clone();
@@ -219,7 +219,7 @@ impl Task {
                             let lines = pipe.finish(self.generation, &sink, false);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
-                        self.exited(ended.into());
+                        self.exited(ended.into(), check.lock());
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
@@ -231,7 +231,6 @@ impl Task {
                     self.printed(Stream::Stderr, &lines, &mut check);
                 }
                 proof = check.proved(keeper_pid), if running => {
-                    self.lock = self.lock.take().or_else(|| check.lock());
                     if let Some(proof) = proof {
                         self.ready(&mut check, proof);
                     }
@@ -244,6 +243,8 @@ impl Task {
         if survivors.is_none() {
             // The keeper itself was killed: what it kept has come to us.
             adopted::end(keeper_pid, &session, self.generation).await;
+            std::fs::remove_file(&notify).ok();
+            notify.parent().map(std::fs::remove_dir);
         }
         let survivors = survivors.unwrap_or_default();
         let cut = self.cut;
@@ -257,9 +258,8 @@ impl Task {
         }
     }
 
-    fn exited(&mut self, exit: Exit) {
+    fn exited(&mut self, exit: Exit, lock: Option<String>) {
         let last_lines = self.last_lines.drain(..).collect();
-        let lock = self.lock.take();
         self.tell(AppNews::Exited {
             exit,
             last_lines,
@@ -285,6 +285,22 @@ impl Task {
             }
         }
     }
+}
+
+/// Has a keeper start it: the prepared one, or a new one where there is none that still lives.
+async fn keep_with(
+    prepared: Option<Keeper>,
+    launch: &Launch,
+    sockets: &[OwnedFd],
+) -> std::io::Result<(Keeper, Output)> {
+    if let Some(keeper) = prepared
+        && let Ok(output) = keeper.launch(launch.clone(), sockets).await
+    {
+        return Ok((keeper, output));
+    }
+    let keeper = Keeper::spawn(Mode::Tree)?;
+    let output = keeper.launch(launch.clone(), sockets).await?;
+    Ok((keeper, output))
 }
 
 /// What the keeper starts: what `cargo run` would, and what is ours on top.

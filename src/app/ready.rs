@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use procfs::net::TcpState;
@@ -78,9 +79,9 @@ pub(super) struct Check {
     next_look: Instant,
     suspended: bool,
     done: bool,
-    /// Files that live has locked: device and inode, and the path that will be named.
-    locks: HashSet<(u64, u64)>,
-    lock: Option<String>,
+    /// The keeper of live, if there is one, and the files that were seen open meanwhile.
+    beside: Option<u32>,
+    files: HashSet<PathBuf>,
 }
 
 impl Check {
@@ -102,8 +103,8 @@ impl Check {
             next_look: Instant::now(),
             suspended: false,
             done: false,
-            locks: beside.map(locks).unwrap_or_default(),
-            lock: None,
+            beside,
+            files: HashSet::new(),
         }
     }
 
@@ -135,9 +136,21 @@ impl Check {
         !self.suspended && matches!(&self.how, How::Log(pattern) if pattern.is_match(line))
     }
 
-    /// A file it had open on which live holds a lock.
-    pub(super) fn lock(&mut self) -> Option<String> {
-        self.lock.take()
+    /// A file it had open on which live holds a lock: why it may have ended. Asked for only then,
+    /// since the system takes milliseconds to list its locks.
+    pub(super) fn lock(&self) -> Option<String> {
+        let locked = locks(
+            self.beside
+                .filter(|_| !self.done && !self.files.is_empty())?,
+        );
+        let is_locked = |path: &&PathBuf| {
+            let metadata = std::fs::metadata(path);
+            metadata.is_ok_and(|metadata| locked.contains(&(metadata.dev(), metadata.ino())))
+        };
+        self.files
+            .iter()
+            .find(is_locked)
+            .map(|path| path.display().to_string())
     }
 
     /// Waits for one look; the proof, if there was one. Safe to drop while it waits.
@@ -165,8 +178,8 @@ impl Check {
                 };
                 self.next_look = Instant::now() + wait;
                 let family = family(keeper);
-                if self.lock.is_none() && !self.locks.is_empty() {
-                    self.lock = open_lock(&family, &self.locks);
+                if self.beside.is_some() {
+                    self.files.extend(open_files(&family));
                 }
                 match look(&family, inodes) {
                     Sight::Accepting => Some(Proof::Accepting),
@@ -406,18 +419,17 @@ fn locks(keeper: u32) -> HashSet<(u64, u64)> {
         .collect()
 }
 
-/// The path of an open file that is in `locks`.
-fn open_lock(family: &[Process], locks: &HashSet<(u64, u64)>) -> Option<String> {
-    family.iter().find_map(|process| {
-        process.fd().into_iter().flatten().flatten().find_map(|fd| {
-            let FDTarget::Path(path) = fd.target else {
-                return None;
-            };
-            let metadata = std::fs::metadata(&path).ok()?;
-            let is = locks.contains(&(metadata.dev(), metadata.ino()));
-            is.then(|| path.display().to_string())
+/// The regular files that these processes have open.
+fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
+    let descriptors = family
+        .iter()
+        .flat_map(|process| process.fd().into_iter().flatten());
+    descriptors
+        .flatten()
+        .filter_map(|descriptor| match descriptor.target {
+            FDTarget::Path(path) if !path.starts_with("/dev") => Some(path),
+            _ => None,
         })
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use crate::keeper::Mode;
-use crate::keeper::client::Keeper;
+use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::Lines;
 use crate::session::model::Exit;
@@ -60,12 +60,20 @@ pub(super) fn command(
     }
 }
 
+/// What a piece of output means for the wait.
+pub(super) enum After {
+    /// It goes on.
+    GoOn,
+    /// All that was wanted is there; what runs ends by itself, and nobody waits for it.
+    Enough,
+}
+
 /// Runs `launch` to its end and hands on what it writes in pieces that end in a line end, or on
 /// stderr in a carriage return.
 pub(super) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
-    mut piece: impl FnMut(Stream, &str),
+    mut piece: impl FnMut(Stream, &str) -> After,
 ) -> Result<Exit, Stopped> {
     let failed = |error: io::Error| Stopped::Failed(format!("cannot start a helper: {error}"));
     let program = launch.program.clone();
@@ -76,20 +84,30 @@ pub(super) async fn run(
     let mut problem = None;
     let mut told = false;
     loop {
-        tokio::select! {
+        let after = tokio::select! {
             biased;
             () = async { _ = cancel.wait_for(|cancelled| *cancelled).await }, if !told => {
                 told = true;
                 keeper.order(&Order::Kill).await;
+                After::GoOn
             }
             () = stdout.read(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
             () = stderr.read(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
-            news = keeper.next() => match news {
-                Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
-                Some(News::Failed { what, code }) => problem = Some(explain(&program, what, code)),
-                Some(_) => {}
-                None => break,
-            },
+            news = keeper.next() => {
+                match news {
+                    Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
+                    Some(News::Failed { what, code }) => {
+                        problem = Some(explain(&program, what, code));
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+                After::GoOn
+            }
+        };
+        if matches!(after, After::Enough) && !told {
+            tokio::spawn(let_end(keeper, output));
+            return Ok(Exit::Status(0));
         }
     }
     for (reader, pipe) in [(&mut stdout, &output.stdout), (&mut stderr, &output.stderr)] {
@@ -104,6 +122,17 @@ pub(super) async fn run(
         Some(problem) => Err(Stopped::Failed(problem)),
         None => Ok(exit.unwrap_or(Exit::Unknown)),
     }
+}
+
+/// Keeps the ends of something that runs open until it has ended.
+async fn let_end(mut keeper: Keeper, mut output: Output) {
+    let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
+    let news = async { while keeper.next().await.is_some() {} };
+    let _ = tokio::join!(
+        news,
+        tokio::io::copy(&mut output.stdout, &mut stdout),
+        tokio::io::copy(&mut output.stderr, &mut stderr),
+    );
 }
 
 /// Why a helper could not be started, with the next step.
@@ -142,13 +171,18 @@ impl Reader {
         while let Ok(1..) = pipe.try_read_buf(self.lines.buffer()) {}
     }
 
-    fn pieces(&mut self, piece: &mut impl FnMut(Stream, &str)) {
+    /// Hands on every whole piece.
+    fn pieces(&mut self, piece: &mut impl FnMut(Stream, &str) -> After) -> After {
+        let mut after = After::GoOn;
         while let Some(bytes) = self.lines.piece() {
-            piece(self.stream, &String::from_utf8_lossy(&bytes));
+            if let After::Enough = piece(self.stream, &String::from_utf8_lossy(&bytes)) {
+                after = After::Enough;
+            }
         }
+        after
     }
 
-    fn rest(&mut self, piece: &mut impl FnMut(Stream, &str)) {
+    fn rest(&mut self, piece: &mut impl FnMut(Stream, &str) -> After) {
         let bytes = self.lines.rest();
         if !bytes.is_empty() {
             piece(self.stream, &String::from_utf8_lossy(&bytes));

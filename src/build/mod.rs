@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use artifact::Shelf;
-use cargo::{Cancel, Stopped, Stream};
+use cargo::{After, Cancel, Stopped, Stream};
 use messages::{Said, Told};
 use project::{Problem, Project};
 use surroundings::Toolchain;
@@ -116,13 +116,16 @@ async fn read_project(
 ) -> Result<Project, Unread> {
     let launch = cargo::command(command::cargo(), command::metadata(build), &build.dir, &[]);
     let mut json = String::new();
-    let exit = cargo::run(launch, cancel, |stream, piece| match stream {
-        Stream::Stdout => json.push_str(piece),
-        Stream::Stderr => {
-            if let Said::Line(text) = messages::stderr(piece) {
-                line(text);
+    let exit = cargo::run(launch, cancel, |stream, piece| {
+        match stream {
+            Stream::Stdout => json.push_str(piece),
+            Stream::Stderr => {
+                if let Said::Line(text) = messages::stderr(piece) {
+                    line(text);
+                }
             }
         }
+        After::GoOn
     })
     .await
     .map_err(Unread::Stopped)?;
@@ -303,7 +306,7 @@ impl Work {
                 self.loaded = Some(Loaded {
                     project,
                     shelf: opened,
-                })
+                });
             }
             Err(failure) => return Ok(Some(failure.to_string())),
         }
@@ -333,13 +336,11 @@ impl Work {
         let mut blocked = false;
         let exit = cargo::run(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
-                self.told(
-                    generation,
-                    loaded,
-                    messages::stdout(piece.trim_end()),
-                    &mut seen,
-                );
-                return;
+                let told = messages::stdout(piece.trim_end());
+                // Cargo takes some milliseconds more to end, which nobody has to wait for.
+                let enough = matches!(told, Told::Finished(true));
+                self.told(generation, loaded, told, &mut seen);
+                return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
             if blocked && !matches!(said, Said::Blocked(_) | Said::Nothing) {
@@ -357,6 +358,7 @@ impl Work {
                 }
                 Said::Nothing => {}
             }
+            After::GoOn
         })
         .await?;
         self.tell(generation, BuildNews::Ended(exit));

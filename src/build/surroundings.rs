@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use cargo_config2::Config;
 use serde::{Deserialize, Serialize};
 
-use super::cargo::{self, Cancel, Stopped, Stream};
+use super::cargo::{self, After, Cancel, Stopped, Stream};
 use super::command;
 use super::project::Target;
 use crate::config::Build;
@@ -128,9 +128,12 @@ async fn ask<T: for<'a> Deserialize<'a>>(
 ) -> Result<T, Stopped> {
     let mut answer = None;
     let mut said = String::new();
-    let exit = cargo::run(launch, cancel, |stream, line| match stream {
-        Stream::Stdout => answer = answer.take().or_else(|| serde_json::from_str(line).ok()),
-        Stream::Stderr => said.push_str(line),
+    let exit = cargo::run(launch, cancel, |stream, line| {
+        match stream {
+            Stream::Stdout => answer = answer.take().or_else(|| serde_json::from_str(line).ok()),
+            Stream::Stderr => said.push_str(line),
+        }
+        After::GoOn
     })
     .await?;
     match answer {

@@ -10,13 +10,13 @@ use crate::session::model::Presence;
 /// stamps, so a new time stamp is all there is to see of an edit.
 pub fn classify(kind: EventKind, polled: bool) -> Option<Presence> {
     match kind {
-        EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Metadata(_)) if !polled => None,
+        // `Both` comes after `From` and `To` of the same rename, and says nothing more.
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
         EventKind::Create(_) => Some(Presence::Appeared),
-        EventKind::Remove(_) => Some(Presence::Vanished),
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(Presence::Vanished),
-        // Comes after `From` and `To` of the same rename, and says nothing more.
-        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            Some(Presence::Vanished)
+        }
         _ => Some(Presence::There),
     }
 }

@@ -115,7 +115,10 @@ fn backend(settings: &config::Watch, messages: mpsc::Sender<Message>) -> notify:
             }
         }
     };
-    let config = notify::Config::default().with_poll_interval(interval);
+    // Time stamps are compared by the second; two saves within one are told apart by content only.
+    let config = notify::Config::default()
+        .with_poll_interval(interval)
+        .with_compare_contents(true);
     let debouncer = new_debouncer_opt(settings.debounce, None, found, NoCache, config)?;
     Ok(Backend::Polled(debouncer))
 }
