@@ -1,0 +1,72 @@
+//! The rows of the table: each measures one promise.
+
+mod idle;
+mod ignored;
+mod noise;
+mod pairs;
+mod serving;
+mod trouble;
+
+use crate::Result;
+use crate::lab::Lab;
+use crate::table::Table;
+
+/// One row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// How it is chosen.
+    pub(crate) letter: char,
+    /// What it is about.
+    pub(crate) title: &'static str,
+    /// Measures it.
+    pub(crate) measure: fn(&Lab, &mut Table) -> Result<()>,
+}
+
+/// All of them, in order.
+pub(crate) const ALL: [Row; 8] = [
+    Row {
+        letter: 'a',
+        title: "save to first new answer",
+        measure: pairs::measure,
+    },
+    Row {
+        letter: 'b',
+        title: "200 new connections/s over reloads",
+        measure: serving::connections,
+    },
+    Row {
+        letter: 'c',
+        title: "keep-alive, 200 requests/s over reloads",
+        measure: serving::keep_alive,
+    },
+    Row {
+        letter: 'd',
+        title: "requests of 300 ms in flight over reloads, 10 at a time",
+        measure: serving::in_flight,
+    },
+    Row {
+        letter: 'e',
+        title: "broken for a while, 100 new connections/s",
+        measure: trouble::measure,
+    },
+    Row {
+        letter: 'f',
+        title: "idle, hotrun and keepers",
+        measure: idle::measure,
+    },
+    Row {
+        letter: 'g',
+        title: "5,000 ignored directories",
+        measure: ignored::measure,
+    },
+    Row {
+        letter: 'h',
+        title: "noise and bursts",
+        measure: noise::measure,
+    },
+];
+
+/// There is a row of this letter.
+pub(crate) fn exists(letter: char) -> bool {
+    ALL.iter().any(|row| row.letter == letter)
+}

@@ -1,0 +1,143 @@
+//! a. The same save for a bare cargo and for hotrun, in turns.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::hotrun::{Event, Hotrun};
+use crate::lab::Lab;
+use crate::server::Server;
+use crate::stats::{Sample, ms};
+use crate::table::Table;
+use crate::{Result, http};
+
+/// Where the time of one save went, by hand.
+struct ByHand {
+    total: Duration,
+    build: Duration,
+}
+
+/// The same with hotrun.
+struct ByHotrun {
+    total: Duration,
+    /// To the moment at which hotrun was heard to build.
+    building: Duration,
+    /// To the moment at which hotrun was heard to be live.
+    live: Duration,
+    event: Event,
+}
+
+pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
+    let mut server = Server::start(lab, &lab.bare)?;
+    let mut hotrun = Hotrun::start(lab, &[])?;
+    // The first ones of both warm the caches.
+    by_hand(lab, &mut server)?;
+    by_hotrun(lab, &mut hotrun)?;
+    let mut pairs = Vec::new();
+    for round in 0..lab.rounds(15, 3) {
+        pairs.push(if round % 2 == 0 {
+            let hand = by_hand(lab, &mut server)?;
+            (hand, by_hotrun(lab, &mut hotrun)?)
+        } else {
+            let hotrun = by_hotrun(lab, &mut hotrun)?;
+            (by_hand(lab, &mut server)?, hotrun)
+        });
+    }
+    hotrun.stop()?;
+    report(&pairs, table);
+    Ok(())
+}
+
+/// Build, kill, start: the least that anybody could do.
+fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
+    thread::sleep(REST);
+    let version = lab.next_version();
+    let address = server.address;
+    let start = Instant::now();
+    lab.bare.save(version)?;
+    thread::scope(|scope| {
+        let client = scope.spawn(|| http::first_answer(address, version, start));
+        lab.cargo_build(&lab.bare)?;
+        let build = start.elapsed();
+        server.replace()?;
+        let total = client.join().map_err(|_| "the client broke down")??;
+        Ok(ByHand { total, build })
+    })
+}
+
+fn by_hotrun(lab: &Lab, hotrun: &mut Hotrun) -> Result<ByHotrun> {
+    thread::sleep(REST);
+    let version = lab.next_version();
+    let address = hotrun.address()?;
+    let start = Instant::now();
+    lab.hot.save(version)?;
+    let total = http::first_answer(address, version, start)?;
+    let building = hotrun.wait("building")?.at - start;
+    let event = hotrun.wait("live")?;
+    hotrun.rest()?;
+    Ok(ByHotrun {
+        total,
+        building,
+        live: event.at - start,
+        event,
+    })
+}
+
+/// Between two saves.
+const REST: Duration = Duration::from_millis(250);
+
+fn report(pairs: &[(ByHand, ByHotrun)], table: &mut Table) {
+    let hand = |of: fn(&ByHand) -> Duration| sample(pairs.iter().map(|(hand, _)| ms(of(hand))));
+    let hot = |of: fn(&ByHotrun) -> Duration| sample(pairs.iter().map(|(_, hot)| ms(of(hot))));
+    let phase = |pointer: &str| sample(pairs.iter().map(|(_, hot)| hot.event.ms(pointer)));
+    let above = sample(
+        pairs
+            .iter()
+            .map(|(hand, hot)| ms(hot.total) - ms(hand.total)),
+    );
+    let ratio = hot(|hot| hot.total).median() / hand(|hand| hand.total).median();
+    table.value("pairs", pairs.len(), "", "");
+    table.times(
+        "by hand: save to first new answer",
+        &hand(|hand| hand.total),
+        "",
+    );
+    table.times("by hand: cargo build", &hand(|hand| hand.build), "");
+    let start = |hand: &ByHand| hand.total.saturating_sub(hand.build);
+    table.times("by hand: kill, start, first answer", &hand(start), "");
+    table.times(
+        "hotrun: save to first new answer",
+        &hot(|hot| hot.total),
+        "",
+    );
+    table.times("hotrun above by hand, pair by pair", &above, "median ≤ 15");
+    table.value(
+        "hotrun / by hand, medians",
+        format!("{ratio:.3}"),
+        "ratio",
+        "",
+    );
+    table.times(
+        "save to `building` heard",
+        &hot(|hot| hot.building),
+        "median ≤ 12",
+    );
+    table.times(
+        "phase detect (first event to build)",
+        &phase("/phases/detect_ms"),
+        "",
+    );
+    table.times("phase build", &phase("/phases/build_ms"), "");
+    table.times("phase swap", &phase("/phases/swap_ms"), "");
+    table.times(
+        "phase start (launch to ready)",
+        &phase("/phases/start_ms"),
+        "",
+    );
+    table.times("save to `live` heard", &hot(|hot| hot.live), "");
+}
+
+fn sample(values: impl Iterator<Item = f64>) -> Sample {
+    let mut sample = Sample::default();
+    sample.extend(values);
+    sample
+}

@@ -1,0 +1,142 @@
+//! A client of the app: one connection, one request, and every way in which it can turn out.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long a client waits for the handshake, and then for each part of the answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A whole answer.
+    Answer(Answer),
+    /// Nobody listened.
+    Refused,
+    /// The connection was closed before the answer was whole.
+    Reset,
+    /// Nothing came.
+    TimedOut,
+    /// Anything else.
+    Other(String),
+}
+
+/// A whole answer of an app of the fixtures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Its HTTP status.
+    pub(crate) status: u16,
+    /// The first word of the body.
+    pub(crate) version: String,
+    /// The generation in the head.
+    pub(crate) generation: u32,
+    /// The whole body.
+    pub(crate) body: String,
+}
+
+impl Outcome {
+    /// The answer, which there must be.
+    #[track_caller]
+    pub(crate) fn answer(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+
+    fn of_error(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof => Self::Reset,
+            // A read that took too long is one that would block.
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::TimedOut,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// Asks for `/` on a new connection.
+pub(crate) fn get(address: SocketAddr) -> Outcome {
+    get_path(address, "/")
+}
+
+/// Asks for a path on a new connection.
+pub(crate) fn get_path(address: SocketAddr, path: &str) -> Outcome {
+    exchange(address, &request("GET", path, 0))
+}
+
+/// Sends this many bytes on a new connection.
+pub(crate) fn post(address: SocketAddr, length: usize) -> Outcome {
+    exchange(address, &request("POST", "/", length))
+}
+
+fn request(method: &str, path: &str, length: usize) -> Vec<u8> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: promise\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + length, b'x');
+    request
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> Outcome {
+    match try_exchange(address, request) {
+        Ok(bytes) => parse(&bytes),
+        Err(error) => Outcome::of_error(&error),
+    }
+}
+
+fn try_exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        // Whether what came before is whole is seen by its length.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => {}
+        result => {
+            result?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Outcome {
+    let text = String::from_utf8_lossy(bytes);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        // Closed in the middle, or before the first byte.
+        return Outcome::Reset;
+    };
+    let field = |wanted: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .and_then(|(_, value)| value.trim().parse::<u32>().ok())
+    };
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let (Some(status), Some(length)) = (status, field("content-length")) else {
+        return Outcome::Other(format!("no answer of the app: {head}"));
+    };
+    if u32::try_from(body.len()).is_ok_and(|had| had < length) {
+        return Outcome::Reset;
+    }
+    Outcome::Answer(Answer {
+        status,
+        version: body
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        generation: field("x-generation").unwrap_or_default(),
+        body: body.to_owned(),
+    })
+}

@@ -1,0 +1,482 @@
+//! A hotrun under test: started in a project, heard by its events, asked by signals, and ended
+//! with everything it started when the test is over.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::client::{self, Answer, Outcome};
+use super::processes::{self, MARK, Running};
+use super::project::Project;
+use super::{LIMIT, LOOK, now, wait_until, wait_within};
+
+/// What hotrun leaves behind must be gone after this long, where no promise is stricter.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How a hotrun is to be started.
+pub(crate) struct Run {
+    project: Project,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    dir: PathBuf,
+    merged: bool,
+}
+
+impl Run {
+    /// In the project's directory.
+    pub(crate) fn new(project: &Project, args: &[&str]) -> Self {
+        Self {
+            project: project.clone(),
+            args: args.iter().map(ToString::to_string).collect(),
+            env: Vec::new(),
+            dir: project.dir().to_owned(),
+            merged: false,
+        }
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// With stdout and stderr in one file, so that their order can be seen.
+    pub(crate) fn merged(mut self) -> Self {
+        self.merged = true;
+        self
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> Hotrun {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{number}", std::process::id());
+        let root = self.project.root();
+        let file = |kind: &str| root.join(format!("{kind}-{number}"));
+        let (out, err) = (file("out"), file("err"));
+        let open = |path: &PathBuf| {
+            let mut options = OpenOptions::new();
+            options.create(true).append(true).open(path).unwrap()
+        };
+        let stdout = open(&out);
+        let stderr = if self.merged { &out } else { &err };
+        let stderr = open(stderr);
+        let events = file("events");
+        let mut command = self.project.command(env!("CARGO_BIN_EXE_hotrun"));
+        // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
+        command
+            .current_dir(&self.dir)
+            .process_group(0)
+            .stdout(stdout)
+            .stderr(stderr)
+            .env(MARK, &mark)
+            .envs(self.env);
+        if !self.args.iter().any(|arg| arg == "--events") {
+            command.arg("--events").arg(&events);
+        }
+        command.args(&self.args);
+        let child = command.spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let stream = Arc::new(Stream::default());
+        let reader = {
+            let stream = stream.clone();
+            thread::spawn(move || stream.tail(&events))
+        };
+        Hotrun {
+            project: self.project,
+            child: Mutex::new(child),
+            pid,
+            mark,
+            stream,
+            reader: Some(reader),
+            out,
+            err,
+        }
+    }
+}
+
+/// The events so far.
+#[derive(Default)]
+struct Stream {
+    events: Mutex<Vec<Value>>,
+    more: Condvar,
+    /// Hotrun has ended: what is in the file now is all.
+    last: AtomicBool,
+    /// The test has ended.
+    enough: AtomicBool,
+}
+
+impl Stream {
+    fn tail(&self, path: &PathBuf) {
+        let mut file = None;
+        let mut line = String::new();
+        while !self.enough.load(Ordering::Relaxed) {
+            let last = self.last.load(Ordering::SeqCst);
+            match &mut file {
+                None => match File::open(path) {
+                    Ok(opened) => file = Some(BufReader::new(opened)),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+                },
+                Some(file) => {
+                    while file.read_line(&mut line).unwrap() > 0 {
+                        // The end of a line may not be there yet.
+                        if !line.ends_with('\n') {
+                            break;
+                        }
+                        let event = serde_json::from_str(&line).unwrap();
+                        self.lock().push(event);
+                        self.more.notify_all();
+                        line.clear();
+                    }
+                }
+            }
+            if last && (file.is_some() || !path.exists()) {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
+        self.events.lock().unwrap()
+    }
+}
+
+/// A place in the stream of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place(pub(crate) usize);
+
+/// A hotrun that runs, or did. When it is dropped, everything it started is ended.
+pub(crate) struct Hotrun {
+    project: Project,
+    child: Mutex<Child>,
+    pid: i32,
+    mark: String,
+    stream: Arc<Stream>,
+    reader: Option<JoinHandle<()>>,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Hotrun {
+    /// Starts one in the directory of the project.
+    pub(crate) fn start(project: &Project, args: &[&str]) -> Self {
+        Run::new(project, args).start()
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    // ---- what it says
+
+    /// All events so far.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.stream.lock().clone()
+    }
+
+    /// All events of this name so far.
+    pub(crate) fn all(&self, name: &str) -> Vec<Value> {
+        let named = |event: &Value| event["event"] == name;
+        self.events().into_iter().filter(named).collect()
+    }
+
+    /// The end of the stream as it is now.
+    pub(crate) fn here(&self) -> Place {
+        Place(self.stream.lock().len())
+    }
+
+    /// Waits for the first event of this name that `is` accepts.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.wait_after(Place(0), name, is)
+    }
+
+    /// The same, from a place on.
+    #[track_caller]
+    pub(crate) fn wait_after(
+        &self,
+        place: Place,
+        name: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let (_, event) = self.wait_any(place, &[name], is);
+        event
+    }
+
+    /// Waits for the first event that has one of these names and that `is` accepts, and tells its
+    /// place too.
+    #[track_caller]
+    pub(crate) fn wait_any(
+        &self,
+        place: Place,
+        names: &[&str],
+        is: impl Fn(&Value) -> bool,
+    ) -> (Place, Value) {
+        let start = now();
+        let mut next = place.0;
+        let mut events = self.stream.lock();
+        loop {
+            while let Some(event) = events.get(next) {
+                let name = event["event"].as_str().unwrap_or_default();
+                if names.contains(&name) && is(event) {
+                    return (Place(next), event.clone());
+                }
+                next += 1;
+            }
+            let over = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            let late = start.elapsed() > LIMIT;
+            // One more look after the end: the last events may have come with it.
+            if (over && events.get(next).is_none()) || late {
+                drop(events);
+                let why = if late {
+                    "in time"
+                } else {
+                    "before hotrun ended"
+                };
+                panic!("no `{}` event {why}", names.join("` or `"));
+            }
+            let (guard, _) = self.stream.more.wait_timeout(events, LOOK).unwrap();
+            events = guard;
+            drop(events);
+            self.exited();
+            events = self.stream.lock();
+        }
+    }
+
+    /// Waits until this generation is live.
+    #[track_caller]
+    pub(crate) fn wait_live(&self, generation: u64) -> Value {
+        self.wait_for("live", |event| event["generation"] == generation)
+    }
+
+    /// Waits until some generation becomes live after `place`.
+    #[track_caller]
+    pub(crate) fn wait_next_live(&self, place: Place) -> Value {
+        self.wait_after(place, "live", |_| true)
+    }
+
+    /// Waits until the app says this version, and until its generation is known to be live.
+    /// Meanwhile there are answers of older ones; on a shared socket an old one may also accept a
+    /// client that it then does not answer.
+    #[track_caller]
+    pub(crate) fn wait_version(&self, version: &str) -> Answer {
+        let address = self.address();
+        let answer = wait_until(
+            &format!("an answer of version {version}"),
+            || match client::get(address) {
+                Outcome::Answer(answer) => (answer.version == version).then_some(answer),
+                Outcome::Reset => None,
+                other => panic!("no answer: {other:?}"),
+            },
+        );
+        // On a shared socket a candidate answers a moment before anybody knows that it can.
+        self.wait_live(u64::from(answer.generation));
+        answer
+    }
+
+    /// The address it holds, or the first one.
+    #[track_caller]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses()[0]
+    }
+
+    /// All addresses it holds.
+    #[track_caller]
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let held = self.wait_for("held", |_| true);
+        let sockets = held["sockets"].as_array().unwrap();
+        let address = |socket: &Value| socket["address"].as_str().unwrap().parse().unwrap();
+        sockets.iter().map(address).collect()
+    }
+
+    /// The app's process of this generation, once it was started.
+    #[track_caller]
+    pub(crate) fn app(&self, generation: u64) -> Running {
+        let started = self.wait_for("started", |event| event["generation"] == generation);
+        let pid = started["pid"].as_i64().unwrap();
+        Running::find(i32::try_from(pid).unwrap()).expect("the app has ended already")
+    }
+
+    /// The values of this key in all events of this name, as text.
+    pub(crate) fn values(&self, name: &str, key: &str) -> Vec<String> {
+        let text = |event: Value| match &event[key] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        self.all(name).into_iter().map(text).collect()
+    }
+
+    /// What it has written to stdout.
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
+    }
+
+    /// What it has written to stderr.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits for a line of its stdout.
+    #[track_caller]
+    pub(crate) fn wait_line(&self, is: impl Fn(&str) -> bool) -> String {
+        wait_until("a line of stdout", || {
+            let text = self.stdout();
+            let mut lines = text
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            lines
+                .map(str::trim_end)
+                .find(|line| is(line))
+                .map(str::to_owned)
+        })
+    }
+
+    // ---- what it is told
+
+    /// Ctrl-C: the terminal sends the signal to the whole group.
+    pub(crate) fn interrupt(&self) {
+        killpg(Pid::from_raw(self.pid), Signal::SIGINT).unwrap();
+    }
+
+    /// `kill`.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// `kill -HUP`.
+    pub(crate) fn hangup(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
+    /// `kill -KILL`, which it never sees.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).unwrap();
+    }
+
+    // ---- how it ends
+
+    /// How it ended, if it has.
+    pub(crate) fn exited(&self) -> Option<ExitStatus> {
+        let status = self.child.lock().unwrap().try_wait().unwrap();
+        if status.is_some() {
+            self.stream.last.store(true, Ordering::SeqCst);
+        }
+        status
+    }
+
+    /// Waits until it has ended; all its events are there then.
+    #[track_caller]
+    pub(crate) fn wait_exit(&self) -> ExitStatus {
+        let status = wait_until("the end of hotrun", || self.exited());
+        wait_until("the last event", || {
+            let over = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            over.then_some(())
+        });
+        status
+    }
+
+    /// Waits until it has ended and expects this exit code.
+    #[track_caller]
+    pub(crate) fn wait_code(&self, code: i32) {
+        let status = self.wait_exit();
+        assert_eq!(status.code(), Some(code), "{status}");
+    }
+
+    /// Waits until it has ended and expects that this signal ended it.
+    #[track_caller]
+    pub(crate) fn wait_killed_by(&self, signal: Signal) {
+        let status = self.wait_exit();
+        assert_eq!(status.signal(), Some(signal as i32), "{status}");
+    }
+
+    /// Every process that it started, or one of those, and that runs.
+    pub(crate) fn survivors(&self) -> Vec<Running> {
+        processes::of_hotrun(self.pid, &self.mark, &self.project.root())
+    }
+
+    /// It has ended and nothing that it started runs any more, nor do its sockets lie about.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        self.assert_nothing_left_within(SOON);
+    }
+
+    /// The same, with a promised time.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left_within(&self, limit: Duration) {
+        assert!(self.exited().is_some(), "hotrun itself still runs");
+        let mut seen = Vec::new();
+        let gone = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_within(limit, "nothing is left", || {
+                seen = self.survivors();
+                seen.is_empty().then_some(())
+            });
+        }));
+        let names: Vec<String> = seen.iter().map(ToString::to_string).collect();
+        assert!(gone.is_ok(), "left behind: {}", names.join(", "));
+        let files = fs::read_dir(self.project.runtime_dir()).unwrap();
+        let files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+        assert!(files.is_empty(), "left behind: {files:?}");
+    }
+
+    fn report(&self) -> String {
+        let mut text = String::from("---- events\n");
+        for event in self.events() {
+            writeln!(text, "{event}").unwrap();
+        }
+        for (name, content) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+            write!(text, "---- {name}\n{content}").unwrap();
+        }
+        let alive: Vec<String> = self.survivors().iter().map(ToString::to_string).collect();
+        write!(text, "---- running: {}", alive.join(", ")).unwrap();
+        text
+    }
+}
+
+impl Drop for Hotrun {
+    #[expect(clippy::print_stderr, reason = "the output of a test that failed")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.report());
+        }
+        if self.exited().is_none() {
+            self.signal(Signal::SIGKILL);
+            self.child.lock().unwrap().wait().ok();
+        }
+        // Its keepers do the same; but this test may be the one that finds out that they don't.
+        let start = now();
+        loop {
+            let left = self.survivors();
+            if left.is_empty() || start.elapsed() > SOON {
+                break;
+            }
+            if start.elapsed() > SOON / 10 {
+                for process in left {
+                    kill(Pid::from_raw(process.pid), Signal::SIGKILL).ok();
+                }
+            }
+            thread::sleep(LOOK);
+        }
+        self.stream.enough.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            reader.join().ok();
+        }
+    }
+}

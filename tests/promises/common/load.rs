@@ -1,0 +1,223 @@
+//! Clients that come at a fixed rate, whatever becomes of those before them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::client::{self, Answer, Outcome};
+use super::{now, wait_until};
+
+/// The body of every other request of [`Kind::Mixed`].
+const UPLOAD: usize = 16 * 1024;
+
+/// What the clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `GET /`.
+    Get,
+    /// `GET /` and `POST /` in turn.
+    Mixed,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// When its connection was begun.
+    pub(crate) opened: Instant,
+    /// When it was over.
+    pub(crate) ended: Instant,
+    /// What came of it.
+    pub(crate) outcome: Outcome,
+}
+
+impl Exchange {
+    /// The whole answer, if there was one.
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        match &self.outcome {
+            Outcome::Answer(answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// Clients at work, until they are told to stop.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<Mutex<Vec<Exchange>>>,
+    gate: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    /// So many new connections in a second.
+    pub(crate) fn start(address: SocketAddr, per_second: u32, kind: Kind) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let gate = {
+            let (stop, done) = (stop.clone(), done.clone());
+            thread::spawn(move || send(address, per_second, kind, &stop, &done))
+        };
+        Self {
+            stop,
+            done,
+            gate: Some(gate),
+        }
+    }
+
+    /// How many requests are over.
+    pub(crate) fn count(&self) -> usize {
+        self.done.lock().unwrap().len()
+    }
+
+    /// Waits until so many more are.
+    #[track_caller]
+    pub(crate) fn wait_more(&self, more: usize) {
+        let goal = self.count() + more;
+        wait_until("more answers", || (self.count() >= goal).then_some(()));
+    }
+
+    /// Waits for all that are under way; every request in the order of its beginning.
+    pub(crate) fn stop(mut self) -> Outcomes {
+        self.stop.store(true, Ordering::Relaxed);
+        self.gate.take().unwrap().join().unwrap();
+        let mut exchanges = std::mem::take(&mut *self.done.lock().unwrap());
+        exchanges.sort_by_key(|exchange| exchange.opened);
+        Outcomes(exchanges)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn send(
+    address: SocketAddr,
+    per_second: u32,
+    kind: Kind,
+    stop: &AtomicBool,
+    done: &Arc<Mutex<Vec<Exchange>>>,
+) {
+    let start = now();
+    let mut clients: Vec<JoinHandle<()>> = Vec::new();
+    for number in 0.. {
+        let due = start + Duration::from_secs(1) * number / per_second;
+        thread::sleep(due.saturating_duration_since(now()));
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let done = done.clone();
+        let upload = kind == Kind::Mixed && number % 2 == 1;
+        clients.push(thread::spawn(move || {
+            let opened = now();
+            let outcome = if upload {
+                client::post(address, UPLOAD)
+            } else {
+                client::get(address)
+            };
+            let ended = now();
+            let outcome = if upload { checked(outcome) } else { outcome };
+            done.lock().unwrap().push(Exchange {
+                opened,
+                ended,
+                outcome,
+            });
+        }));
+        clients.retain(|client| !client.is_finished());
+    }
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+/// An app that did not get the whole body has answered something else.
+fn checked(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Answer(answer) if !answer.body.ends_with(&format!(" {UPLOAD}\n")) => {
+            Outcome::Other(format!("an answer to half a request: {}", answer.body))
+        }
+        other => other,
+    }
+}
+
+/// Everything that came of a load.
+pub(crate) struct Outcomes(pub(crate) Vec<Exchange>);
+
+impl Outcomes {
+    /// How many ended in each way, for messages.
+    pub(crate) fn summary(&self) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for exchange in &self.0 {
+            let name = match &exchange.outcome {
+                Outcome::Answer(answer) => format!("g{:03}", answer.generation),
+                other => format!("{other:?}"),
+            };
+            *counts.entry(name).or_default() += 1;
+        }
+        let slowest = self
+            .0
+            .iter()
+            .map(|exchange| exchange.ended - exchange.opened);
+        let slowest = slowest.max().unwrap_or_default();
+        format!("{} requests {counts:?}, slowest {slowest:?}", self.0.len())
+    }
+
+    /// How many ended like this.
+    pub(crate) fn count(&self, is: impl Fn(&Outcome) -> bool) -> usize {
+        self.0
+            .iter()
+            .filter(|exchange| is(&exchange.outcome))
+            .count()
+    }
+
+    /// Answers of a generation to connections that were begun after somebody had had an answer of
+    /// a later one.
+    pub(crate) fn stale(&self) -> usize {
+        let mut answered: Vec<(Instant, u32)> = self
+            .0
+            .iter()
+            .filter_map(|exchange| Some((exchange.ended, exchange.answer()?.generation)))
+            .collect();
+        answered.sort_unstable();
+        let mut newest = 0;
+        let steps: Vec<(Instant, u32)> = answered
+            .into_iter()
+            .map(|(at, generation)| {
+                newest = newest.max(generation);
+                (at, newest)
+            })
+            .collect();
+        let known = |at: Instant| match steps.partition_point(|(step, _)| *step < at) {
+            0 => 0,
+            after => steps[after - 1].1,
+        };
+        let stale = |exchange: &&Exchange| {
+            exchange
+                .answer()
+                .is_some_and(|answer| answer.generation < known(exchange.opened))
+        };
+        self.0.iter().filter(stale).count()
+    }
+
+    /// Every request was answered, whole.
+    #[track_caller]
+    pub(crate) fn assert_all_answered(&self) {
+        let answered = self.count(|outcome| matches!(outcome, Outcome::Answer(_)));
+        assert_eq!(answered, self.0.len(), "{}", self.summary());
+    }
+
+    /// Nobody was refused and nobody waited in vain.
+    #[track_caller]
+    pub(crate) fn assert_nobody_refused(&self) {
+        let lost = self.count(|outcome| {
+            matches!(
+                outcome,
+                Outcome::Refused | Outcome::TimedOut | Outcome::Other(_)
+            )
+        });
+        assert_eq!(lost, 0, "{}", self.summary());
+    }
+}

@@ -1,0 +1,70 @@
+//! What every promise test needs: a project in a directory of its own, a hotrun in it, clients of
+//! its app, and a look at the processes of the system.
+//!
+//! Nothing here sleeps and hopes. A test waits for a fact: an event in hotrun's stream, an answer,
+//! a process that is gone. Whatever does not come within [`LIMIT`] fails the test, and the whole
+//! stream and all of hotrun's output are printed.
+
+pub(crate) mod client;
+pub(crate) mod hotrun;
+pub(crate) mod load;
+pub(crate) mod processes;
+pub(crate) mod project;
+mod warm;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Outcome, get};
+pub(crate) use hotrun::{Hotrun, Run};
+pub(crate) use load::Load;
+pub(crate) use project::Project;
+
+/// How long a fact may take to come true, on a machine that has other things to do.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks at something that can't be waited for.
+const LOOK: Duration = Duration::from_millis(4);
+
+/// The address option of most tests: one is chosen and told in the `held` event.
+pub(crate) const ANY: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// The time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests measure hotrun from outside"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Looks until there is something to see; `what` names it if it does not come in time.
+#[track_caller]
+pub(crate) fn wait_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(LIMIT, what, look)
+}
+
+/// Looks until there is something to see, for a promise that has a time in it.
+#[track_caller]
+pub(crate) fn wait_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let start = now();
+    loop {
+        // The clock first: a look that succeeds late is late.
+        let late = start.elapsed() > limit;
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(!late, "waited {limit:?} in vain for: {what}");
+        thread::sleep(LOOK);
+    }
+}
+
+/// Numbers for the log of a test that passes, seen with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "the output of a test")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}

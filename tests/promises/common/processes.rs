@@ -1,0 +1,126 @@
+//! Who runs on this machine, as far as it is ours.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use procfs::process::{Process, Stat, all_processes};
+
+/// The variable that every process started by a test's hotrun inherits, unless it clears its
+/// environment.
+pub(crate) const MARK: &str = "HOTRUN_PROMISE";
+
+/// A process, told from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    started: u64,
+    pub(crate) command: String,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} ({})", self.pid, self.command)
+    }
+}
+
+impl Running {
+    /// The process of this number, if it runs; one that only waits to be reaped does not.
+    pub(crate) fn find(pid: i32) -> Option<Self> {
+        let process = Process::new(pid).ok()?;
+        let stat = alive(&process)?;
+        Some(Self::new(&process, &stat))
+    }
+
+    fn new(process: &Process, stat: &Stat) -> Self {
+        let words = process.cmdline().unwrap_or_default();
+        Self {
+            pid: stat.pid,
+            parent: stat.ppid,
+            started: stat.starttime,
+            command: if words.is_empty() {
+                stat.comm.clone()
+            } else {
+                words.join(" ")
+            },
+        }
+    }
+
+    /// It still runs.
+    pub(crate) fn runs(&self) -> bool {
+        Self::find(self.pid).is_some_and(|found| found.started == self.started)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        assert!(self.runs(), "{self} has ended");
+        kill(Pid::from_raw(self.pid), signal).unwrap();
+    }
+}
+
+fn alive(process: &Process) -> Option<Stat> {
+    process
+        .stat()
+        .ok()
+        .filter(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Everything that belongs to a hotrun, itself left out: what descends from it, what has its mark
+/// in the environment, and, of what has no mark at all, each program of its project and whatever
+/// works in one of its directories.
+pub(crate) fn of_hotrun(pid: i32, mark: &str, root: &Path) -> Vec<Running> {
+    let all: Vec<(Process, Stat)> = all_processes()
+        .unwrap()
+        .filter_map(|process| {
+            let process = process.ok()?;
+            let stat = alive(&process)?;
+            Some((process, stat))
+        })
+        .collect();
+    let mut family = HashSet::from([pid]);
+    loop {
+        let before = family.len();
+        let children = all.iter().filter(|(_, stat)| family.contains(&stat.ppid));
+        family.extend(children.map(|(_, stat)| stat.pid).collect::<Vec<_>>());
+        if family.len() == before {
+            break;
+        }
+    }
+    all.iter()
+        .filter(|(_, stat)| stat.pid != pid)
+        .filter(|(process, stat)| {
+            family.contains(&stat.pid)
+                || mark_of(process).map_or_else(|| at_home(process, root), |found| found == mark)
+        })
+        .map(|(process, stat)| Running::new(process, stat))
+        .collect()
+}
+
+fn mark_of(process: &Process) -> Option<OsString> {
+    process.environ().ok()?.remove(OsStr::new(MARK))
+}
+
+fn at_home(process: &Process, root: &Path) -> bool {
+    let places = [process.exe(), process.cwd()];
+    places.into_iter().flatten().any(|at| at.starts_with(root))
+}
+
+/// How many children of this process have ended and wait to be reaped.
+pub(crate) fn zombies_of(pid: i32) -> usize {
+    let processes = all_processes().unwrap().flatten();
+    processes
+        .filter_map(|process| process.stat().ok())
+        .filter(|stat| stat.ppid == pid && stat.state == 'Z')
+        .count()
+}
+
+/// The descriptors and threads that a process has.
+pub(crate) fn size_of(pid: i32) -> Option<(usize, i64)> {
+    let process = Process::new(pid).ok()?;
+    let threads = process.stat().ok()?.num_threads;
+    Some((process.fd_count().ok()?, threads))
+}

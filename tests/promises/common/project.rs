@@ -1,0 +1,172 @@
+//! A fixture in a directory of its own, and the edits that a user makes to it.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::warm;
+
+/// Where the fixtures are.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A project that a test may change as it likes; removed with its last handle.
+#[derive(Clone)]
+pub(crate) struct Project {
+    temp: Arc<TempDir>,
+    dir: PathBuf,
+}
+
+impl Project {
+    /// A copy of the fixture of this name, which has no dependencies.
+    pub(crate) fn new(fixture: &str) -> Self {
+        let project = Self::empty();
+        copy(&fixtures().join(fixture), &project.dir);
+        project
+    }
+
+    /// A copy of `hello`, a real server with real dependencies, which are built already.
+    pub(crate) fn hello() -> Self {
+        Self::member("hello")
+    }
+
+    /// A copy of `readers`, three programs that take sockets over, with their dependencies built.
+    pub(crate) fn readers() -> Self {
+        Self::member("readers")
+    }
+
+    fn member(name: &str) -> Self {
+        let Self { temp, dir } = Self::empty();
+        for file in ["Cargo.toml", "Cargo.lock"] {
+            fs::copy(fixtures().join(file), dir.join(file)).unwrap();
+        }
+        for member in ["hello", "readers"] {
+            copy(&fixtures().join(member), &dir.join(member));
+        }
+        warm::copy_target(&dir.join("target"));
+        let dir = dir.join(name);
+        Self { temp, dir }
+    }
+
+    /// A project without any file.
+    pub(crate) fn empty() -> Self {
+        let temp = tempfile::Builder::new()
+            .prefix("promise-")
+            .tempdir()
+            .unwrap();
+        // Where temporary directories are may be named by a link; paths in events are real.
+        let root = temp.path().canonicalize().unwrap();
+        let dir = root.join("app");
+        for name in [&dir, &root.join("home"), &root.join("run")] {
+            fs::DirBuilder::new().mode(0o700).create(name).unwrap();
+        }
+        Self {
+            temp: Arc::new(temp),
+            dir,
+        }
+    }
+
+    /// The directory of the package, in which hotrun is started.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory that holds everything of this test.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.temp.path().canonicalize().unwrap()
+    }
+
+    /// Where sockets of this user belong, as far as this test's hotrun knows.
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        self.root().join("run")
+    }
+
+    /// A path in the package.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.dir.join(path)
+    }
+
+    /// Saves a file as most editors do: to a file beside it, which then takes its place.
+    pub(crate) fn save(&self, path: &str, content: &str) {
+        static SAVES: AtomicU32 = AtomicU32::new(0);
+        let save = SAVES.fetch_add(1, Ordering::Relaxed);
+        let path = self.path(path);
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let beside = path.with_file_name(format!(".{name}.{save}"));
+        fs::write(&beside, content).unwrap();
+        fs::rename(beside, path).unwrap();
+    }
+
+    /// Saves a file as the other editors do: where it is.
+    pub(crate) fn save_in_place(&self, path: &str, content: &str) {
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    /// Makes the app say another version.
+    pub(crate) fn set_version(&self, version: &str) {
+        self.save("src/version.rs", &version_file(version));
+    }
+
+    /// The same, as the other editors do it.
+    pub(crate) fn set_version_in_place(&self, version: &str) {
+        self.save_in_place("src/version.rs", &version_file(version));
+    }
+
+    /// Replaces a part of a file, which must be there.
+    #[track_caller]
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(path)).unwrap();
+        assert!(text.contains(from), "there is no `{from}` in {path}");
+        self.save(path, &text.replacen(from, to, 1));
+    }
+
+    /// Writes `.reload.toml`.
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.path(".reload.toml"), text).unwrap();
+    }
+
+    /// A command with nothing of the outer environment but what it needs to find cargo and a
+    /// compiler. It can't reach the network.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .env_clear()
+            .envs(warm::toolchain())
+            .env("HOME", self.root().join("home"))
+            .env("XDG_RUNTIME_DIR", self.runtime_dir());
+        command
+    }
+}
+
+fn version_file(version: &str) -> String {
+    format!("pub const VERSION: &str = \"{version}\";\n")
+}
+
+/// Copies a directory with its hidden files, without what was built there.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            if entry.file_name() != "target" {
+                copy(&path, &to);
+            }
+        } else {
+            fs::copy(&path, &to).unwrap();
+            // A read-only checkout must not make read-only projects.
+            let mut permissions = path.metadata().unwrap().permissions();
+            let mode = path.metadata().unwrap().mode() | 0o600;
+            std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, mode);
+            fs::set_permissions(&to, permissions).unwrap();
+        }
+    }
+}

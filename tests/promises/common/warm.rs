@@ -1,0 +1,100 @@
+//! The dependencies of `hello` and `readers`, built once and shared by every test that needs them.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::project::fixtures;
+
+/// What cargo and rustc are found by, the same wherever the tests start them.
+pub(super) fn toolchain() -> Vec<(OsString, OsString)> {
+    let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
+    let or_default = |key: &str, default: &str| {
+        let value = env::var_os(key).unwrap_or_else(|| home.join(default).into_os_string());
+        (key.into(), value)
+    };
+    let mut variables = vec![
+        or_default("CARGO_HOME", ".cargo"),
+        or_default("RUSTUP_HOME", ".rustup"),
+        ("CARGO_NET_OFFLINE".into(), "true".into()),
+        ("TERM".into(), "dumb".into()),
+    ];
+    // The compiler that builds the tests also builds the projects.
+    let passed = ["PATH", "RUSTUP_TOOLCHAIN", "TMPDIR"];
+    variables.extend(
+        passed
+            .into_iter()
+            .filter_map(|key| Some((key.into(), env::var_os(key)?))),
+    );
+    variables
+}
+
+/// Gives a workspace of fixtures what is built of them already.
+///
+/// What rustc made of the dependencies is linked, since nobody writes to it again; cargo's notes,
+/// which it overwrites where they are, are copied. Time stamps stay, since cargo goes by them.
+pub(super) fn copy_target(to: &Path) {
+    let target = built();
+    // Another run of the tests may be building at this moment.
+    let lock = lock(target);
+    for part in ["build", "deps", ".fingerprint"] {
+        let from = target.join("debug").join(part);
+        copy(&from, &to.join("debug").join(part), part == "deps");
+    }
+    drop(lock);
+}
+
+/// The directory with everything built.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = fixtures().join("target");
+        fs::create_dir_all(&target).unwrap();
+        let _lock = lock(&target);
+        let output = Command::new("cargo")
+            .args(["build", "--offline", "--bins", "--manifest-path"])
+            .arg(fixtures().join("Cargo.toml"))
+            .env_clear()
+            .envs(toolchain())
+            .env("HOME", env::var_os("HOME").unwrap_or_default())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "the fixtures do not build offline; run `cargo fetch` in `fixtures` once\n{said}"
+        );
+        target
+    })
+}
+
+fn lock(target: &Path) -> File {
+    let file = File::create(target.join(".promises.lock")).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+fn copy(from: &Path, to: &Path, of_rustc: bool) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().unwrap().is_dir() {
+            copy(&path, &to, of_rustc);
+            continue;
+        }
+        let library = ["rlib", "rmeta", "so"].map(Some);
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let linked = of_rustc && library.contains(&extension) && fs::hard_link(&path, &to).is_ok();
+        if !linked {
+            let written = path.metadata().unwrap().modified().unwrap();
+            fs::copy(&path, &to).unwrap();
+            let copy = File::options().append(true).open(&to).unwrap();
+            copy.set_modified(written).unwrap();
+        }
+    }
+}

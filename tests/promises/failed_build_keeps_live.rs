@@ -1,0 +1,86 @@
+//! Code that does not compile costs clients nothing: the old version answers all of them, for as
+//! long as it takes.
+
+use crate::common::load::Kind;
+use crate::common::{ANY, Hotrun, Load, Project};
+
+/// Half-written code is what a server in development sees most of the day. The usual recipe stops
+/// the server before it builds, so a missing semicolon is an outage until it is found.
+#[test]
+fn a_syntax_error_costs_no_answer() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    project.edit("src/version.rs", "\"1\";", "\"2\"; }");
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    assert_eq!(failed["generation"], 2);
+    assert_eq!(failed["reason"], "1 error");
+    assert_eq!(failed["cause"], "src/version.rs");
+    assert_eq!(failed["next"]["keeps"], 1);
+    let diagnostic = hotrun.wait_for("diagnostic", |event| event["level"] == "error");
+    let rendered = diagnostic["rendered"].as_str().unwrap();
+    assert!(rendered.contains("src/version.rs"), "{rendered}");
+    load.wait_more(150);
+    let outcomes = load.stop();
+    outcomes.assert_all_answered();
+    for exchange in &outcomes.0 {
+        let answer = exchange.answer().unwrap();
+        assert_eq!((&*answer.version, answer.generation), ("1", 1));
+    }
+    project.set_version("3");
+    hotrun.wait_version("3");
+    let live = hotrun.wait_live(3);
+    assert_eq!(live["cause"], "src/version.rs");
+}
+
+/// A manifest is read by cargo, not by rustc: that it is broken shows up in another place, before
+/// there is any build.
+#[test]
+fn a_broken_manifest_costs_no_answer() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    project.edit("Cargo.toml", "[package]", "[package");
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    assert_eq!(failed["reason"], "the manifest cannot be read");
+    assert_eq!(failed["cause"], "Cargo.toml");
+    assert_eq!(failed["next"]["keeps"], 1);
+    let said = hotrun.values("cargo", "line").join("\n");
+    assert!(
+        said.contains("Cargo.toml"),
+        "cargo did not say where: {said}"
+    );
+    load.wait_more(150);
+    let outcomes = load.stop();
+    outcomes.assert_all_answered();
+    assert_eq!(hotrun.all("live").len(), 1);
+    // What is saved while the manifest is broken is in what is served once it is mended.
+    project.set_version("2");
+    let place = hotrun.here();
+    project.edit("Cargo.toml", "[package", "[package]");
+    hotrun.wait_next_live(place);
+    hotrun.wait_version("2");
+}
+
+/// A broken manifest at the start is no reason to end: the user is told and mends it, and does not
+/// have to start hotrun again. The address is held from the first moment, so a client that comes
+/// too early is answered too.
+#[test]
+fn a_broken_manifest_at_the_start_is_waited_for() {
+    let project = Project::new("slow-drain");
+    project.edit("Cargo.toml", "[package]", "[package");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    assert_eq!(failed["reason"], "the manifest cannot be read");
+    assert_eq!(failed["next"], "wait");
+    let early = Load::start(hotrun.address(), 20, Kind::Get);
+    project.edit("Cargo.toml", "[package", "[package]");
+    hotrun.wait_for("live", |_| true);
+    hotrun.wait_version("1");
+    early.stop().assert_all_answered();
+    // From here on it is a session like any other.
+    project.set_version("2");
+    hotrun.wait_version("2");
+}

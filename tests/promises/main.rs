@@ -1,0 +1,23 @@
+//! The promises of hotrun, each kept from outside: the real program, real projects, real clients.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that can't do its work fails the test it works for"
+)]
+
+mod common;
+
+mod activation_is_accepted;
+mod bad_input_is_refused_with_a_way_out;
+mod crash_after_swap_rolls_back;
+mod crash_at_start_keeps_live;
+mod ctrl_c_leaves_no_orphans;
+mod failed_build_keeps_live;
+mod no_refused_connection_during_swap;
+mod once_is_a_smoke_test;
+mod ready_timeout_keeps_old;
+mod requests_in_flight_finish;
+mod saves_become_one_build;
+mod sigkill_leaves_nothing;
+mod the_app_is_started_as_by_cargo_run;
+mod the_last_save_wins;

@@ -1,0 +1,82 @@
+//! A version is live when it can serve, not when it runs; and one that never can costs nothing.
+
+use std::fs;
+
+use crate::common::load::Kind;
+use crate::common::project::fixtures;
+use crate::common::{ANY, Hotrun, Load, Project};
+
+/// A server that loads for a while before it accepts. A held socket takes connections from the
+/// first moment, so to connect proves nothing; hotrun has to see it accept.
+#[test]
+fn a_slow_start_is_not_live_before_it_accepts() {
+    let project = Project::new("slow-start");
+    project.configure("[app.env]\nSTART_MS = \"700\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let load = Load::start(hotrun.address(), 50, Kind::Get);
+    let slow = |generation: u64| {
+        let live = hotrun.wait_live(generation);
+        assert_eq!(live["proof"], "accepting");
+        let start = live["phases"]["start_ms"].as_f64().unwrap();
+        assert!(start >= 700.0, "{live}");
+    };
+    slow(1);
+    let place = hotrun.here();
+    project.set_version("2");
+    slow(2);
+    // The old one was not even asked to end before that.
+    let (_, first) = hotrun.wait_any(place, &["live", "draining"], |_| true);
+    assert_eq!(first["event"], "live");
+    hotrun.wait_version("2");
+    load.stop().assert_nobody_refused();
+}
+
+/// A version that hangs: it does not crash, so only the clock can tell.
+#[test]
+fn a_version_that_is_never_ready_is_ended_and_the_old_one_serves() {
+    let project = Project::new("slow-drain");
+    project.configure("[app]\nready_timeout = \"1500ms\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    let good = fs::read_to_string(project.path("src/main.rs")).unwrap();
+    let hangs = fs::read_to_string(fixtures().join("never-ready/src/main.rs")).unwrap();
+    project.save("src/main.rs", &hangs);
+    let hanging = hotrun.app(2);
+    let not_ready = hotrun.wait_for("not-ready", |_| true);
+    assert_eq!(not_ready["generation"], 2);
+    assert_eq!(not_ready["suspended"], false);
+    assert_eq!(not_ready["next"]["keeps"], 1);
+    assert!(
+        not_ready["after_ms"].as_f64().unwrap() >= 1500.0,
+        "{not_ready}"
+    );
+    hotrun.wait_for("gone", |event| event["generation"] == 2);
+    assert!(!hanging.runs());
+    load.wait_more(50);
+    let outcomes = load.stop();
+    outcomes.assert_all_answered();
+    for exchange in &outcomes.0 {
+        assert_eq!(exchange.answer().unwrap().generation, 1);
+    }
+    project.save("src/main.rs", &good);
+    project.set_version("3");
+    hotrun.wait_version("3");
+    // It had its time from its own start, not from the first save.
+    assert_eq!(hotrun.all("live").len(), 2);
+}
+
+/// Nobody serves yet, and the first version hangs.
+#[test]
+fn a_first_version_that_is_never_ready_is_waited_out() {
+    let project = Project::new("slow-drain");
+    project.configure("[app]\nready_timeout = \"1500ms\"\n");
+    let good = fs::read_to_string(project.path("src/main.rs")).unwrap();
+    let hangs = fs::read_to_string(fixtures().join("never-ready/src/main.rs")).unwrap();
+    project.save("src/main.rs", &hangs);
+    let hotrun = Hotrun::start(&project, &ANY);
+    let not_ready = hotrun.wait_for("not-ready", |_| true);
+    assert_eq!(not_ready["next"], "wait");
+    project.save("src/main.rs", &good);
+    hotrun.wait_version("1");
+}

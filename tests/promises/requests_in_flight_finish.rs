@@ -1,0 +1,110 @@
+//! What a client has asked the old version, the old version answers, as long as it is allowed to.
+
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::common::client::{Outcome, get_path};
+use crate::common::{ANY, Hotrun, Project, now};
+
+/// Five requests that take so long, each with the moment of its end.
+fn ask(address: SocketAddr, ms: u128) -> Vec<JoinHandle<(Outcome, Instant)>> {
+    let client = move || (get_path(address, &format!("/slow?ms={ms}")), now());
+    (0..5).map(|_| thread::spawn(client)).collect()
+}
+
+fn finish(project: &Project) {
+    project.configure("[app]\nstop_timeout = \"60s\"\n");
+    let hotrun = Hotrun::start(project, &ANY);
+    hotrun.wait_live(1);
+    // How long a reload takes here and now: the requests must outlive the next one by far.
+    let start = now();
+    project.set_version("2");
+    hotrun.wait_live(2);
+    let reload = start.elapsed();
+    let requests = ask(hotrun.address(), 2000 + 2 * reload.as_millis());
+    project.set_version("3");
+    hotrun.wait_live(3);
+    let swapped = now();
+    hotrun.wait_for("draining", |event| event["generation"] == 2);
+    // The new one does not wait for them to serve.
+    hotrun.wait_version("3");
+    let open = |request: &JoinHandle<_>| !request.is_finished();
+    assert!(requests.iter().all(open), "they did not take long enough");
+    for request in requests {
+        let (outcome, ended) = request.join().unwrap();
+        let answer = outcome.answer();
+        assert!(ended > swapped, "it did not take long enough");
+        let found = (answer.status, &*answer.version, answer.generation);
+        assert_eq!(found, (200, "2", 2));
+    }
+    // Nothing holds the old one any more.
+    hotrun.wait_for("gone", |event| event["generation"] == 2);
+    assert_eq!(hotrun.all("cut").len(), 0);
+}
+
+/// A server of the standard library that stops accepting on SIGTERM.
+#[test]
+fn a_simple_server_answers_all_it_was_asked() {
+    finish(&Project::new("slow-drain"));
+}
+
+/// A server as people have it.
+#[test]
+fn a_real_server_answers_all_it_was_asked() {
+    finish(&Project::hello());
+}
+
+/// A download, or a hanging handler, may not keep the old version for ever: it is cut, and the
+/// user is told how many clients that concerned.
+#[test]
+fn a_request_that_takes_too_long_is_cut_and_counted() {
+    for project in [Project::new("slow-drain"), Project::hello()] {
+        project.configure("[app]\nstop_timeout = \"500ms\"\n");
+        let hotrun = Hotrun::start(&project, &ANY);
+        hotrun.wait_live(1);
+        let requests = ask(hotrun.address(), 600_000);
+        project.set_version("2");
+        let cut = hotrun.wait_for("cut", |_| true);
+        assert_eq!(cut["generation"], 1);
+        assert_eq!(cut["connections"], 5);
+        assert_eq!(cut["for_next"], false);
+        assert!(cut["after_ms"].as_f64().unwrap() >= 500.0, "{cut}");
+        for request in requests {
+            let (outcome, _) = request.join().unwrap();
+            assert_eq!(outcome, Outcome::Reset);
+        }
+        hotrun.wait_for("gone", |event| event["generation"] == 1);
+        hotrun.wait_version("2");
+        assert!(hotrun.stderr().contains("g1 ended with 5 open connections"));
+    }
+}
+
+/// At most two generations have processes: where a third is on its way, the first does not hold it
+/// up for a minute because somebody downloads something.
+#[test]
+fn a_drain_ends_when_the_next_candidate_needs_its_place() {
+    let project = Project::new("slow-drain");
+    project.configure("[app]\nstop_timeout = \"10m\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let requests = ask(hotrun.address(), 600_000);
+    project.set_version("2");
+    hotrun.wait_for("draining", |event| event["generation"] == 1);
+    project.set_version("3");
+    let cut = hotrun.wait_for("cut", |_| true);
+    assert_eq!(cut["generation"], 1);
+    assert_eq!(cut["connections"], 5);
+    assert_eq!(cut["for_next"], true);
+    hotrun.wait_version("3");
+    for request in requests {
+        assert_eq!(request.join().unwrap().0, Outcome::Reset);
+    }
+    let events = hotrun.events();
+    let place = |name: &str, generation: u64| {
+        let is =
+            |event: &serde_json::Value| event["event"] == name && event["generation"] == generation;
+        events.iter().position(is).unwrap()
+    };
+    assert!(place("gone", 1) < place("starting", 3));
+}

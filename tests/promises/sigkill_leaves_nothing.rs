@@ -1,0 +1,110 @@
+//! Nobody can prepare for SIGKILL. What hotrun started ends all the same.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::common::processes::Running;
+use crate::common::{ANY, Hotrun, Project, wait_until, wait_within};
+use crate::ctrl_c_leaves_no_orphans::{family, slow_to_build, wait_running};
+
+/// The promise.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The out-of-memory killer, an editor that ends its task the hard way, a closed laptop's watchdog:
+/// a port that stays taken by a server nobody started is the usual trace.
+#[test]
+fn nothing_outlives_hotrun() {
+    let project = Project::new("grandchildren");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let family = family(&hotrun);
+    hotrun.kill();
+    wait_within(AT_ONCE, "the whole family is gone", || {
+        (!family.iter().any(Running::runs)).then_some(())
+    });
+    hotrun.wait_killed_by(Signal::SIGKILL);
+    hotrun.assert_nothing_left_within(AT_ONCE);
+    TcpListener::bind(hotrun.address()).unwrap();
+}
+
+/// In the middle of a swap there are two generations.
+#[test]
+fn nothing_outlives_hotrun_in_a_swap() {
+    let project = Project::new("grandchildren");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let family = family(&hotrun);
+    project.set_version("2");
+    // The old one ignores the signal and so stays for a while.
+    hotrun.wait_live(2);
+    assert!(family.iter().all(Running::runs));
+    hotrun.kill();
+    hotrun.wait_killed_by(Signal::SIGKILL);
+    hotrun.assert_nothing_left_within(AT_ONCE);
+    assert!(!family.iter().any(Running::runs));
+    TcpListener::bind(hotrun.address()).unwrap();
+}
+
+/// A killed watcher leaves `cargo build` running as a rule, which holds the lock that the next one
+/// waits for.
+#[test]
+fn no_build_outlives_hotrun() {
+    let (project, script) = slow_to_build();
+    let hotrun = Hotrun::start(&project, &ANY);
+    let script = wait_running(&hotrun, script);
+    hotrun.kill();
+    hotrun.wait_killed_by(Signal::SIGKILL);
+    hotrun.assert_nothing_left_within(AT_ONCE);
+    assert!(!script.runs());
+}
+
+/// The keeper between hotrun and the app is killed: what it kept is hotrun's now, which ends it
+/// and starts the app anew. (A daemon that has left the session and cleared its environment can't
+/// be told from somebody else's any more; see `src/app/adopted.rs`.)
+#[test]
+fn an_app_without_keeper_is_ended_and_started_again() {
+    let project = Project::new("grandchildren");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let mut family = family(&hotrun);
+    let keeper = Running::find(family[0].parent).unwrap();
+    assert_eq!(keeper.parent, hotrun.pid());
+    keeper.signal(Signal::SIGKILL);
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["generation"], 1);
+    assert_eq!(ended["exit"], serde_json::Value::Null);
+    hotrun.wait_for("gone", |event| event["generation"] == 1);
+    let untraceable = family.pop().unwrap();
+    assert!(!family.iter().any(Running::runs));
+    hotrun.wait_live(2);
+    hotrun.wait_version("1");
+    if untraceable.runs() {
+        untraceable.signal(Signal::SIGKILL);
+    }
+    hotrun.interrupt();
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
+}
+
+/// The app itself is killed, by the out-of-memory killer or by hand: it is started again.
+#[test]
+fn a_killed_app_is_started_again() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    hotrun.app(1).signal(Signal::SIGKILL);
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["live"], true);
+    assert_eq!(ended["exit"]["signal"], 9);
+    assert_eq!(ended["next"]["restart_ms"], 200.0);
+    let live = hotrun.wait_live(2);
+    assert_eq!(live["cause"], "g1 died");
+    hotrun.wait_version("1");
+    // Nothing of the first is left, not even a zombie.
+    wait_until("no zombie", || {
+        (crate::common::processes::zombies_of(hotrun.pid()) == 0).then_some(())
+    });
+}
