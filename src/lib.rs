@@ -48,6 +48,7 @@ use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use rooms::House;
 use session::event::Event;
+use session::model::Ending;
 use session::{Policy, Session};
 use sockets::set::HeldSet;
 use ui::style::Style;
@@ -137,16 +138,21 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
             .map(|held| (held.name.clone(), held.address.to_string()));
         reporter.note(clock.now(), Note::Held(addresses.collect()));
     }
-    let load = build::load(&settings, |line| {
-        reporter.note(clock.now(), Note::Cargo(line));
-    });
+    if matches!(settings.app.ready, Some(config::Ready::Http(_))) {
+        let text = "readiness `http:` stops live before the next version starts: on one shared \
+                    socket a request cannot be told to reach the candidate";
+        reporter.note(clock.now(), Note::Warning(text.into()));
+    }
+    let prepare = prepare(&settings, &events, &reporter, clock);
     // Cargo may wait for another one's lock, or for the network; the user need not.
-    let loaded = tokio::select! {
+    let (loaded, watch) = tokio::select! {
         biased;
-        Some(Event::Quit(ending)) = inbox.urgent.recv() => return Ok(ending.into()),
-        loaded = load => loaded.inspect_err(|_| reporter.flush())?,
+        ending = asked_to_end(&mut inbox) => {
+            reporter.flush();
+            return Ok(ending.into());
+        }
+        prepared = prepare => prepared.inspect_err(|_| reporter.flush())?,
     };
-    let watch = watch_project(&settings, loaded.as_ref(), &events, &reporter, clock).await?;
     if let Some(Loaded { project, .. }) = &loaded {
         reporter.note(
             clock.now(),
@@ -179,6 +185,30 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
     Ok(ending.into())
 }
 
+/// Waits until somebody wants hotrun to end; before a session runs, nothing else can be asked.
+async fn asked_to_end(inbox: &mut Inbox) -> Ending {
+    loop {
+        match inbox.urgent.recv().await {
+            Some(Event::Quit(ending)) => return ending,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Reads the project and watches it.
+async fn prepare(
+    settings: &Settings,
+    events: &mpsc::UnboundedSender<Event>,
+    reporter: &Reporter,
+    clock: Clock,
+) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
+    let line = |line| reporter.note(clock.now(), Note::Cargo(line));
+    let loaded = build::load(settings, line).await?;
+    let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
+    Ok((loaded, watch))
+}
+
 /// Starts watching; everything is watched when this returns, so no save can be missed.
 async fn watch_project(
     settings: &Settings,
@@ -192,7 +222,9 @@ async fn watch_project(
     }
     let extra = &settings.watch.paths;
     let scope = match loaded {
-        Some(Loaded { project, .. }) => scope::of_project(project, &settings.build, extra),
+        Some(Loaded {
+            project, read_at, ..
+        }) => scope::of_project(project, &settings.build, extra, Some(*read_at)),
         None => scope::of_manifest(&settings.build, extra),
     };
     let watch = Watch::start(&settings.watch, events.clone())?;
@@ -235,9 +267,19 @@ fn session_name(clock: Clock) -> String {
     format!("{}-{micros:x}", std::process::id())
 }
 
-/// Where sockets of this user belong.
+/// Where sockets of this user belong. A path of theirs has 107 bytes at most (unix(7)), and needs
+/// some 40 for itself.
 fn runtime_dir() -> PathBuf {
-    let dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    dir.filter(|dir| Path::is_dir(dir))
-        .unwrap_or_else(std::env::temp_dir)
+    let dirs = [
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        Some(std::env::temp_dir()),
+    ];
+    let fits = |dir: &PathBuf| {
+        let writable = nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok();
+        dir.is_dir() && writable && dir.as_os_str().len() <= 64
+    };
+    dirs.into_iter()
+        .flatten()
+        .find(fits)
+        .unwrap_or_else(|| Path::new("/tmp").to_owned())
 }

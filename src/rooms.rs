@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::driver::Rooms;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
-use crate::session::action::{Action, View};
+use crate::session::action::Action;
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Generation, Moment};
 use crate::sockets::set::HeldSet;
@@ -73,17 +73,8 @@ impl Rooms for House {
             Action::Stop(generation) => self.with(generation, App::stop),
             Action::Kill(generation) => self.with(generation, App::kill),
             Action::Discard(artifact) => artifact::discard(&artifact.path),
-            Action::Show(view) => {
-                // Whatever the app itself has made of the shared backlog ends here.
-                if matches!(view, View::Live { .. }) {
-                    self.held.raise_backlog();
-                }
-                // Nothing will be launched: nothing idles either.
-                if matches!(view, View::BuildFailed { .. } | View::Unchanged { .. }) {
-                    self.spare = None;
-                }
-                self.reporter.view(now, view);
-            }
+            Action::Serving(_) => self.held.raise_backlog(),
+            Action::Show(view) => self.reporter.view(now, view),
             // The driver's own.
             Action::End(_) => {}
         }

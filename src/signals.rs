@@ -61,10 +61,10 @@ fn ignored(kind: SignalKind) -> bool {
     status.is_ok_and(|status| status.sigign & (1 << (kind.as_raw_value() - 1)) != 0)
 }
 
-/// Which of our descriptors were a terminal at the start.
+/// Whether this process has a terminal, by itself or by one of its descriptors.
 #[derive(Clone, Copy)]
 struct Terminal {
-    was: [bool; 3],
+    was: [bool; 4],
 }
 
 impl Terminal {
@@ -72,12 +72,10 @@ impl Terminal {
         Self { was: Self::now() }
     }
 
-    fn now() -> [bool; 3] {
-        [
-            io::stdin().is_terminal(),
-            io::stdout().is_terminal(),
-            io::stderr().is_terminal(),
-        ]
+    fn now() -> [bool; 4] {
+        let own = std::fs::File::open("/dev/tty").is_ok();
+        let (stdin, stdout) = (io::stdin().is_terminal(), io::stdout().is_terminal());
+        [stdin, stdout, io::stderr().is_terminal(), own]
     }
 
     /// A terminal that hung up is none any more.

@@ -18,7 +18,7 @@ while read -r sign pid; do
         -) kept="${kept%% "$pid" *} ${kept#* "$pid" }" ;;
     esac
 done
-for pid in $kept; do kill -KILL -- "$pid" 2>/dev/null; done
+for pid in $kept; do kill -s KILL -- "$pid" 2>/dev/null; done
 # What a hotrun had started ends a moment after it.
 [ "$kept" = ' ' ] || sleep 0.3
 rm -rf -- "$1"

@@ -86,6 +86,8 @@ impl Lab {
         for name in ["hello", "readers"] {
             copy(&fixtures.join(name), &hot.root.join(name))?;
         }
+        // Addresses are named on the command line, or they would not be free.
+        fs::remove_file(hot.package.join(".reload.toml")).ok();
         fs::write(hot.root.join(".gitignore"), "target/\nnode_modules/\n")?;
         // Enough for everybody who asks whether this is a repository.
         fs::create_dir(hot.root.join(".git"))?;

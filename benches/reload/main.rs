@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 
 /// Whether everything that was wanted could be measured.
 fn run(options: &Options) -> Result<bool> {
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), proc::load());
     eprintln!("preparing two copies of the project …");
     let lab = Lab::prepare(options.quick)?;
     let mut table = Table::default();
@@ -93,6 +93,10 @@ fn run(options: &Options) -> Result<bool> {
         }
     }
     println!("{table}");
-    println!("took {:.0} s", start.elapsed().as_secs_f64());
+    let took = start.elapsed().as_secs_f64();
+    println!(
+        "took {took:.0} s; load of this machine before and after: {before}, {}",
+        proc::load()
+    );
     Ok(complete)
 }

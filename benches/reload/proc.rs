@@ -8,11 +8,15 @@ use std::time::Duration;
 /// The kernel's unit of time in `stat`, on every Linux there is.
 const CLOCK_TICK: Duration = Duration::from_millis(10);
 
-/// The fields of `stat` that follow the name: the first one is the state.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// The fields of `stat` of a process or thread that follow the name: the first one is the state.
+fn stat(directory: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(directory.join("stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+fn directory(pid: u32) -> PathBuf {
+    format!("/proc/{pid}").into()
 }
 
 fn field(stat: &[String], number: usize) -> Option<u64> {
@@ -22,11 +26,17 @@ fn field(stat: &[String], number: usize) -> Option<u64> {
 
 /// When a process was started, in a unit that only matters for comparing; `None`: it has ended.
 pub(crate) fn started(pid: u32) -> Option<u64> {
-    let stat = stat(pid)?;
+    let stat = stat(&directory(pid))?;
     if stat.first().is_some_and(|state| state == "Z") {
         return None;
     }
     field(&stat, 22)
+}
+
+/// The machine's load over the last minute: others disturb what is measured.
+pub(crate) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// All that descend from this process, and when each was started.
@@ -35,7 +45,7 @@ pub(crate) fn descendants(of: u32) -> Vec<(u32, u64)> {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_string_lossy().parse::<u32>();
         if let Ok(pid) = pid
-            && let Some(parent) = stat(pid).and_then(|stat| field(&stat, 4))
+            && let Some(parent) = stat(&entry.path()).and_then(|stat| field(&stat, 4))
         {
             children.entry(parent).or_default().push(pid);
         }
@@ -75,35 +85,49 @@ fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
         .map(|entry| entry.path())
 }
 
-/// The time that processes have spent on a CPU.
-pub(crate) fn cpu(pids: &[u32]) -> Duration {
-    pids.iter().map(|pid| cpu_of(*pid)).sum()
+/// What the threads of some processes have used so far.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    threads: HashMap<PathBuf, (Duration, u64)>,
 }
 
-fn cpu_of(pid: u32) -> Duration {
-    let exact: Duration = threads(pid)
-        .filter_map(|thread| {
-            let text = fs::read_to_string(thread.join("schedstat")).ok()?;
-            Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
-        })
-        .sum();
-    if exact > Duration::ZERO {
-        return exact;
+impl Usage {
+    /// Up to now.
+    pub(crate) fn of(pids: &[u32]) -> Self {
+        let threads = pids.iter().flat_map(|pid| threads(*pid));
+        let used = |thread: PathBuf| {
+            let sleeps = value(&thread.join("status"), "voluntary_ctxt_switches:");
+            (thread.clone(), (cpu(&thread), sleeps))
+        };
+        Self {
+            threads: threads.map(used).collect(),
+        }
+    }
+
+    /// What was used after `before`: time on a CPU, and how often a thread went to sleep by
+    /// itself. A thread that has ended between the two takes its share with it.
+    pub(crate) fn since(&self, before: &Self) -> (Duration, u64) {
+        let mut sum = (Duration::ZERO, 0);
+        for (thread, (cpu, sleeps)) in &self.threads {
+            let known = before.threads.get(thread).copied().unwrap_or_default();
+            sum.0 += cpu.saturating_sub(known.0);
+            sum.1 += sleeps.saturating_sub(known.1);
+        }
+        sum
+    }
+}
+
+/// The time that a thread has spent on a CPU.
+fn cpu(thread: &Path) -> Duration {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let exact = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    if let Some(nanos) = exact {
+        return Duration::from_nanos(nanos);
     }
     // A kernel that counts in ticks only.
-    let Some(stat) = stat(pid) else {
-        return Duration::ZERO;
-    };
+    let stat = stat(thread).unwrap_or_default();
     let ticks = field(&stat, 14).unwrap_or(0) + field(&stat, 15).unwrap_or(0);
     CLOCK_TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
-}
-
-/// How often processes went to sleep by themselves.
-pub(crate) fn sleeps(pids: &[u32]) -> u64 {
-    let files = pids.iter().flat_map(|pid| threads(*pid));
-    files
-        .map(|thread| value(&thread.join("status"), "voluntary_ctxt_switches:"))
-        .sum()
 }
 
 /// Memory of processes in KiB; what is shared counts once.

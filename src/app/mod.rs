@@ -12,7 +12,7 @@ mod adopted;
 mod output;
 mod ready;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use output::Pipe;
-use ready::Check;
+use ready::{Check, Found};
 
-use crate::config::Settings;
+use crate::config::{Ready, Settings};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order as KeeperOrder};
@@ -216,7 +216,7 @@ impl Task {
                     Some(News::Exited(ended)) => {
                         running = false;
                         for pipe in [&mut stdout, &mut stderr] {
-                            let lines = pipe.finish(self.generation, &sink, false);
+                            let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
                         self.exited(ended.into(), check.lock());
@@ -224,21 +224,21 @@ impl Task {
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
                 },
+                found = check.find(keeper_pid), if running => match found {
+                    Found::Proof(proof) => self.ready(&mut check, proof),
+                    Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
+                    Found::Nothing => {}
+                },
                 lines = stdout.go_on(self.generation, &sink) => {
                     self.printed(Stream::Stdout, &lines, &mut check);
                 }
                 lines = stderr.go_on(self.generation, &sink) => {
                     self.printed(Stream::Stderr, &lines, &mut check);
                 }
-                proof = check.proved(keeper_pid), if running => {
-                    if let Some(proof) = proof {
-                        self.ready(&mut check, proof);
-                    }
-                }
             }
         }
         for pipe in [&mut stdout, &mut stderr] {
-            pipe.finish(self.generation, &sink, true);
+            pipe.finish(self.generation, &sink);
         }
         if survivors.is_none() {
             // The keeper itself was killed: what it kept has come to us.
@@ -256,6 +256,12 @@ impl Task {
         if check.accepts(proof) {
             self.tell(AppNews::Ready(proof));
         }
+    }
+
+    fn unclaimed(&self, held: &[HeldSocket], inodes: &HashSet<u64>) {
+        let unclaimed = held.iter().filter(|held| inodes.contains(&held.inode));
+        let addresses = unclaimed.map(|held| held.address.to_string()).collect();
+        self.tell(AppNews::Unclaimed(addresses));
     }
 
     fn exited(&mut self, exit: Exit, lock: Option<String>) {
@@ -341,6 +347,7 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         env,
         dir: settings.app.dir.clone().into_os_string(),
         notify: Some(start.notify.clone().into_os_string()),
+        must_notify: matches!(settings.app.ready, Some(Ready::Notify)),
     }
 }
 

@@ -54,9 +54,9 @@ impl Pipe {
         self.take_lines()
     }
 
-    /// Takes what is there now and hands all of it on at once. Returns new whole lines; `last`:
-    /// with what has no line end.
-    pub(super) fn finish(&mut self, generation: Generation, sink: &Sink, last: bool) -> Vec<u8> {
+    /// Takes what is there now and hands all of it on at once, with a last line that has no end.
+    /// Returns what is new.
+    pub(super) fn finish(&mut self, generation: Generation, sink: &Sink) -> Vec<u8> {
         let mut taken = 0;
         while taken < LAST_WORDS
             && let Ok(count @ 1..) = self.receiver.try_read_buf(self.lines.buffer())
@@ -64,11 +64,9 @@ impl Pipe {
             taken += count;
         }
         let mut new = self.take_lines();
-        if last {
-            let rest = self.lines.rest();
-            self.ready.extend_from_slice(&rest);
-            new.extend_from_slice(&rest);
-        }
+        let rest = self.lines.rest();
+        self.ready.extend_from_slice(&rest);
+        new.extend_from_slice(&rest);
         self.put(generation, sink, None);
         new
     }

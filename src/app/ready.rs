@@ -4,12 +4,13 @@
 //! does prove something is a process of the generation that waits for connections: the socket in
 //! its epoll set, in the array of a `poll`, or a thread blocked in accept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use procfs::ProcError;
 use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, Syscall};
 use regex::Regex;
@@ -71,6 +72,17 @@ enum How {
     Settle(Duration),
 }
 
+/// What a check finds out.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It serves.
+    Proof(Proof),
+    /// It serves, but nobody waits on these sockets.
+    Unclaimed(HashSet<u64>),
+    /// Not yet.
+    Nothing,
+}
+
 /// The check of one generation.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -79,6 +91,8 @@ pub(super) struct Check {
     next_look: Instant,
     suspended: bool,
     done: bool,
+    /// When it was ready, until the sockets that nobody waits on were looked for.
+    ready: Option<Instant>,
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
@@ -103,6 +117,7 @@ impl Check {
             next_look: Instant::now(),
             suspended: false,
             done: false,
+            ready: None,
             beside,
             files: HashSet::new(),
         }
@@ -128,7 +143,12 @@ impl Check {
             How::Notify | How::Sight { .. } | How::Settle(_) => true,
             _ => proof != Proof::Notified,
         };
-        counts && !std::mem::replace(&mut self.done, counts)
+        let first = counts && !self.done;
+        if first {
+            self.done = true;
+            self.ready = Some(Instant::now());
+        }
+        first
     }
 
     /// It printed this line: whether that is the awaited one.
@@ -153,9 +173,34 @@ impl Check {
             .map(|path| path.display().to_string())
     }
 
-    /// Waits for one look; the proof, if there was one. Safe to drop while it waits.
-    pub(super) async fn proved(&mut self, keeper: u32) -> Option<Proof> {
-        if self.done || self.suspended {
+    /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
+    /// on, if that can be seen.
+    async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
+        let (How::Sight { inodes, settle }, Some(ready)) = (&self.how, self.ready) else {
+            return std::future::pending().await;
+        };
+        sleep_until(ready + *settle).await;
+        self.ready = None;
+        let found = look(&family(keeper), inodes);
+        if found.unseen {
+            return HashSet::new();
+        }
+        inodes.difference(&found.waited).copied().collect()
+    }
+
+    /// Waits for the next thing that can be found out. Safe to drop while it waits.
+    pub(super) async fn find(&mut self, keeper: u32) -> Found {
+        if self.done {
+            return Found::Unclaimed(self.unclaimed(keeper).await);
+        }
+        self.proved(keeper)
+            .await
+            .map_or(Found::Nothing, Found::Proof)
+    }
+
+    /// Waits for one look; the proof, if there was one.
+    async fn proved(&mut self, keeper: u32) -> Option<Proof> {
+        if self.suspended {
             return std::future::pending().await;
         }
         match &mut self.how {
@@ -181,7 +226,7 @@ impl Check {
                 if self.beside.is_some() {
                     self.files.extend(open_files(&family));
                 }
-                match look(&family, inodes) {
+                match look(&family, inodes).sight() {
                     Sight::Accepting => Some(Proof::Accepting),
                     Sight::Unseen if alive >= *settle => Some(Proof::Alive),
                     Sight::Unseen | Sight::NotYet => None,
@@ -271,92 +316,100 @@ fn family(of: u32) -> Vec<Process> {
     found
 }
 
-fn look(family: &[Process], inodes: &HashSet<u64>) -> Sight {
-    let mut sight = Sight::NotYet;
-    for process in family {
-        match look_at(process, inodes) {
-            Sight::Accepting => return Sight::Accepting,
-            Sight::Unseen => sight = Sight::Unseen,
-            Sight::NotYet => {}
-        }
-    }
-    sight
+/// What a look at a generation finds.
+#[derive(Debug, Default)]
+struct Look {
+    /// The sockets that somebody waits on for connections.
+    waited: HashSet<u64>,
+    /// Somebody may wait in a way that can't be seen.
+    unseen: bool,
 }
 
-fn look_at(process: &Process, inodes: &HashSet<u64>) -> Sight {
-    let Ok(descriptors) = process.fd() else {
-        return Sight::Unseen;
+impl Look {
+    fn sight(&self) -> Sight {
+        match (self.waited.is_empty(), self.unseen) {
+            (false, _) => Sight::Accepting,
+            (true, true) => Sight::Unseen,
+            (true, false) => Sight::NotYet,
+        }
+    }
+}
+
+fn look(family: &[Process], inodes: &HashSet<u64>) -> Look {
+    let mut found = Look::default();
+    for process in family {
+        look_at(process, inodes, &mut found);
+    }
+    found
+}
+
+fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
+    let descriptors = match process.fd() {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            // One that has ended, reaped or not, waits for nobody.
+            let ended = process.stat().map_or(true, |stat| stat.state == 'Z');
+            found.unseen |= !ended && matches!(error, ProcError::PermissionDenied(_));
+            return;
+        }
     };
-    let mut sockets: HashSet<i32> = HashSet::new();
-    let mut unseen = false;
+    let mut sockets: HashMap<i32, u64> = HashMap::new();
     for descriptor in descriptors.flatten() {
         match &descriptor.target {
             FDTarget::Socket(inode) if inodes.contains(inode) => {
-                sockets.insert(descriptor.fd);
+                sockets.insert(descriptor.fd, *inode);
             }
             FDTarget::AnonInode(kind) if kind.contains("eventpoll") => {
                 let path = format!("/proc/{}/fdinfo/{}", process.pid(), descriptor.fd);
                 let info = std::fs::read_to_string(path).unwrap_or_default();
-                if epoll_inodes(&info).any(|inode| inodes.contains(&inode)) {
-                    return Sight::Accepting;
-                }
+                found
+                    .waited
+                    .extend(epoll_inodes(&info).filter(|inode| inodes.contains(inode)));
             }
-            FDTarget::AnonInode(kind) if kind.contains("io_uring") => unseen = true,
+            FDTarget::AnonInode(kind) if kind.contains("io_uring") => found.unseen = true,
             _ => {}
         }
     }
     if sockets.is_empty() {
-        return Sight::NotYet;
+        return;
     }
     for task in process.tasks().into_iter().flatten().flatten() {
-        let Ok(thread) = Process::new(task.tid) else {
-            continue;
-        };
-        match thread
-            .syscall()
-            .map(|call| waits(process.pid(), &call, &sockets))
-        {
-            Ok(Sight::Accepting) => return Sight::Accepting,
-            Ok(Sight::Unseen) | Err(procfs::ProcError::PermissionDenied(_)) => unseen = true,
-            Ok(Sight::NotYet) | Err(_) => {}
+        let call = Process::new(task.tid).and_then(|thread| thread.syscall());
+        match call {
+            Ok(call) => waits(process.pid(), &call, &sockets, found),
+            Err(ProcError::PermissionDenied(_)) => found.unseen = true,
+            Err(_) => {}
         }
     }
-    if unseen { Sight::Unseen } else { Sight::NotYet }
 }
 
-/// Whether a thread in this system call waits for a connection on one of its sockets.
-fn waits(pid: i32, call: &Syscall, sockets: &HashSet<i32>) -> Sight {
+/// Adds the sockets that a thread in this system call waits on.
+fn waits(pid: i32, call: &Syscall, sockets: &HashMap<i32, u64>, found: &mut Look) {
     let Syscall::Blocked {
         syscall_number,
         argument_registers,
         ..
     } = call
     else {
-        return Sight::NotYet;
+        return;
     };
     let argument = |at: usize| argument_registers.get(at).copied().unwrap_or_default();
     if call::ACCEPT.contains(syscall_number) {
-        let waits = i32::try_from(argument(0)).is_ok_and(|number| sockets.contains(&number));
-        return if waits {
-            Sight::Accepting
-        } else {
-            Sight::NotYet
-        };
-    }
-    if call::POLL.contains(syscall_number) {
-        let (array, count) = (argument(0), argument(1));
-        return match polled(pid, array, count) {
-            Some(polled) if polled.iter().any(|number| sockets.contains(number)) => {
-                Sight::Accepting
+        let number = i32::try_from(argument(0)).ok();
+        found
+            .waited
+            .extend(number.and_then(|number| sockets.get(&number)));
+    } else if call::POLL.contains(syscall_number) {
+        match polled(pid, argument(0), argument(1)) {
+            Some(numbers) => {
+                found
+                    .waited
+                    .extend(numbers.iter().filter_map(|number| sockets.get(number)));
             }
-            Some(_) => Sight::NotYet,
-            None => Sight::Unseen,
-        };
-    }
-    if call::SELECT.contains(syscall_number) {
-        Sight::Unseen
-    } else {
-        Sight::NotYet
+            None => found.unseen = true,
+        }
+    } else if call::SELECT.contains(syscall_number) {
+        found.unseen = true;
     }
 }
 
@@ -454,13 +507,13 @@ mod tests {
         let inode = std::fs::metadata(link).unwrap().ino();
         let own = [Process::myself().unwrap()];
         let inodes = HashSet::from([inode]);
-        assert_eq!(look(&own, &inodes), Sight::NotYet);
+        assert_eq!(look(&own, &inodes).sight(), Sight::NotYet);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .unwrap();
         let _guard = runtime.enter();
         let _registered = tokio::net::TcpListener::from_std(listener).unwrap();
-        assert_eq!(look(&own, &inodes), Sight::Accepting);
+        assert_eq!(look(&own, &inodes).waited, inodes);
     }
 }

@@ -20,8 +20,8 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Takes the directory for this session and removes what an earlier one left there.
-    pub fn open(project: &Project, build: &Build) -> Result<Self, Failure> {
+    /// Where the executables of this project's target belong.
+    pub fn place(project: &Project, build: &Build) -> PathBuf {
         let profile = match (&build.profile, build.release) {
             (Some(profile), _) => profile,
             (None, true) => "release",
@@ -32,7 +32,11 @@ impl Shelf {
             Some(triple) => format!("{}-{}-{profile}-{triple}", target.package, target.name),
             None => format!("{}-{}-{profile}", target.package, target.name),
         };
-        let dir = project.target_dir.join("hotrun").join(name);
+        project.target_dir.join("hotrun").join(name)
+    }
+
+    /// Takes the directory for this session and removes what an earlier one left there.
+    pub fn open(dir: PathBuf) -> Result<Self, Failure> {
         let shown = dir.display().to_string();
         let denied = |error: io::Error| {
             Failure::failed(format!("cannot write to `{shown}`: {error}"))
@@ -69,6 +73,11 @@ impl Shelf {
         let own = std::process::id().to_string();
         fs::write(shelf.dir.join("lock"), own).map_err(denied)?;
         Ok(shelf)
+    }
+
+    /// It is in this place.
+    pub fn is_at(&self, place: &Path) -> bool {
+        self.dir == place
     }
 
     /// Keeps `executable` for this generation and returns where.

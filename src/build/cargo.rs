@@ -3,18 +3,19 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
+use crate::config::Build;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::Lines;
 use crate::session::model::Exit;
-use crate::sockets::activation::SCRUBBED;
 
 /// Where a line was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +36,14 @@ pub(super) enum Stopped {
 /// Says when what runs is not wanted any more.
 pub(super) type Cancel = watch::Receiver<bool>;
 
-/// A command in `dir` with hotrun's own environment, less what belongs to hotrun alone.
+/// A command as hotrun was started: in its directory, with its environment.
 pub(super) fn command(
+    build: &Build,
     program: OsString,
     args: Vec<OsString>,
-    dir: &Path,
     extra: &[(&str, OsString)],
 ) -> Launch {
-    let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
-        .filter(|(key, _)| !SCRUBBED.iter().any(|name| key == name))
-        .collect();
+    let mut env = build.env.clone();
     env.extend(
         extra
             .iter()
@@ -55,8 +54,9 @@ pub(super) fn command(
         program,
         args,
         env,
-        dir: dir.as_os_str().to_owned(),
+        dir: build.dir.as_os_str().to_owned(),
         notify: None,
+        must_notify: false,
     }
 }
 
@@ -75,7 +75,11 @@ pub(super) async fn run(
     cancel: &mut Cancel,
     mut piece: impl FnMut(Stream, &str) -> After,
 ) -> Result<Exit, Stopped> {
-    let failed = |error: io::Error| Stopped::Failed(format!("cannot start a helper: {error}"));
+    let failed = |error: io::Error| {
+        Stopped::Failed(format!(
+            "cannot start a keeper: {error}\nhint: free some processes or descriptors (`ulimit -u`, `ulimit -n`)"
+        ))
+    };
     let program = launch.program.clone();
     let mut keeper = Keeper::spawn(Mode::Group).map_err(failed)?;
     let mut output = keeper.launch(launch, &[]).await.map_err(failed)?;
@@ -83,6 +87,7 @@ pub(super) async fn run(
     let mut exit = None;
     let mut problem = None;
     let mut told = false;
+    let mut group = None;
     loop {
         let after = tokio::select! {
             biased;
@@ -95,6 +100,7 @@ pub(super) async fn run(
             () = stderr.read(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
             news = keeper.next() => {
                 match news {
+                    Some(News::Started(pid)) => group = i32::try_from(pid).ok().map(Pid::from_raw),
                     Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
                     Some(News::Failed { what, code }) => {
                         problem = Some(explain(&program, what, code));
@@ -106,9 +112,15 @@ pub(super) async fn run(
             }
         };
         if matches!(after, After::Enough) && !told {
+            stderr.drain(&output.stderr);
+            stderr.pieces(&mut piece);
             tokio::spawn(let_end(keeper, output));
             return Ok(Exit::Status(0));
         }
+    }
+    // The keeper itself was killed: what it kept has come to us.
+    if let Some(group) = group.filter(|_| exit.is_none()) {
+        killpg(group, Signal::SIGKILL).ok();
     }
     for (reader, pipe) in [(&mut stdout, &output.stdout), (&mut stderr, &output.stderr)] {
         reader.drain(pipe);
@@ -127,12 +139,19 @@ pub(super) async fn run(
 /// Keeps the ends of something that runs open until it has ended.
 async fn let_end(mut keeper: Keeper, mut output: Output) {
     let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
-    let news = async { while keeper.next().await.is_some() {} };
-    let _ = tokio::join!(
-        news,
-        tokio::io::copy(&mut output.stdout, &mut stdout),
-        tokio::io::copy(&mut output.stderr, &mut stderr),
-    );
+    // Whoever inherited the pipes may keep them open for longer, and writes for nobody.
+    let ended = async { while keeper.next().await.is_some() {} };
+    let written = async {
+        let _ = tokio::join!(
+            tokio::io::copy(&mut output.stdout, &mut stdout),
+            tokio::io::copy(&mut output.stderr, &mut stderr),
+        );
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = ended => {}
+        () = written => {}
+    }
 }
 
 /// Why a helper could not be started, with the next step.

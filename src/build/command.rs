@@ -6,11 +6,6 @@ use std::path::Path;
 use super::project::Target;
 use crate::config::Build;
 
-/// The program: the cargo that started us, where one did, as cargo's own subcommands do it.
-pub fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
 /// `cargo build` or `cargo run` for the chosen target, without the program and without what only
 /// hotrun wants.
 pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString> {

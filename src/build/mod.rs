@@ -5,8 +5,8 @@
 //! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
 //! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
 //! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
-//! what the program is started with. A cancel ends whatever of this runs, and `Done` is sent only
-//! when nothing of it runs any more. Deliberately absent: deciding when to build or what to do
+//! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
+//! nothing of it runs any more, but for a cargo that has said its last word and is about to end. Deliberately absent: deciding when to build or what to do
 //! with the result.
 
 pub mod artifact;
@@ -20,6 +20,7 @@ pub mod surroundings;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 
@@ -74,8 +75,10 @@ impl Builder {
 pub struct Loaded {
     /// The project.
     pub project: Project,
+    /// When its reading began: what was written later, nobody has seen.
+    pub read_at: SystemTime,
     /// Where its executables are kept.
-    pub shelf: Shelf,
+    pub shelf: Arc<Shelf>,
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
@@ -86,9 +89,13 @@ pub async fn load(
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
     match read_project(&settings.build, &mut cancel, &mut line).await {
-        Ok(project) => {
-            let shelf = Shelf::open(&project, &settings.build)?;
-            Ok(Some(Loaded { project, shelf }))
+        Ok((project, read_at)) => {
+            let shelf = Arc::new(Shelf::open(Shelf::place(&project, &settings.build))?);
+            Ok(Some(Loaded {
+                project,
+                read_at,
+                shelf,
+            }))
         }
         Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
         Err(Unread::Stopped(Stopped::Failed(what))) => Err(split_hint(&what)),
@@ -109,12 +116,17 @@ enum Unread {
     Problem(Problem),
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the time stamps of files"
+)]
 async fn read_project(
     build: &config::Build,
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
-) -> Result<Project, Unread> {
-    let launch = cargo::command(command::cargo(), command::metadata(build), &build.dir, &[]);
+) -> Result<(Project, SystemTime), Unread> {
+    let launch = cargo::command(build, build.cargo.clone(), command::metadata(build), &[]);
+    let read_at = SystemTime::now();
     let mut json = String::new();
     let exit = cargo::run(launch, cancel, |stream, piece| {
         match stream {
@@ -136,7 +148,8 @@ async fn read_project(
         line(format!("cargo metadata: {error}"));
         Unread::Problem(Problem::Broken)
     })?;
-    project::choose(&metadata, build).map_err(Unread::Problem)
+    let project = project::choose(&metadata, build).map_err(Unread::Problem)?;
+    Ok((project, read_at))
 }
 
 /// Starts the builder.
@@ -146,9 +159,11 @@ pub fn spawn(
     events: mpsc::UnboundedSender<Event>,
 ) -> Builder {
     let (orders, inbox) = mpsc::unbounded_channel();
+    let shelves = loaded.iter().map(|loaded| loaded.shelf.clone()).collect();
     let work = Work {
         settings,
         loaded,
+        shelves,
         toolchain: None,
         known: None,
         events,
@@ -160,6 +175,8 @@ pub fn spawn(
 struct Work {
     settings: Arc<Settings>,
     loaded: Option<Loaded>,
+    /// Every place that was used: live may run from an older one.
+    shelves: Vec<Arc<Shelf>>,
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
@@ -244,7 +261,7 @@ impl Work {
         }
         let Some(kept) = seen.kept else {
             return Err(Stopped::Failed(
-                "cargo built no executable for this target".into(),
+                "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
             ));
         };
         let path = kept.map_err(Stopped::Failed)?;
@@ -287,29 +304,36 @@ impl Work {
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
         };
-        let project = match read_project(&settings.build, cancel, &mut line).await {
-            Ok(project) => project,
+        let (project, read_at) = match read_project(&settings.build, cancel, &mut line).await {
+            Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => {
                 return Ok(Some("the manifest cannot be read".into()));
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(&project, &settings.build, &settings.watch.paths);
-        // A shelf stays where it is as long as the target does: it is locked, and live runs from it.
-        let opened = match self.loaded.take() {
-            Some(known) if known.project.target == project.target => Ok(known.shelf),
-            _ => Shelf::open(&project, &settings.build),
-        };
-        match opened {
-            Ok(opened) => {
-                self.loaded = Some(Loaded {
-                    project,
-                    shelf: opened,
-                });
-            }
+        let scope = scope::of_project(
+            &project,
+            &settings.build,
+            &settings.watch.paths,
+            Some(read_at),
+        );
+        let place = Shelf::place(&project, &settings.build);
+        let known = self
+            .shelves
+            .iter()
+            .find(|shelf| shelf.is_at(&place))
+            .cloned();
+        let shelf = match known.map_or_else(|| Shelf::open(place).map(Arc::new), Ok) {
+            Ok(shelf) => shelf,
             Err(failure) => return Ok(Some(failure.to_string())),
-        }
+        };
+        self.shelves.push(shelf.clone());
+        self.loaded = Some(Loaded {
+            project,
+            read_at,
+            shelf,
+        });
         self.toolchain = None;
         self.known = None;
         self.tell(generation, BuildNews::Loaded(Box::new(scope)));
@@ -331,7 +355,7 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WHEN", "always".into()),
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
-        let launch = cargo::command(command::cargo(), args, &settings.dir, &progress);
+        let launch = cargo::command(settings, settings.cargo.clone(), args, &progress);
         let mut seen = Seen::default();
         let mut blocked = false;
         let exit = cargo::run(launch, cancel, |stream, piece| {

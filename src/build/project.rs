@@ -91,6 +91,16 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         .filter(|package| package.source.is_none());
     let (inside, outside): (Vec<&Package>, Vec<&Package>) =
         local.partition(|package| closure.contains(&package.id));
+    let mut packages: Vec<PathBuf> = inside.iter().map(|package| dir(package)).collect();
+    // What an optional path dependency leads to is only known once its feature is on; that it is
+    // there is always known.
+    let named = inside.iter().flat_map(|package| &package.dependencies);
+    let named = named.filter(|dependency| dependency.kind != DependencyKind::Development);
+    packages.extend(
+        named.filter_map(|dependency| Some(dependency.path.as_ref()?.as_std_path().to_owned())),
+    );
+    packages.sort_unstable();
+    packages.dedup();
     Ok(Project {
         target,
         workspace: metadata.workspace_root.as_std_path().to_owned(),
@@ -98,7 +108,7 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
             .target_dir
             .clone()
             .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned()),
-        packages: inside.into_iter().map(dir).collect(),
+        packages,
         others: outside.into_iter().map(dir).collect(),
         id: package.id.clone(),
     })

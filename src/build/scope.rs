@@ -16,13 +16,13 @@ const UPWARD: [&str; 4] = [
     "rust-toolchain",
 ];
 
-/// Everything a known project is made of.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compared with the time stamps of files"
-)]
-pub fn of_project(project: &Project, build: &Build, extra: &[PathBuf]) -> Scope {
-    let read_at = Some(SystemTime::now());
+/// Everything a known project is made of; it was read at `read_at`.
+pub fn of_project(
+    project: &Project,
+    build: &Build,
+    extra: &[PathBuf],
+    read_at: Option<SystemTime>,
+) -> Scope {
     let mut without = vec![project.target_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -45,8 +45,8 @@ pub fn of_project(project: &Project, build: &Build, extra: &[PathBuf]) -> Scope 
     }
 }
 
-/// Everything that can mend a project that can't be read: all below its manifest, and every
-/// manifest above it.
+/// Everything that can mend a project that can't be read: all below the topmost manifest, since
+/// nobody knows which one is broken.
 pub fn of_manifest(build: &Build, extra: &[PathBuf]) -> Scope {
     let dir = build.manifest.parent().unwrap_or(&build.dir).to_owned();
     let mut files: Vec<PathBuf> = dir
@@ -65,7 +65,7 @@ pub fn of_manifest(build: &Build, extra: &[PathBuf]) -> Scope {
         .target_dir
         .clone()
         .unwrap_or_else(|| base.join("target"));
-    let mut roots = vec![dir];
+    let mut roots = vec![base.clone()];
     add(extra, &mut roots, &mut files);
     Scope {
         base,

@@ -88,7 +88,7 @@ fn own_program() -> OsString {
 pub(super) async fn toolchain(build: &Build, cancel: &mut Cancel) -> Result<Toolchain, Stopped> {
     let mut args = vec![TOOLCHAIN.into()];
     args.extend(build.target.iter().map(OsString::from));
-    let launch = cargo::command(own_program(), args, &build.dir, &[]);
+    let launch = cargo::command(build, own_program(), args, &[]);
     ask(launch, cancel, "cargo's configuration").await
 }
 
@@ -107,12 +107,11 @@ pub(super) async fn ask_cargo(
     runner.push(format!(" {PRINT}"));
     let mut args = command::select("run", build, target);
     args.push("--quiet".into());
-    let launch = cargo::command(command::cargo(), args, &build.dir, &[(&key, runner)]);
+    let launch = cargo::command(build, build.cargo.clone(), args, &[(&key, runner)]);
     let mut printed: Printed = ask(launch, cancel, "`cargo run`").await?;
     printed.env.retain(|(name, _)| *name != *key);
-    printed
-        .env
-        .extend(env::var_os(&key).map(|value| (key.into(), value)));
+    let own = build.env.iter().filter(|(name, _)| *name == *key);
+    printed.env.extend(own.cloned());
     Ok(Surroundings {
         env: printed.env,
         argv0: printed.argv0,
@@ -139,8 +138,11 @@ async fn ask<T: for<'a> Deserialize<'a>>(
     match answer {
         Some(answer) if exit == Exit::Status(0) => Ok(answer),
         _ => Err(Stopped::Failed(format!(
-            "cannot learn from {whom} what the app is started with ({exit})\n{}",
-            said.trim_end()
+            "cannot learn from {whom} what the app is started with: {}\nhint: run the same `cargo run` by hand",
+            said.trim()
+                .lines()
+                .last()
+                .map_or_else(|| exit.to_string(), str::to_owned)
         ))),
     }
 }

@@ -40,6 +40,11 @@ pub struct Settings {
 pub struct Build {
     /// The directory hotrun was started in, which is the app's as well.
     pub dir: PathBuf,
+    /// The cargo that started us, where one did, as cargo's own subcommands do it; else its name.
+    pub cargo: OsString,
+    /// What cargo and other helpers find in their environment: ours, less what speaks about our
+    /// own descriptors.
+    pub env: Vec<(OsString, OsString)>,
     /// The manifest in use.
     pub manifest: PathBuf,
     /// It was named by `--manifest-path`, so cargo has to be told.

@@ -1,6 +1,7 @@
 //! Defaults < file < command line, checked: the only reader of [`Args`] and of the environment.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::session::OnChange;
 use crate::session::model::Handover;
+use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec};
 
 /// The name of the configuration file.
@@ -29,8 +31,15 @@ pub fn resolve(args: &Args) -> Result<Settings, Failure> {
     let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
     let (file, file_dir) = read_file(args.config.as_deref(), &manifest)?;
     let base = file_dir.unwrap_or_else(|| dir.clone());
+    conflicts(&file)?;
     let app = app(args, &file.app, &dir, &base)?;
     let listen = listen(args, &file.listen)?;
+    if matches!(app.ready, Some(Ready::Http(_))) && args.handover == Some(cli::Handover::Overlap) {
+        return Err(Failure::usage(
+            "--handover overlap: not with app.ready = \"http:…\" on one shared socket",
+        )
+        .hint("leave --handover out, or choose another proof of readiness"));
+    }
     if matches!(app.ready, Some(Ready::Http(_))) && listen.is_empty() {
         return Err(Failure::usage("app.ready: `http:` needs an address to ask")
             .hint("declare one with --listen or [[listen]]"));
@@ -120,6 +129,35 @@ fn workspace_root(manifest: &Path) -> PathBuf {
     own.ancestors().find(is_root).unwrap_or(own).to_owned()
 }
 
+/// What clap refuses on the command line, refused in the file.
+fn conflicts(file: &file::File) -> Result<(), Failure> {
+    let build = &file.build;
+    let both = |one: &str, other: &str| {
+        Err(
+            Failure::usage(format!("build.{one} and build.{other} exclude each other"))
+                .hint("keep one of them"),
+        )
+    };
+    if build.bin.is_some() && build.example.is_some() {
+        return both("bin", "example");
+    }
+    if build.release && build.profile.is_some() {
+        return both("release", "profile");
+    }
+    match file
+        .app
+        .env
+        .keys()
+        .find(|key| key.is_empty() || key.contains(['=', '\0']))
+    {
+        Some(key) => Err(
+            Failure::usage(format!("app.env: `{key}` is no name of a variable"))
+                .hint("a name has at least one character and no `=`"),
+        ),
+        None => Ok(()),
+    }
+}
+
 fn build(args: &Args, file: file::Build, dir: PathBuf, manifest: PathBuf, base: &Path) -> Build {
     // A target chosen on the command line replaces the file's choice as a whole.
     let chosen = args.bin.is_some() || args.example.is_some();
@@ -134,7 +172,10 @@ fn build(args: &Args, file: file::Build, dir: PathBuf, manifest: PathBuf, base: 
     } else {
         (file.release, file.profile)
     };
+    let scrubbed = |key: &OsString| SCRUBBED.iter().any(|name| key == name);
     Build {
+        cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        env: env::vars_os().filter(|(key, _)| !scrubbed(key)).collect(),
         named_manifest: args.manifest_path.is_some(),
         package: args.package.clone().or(file.package),
         bin: args.bin.clone().or(bin),
@@ -252,25 +293,35 @@ fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
     let failure = |place: &str, wrong: spec::Wrong| {
         Failure::usage(format!("{place}: {}", wrong.reason)).hint(wrong.hint)
     };
-    if !args.listen.is_empty() {
-        return args
-            .listen
-            .iter()
-            .map(|text| spec::parse(text).map_err(|wrong| failure("--listen", wrong)))
-            .collect();
-    }
-    file.iter()
-        .map(|entry| {
-            let in_file = |wrong| failure("listen.address", wrong);
-            let mut spec = spec::parse(&entry.address).map_err(in_file)?;
+    let mut specs = Vec::new();
+    if args.listen.is_empty() {
+        for (number, entry) in file.iter().enumerate() {
+            let place = |key: &str| format!("listen[{number}].{key}");
+            let mut spec =
+                spec::parse(&entry.address).map_err(|wrong| failure(&place("address"), wrong))?;
             if let Some(name) = &entry.name {
-                let name = spec::check_name(name).map_err(|wrong| failure("listen.name", wrong))?;
+                let name =
+                    spec::check_name(name).map_err(|wrong| failure(&place("name"), wrong))?;
                 spec.name = Some(name);
             }
             spec.nonblocking = entry.nonblocking;
-            Ok(spec)
-        })
-        .collect()
+            specs.push(spec);
+        }
+    } else {
+        for text in &args.listen {
+            specs.push(spec::parse(text).map_err(|wrong| failure("--listen", wrong))?);
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    let addresses = specs.iter().flat_map(|spec| &spec.addresses);
+    let twice = addresses
+        .filter(|address| address.port() != 0)
+        .find(|address| !seen.insert(*address));
+    match twice {
+        Some(address) => Err(Failure::usage(format!("`{address}` is declared twice"))
+            .hint("leave one of them out; `:PORT` stands for both loopback addresses")),
+        None => Ok(specs),
+    }
 }
 
 fn handover(args: &Args, file: &file::File, ready: Option<&Ready>) -> Handover {
@@ -309,13 +360,15 @@ fn watch(args: &Args, file: &file::Watch, dir: &Path, base: &Path) -> Result<Wat
                 .hint("write `--poll=100ms` or more"),
         );
     }
-    let typed = args.watch.iter().map(|path| dir.join(path));
-    let paths: Vec<PathBuf> = typed
-        .chain(file.paths.iter().map(|path| base.join(path)))
-        .collect();
-    if let Some(missing) = paths.iter().find(|path| !path.exists()) {
+    let typed = args.watch.iter().map(|path| ("--watch", dir.join(path)));
+    let written = file
+        .paths
+        .iter()
+        .map(|path| ("watch.paths", base.join(path)));
+    let paths: Vec<(&str, PathBuf)> = typed.chain(written).collect();
+    if let Some((place, missing)) = paths.iter().find(|(_, path)| !path.exists()) {
         return Err(
-            Failure::usage(format!("--watch: there is no `{}`", missing.display()))
+            Failure::usage(format!("{place}: there is no `{}`", missing.display()))
                 .hint("name a file or directory that exists"),
         );
     }
@@ -325,25 +378,27 @@ fn watch(args: &Args, file: &file::Watch, dir: &Path, base: &Path) -> Result<Wat
         // A quiet period longer than the cap is meant: the cap gives way.
         max_wait: max_wait.unwrap_or(defaults::MAX_WAIT).max(debounce),
         poll,
-        paths,
-        ignore: globs(args.ignore.iter().chain(&file.ignore))?,
+        paths: paths.into_iter().map(|(_, path)| path).collect(),
+        ignore: globs(&args.ignore, &file.ignore)?,
     })
 }
 
 /// A glob without a slash matches names anywhere, as in a `.gitignore`.
-fn globs<'a>(patterns: impl Iterator<Item = &'a String>) -> Result<GlobSet, Failure> {
-    let wrong = |error: globset::Error| {
-        Failure::usage(format!("--ignore: {error}"))
-            .hint("write a glob like `*.tmp` or `assets/**`")
+fn globs(typed: &[String], written: &[String]) -> Result<GlobSet, Failure> {
+    let wrong = |place: &str, error: &globset::Error| {
+        Failure::usage(format!("{place}: {error}")).hint("write a glob like `*.tmp` or `assets/**`")
     };
     let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(Glob::new(pattern).map_err(wrong)?);
-        if !pattern.contains('/') {
-            set.add(Glob::new(&format!("**/{pattern}")).map_err(wrong)?);
+    for (place, patterns) in [("--ignore", typed), ("watch.ignore", written)] {
+        for pattern in patterns {
+            let glob = |text: &str| Glob::new(text).map_err(|error| wrong(place, &error));
+            set.add(glob(pattern)?);
+            if !pattern.contains('/') {
+                set.add(glob(&format!("**/{pattern}"))?);
+            }
         }
     }
-    set.build().map_err(wrong)
+    set.build().map_err(|error| wrong("--ignore", &error))
 }
 
 /// A span of time with its unit: `300ms`, `5s`, `1m 30s`.
@@ -435,7 +490,7 @@ mod tests {
 
     #[test]
     fn ignored_names_match_anywhere() {
-        let set = globs(["*.tmp".to_owned(), "assets/**".to_owned()].iter()).unwrap();
+        let set = globs(&["*.tmp".to_owned()], &["assets/**".to_owned()]).unwrap();
         assert!(set.is_match("a/b.tmp") && set.is_match("b.tmp") && set.is_match("assets/x/y"));
         assert!(!set.is_match("src/assets.rs"));
     }

@@ -96,14 +96,17 @@ impl Keeper {
         ] {
             sources.extend(source.map(|source| PollFd::new(source, PollFlags::POLLIN)));
         }
-        match poll(&mut sources, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
+        // Time that passed without news is what counts against what can't be killed.
+        let idle = match poll(&mut sources, timeout) {
+            Ok(count) => count == 0,
+            Err(Errno::EINTR) => false,
             Err(error) => return Err(error.into()),
-        }
+        };
         let orders = self.orders.is_some()
             && sources
                 .last()
                 .is_some_and(|last| last.any().unwrap_or_default());
+        self.rounds = self.rounds.map(|rounds| rounds + u32::from(idle));
         while let Ok(Some(_)) = signals.read_signal() {}
         if self.notify.as_ref().is_some_and(Notify::ready) {
             self.tell(&News::Ready);
@@ -188,14 +191,18 @@ impl Keeper {
         command.envs(launch.env.iter().map(|(key, value)| (key, value)));
         command.current_dir(&launch.dir);
         if let Some(path) = &launch.notify {
-            let notify = Notify::bind(Path::new(path)).map_err(|error| {
-                (
-                    format!("cannot listen for readiness on `{}`", path.display()),
-                    error,
-                )
-            })?;
-            command.env("NOTIFY_SOCKET", &notify.path);
-            self.notify = Some(notify);
+            match Notify::bind(Path::new(path)) {
+                Ok(notify) => {
+                    command.env("NOTIFY_SOCKET", &notify.path);
+                    self.notify = Some(notify);
+                }
+                // Most apps never use it.
+                Err(_) if !launch.must_notify => {}
+                Err(error) => {
+                    let what = format!("cannot listen for readiness on `{}`", path.display());
+                    return Err((what, io::Error::other(error.to_string())));
+                }
+            }
         }
         let dir = Path::new(&launch.dir);
         if !dir.is_dir() {
@@ -239,7 +246,6 @@ impl Keeper {
     }
 
     fn kill_round(&mut self) {
-        self.rounds = self.rounds.map(|rounds| rounds + 1);
         if let Some(child) = self.child.filter(|child| !child.reaped) {
             killpg(child.pid, Signal::SIGKILL).ok();
         }
@@ -322,20 +328,16 @@ impl Keeper {
             }
         }
         if !child.reaped {
-            reap(child.pid);
+            if reap(child.pid) {
+                survivors.push(child.pid.as_raw());
+            }
             self.child = Some(Kept {
                 reaped: true,
                 ..child
             });
         }
         // The list of children may miss one while it changes; the system does not.
-        let left = self.mode == Mode::Tree
-            && !matches!(
-                waitpid(None, Some(WaitPidFlag::WNOHANG)),
-                Err(Errno::ECHILD)
-            );
-        if left && !gave_up {
-            // Ends in a few rounds, or is waited for like any other leftover.
+        if self.mode == Mode::Tree && any_child() && !gave_up {
             return false;
         }
         self.tell(&News::Gone { survivors });
@@ -349,6 +351,18 @@ fn reap(pid: Pid) -> bool {
         waitpid(pid, Some(WaitPidFlag::WNOHANG)),
         Ok(WaitStatus::StillAlive)
     )
+}
+
+/// Reaps what has ended; whether something still runs.
+fn any_child() -> bool {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Err(Errno::ECHILD) => return false,
+            // A realtime signal, for which nix has no name, is EINVAL after the fact.
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 /// Our direct children. Adopted ones are among them, so this is the whole tree, level by level.

@@ -22,6 +22,8 @@ pub struct Launch {
     pub dir: OsString,
     /// Where to listen for `READY=1` (`sd_notify(3)`); the keeper makes and removes it.
     pub notify: Option<OsString>,
+    /// Without that it is not to be started at all.
+    pub must_notify: bool,
 }
 
 /// From hotrun to the keeper.

@@ -34,6 +34,8 @@ pub enum Action {
     Stop(Generation),
     /// End everything of the generation now.
     Kill(Generation),
+    /// It serves from now on: what it did to the held sockets on its way is put right.
+    Serving(Generation),
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.
@@ -73,6 +75,8 @@ pub enum Evidence {
 /// What the user is told. `ui` turns it into text and decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
+    /// Changes in a directory are not seen: which, why and the next step.
+    Unwatched(String),
     /// A build starts.
     Building {
         /// Whose.
@@ -148,6 +152,13 @@ pub enum View {
         proof: Proof,
         /// Why it was started.
         cause: Cause,
+    },
+    /// Clients of these held addresses wait, since nobody accepts on them.
+    Unclaimed {
+        /// Who could.
+        generation: Generation,
+        /// The addresses.
+        addresses: Vec<String>,
     },
     /// The candidate was not ready in time and is killed.
     NotReady {

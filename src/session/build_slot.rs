@@ -157,6 +157,11 @@ impl BuildSlot {
         None
     }
 
+    /// A build runs or is requested.
+    pub(super) fn busy(&self) -> bool {
+        self.running.is_some() || self.requested.is_some()
+    }
+
     /// A build runs.
     pub(super) fn running(&self) -> bool {
         self.running.is_some()

@@ -64,6 +64,8 @@ impl Session {
         let baseline = running.baseline.clone();
         let cause = running.set.cause.clone();
         self.numbered = numbered;
+        // A manifest that changes from here on is read by the next build.
+        self.stale_project = false;
         self.show(View::Building { generation, cause });
         self.out.push(Action::StartBuild {
             generation,
@@ -78,7 +80,6 @@ impl Session {
             BuildNews::Loaded(scope) => {
                 if let Some(running) = self.builds.current(generation) {
                     running.reading = false;
-                    self.stale_project = false;
                     self.out.push(Action::Rewatch(scope));
                 }
             }
@@ -91,6 +92,8 @@ impl Session {
     }
 
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
+        // It ended before the project was read.
+        self.stale_project |= self.builds.reading();
         let finished = self.builds.done(generation);
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: nobody will ever launch it.
@@ -180,7 +183,7 @@ impl Session {
     pub(super) fn standing(&self) -> Next {
         match (&self.swap.live, &self.swap.candidate, &self.swap.pending) {
             (Some(live), _, _) => Next::Keeps(live.generation),
-            (None, None, None) => Next::Wait,
+            (None, None, None) if !self.builds.busy() => Next::Wait,
             _ => Next::Continue,
         }
     }

@@ -14,6 +14,8 @@ pub enum Event {
     Changed(Vec<Change>),
     /// Events were lost: everything may have changed.
     Rescan,
+    /// A directory could not be watched: which, why and the next step.
+    Unwatched(String),
     /// A build says something.
     Build(Generation, BuildNews),
     /// A process says something.
@@ -53,7 +55,7 @@ pub enum BuildNews {
     Blocked(Option<String>),
     /// Cargo ended with this status; always followed by `Done`.
     Ended(Exit),
-    /// It is over and nothing of it runs any more.
+    /// It is over; nothing of it touches the project any more.
     Done(BuildOutcome),
 }
 
@@ -66,6 +68,8 @@ pub enum AppNews {
     CannotStart(String),
     /// It proved that it serves.
     Ready(Proof),
+    /// It serves, but nobody waits for connections on these held addresses.
+    Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.
     Suspended(bool),
     /// Its first process ended. What it left behind may still run.

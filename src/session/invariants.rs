@@ -8,7 +8,6 @@ use super::action::Action;
 use super::event::{AppNews, BuildNews, Event};
 use super::model::{
     BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Moment, Presence, Proof,
-    Scope,
 };
 use super::scenarios::{artifact, policy};
 use super::{OnChange, Policy, Session};
@@ -86,7 +85,7 @@ impl World {
                 }))
             };
             if reading {
-                events.push(news(BuildNews::Loaded(Box::new(Scope::default()))));
+                events.push(news(BuildNews::Loaded(Box::default())));
             } else {
                 events.push(built(generation, false));
                 events.extend(baseline.map(|baseline| built(baseline, true)));
@@ -226,7 +225,7 @@ impl World {
                 self.must(self.build.is_none(), "hotrun ends and leaves a build");
                 self.ended = true;
             }
-            Action::Rewatch(_) | Action::Show(_) => {}
+            Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) => {}
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Session {
     /// What was learned: this program cannot run beside itself.
     alone: bool,
     said_overlap: bool,
+    /// What was last said to be held for nobody.
+    unclaimed: Vec<String>,
     ending: Option<Ending>,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
@@ -95,6 +97,7 @@ impl Session {
             stale_project: !loaded,
             alone: false,
             said_overlap: false,
+            unclaimed: Vec::new(),
             ending: None,
             known: Vec::new(),
             out: Vec::new(),
@@ -111,6 +114,7 @@ impl Session {
                 self.request(now, Cause::Rescan, false);
             }
             Event::Rebuild => self.request(now, Cause::Asked, true),
+            Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
             Event::Quit(ending) => self.quit(now, ending),
@@ -160,7 +164,7 @@ impl Session {
             self.out.push(Action::CancelBuild(generation));
         }
         if let Some(candidate) = self.swap.candidate.take() {
-            self.kill(candidate);
+            self.stop(now, candidate);
         }
         if let Some(live) = self.swap.live.take() {
             self.stop(now, live);

@@ -110,6 +110,17 @@ impl Session {
         match news {
             AppNews::Started(pid) => self.show(View::Started { generation, pid }),
             AppNews::Ready(proof) => self.ready(now, generation, proof),
+            AppNews::Unclaimed(addresses) => {
+                if self.unclaimed != addresses {
+                    self.unclaimed.clone_from(&addresses);
+                    if !addresses.is_empty() {
+                        self.show(View::Unclaimed {
+                            generation,
+                            addresses,
+                        });
+                    }
+                }
+            }
             AppNews::Suspended(suspended) => {
                 process.suspended = suspended;
                 self.show(View::Suspended {
@@ -144,6 +155,7 @@ impl Session {
             proof,
             cause: process.cause.clone(),
         });
+        self.out.push(Action::Serving(generation));
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());

@@ -16,7 +16,7 @@ use super::action::{Action, View};
 use super::event::{AppNews, BuildNews, Event};
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover,
-    Moment, Presence, Proof, Scope, Surroundings,
+    Moment, Presence, Proof, Surroundings,
 };
 use super::{OnChange, Policy, Session};
 
@@ -121,7 +121,7 @@ fn event(text: &str) -> Event {
     let words: Vec<&str> = text.split_whitespace().collect();
     let app = |which: &str, news: AppNews| Event::App(generation(which), news);
     let build = |which: &str, news: BuildNews| Event::Build(generation(which), news);
-    let built = |which: &str, by: &str, unchanged| {
+    let done = |which: &str, by: &str, unchanged| {
         let artifact = artifact(generation(by).0);
         build(
             which,
@@ -140,9 +140,9 @@ fn event(text: &str) -> Event {
         ["rebuild"] => Event::Rebuild,
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
-        ["built", which] => built(which, which, false),
-        ["unchanged", which, "like", by] => built(which, by, true),
-        ["loaded", which] => build(which, BuildNews::Loaded(Box::new(Scope::default()))),
+        ["built", which] => done(which, which, false),
+        ["unchanged", which, "like", by] => done(which, by, true),
+        ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
         ["failed", which] => {
             let reason = quoted.unwrap_or_else(|| "1 error".into());
             build(which, BuildNews::Done(BuildOutcome::Failed { reason }))
@@ -213,6 +213,7 @@ fn action(action: &Action) -> String {
         }
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
+        Action::Serving(generation) => format!("serving {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),

@@ -22,6 +22,7 @@ pub fn view(now: Moment, view: &View) -> Value {
             "building",
             json!({ "generation": generation.0, "cause": cause.to_string() }),
         ),
+        View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
         View::BuildCancelled { generation, cause } => (
             "cancelled",
@@ -78,6 +79,13 @@ pub fn view(now: Moment, view: &View) -> Value {
             json!({ "generation": generation.0, "total_ms": ms(phases.total()),
                 "phases": phases_of(phases), "proof": proof_name(*proof),
                 "cause": cause.to_string() }),
+        ),
+        View::Unclaimed {
+            generation,
+            addresses,
+        } => (
+            "unclaimed",
+            json!({ "generation": generation.0, "addresses": addresses }),
         ),
         View::NotReady {
             generation,

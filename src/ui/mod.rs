@@ -25,7 +25,7 @@ use crate::config::{Format, Output, Verbosity};
 use crate::exit::Failure;
 use crate::session::action::View;
 use crate::session::event::BuildNews;
-use crate::session::model::Moment;
+use crate::session::model::{Exit, Moment};
 use crate::sink::{Chunk, Sink, Stream};
 use style::Style;
 use text::{Context, Level, Text};
@@ -82,6 +82,7 @@ impl Reporter {
             },
             events,
             errors: Vec::new(),
+            running: false,
             status: None,
         };
         let (messages, inbox) = mpsc::channel();
@@ -161,6 +162,8 @@ struct Printer {
     events: Option<Box<dyn Write + Send>>,
     /// Errors of the running build, printed last so that they are in view.
     errors: Vec<String>,
+    /// A build is announced and its end is not.
+    running: bool,
     /// The line at the bottom of a terminal.
     status: Option<String>,
 }
@@ -190,6 +193,7 @@ impl Printer {
 
     /// Writes an event to the file and, as JSON, to stdout.
     fn record(&mut self, event: &Value) {
+        // With `--format json` stdout has them already.
         if let Some(events) = &mut self.events {
             writeln!(events, "{event}")
                 .and_then(|()| events.flush())
@@ -260,9 +264,16 @@ impl Printer {
             self.build(news);
             return;
         }
-        if matches!(view, View::BuildCancelled { .. }) {
-            self.errors.clear();
-            self.marker("[Finished running. Exit status: cancelled]");
+        match view {
+            View::BuildCancelled { .. } => {
+                self.errors.clear();
+                self.finished("cancelled");
+            }
+            View::BuildFailed { .. } | View::Quitting { .. } => {
+                self.flush_errors();
+                self.finished("unknown");
+            }
+            _ => {}
         }
         if let Some(Text { level, text }) = text::of(&view, &self.context) {
             self.say(level, &text);
@@ -279,19 +290,17 @@ impl Printer {
             BuildNews::Command(command) => {
                 self.errors.clear();
                 self.marker(&format!("[Running '{command}']"));
+                self.running = true;
             }
             BuildNews::Line(line) => {
                 let plain = style::strip(&line);
-                let problem = ["error", "warning"]
-                    .iter()
-                    .any(|start| plain.starts_with(start));
-                if problem || self.format == Format::Plain || self.verbosity == Verbosity::Verbose {
-                    // After the errors it sums up.
+                let wanted = self.format == Format::Plain || self.verbosity == Verbosity::Verbose;
+                if wanted || !text::is_cargo_status(&plain) {
+                    // What cargo says at last sums up the errors.
                     if plain.starts_with("error") {
-                        self.errors.push(line);
-                    } else {
-                        self.raw(&line);
+                        self.flush_errors();
                     }
+                    self.raw(&line);
                 }
             }
             BuildNews::Diagnostic {
@@ -303,14 +312,11 @@ impl Printer {
                 rendered,
             } => self.raw(&rendered),
             BuildNews::Ended(exit) => {
-                for error in std::mem::take(&mut self.errors) {
-                    self.raw(&error);
+                self.flush_errors();
+                match exit {
+                    Exit::Status(code) => self.finished(&code.to_string()),
+                    other => self.finished(&other.to_string()),
                 }
-                let status = match exit {
-                    crate::session::model::Exit::Status(code) => code.to_string(),
-                    other => other.to_string(),
-                };
-                self.marker(&format!("[Finished running. Exit status: {status}]"));
             }
             BuildNews::Blocked(Some(what)) => {
                 self.say(Level::Warn, &format!("waiting for another cargo: {what}"));
@@ -319,6 +325,19 @@ impl Printer {
             | BuildNews::Progress { .. }
             | BuildNews::Loaded(_)
             | BuildNews::Done(_) => {}
+        }
+    }
+
+    fn flush_errors(&mut self) {
+        for error in std::mem::take(&mut self.errors) {
+            self.raw(&error);
+        }
+    }
+
+    /// Closes what `[Running …]` opened, once.
+    fn finished(&mut self, status: &str) {
+        if std::mem::take(&mut self.running) {
+            self.marker(&format!("[Finished running. Exit status: {status}]"));
         }
     }
 

@@ -47,6 +47,7 @@ pub struct Context {
 pub fn of(view: &View, context: &Context) -> Option<Text> {
     let (level, text) = match view {
         View::Build(..) => return None,
+        View::Unwatched(problem) => (Level::Warn, problem.clone()),
         View::Building { generation, cause } => {
             (Level::Info, format!("building {generation} ({cause})"))
         }
@@ -96,7 +97,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
         } => (
             Level::Warn,
             format!(
-                "{generation} is stopped (SIGSTOP or a debugger); it cannot get ready or end meanwhile"
+                "{generation} is stopped (SIGSTOP or a debugger); it cannot get ready meanwhile"
             ),
         ),
         View::Suspended {
@@ -109,6 +110,17 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             proof,
             cause,
         } => (Level::Good, live(*generation, phases, *proof, cause)),
+        View::Unclaimed {
+            generation,
+            addresses,
+        } => {
+            let addresses = addresses.join("`, `");
+            let text = format!(
+                "{generation} does not accept on `{addresses}`: clients wait there\nhint: take every \
+                 socket that is handed over, or hold only what the app serves"
+            );
+            (Level::Warn, text)
+        }
         View::NotReady {
             generation,
             after,
@@ -203,6 +215,15 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
         View::Quitting { now: true } => (Level::Info, "stopping at once".into()),
     };
     Some(Text { level, text })
+}
+
+/// A line in which cargo says what it is doing: a verb, right-aligned in twelve columns.
+pub fn is_cargo_status(line: &str) -> bool {
+    let Some((verb, rest)) = line.split_at_checked(12) else {
+        return false;
+    };
+    let verb = verb.trim_start();
+    rest.starts_with(' ') && !verb.is_empty() && verb.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 /// Whole milliseconds, or seconds from ten on.
@@ -331,6 +352,26 @@ mod tests {
             once: false,
         };
         assert_eq!(of(view, &context).unwrap().text, expected);
+    }
+
+    #[test]
+    fn cargos_own_progress_is_told_from_its_problems() {
+        for line in [
+            "   Compiling a v0.1.0",
+            "    Finished `dev` profile",
+            "    Updating index",
+        ] {
+            assert!(is_cargo_status(line), "{line}");
+        }
+        for line in [
+            "error: x",
+            "warning: unused",
+            "Caused by:",
+            "  --> Cargo.toml:5:3",
+            "  |",
+        ] {
+            assert!(!is_cargo_status(line), "{line}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use filter::Filter;
 use crate::config;
 use crate::exit::Failure;
 use crate::session::event::Event;
-use crate::session::model::{Change, Presence, Scope};
+use crate::session::model::{Change, ChangeKind, Presence, Scope};
 
 /// Time stamps of files are as coarse as the kernel's tick; this much is taken for equal.
 const TICK: Duration = Duration::from_millis(20);
@@ -144,16 +144,24 @@ impl Watcher {
                 done.send(std::mem::take(&mut self.problems)).ok();
                 self.tell(missed);
             }
-            Message::Found(Ok(event)) if event.need_rescan() => {
-                self.watch_scope();
-                self.events.send(Event::Rescan).ok();
-            }
+            Message::Found(Ok(event)) if event.need_rescan() => self.rescan(),
             Message::Found(Ok(event)) => self.found(&event),
-            // Events were lost, or a directory can't be read any more: look at everything.
-            Message::Found(Err(_)) => {
-                self.events.send(Event::Rescan).ok();
-            }
+            // A poll finds what can't be read (a link to nowhere) anew each time.
+            Message::Found(Err(_)) if self.polled => {}
+            Message::Found(Err(_)) => self.rescan(),
         }
+        for problem in std::mem::take(&mut self.problems) {
+            self.events.send(Event::Unwatched(problem)).ok();
+        }
+    }
+
+    /// Events were lost: every directory may be another one than the one that is watched.
+    fn rescan(&mut self) {
+        for dir in std::mem::take(&mut self.watched) {
+            unwatch(&mut self.backend, &dir);
+        }
+        self.watch_scope();
+        self.events.send(Event::Rescan).ok();
     }
 
     fn tell(&self, changes: Vec<Change>) {
@@ -169,11 +177,12 @@ impl Watcher {
         let mut changes = Vec::new();
         for path in &event.paths {
             if is_ignore_file(path) {
-                self.watch_scope();
+                changes.extend(self.watch_scope());
                 continue;
             }
-            // One that went has to be watched anew when it comes back.
-            if self.watched.contains(path) && !path.is_dir() {
+            // What is there now under the name of a watched directory may be another one. A poll
+            // tells of a directory whenever something in it comes or goes.
+            if self.watched.contains(path) && (presence != Presence::There || !self.polled) {
                 self.forget(path);
             }
             if path.is_dir() {
@@ -190,10 +199,27 @@ impl Watcher {
 
     /// A directory appeared: watches it, and takes the files that are there already for changes.
     fn new_dir(&mut self, dir: &Path) -> Vec<Change> {
-        if self.watched.contains(dir) || !self.filter.enters(dir) {
+        if self.watched.contains(dir) {
             return Vec::new();
         }
-        self.walk(dir, None)
+        if self.filter.enters(dir) {
+            return self.walk(dir, None);
+        }
+        // One that is hidden may hold a single file that is an input (`.cargo/config.toml`).
+        let inside: Vec<PathBuf> = self
+            .scope
+            .files
+            .iter()
+            .filter(|file| file.parent() == Some(dir))
+            .cloned()
+            .collect();
+        if !inside.is_empty() {
+            self.watch_dir(dir, &HashSet::new());
+        }
+        let there = inside.iter().filter(|file| file.is_file());
+        there
+            .filter_map(|file| self.filter.change(file, Presence::Appeared))
+            .collect()
     }
 
     /// Watches what the scope needs and nothing else. Returns what was written since the project
@@ -204,8 +230,9 @@ impl Watcher {
         let mut changes = Vec::new();
         for root in self.scope.roots.clone() {
             let since = self.scope.read_at;
-            let newer = self.walk_new(&root, &before, since);
-            changes.extend(newer);
+            // Cargo itself has just written the lock file.
+            let newer = self.walk_new(&root, &before, since).into_iter();
+            changes.extend(newer.filter(|change| change.kind != ChangeKind::Lock));
         }
         for file in self.scope.files.clone() {
             if let Some(dir) = file.parent().filter(|dir| dir.is_dir()) {

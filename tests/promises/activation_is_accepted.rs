@@ -77,7 +77,10 @@ fn names_from_the_command_line() {
     let project = Project::readers();
     let addresses = ["web=127.0.0.1:0", "127.0.0.1:0"];
     let [web, other] = addresses.map(|address| ["--listen", address]);
-    let hotrun = Hotrun::start(&project, &[&["--bin", "libsystemd"], &web[..], &other].concat());
+    let hotrun = Hotrun::start(
+        &project,
+        &[&["--bin", "libsystemd"], &web[..], &other].concat(),
+    );
     hotrun.wait_line(|line| line == "accepted 2");
     let held = hotrun.addresses();
     let said = hotrun.stdout();

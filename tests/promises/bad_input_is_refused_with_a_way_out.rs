@@ -24,10 +24,25 @@ const IN_USE: i32 = 3;
 
 #[test]
 fn no_project() {
-    refused(&Project::empty(), &ANY, USAGE, &["no Cargo.toml", "--manifest-path"]);
+    refused(
+        &Project::empty(),
+        &ANY,
+        USAGE,
+        &["no Cargo.toml", "--manifest-path"],
+    );
     let project = Project::new("once");
-    refused(&project, &["--manifest-path", "nowhere/Cargo.toml"], USAGE, &["nowhere/Cargo.toml"]);
-    refused(&project, &["--manifest-path", "."], USAGE, &["is a directory"]);
+    refused(
+        &project,
+        &["--manifest-path", "nowhere/Cargo.toml"],
+        USAGE,
+        &["nowhere/Cargo.toml"],
+    );
+    refused(
+        &project,
+        &["--manifest-path", "."],
+        USAGE,
+        &["is a directory"],
+    );
 }
 
 /// The parser of the command line speaks for itself, with a tip instead of a hint.
@@ -36,7 +51,10 @@ fn an_unknown_flag() {
     let hotrun = Hotrun::start(&Project::new("once"), &["--lisen", "127.0.0.1:0"]);
     hotrun.wait_code(USAGE);
     let said = hotrun.stderr();
-    assert!(said.contains("--lisen") && said.contains("'--listen'"), "{said}");
+    assert!(
+        said.contains("--lisen") && said.contains("'--listen'"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -44,14 +62,20 @@ fn bad_values() {
     let project = Project::new("once");
     for (args, words) in [
         (["--listen", "3000"], ["--listen", "`:3000`"]),
-        (["--listen", "127.0.0.1:99999"], ["--listen", "127.0.0.1:99999"]),
+        (
+            ["--listen", "127.0.0.1:99999"],
+            ["--listen", "127.0.0.1:99999"],
+        ),
         (["--listen", "a:b=127.0.0.1:0"], ["--listen", "`a:b`"]),
         (["--debounce", "300"], ["--debounce", "`300ms`"]),
         (["--debounce", "soon"], ["--debounce", "`soon`"]),
         (["--watch", "nowhere"], ["--watch", "nowhere"]),
         (["--ignore", "a{"], ["--ignore", "a{"]),
         (["--config", "nowhere.toml"], ["nowhere.toml", "--config"]),
-        (["--events", "nowhere/events"], ["--events", "nowhere/events"]),
+        (
+            ["--events", "nowhere/events"],
+            ["--events", "nowhere/events"],
+        ),
         (["--bin", "onec"], ["--bin", "`once`"]),
         (["--package", "onec"], ["--package", "`once`"]),
     ] {
@@ -64,10 +88,19 @@ fn bad_values() {
 fn a_misspelt_key() {
     let project = Project::new("once");
     project.configure("# settings\n[app]\nstop_timeout = \"1s\"\nreddy_timeout = \"1s\"\n");
-    let words = [".reload.toml:4:1:", "`reddy_timeout`", "did you mean `ready_timeout`?"];
+    let words = [
+        ".reload.toml:4:1:",
+        "`reddy_timeout`",
+        "did you mean `ready_timeout`?",
+    ];
     refused(&project, &[], USAGE, &words);
     project.configure("[ap]\n");
-    refused(&project, &[], USAGE, &[".reload.toml:1:", "did you mean `app`?"]);
+    refused(
+        &project,
+        &[],
+        USAGE,
+        &[".reload.toml:1:", "did you mean `app`?"],
+    );
     project.configure("[app]\nready_timeout = 5\n");
     refused(&project, &[], USAGE, &[".reload.toml:2:"]);
     project.configure("[app]\nready_timeout = \"5\"\n");
@@ -81,7 +114,12 @@ fn several_binaries() {
     let project = Project::new("once");
     fs::create_dir(project.path("src/bin")).unwrap();
     fs::write(project.path("src/bin/other.rs"), "fn main() {}").unwrap();
-    refused(&project, &[], USAGE, &["--bin once", "--bin other", "default-run"]);
+    refused(
+        &project,
+        &[],
+        USAGE,
+        &["--bin once", "--bin other", "default-run"],
+    );
     // A library has none at all.
     fs::remove_dir_all(project.path("src/bin")).unwrap();
     fs::rename(project.path("src/main.rs"), project.path("src/lib.rs")).unwrap();
@@ -99,7 +137,12 @@ fn an_address_in_use_names_who_has_it() {
     refused(&project, &["--listen", &address], IN_USE, &words);
     // On every interface is there as well.
     let everywhere = format!("0.0.0.0:{}", taken.local_addr().unwrap().port());
-    refused(&project, &["--listen", &everywhere], IN_USE, &[&everywhere, &own]);
+    refused(
+        &project,
+        &["--listen", &everywhere],
+        IN_USE,
+        &[&everywhere, &own],
+    );
 }
 
 /// Two of them would take turns in ending each other's builds.

@@ -22,7 +22,9 @@ fn a_server_that_gets_ready_is_a_success() {
         hotrun.wait_code(0);
         let address = hotrun.address();
         let stdout = hotrun.stdout();
-        let said = stdout.lines().find_map(|line| line.parse::<SocketAddr>().ok());
+        let said = stdout
+            .lines()
+            .find_map(|line| line.parse::<SocketAddr>().ok());
         assert_eq!(said, Some(address), "{stdout}");
         assert_eq!(hotrun.values("live", "generation"), ["1"]);
         TcpListener::bind(address).unwrap();
@@ -46,7 +48,11 @@ fn a_broken_manifest_ends_with_the_number_of_cargo() {
     project.edit("Cargo.toml", "[package]", "[package");
     let hotrun = once(&project, &ANY);
     hotrun.wait_code(101);
-    assert!(hotrun.stderr().contains("Cargo.toml"), "{}", hotrun.stderr());
+    assert!(
+        hotrun.stderr().contains("Cargo.toml"),
+        "{}",
+        hotrun.stderr()
+    );
 }
 
 /// A server that ends has failed, whatever it says.

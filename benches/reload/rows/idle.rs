@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use crate::hotrun::Hotrun;
 use crate::lab::Lab;
+use crate::proc::Usage;
 use crate::table::Table;
 use crate::{Result, proc};
 
 pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let span = lab.span(Duration::from_secs(10), Duration::from_secs(3));
     let mut hotrun = Hotrun::start(lab, &[])?;
-    // As after a morning's work, and past every probation.
+    // As after a morning's work: every probation is over, every thread that helped has gone.
     hotrun.reloads(3, Duration::from_millis(200))?;
-    hotrun.listen(lab.span(Duration::from_secs(6), Duration::from_secs(2)));
+    hotrun.listen(lab.span(Duration::from_secs(12), Duration::from_secs(1)));
     let own = proc::own(hotrun.pid());
-    let (cpu, sleeps) = (proc::cpu(&own), proc::sleeps(&own));
+    let before = Usage::of(&own);
     hotrun.listen(span);
-    let percent = 100.0 * proc::cpu(&own).saturating_sub(cpu).as_secs_f64() / span.as_secs_f64();
-    let sleeps = proc::sleeps(&own) - sleeps;
+    let (cpu, sleeps) = Usage::of(&own).since(&before);
+    let percent = 100.0 * cpu.as_secs_f64() / span.as_secs_f64();
     let memory = proc::memory(&own);
     if proc::own(hotrun.pid()) != own || memory == 0 {
         return Err("hotrun was not idle, or /proc does not say".into());

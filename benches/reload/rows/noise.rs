@@ -12,7 +12,10 @@ use crate::table::Table;
 use crate::{Result, http};
 
 /// How long a build may take to be started by what should not start one.
-const WINDOW: Duration = Duration::from_millis(1500);
+fn window(lab: &Lab) -> Duration {
+    lab.span(Duration::from_millis(1500), Duration::from_millis(600))
+}
+
 /// Files of a burst, and the time from one to the next.
 const FILES: u32 = 30;
 const STEP: Duration = Duration::from_millis(10);
@@ -34,7 +37,7 @@ fn noise(lab: &Lab, table: &mut Table) -> Result<()> {
     let mut quiet = |what: &str, act: &dyn Fn() -> Result<()>| -> Result<()> {
         let since = hotrun.heard.len();
         act()?;
-        hotrun.listen(WINDOW);
+        hotrun.listen(window(lab));
         let building = |hotrun: &Hotrun| {
             let ends = ["live", "unchanged", "build-failed"];
             let ended: usize = ends.map(|end| hotrun.count(since, end)).iter().sum();
@@ -95,7 +98,7 @@ fn burst(lab: &Lab, table: &mut Table) -> Result<()> {
 
     let mut hotrun = Hotrun::start(lab, &[])?;
     let address = hotrun.address()?;
-    thread::sleep(WINDOW);
+    thread::sleep(window(lab));
     let since = hotrun.heard.len();
     let version = lab.next_version();
     let start = Instant::now();
@@ -106,7 +109,7 @@ fn burst(lab: &Lab, table: &mut Table) -> Result<()> {
     let last = Instant::now();
     lab.hot.save(version)?;
     let served = http::first_answer(address, version, last)?;
-    hotrun.listen(WINDOW);
+    hotrun.listen(window(lab));
     let restarts = hotrun.count(since, "started");
     let builds = hotrun.count(since, "building");
     let cancelled = hotrun.count(since, "cancelled");

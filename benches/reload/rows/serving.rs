@@ -15,7 +15,7 @@ use crate::table::Table;
 const PAUSE: Duration = Duration::from_millis(400);
 
 fn rounds(lab: &Lab) -> usize {
-    lab.rounds(10, 3)
+    lab.rounds(10, 2)
 }
 
 pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
@@ -57,12 +57,10 @@ pub(super) fn keep_alive(lab: &Lab, table: &mut Table) -> Result<()> {
     let address = hotrun.address()?;
     let ((), tally) = load::keep_alive(address, 20, 200, || hotrun.reloads(rounds(lab), PAUSE))?;
     hotrun.stop()?;
-    table.value(
-        "hotrun: lost",
-        losses(&tally),
-        "requests",
-        "≤ the next line",
-    );
+    table.value("hotrun: lost", losses(&tally), "requests", "");
+    let cut = format!("{} of {}", tally.lost_reused(), tally.asked());
+    let what = "hotrun: of them over connections used before";
+    table.value(what, cut, "requests", "≤ the next line");
     // What the app itself cuts when it is asked to finish; that nobody listens then is left out.
     let mut server = Server::start(lab, &lab.bare)?;
     let ((), own) = load::keep_alive(server.address, 20, 200, || {

@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, PipeWriter};
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -32,6 +32,7 @@ pub(crate) struct Run {
     env: Vec<(String, String)>,
     dir: PathBuf,
     merged: bool,
+    pipe: Option<PipeWriter>,
 }
 
 impl Run {
@@ -43,6 +44,7 @@ impl Run {
             env: Vec::new(),
             dir: project.dir().to_owned(),
             merged: false,
+            pipe: None,
         }
     }
 
@@ -58,10 +60,17 @@ impl Run {
         self
     }
 
+    /// With stdout in this pipe instead of a file.
+    pub(crate) fn stdout(mut self, pipe: PipeWriter) -> Self {
+        self.pipe = Some(pipe);
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Hotrun {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        self.project.wait_until_old();
         let mark = format!("{}-{number}", std::process::id());
         let root = self.project.root();
         let file = |kind: &str| root.join(format!("{kind}-{number}"));
@@ -79,7 +88,7 @@ impl Run {
         command
             .current_dir(&self.dir)
             .process_group(0)
-            .stdout(stdout)
+            .stdout(self.pipe.map_or_else(|| stdout.into(), Stdio::from))
             .stderr(stderr)
             .env(MARK, &mark)
             .envs(self.env);
@@ -335,7 +344,7 @@ impl Hotrun {
     pub(crate) fn wait_line(&self, is: impl Fn(&str) -> bool) -> String {
         wait_until("a line of stdout", || {
             let text = self.stdout();
-            let mut lines = text
+            let lines = text
                 .split_inclusive('\n')
                 .filter(|line| line.ends_with('\n'));
             lines

@@ -21,7 +21,7 @@ pub(crate) use load::Load;
 pub(crate) use project::Project;
 
 /// How long a fact may take to come true, on a machine that has other things to do.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Between two looks at something that can't be waited for.
 const LOOK: Duration = Duration::from_millis(4);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
@@ -118,6 +120,16 @@ impl Project {
         self.save_in_place("src/version.rs", &version_file(version));
     }
 
+    /// Waits until no file was written a moment ago. What was saved while hotrun read the project
+    /// may be in that or not, and time stamps are coarse; so such a file is built once more, which
+    /// is right and would be one generation too many for a test.
+    pub(crate) fn wait_until_old(&self) {
+        const OLD: Duration = Duration::from_millis(60);
+        while let Some(rest) = youngest(&self.dir).and_then(|age| OLD.checked_sub(age)) {
+            thread::sleep(rest);
+        }
+    }
+
     /// Replaces a part of a file, which must be there.
     #[track_caller]
     pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
@@ -144,6 +156,30 @@ impl Project {
             .env("XDG_RUNTIME_DIR", self.runtime_dir());
         command
     }
+}
+
+/// How long ago the last file was written, what was built left out.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the time stamps of files"
+)]
+fn youngest(dir: &Path) -> Option<Duration> {
+    let ages = fs::read_dir(dir).unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        if entry.file_name() == "target" {
+            None
+        } else if entry.file_type().unwrap().is_dir() {
+            youngest(&entry.path())
+        } else {
+            let written = entry.metadata().unwrap().modified().unwrap();
+            Some(
+                SystemTime::now()
+                    .duration_since(written)
+                    .unwrap_or_default(),
+            )
+        }
+    });
+    ages.min()
 }
 
 fn version_file(version: &str) -> String {

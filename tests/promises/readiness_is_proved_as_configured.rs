@@ -1,0 +1,107 @@
+//! What `ready` names is what counts, and nothing else does.
+
+use serde_json::Value;
+
+use crate::common::{ANY, Hotrun, Project};
+
+/// A server that waits before it does what is awaited, so that a proof that counted too early
+/// would be seen.
+fn project(ready: &str, late: &str) -> Project {
+    let project = Project::new("slow-drain");
+    project.configure(&format!("[app]\nready = '{ready}'\n"));
+    let spawn = format!(
+        "    std::thread::spawn(|| {{
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            {late}
+        }});
+    let mut threads"
+    );
+    project.edit("src/main.rs", "    let mut threads", &spawn);
+    project
+}
+
+/// Both the first generation and a later one get live by this proof, not before the 500 ms.
+fn proved(project: &Project, proof: &str) -> Hotrun {
+    let hotrun = Hotrun::start(project, &ANY);
+    for generation in [1, 2] {
+        if generation == 2 {
+            project.set_version("2");
+        }
+        let live = hotrun.wait_live(generation);
+        assert_eq!(live["proof"], proof);
+        assert!(
+            live["phases"]["start_ms"].as_f64().unwrap() >= 500.0,
+            "{live}"
+        );
+    }
+    hotrun.wait_version("2");
+    hotrun
+}
+
+fn beside(hotrun: &Hotrun) -> Vec<Value> {
+    let starting = hotrun.all("starting");
+    starting
+        .into_iter()
+        .map(|event| event["beside"].clone())
+        .collect()
+}
+
+#[test]
+fn by_a_line() {
+    let late = "println!(\"warm after {} steps\", 5);";
+    let hotrun = proved(&project("log:^warm after \\d+ steps$", late), "printed");
+    assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
+}
+
+/// A line to stderr is as good: most log there.
+#[test]
+fn by_a_line_of_stderr() {
+    proved(
+        &project("log:warm", "eprint!(\"now \"); eprintln!(\"warm\");"),
+        "printed",
+    );
+}
+
+#[test]
+fn by_time() {
+    let hotrun = proved(&project("delay:600ms", ""), "alive");
+    for live in hotrun.all("live") {
+        assert!(
+            live["phases"]["start_ms"].as_f64().unwrap() >= 600.0,
+            "{live}"
+        );
+    }
+}
+
+#[test]
+fn by_notification() {
+    let late = "let path = std::env::var_os(\"NOTIFY_SOCKET\").unwrap();
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        socket.send_to(b\"STATUS=warm\", &path).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        socket.send_to(b\"STATUS=done\\nREADY=1\\n\", &path).unwrap();";
+    proved(&project("notify", late), "notified");
+}
+
+/// On one shared socket a request can't be told to reach the candidate and not live, so live is
+/// stopped first; clients wait in the queue.
+#[test]
+fn by_an_answer() {
+    let project = project(
+        "http:/up",
+        "UP.store(true, std::sync::atomic::Ordering::SeqCst);",
+    );
+    project.edit("src/main.rs", "mod http;", "mod http;\npub static UP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);");
+    // Not up yet: an answer as well, but not a good one.
+    let not_yet = "let up = crate::UP.load(std::sync::atomic::Ordering::SeqCst);
+    let status = if up || target != \"/up\" { \"200 OK\" } else { \"503 Service Unavailable\" };
+    let generation";
+    project.edit("src/http.rs", "let generation", not_yet);
+    project.edit(
+        "src/http.rs",
+        "\"HTTP/1.1 200 OK\\r\\n",
+        "\"HTTP/1.1 {status}\\r\\n",
+    );
+    let hotrun = proved(&project, "answered");
+    assert_eq!(beside(&hotrun), [Value::Null, Value::Null]);
+}

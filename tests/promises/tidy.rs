@@ -1,0 +1,401 @@
+//! The rules of the code that a compiler does not check: who may know whom, and what stays out of
+//! where. A rule that is a test is a rule; see the map in `src/lib.rs`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which rooms of the crate a room may use, apart from itself: a whole room, or a part of it. What
+/// is not here is not allowed; a new room is added with what it needs.
+///
+/// Rooms that wait or touch the system know the words of the session and their own settings, and
+/// never each other: what one learns reaches another as a value in an action.
+const KNOWS: &[(&str, &[&str])] = &[
+    ("main", &[]),
+    ("cli", &[]),
+    ("lines", &[]),
+    ("session", &[]),
+    ("sys", &[]),
+    ("exit", &["session::model"]),
+    ("sink", &["session::model"]),
+    ("config", &["cli", "exit", "session", "sockets::spec"]),
+    ("keeper", &["session::model", "sys"]),
+    ("signals", &["session::event", "session::model"]),
+    ("sockets", &["exit", "sys"]),
+    (
+        "watch",
+        &["config", "exit", "session::event", "session::model"],
+    ),
+    (
+        "build",
+        &[
+            "config",
+            "exit",
+            "keeper",
+            "lines",
+            "session::event",
+            "session::model",
+            "sockets::activation",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "config",
+            "keeper",
+            "lines",
+            "session::event",
+            "session::model",
+            "sink",
+            "sockets::activation",
+        ],
+    ),
+    (
+        "ui",
+        &[
+            "config",
+            "exit",
+            "session::action",
+            "session::event",
+            "session::model",
+            "sink",
+        ],
+    ),
+    ("driver", &["session"]),
+    // Who carries out actions knows everybody who does.
+    (
+        "rooms",
+        &[
+            "app", "build", "config", "driver", "keeper", "session", "sockets", "ui", "watch",
+        ],
+    ),
+];
+
+/// Files that read the environment: settings in one place; what is passed on to a child as it is,
+/// and where this user's sockets belong, where they are needed.
+const READS_ENVIRONMENT: &[&str] = &[
+    "build/cargo.rs",
+    "build/command.rs",
+    "build/surroundings.rs",
+    "config/resolve.rs",
+    "lib.rs",
+];
+
+/// A file of the crate, with what is compiled into the program.
+struct Source {
+    /// From `src/`.
+    path: String,
+    /// The first part of the path: the room.
+    room: String,
+    /// The comment at its top.
+    doc: String,
+    /// Without comments and unit tests.
+    code: String,
+    lines: usize,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    let mut open = vec![src.clone()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    assert!(
+        files.len() > 20,
+        "the sources are not where they are looked for"
+    );
+    let tests: BTreeSet<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
+    let files = files.into_iter().filter(|file| !tests.contains(file));
+    files.map(|file| source(&src, &file)).collect()
+}
+
+/// The files of modules that are there for unit tests only.
+fn test_modules(file: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .filter(|pair| pair[0] == "#[cfg(test)]")
+        .filter_map(|pair| pair[1].strip_suffix(';')?.split("mod ").nth(1))
+        .map(|name| file.with_file_name(format!("{name}.rs")))
+        .collect()
+}
+
+fn source(src: &Path, file: &Path) -> Source {
+    let text = fs::read_to_string(file).unwrap();
+    let path = file.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
+    let room = path.split('/').next().unwrap();
+    let room = room.strip_suffix(".rs").unwrap_or(room).to_owned();
+    // Unit tests stand at the foot.
+    let (program, _) = text
+        .split_once("\n#[cfg(test)]\nmod tests")
+        .unwrap_or((&text, ""));
+    let without_comment = |line: &str| {
+        let (code, _) = line.split_once("// ").unwrap_or((line, ""));
+        code.trim().to_owned()
+    };
+    let code: Vec<String> = program
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(without_comment)
+        .collect();
+    let doc: Vec<&str> = text
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .collect();
+    Source {
+        path,
+        room,
+        doc: doc.join("\n"),
+        code: code.join("\n"),
+        lines: text.lines().count(),
+    }
+}
+
+/// What follows each occurrence of `start`, as long as it is part of a path.
+fn paths<'a>(code: &'a str, start: &str) -> Vec<&'a str> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    code.split(start)
+        .skip(1)
+        .map(|rest| {
+            let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+            &rest[..end]
+        })
+        .collect()
+}
+
+#[track_caller]
+fn none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn rooms_know_only_whom_they_need() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room != "lib") {
+        let Some((_, allowed)) = KNOWS.iter().find(|(room, _)| *room == source.room) else {
+            wrong.push(format!("{}: this room is not in the table", source.path));
+            continue;
+        };
+        for used in paths(&source.code, "crate::") {
+            let is_own = used.split("::").next() == Some(&source.room);
+            let is_allowed =
+                |known: &&str| used == *known || used.starts_with(&format!("{known}::"));
+            if !is_own && !allowed.iter().any(is_allowed) {
+                wrong.push(format!("{} uses `{used}`", source.path));
+            }
+        }
+        // A glob, or a group at the root, would hide who is used.
+        if source.code.contains("crate::{") || source.code.contains("crate::*") {
+            wrong.push(format!("{} uses the whole crate", source.path));
+        }
+    }
+    none(
+        "add it to KNOWS if it has to be, or pass a value instead",
+        &wrong,
+    );
+}
+
+#[test]
+fn only_the_settings_read_the_command_line() {
+    let reads =
+        |source: &&Source| source.code.contains("crate::cli") || source.code.contains("cli::Args");
+    let found: Vec<String> = sources()
+        .iter()
+        .filter(reads)
+        .map(|source| source.path.clone())
+        .collect();
+    assert_eq!(found, ["config/resolve.rs", "lib.rs"]);
+}
+
+#[test]
+fn the_environment_is_read_where_it_is_known_to_be() {
+    let reads = |source: &Source| source.code.contains("env::var");
+    let known = |source: &Source| READS_ENVIRONMENT.contains(&&*source.path);
+    let all = sources();
+    let found: Vec<String> = all
+        .iter()
+        .filter(|source| reads(source) && !known(source))
+        .map(|source| source.path.clone())
+        .collect();
+    none("read it in `config::resolve` and pass it on", &found);
+}
+
+/// The core decides about values that it is given. What reads a clock, a file or a socket can't be
+/// tested by all orders of events.
+#[test]
+fn the_session_is_pure() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room == "session") {
+        for word in [
+            "std::fs",
+            "std::process",
+            "std::net",
+            "std::env",
+            "std::thread",
+            "std::io",
+            "Instant",
+            "::now()",
+            "async ",
+            ".await",
+            "tokio",
+            "crate::",
+            "unwrap()",
+            "expect(\"",
+            "panic!",
+        ] {
+            if source.code.contains(word) {
+                wrong.push(format!("{} has `{word}`", source.path));
+            }
+        }
+        let uses = source
+            .code
+            .lines()
+            .filter_map(|line| line.strip_prefix("use "));
+        for used in uses {
+            let first = used.split("::").next().unwrap();
+            let own = root().join("src/session").join(format!("{first}.rs"));
+            if !["std", "super", "self"].contains(&first) && !own.exists() {
+                wrong.push(format!("{} uses `{used}`", source.path));
+            }
+        }
+    }
+    none("not in the session", &wrong);
+}
+
+/// A file that calls itself pure is tested by its arguments alone.
+#[test]
+fn what_says_that_it_is_pure_is() {
+    let mut pure = 0;
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let says = source.doc.replace("\n//!", " ").contains("Pure.");
+        pure += usize::from(says);
+        for word in [
+            "async ",
+            ".await",
+            "tokio",
+            "std::fs",
+            "std::thread",
+            "Instant",
+            "::now()",
+        ] {
+            if says && source.code.contains(word) {
+                wrong.push(format!("{} has `{word}`", source.path));
+            }
+        }
+    }
+    assert!(pure > 5, "no file says so any more");
+    none("not pure", &wrong);
+}
+
+#[test]
+fn unsafe_stays_in_its_room() {
+    let is_unsafe = |source: &&Source| {
+        let words = source
+            .code
+            .split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.clone().any(|word| word == "unsafe")
+    };
+    let all = sources();
+    let found: Vec<String> = all
+        .iter()
+        .filter(is_unsafe)
+        .filter(|source| source.room != "sys")
+        .map(|source| source.path.clone())
+        .collect();
+    none("put it into `sys`, with a reason and a test", &found);
+    assert!(
+        all.iter().any(|source| is_unsafe(&source)),
+        "it is not found at all"
+    );
+}
+
+/// Output has one order because it has one place. Others may ask what a stream is.
+#[test]
+fn only_the_ui_prints() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for word in ["println!", "print!(", "dbg!"] {
+            if source.code.contains(word) {
+                wrong.push(format!("{} has `{word}`", source.path));
+            }
+        }
+        if ["ui", "lib"].contains(&&*source.room) {
+            continue;
+        }
+        for stream in ["stdout()", "stderr()"] {
+            let uses = source.code.split(stream).skip(1);
+            if uses
+                .into_iter()
+                .any(|rest| !rest.starts_with(".is_terminal()"))
+            {
+                wrong.push(format!("{} uses `{stream}`", source.path));
+            }
+        }
+    }
+    none("let the ui say it", &wrong);
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        if source.lines > 600 {
+            wrong.push(format!("{} has {} lines", source.path, source.lines));
+        }
+        if source.doc.is_empty() {
+            wrong.push(format!("{} does not say what it is", source.path));
+        }
+    }
+    none("split it, or write it", &wrong);
+}
+
+/// A forgotten file is a promise that nobody checks; so is a test that is switched off.
+#[test]
+fn every_promise_is_checked() {
+    let dir = root().join("tests/promises");
+    let main = fs::read_to_string(dir.join("main.rs")).unwrap();
+    let off = format!("#[{}", "ignore");
+    let mut wrong = Vec::new();
+    for (dir, modules) in [
+        (dir.clone(), main),
+        (
+            dir.join("common"),
+            fs::read_to_string(dir.join("common/mod.rs")).unwrap(),
+        ),
+    ] {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let listed = modules.contains(&format!("mod {name};"));
+            if !listed && !["main", "mod"].contains(&name) {
+                wrong.push(format!("{name}.rs is not listed"));
+            }
+            if text.contains(&off) {
+                wrong.push(format!("{name}.rs has a test that is switched off"));
+            }
+            if !text.starts_with("//! ") {
+                wrong.push(format!("{name}.rs does not say what it promises"));
+            }
+        }
+    }
+    none("tests/promises", &wrong);
+}
