@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// The kernel's unit of time in `stat`, on every Linux there is.
@@ -37,6 +38,29 @@ pub(crate) fn started(pid: u32) -> Option<u64> {
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Waits for `time`, and a little longer while others keep this machine busy.
+pub(crate) fn rest(time: Duration) {
+    for _ in 0..8 {
+        let before = idle();
+        thread::sleep(time);
+        match (before, idle()) {
+            (Some(before), Some(after)) if after.0 - before.0 < 0.9 * (after.1 - before.1) => {}
+            _ => return,
+        }
+    }
+}
+
+/// How long all CPUs together were idle, and how long there were any, in ticks.
+fn idle() -> Option<(f64, f64)> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let (all, _) = text.split_once('\n')?;
+    let ticks: Vec<f64> = all
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
 /// All that descend from this process, and when each was started.

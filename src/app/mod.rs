@@ -11,6 +11,7 @@
 mod adopted;
 mod output;
 mod ready;
+mod sight;
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
@@ -192,7 +193,7 @@ impl Task {
                     }
                     Some(Order::Kill) => {
                         if self.asked {
-                            self.cut = ready::connections(keeper_pid, &held);
+                            self.cut = sight::connections(keeper_pid, &held);
                         }
                         keeper.order(&KeeperOrder::Kill).await;
                     }

@@ -9,7 +9,7 @@ use crate::hotrun::Hotrun;
 use crate::lab::Lab;
 use crate::stats::{Sample, ms};
 use crate::table::Table;
-use crate::{Result, http};
+use crate::{Result, http, proc};
 
 /// How long a build may take to be started by what should not start one.
 fn window(lab: &Lab) -> Duration {
@@ -137,12 +137,12 @@ fn interrupted(lab: &Lab, table: &mut Table) -> Result<()> {
         Ok::<_, crate::Failure>((start, version))
     };
     for _ in 0..lab.rounds(7, 2) {
-        thread::sleep(Duration::from_millis(300));
+        proc::rest(Duration::from_millis(300));
         let (start, version) = save()?;
         one.add(ms(http::first_answer(address, version, start)?));
         hotrun.wait("live")?;
         hotrun.rest()?;
-        thread::sleep(Duration::from_millis(300));
+        proc::rest(Duration::from_millis(300));
         save()?;
         hotrun.wait("building")?;
         thread::sleep(INTO_BUILD);

@@ -8,7 +8,7 @@ use crate::lab::Lab;
 use crate::server::Server;
 use crate::stats::{Sample, ms};
 use crate::table::Table;
-use crate::{Result, http};
+use crate::{Result, http, proc};
 
 /// Where the time of one save went, by hand.
 struct ByHand {
@@ -49,7 +49,7 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
 
 /// Build, kill, start: the least that anybody could do.
 fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
-    thread::sleep(REST);
+    proc::rest(REST);
     let version = lab.next_version();
     let address = server.address;
     let start = Instant::now();
@@ -65,7 +65,7 @@ fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
 }
 
 fn by_hotrun(lab: &Lab, hotrun: &mut Hotrun) -> Result<ByHotrun> {
-    thread::sleep(REST);
+    proc::rest(REST);
     let version = lab.next_version();
     let address = hotrun.address()?;
     let start = Instant::now();
