@@ -18,7 +18,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("exit", &["session::model"]),
     ("sink", &["session::model"]),
-    ("config", &["cli", "exit", "session", "sockets::spec"]),
+    ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
     ("signals", &["session::event", "session::model"]),
     ("sockets", &["exit", "sys"]),
@@ -35,7 +35,6 @@ const KNOWS: &[(&str, &[&str])] = &[
             "lines",
             "session::event",
             "session::model",
-            "sockets::activation",
         ],
     ),
     (
@@ -73,13 +72,7 @@ const KNOWS: &[(&str, &[&str])] = &[
 
 /// Files that read the environment: settings in one place; what is passed on to a child as it is,
 /// and where this user's sockets belong, where they are needed.
-const READS_ENVIRONMENT: &[&str] = &[
-    "build/cargo.rs",
-    "build/command.rs",
-    "build/surroundings.rs",
-    "config/resolve.rs",
-    "lib.rs",
-];
+const READS_ENVIRONMENT: &[&str] = &["build/surroundings.rs", "config/resolve.rs", "lib.rs"];
 
 /// A file of the crate, with what is compiled into the program.
 struct Source {
