@@ -149,7 +149,8 @@ impl Task {
     async fn run(mut self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
         if let Err(error) = self.keep(start, inbox).await {
             self.tell(AppNews::CannotStart(format!(
-                "cannot start a keeper: {error}"
+                "cannot start a keeper: {error}\nhint: free some processes or descriptors (`ulimit -u`, \
+                 `ulimit -n`)"
             )));
             self.tell(AppNews::Gone {
                 cut: 0,

@@ -272,12 +272,12 @@ impl Keeper {
                 Ok(WaitStatus::Exited(_, code)) => Ended::Status(code),
                 Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Signal(signal as i32),
                 Ok(WaitStatus::Stopped(..)) => {
-                    self.consume(child.pid, WaitPidFlag::WSTOPPED);
+                    consume(child.pid, WaitPidFlag::WSTOPPED);
                     self.tell(&News::Suspended(true));
                     continue;
                 }
                 Ok(WaitStatus::Continued(_)) => {
-                    self.consume(child.pid, WaitPidFlag::WCONTINUED);
+                    consume(child.pid, WaitPidFlag::WCONTINUED);
                     self.tell(&News::Suspended(false));
                     continue;
                 }
@@ -294,12 +294,6 @@ impl Keeper {
                 killpg(child.pid, Signal::SIGKILL).ok();
             }
         }
-    }
-
-    /// Takes a state change off the child, so that it is seen once.
-    #[expect(clippy::unused_self, reason = "belongs to the child that is looked at")]
-    fn consume(&self, pid: Pid, kind: WaitPidFlag) {
-        waitid(Id::Pid(pid), kind | WaitPidFlag::WNOHANG).ok();
     }
 
     /// Nothing is left, and hotrun was told so.
@@ -343,6 +337,11 @@ impl Keeper {
         self.tell(&News::Gone { survivors });
         true
     }
+}
+
+/// Takes a change of state off a child, so that it is seen once.
+fn consume(pid: Pid, kind: WaitPidFlag) {
+    waitid(Id::Pid(pid), kind | WaitPidFlag::WNOHANG).ok();
 }
 
 /// Reaps a child that has ended; `true` if it still runs.
