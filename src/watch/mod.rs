@@ -40,7 +40,7 @@ enum Message {
     Scope(Box<Scope>, oneshot::Sender<Vec<String>>),
 }
 
-/// The handle of the watching thread; it ends with the handle.
+/// The handle of the watching thread, which lives as long as the program.
 #[derive(Debug)]
 pub struct Watch {
     messages: mpsc::Sender<Message>,
@@ -203,7 +203,7 @@ impl Watcher {
             return Vec::new();
         }
         if self.filter.enters(dir) {
-            return self.walk(dir, None);
+            return self.walk_below(dir, &HashSet::new(), |_| true);
         }
         // One that is hidden may hold a single file that is an input (`.cargo/config.toml`).
         let inside: Vec<PathBuf> = self
@@ -243,11 +243,6 @@ impl Watcher {
             unwatch(&mut self.backend, gone);
         }
         changes
-    }
-
-    fn walk(&mut self, dir: &Path, since: Option<SystemTime>) -> Vec<Change> {
-        let before = HashSet::new();
-        self.walk_below(dir, &before, |_| since.is_none())
     }
 
     fn walk_new(
