@@ -116,17 +116,13 @@ impl<'a> Hotrun<'a> {
 
     /// Waits for the next event of this name.
     pub(crate) fn wait(&mut self, name: &str) -> Result<Event> {
-        self.wait_for(name, |event| event.name() == name)
-    }
-
-    fn wait_for(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.next(left) {
-                Some(event) if wanted(&event) => return Ok(event),
+                Some(event) if event.name() == name => return Ok(event),
                 Some(_) => {}
-                None => return Err(self.silence(what)),
+                None => return Err(self.silence(name)),
             }
         }
     }

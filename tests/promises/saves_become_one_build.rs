@@ -263,6 +263,16 @@ fn a_file_behind_a_link_builds() {
     hotrun.wait_version("3");
     assert_eq!(hotrun.all("building").len(), 3);
     assert!(!causes(&hotrun).join(" ").contains("other.rs"));
+    // A link that is made during the session is followed as well.
+    let second = project.root().join("second");
+    fs::create_dir(&second).unwrap();
+    let target = second.join("version.rs");
+    fs::write(&target, "pub const VERSION: &str = \"4\";\n").unwrap();
+    symlink(&target, project.path("src/link")).unwrap();
+    fs::rename(project.path("src/link"), project.path("src/version.rs")).unwrap();
+    hotrun.wait_version("4");
+    fs::write(&target, "pub const VERSION: &str = \"5\";\n").unwrap();
+    hotrun.wait_version("5");
 }
 
 /// Network and shared file systems tell of nothing; then it is looked for.

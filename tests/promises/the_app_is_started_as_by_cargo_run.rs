@@ -2,6 +2,7 @@
 //! and nothing is leaked into it, however often it is started.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Output;
 
 use crate::common::hotrun::Place;
@@ -113,10 +114,24 @@ fn only_what_is_hotruns_own_differs() {
     // The program is the one that was set aside.
     let exe = starts(&by_hotrun, "exe ").remove(0);
     assert!(exe.contains("/target/hotrun/"), "{exe}");
-    // No terminal, no session or group of hotrun's, and no descriptor but its own.
+    // No terminal, and no descriptor but its own.
     assert_eq!(starts(&by_hotrun, "tty "), ["tty false"]);
-    let expected = ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe", "fd 3 socket"];
-    assert_eq!(descriptors(&by_hotrun), expected);
+    assert_eq!(descriptors(&by_hotrun), DESCRIPTORS);
+}
+
+/// What the app has open when it starts.
+const DESCRIPTORS: [&str; 4] = ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe", "fd 3 socket"];
+
+/// Editors and shells leave things open in what they start. An app that inherits them keeps a file,
+/// a terminal or somebody's pipe open for a day.
+#[test]
+fn what_leaked_into_hotrun_does_not_reach_the_app() {
+    let project = Project::new("surroundings");
+    let hotrun = Run::new(&project, &ANY).leaking().start();
+    hotrun.wait_live(1);
+    let leaked = format!("/proc/{}/fd/9", hotrun.pid());
+    assert!(Path::new(&leaked).exists(), "nothing leaked");
+    assert_eq!(descriptors(&blocks(&hotrun.stdout())[0]), DESCRIPTORS);
 }
 
 /// Each build script, hook and compiler in a project may leave a daemon behind (a compile cache);

@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(crate) struct Run {
     dir: PathBuf,
     merged: bool,
     pipe: Option<PipeWriter>,
+    leaks: bool,
 }
 
 impl Run {
@@ -45,6 +46,7 @@ impl Run {
             dir: project.dir().to_owned(),
             merged: false,
             pipe: None,
+            leaks: false,
         }
     }
 
@@ -66,6 +68,12 @@ impl Run {
         self
     }
 
+    /// By somebody who leaves a descriptor open that is not meant for it.
+    pub(crate) fn leaking(mut self) -> Self {
+        self.leaks = true;
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Hotrun {
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -83,7 +91,14 @@ impl Run {
         let stderr = if self.merged { &out } else { &err };
         let stderr = open(stderr);
         let events = file("events");
-        let mut command = self.project.command(env!("CARGO_BIN_EXE_hotrun"));
+        let hotrun = env!("CARGO_BIN_EXE_hotrun");
+        let mut command = self
+            .project
+            .command(if self.leaks { "/bin/sh" } else { hotrun });
+        if self.leaks {
+            // It becomes hotrun itself, under the same pid.
+            command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\"", hotrun]);
+        }
         // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
         command
             .current_dir(&self.dir)
@@ -159,7 +174,8 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
-        self.events.lock().unwrap()
+        // A test that fails while it looks at them still wants to see them.
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -380,11 +396,15 @@ impl Hotrun {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
 
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     // ---- how it ends
 
     /// How it ended, if it has.
     pub(crate) fn exited(&self) -> Option<ExitStatus> {
-        let status = self.child.lock().unwrap().try_wait().unwrap();
+        let status = self.child().try_wait().unwrap();
         if status.is_some() {
             self.stream.last.store(true, Ordering::SeqCst);
         }
@@ -467,7 +487,7 @@ impl Drop for Hotrun {
         }
         if self.exited().is_none() {
             self.signal(Signal::SIGKILL);
-            self.child.lock().unwrap().wait().ok();
+            self.child().wait().ok();
         }
         // Its keepers do the same; but this test may be the one that finds out that they don't.
         let start = now();
