@@ -103,8 +103,8 @@ fn only_what_is_hotruns_own_differs() {
     for (line, start) in added.iter().zip(own) {
         assert!(line.starts_with(start), "{line} is not {start}");
     }
-    let pid = hotrun.app(1).pid;
-    assert!(by_hotrun.contains(&format!("env LISTEN_PID={pid}")));
+    let app = hotrun.app(1);
+    assert!(by_hotrun.contains(&format!("env LISTEN_PID={}", app.pid)));
     let notify = starts(&by_hotrun, "env NOTIFY_SOCKET=").remove(0);
     assert!(
         notify.contains(project.runtime_dir().to_str().unwrap()),
@@ -114,7 +114,9 @@ fn only_what_is_hotruns_own_differs() {
     // The program is the one that was set aside.
     let exe = starts(&by_hotrun, "exe ").remove(0);
     assert!(exe.contains("/target/hotrun/"), "{exe}");
-    // No terminal, and no descriptor but its own.
+    // No terminal (it is in its keeper's session), and no descriptor but its own.
+    assert_eq!(app.session, app.parent);
+    assert_ne!(app.parent, hotrun.pid());
     assert_eq!(starts(&by_hotrun, "tty "), ["tty false"]);
     assert_eq!(descriptors(&by_hotrun), DESCRIPTORS);
 }

@@ -18,6 +18,7 @@ pub(crate) const MARK: &str = "HOTRUN_PROMISE";
 pub(crate) struct Running {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    pub(crate) session: i32,
     started: u64,
     pub(crate) command: String,
 }
@@ -41,6 +42,7 @@ impl Running {
         Self {
             pid: stat.pid,
             parent: stat.ppid,
+            session: stat.session,
             started: stat.starttime,
             command: if words.is_empty() {
                 stat.comm.clone()
