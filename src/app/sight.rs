@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use procfs::ProcError;
 use procfs::net::TcpState;
-use procfs::process::{FDTarget, Process, Syscall};
+use procfs::process::{FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
 
@@ -92,9 +92,7 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
     let descriptors = match process.fd() {
         Ok(descriptors) => descriptors,
         Err(error) => {
-            // One that has ended, reaped or not, waits for nobody.
-            let ended = process.stat().map_or(true, |stat| stat.state == 'Z');
-            found.unseen |= !ended && matches!(error, ProcError::PermissionDenied(_));
+            found.unseen |= matches!(error, ProcError::PermissionDenied(_)) && !is_ending(process);
             return;
         }
     };
@@ -119,13 +117,22 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
         return;
     }
     for task in process.tasks().into_iter().flatten().flatten() {
-        let call = Process::new(task.tid).and_then(|thread| thread.syscall());
-        match call {
+        let Ok(thread) = Process::new(task.tid) else {
+            continue;
+        };
+        match thread.syscall() {
             Ok(call) => waits(process.pid(), &call, &sockets, found),
-            Err(ProcError::PermissionDenied(_)) => found.unseen = true,
+            Err(ProcError::PermissionDenied(_)) => found.unseen |= !is_ending(&thread),
             Err(_) => {}
         }
     }
+}
+
+/// A process or thread that ends, or has ended, waits for nobody; from the moment it has no memory
+/// any more, its /proc belongs to root.
+fn is_ending(thread: &Process) -> bool {
+    let exiting = StatFlags::PF_EXITING.bits();
+    thread.stat().map_or(true, |stat| stat.flags & exiting != 0)
 }
 
 /// Adds the sockets that a thread in this system call waits on.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::common::hotrun::Place;
 use crate::common::load::Kind;
 use crate::common::project::fixtures;
 use crate::common::{ANY, Hotrun, Load, Project};
@@ -78,5 +79,34 @@ fn a_first_version_that_is_never_ready_is_waited_out() {
     let not_ready = hotrun.wait_for("not-ready", |_| true);
     assert_eq!(not_ready["next"], "wait");
     project.save("src/main.rs", &good);
+    hotrun.wait_version("1");
+}
+
+/// A program that is about to end, or a thread of it, can't be looked at by an ordinary user: all
+/// of its /proc belongs to root for that moment. Once such a one was taken for a server whose
+/// waiting can't be seen, which is live when it has lived for a while; and so a version that gave
+/// up after a second cost the live one its place.
+#[test]
+fn what_is_ending_is_not_taken_for_ready() {
+    let project = Project::new("crash-at-start");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    // Longer than `settle`, with threads that come and go as in a pool that is filled.
+    let gives_up = "{
+        let start = std::time::Instant::now();
+        while start.elapsed().as_millis() < 600 {
+            let threads: Vec<_> = (0..8).map(|_| thread::spawn(|| {})).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        panic!";
+    project.edit("src/main.rs", "panic!", gives_up);
+    project.edit("src/main.rs", "{VERSION}\");", "{VERSION}\"); }");
+    for generation in 2..12 {
+        project.set_version(&format!("crash-{generation}"));
+        let is = |event: &serde_json::Value| event["generation"] == generation;
+        let (_, event) = hotrun.wait_any(Place(0), &["live", "ended"], is);
+        assert_eq!(event["event"], "ended");
+        assert_eq!(event["next"]["keeps"], 1);
+    }
     hotrun.wait_version("1");
 }
