@@ -101,6 +101,12 @@ pub struct Args {
     /// Configuration file [default: .reload.toml, from the manifest up to the workspace]
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub config: Option<PathBuf>,
+    /// Overlay of the configuration file: its `[env.NAME]` sections
+    #[arg(long, value_name = "NAME", help_heading = "Session")]
+    pub env: Option<String>,
+    /// File of `KEY=value` lines for the app and for hooks (repeatable)
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub env_file: Vec<PathBuf>,
     /// Build, start, and end: 0 when the app is ready, 101 when it does not build
     ///
     /// Without an address the app runs to its end and its exit status is passed on.

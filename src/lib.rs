@@ -6,11 +6,12 @@
 //!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
 //! - [`driver`]: the one loop around it, and [`rooms`]: who carries out which action.
 //! - [`watch`] tells what changed, [`build`] runs cargo and sets executables aside, [`sockets`]
-//!   holds addresses, [`app`] runs one generation under a [`keeper`], [`signals`] and [`ui`] speak
-//!   with the user.
+//!   holds addresses, [`app`] runs one generation under a [`keeper`], [`hooks`] runs the user's own
+//!   commands, [`signals`] and [`ui`] speak with the user.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. [`lines`], [`sink`]: small things that several rooms need.
+//! - [`sys`]: the only `unsafe`. `helper`, [`lines`], [`sink`]: small things that several rooms
+//!   need.
 //!
 //! Rooms never import each other; what one learns reaches another as a value in an action. Only
 //! `ui` and this file print. `tests/promises/tidy.rs` checks it.
@@ -21,6 +22,8 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod exit;
+mod helper;
+pub mod hooks;
 pub mod keeper;
 pub mod lines;
 pub mod rooms;
@@ -44,12 +47,14 @@ use tokio::sync::mpsc;
 
 use build::{Loaded, scope};
 use config::Settings;
+use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
-use rooms::House;
+use hooks::Hooks;
+use rooms::{House, policy};
+use session::Session;
 use session::event::Event;
 use session::model::Ending;
-use session::{Policy, Session};
 use sockets::set::HeldSet;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -71,9 +76,10 @@ pub fn run() -> ExitCode {
         }
     };
     let mut style = Style { color: false };
-    let result = config::resolve::resolve(&args).and_then(|settings| {
+    let result = Sources::of(args).and_then(|sources| {
+        let settings = sources.settings()?;
         style.color = settings.output.color;
-        start(settings)
+        start(sources, settings)
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -102,7 +108,7 @@ fn print(answer: Result<String, String>) -> ExitCode {
     }
 }
 
-fn start(settings: Settings) -> Result<ExitKind, Failure> {
+fn start(sources: Sources, settings: Settings) -> Result<ExitKind, Failure> {
     // If a keeper is killed, what it kept comes to us instead of to init.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok();
@@ -111,14 +117,14 @@ fn start(settings: Settings) -> Result<ExitKind, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let kind = runtime.block_on(serve(settings));
+    let kind = runtime.block_on(serve(sources, settings));
     // A blocking comparison of two files may still run; nobody waits for it.
     runtime.shutdown_background();
     kind
 }
 
 /// One session from its first socket to its last process.
-async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
+async fn serve(sources: Sources, settings: Settings) -> Result<ExitKind, Failure> {
     let clock = Clock::start();
     let settings = Arc::new(settings);
     let (urgent, urgent_inbox) = mpsc::unbounded_channel();
@@ -165,7 +171,10 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
     }
     let session = Session::new(policy(&settings), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
+    let name: Arc<str> = session_name(clock).into();
     let mut house = House {
+        sources,
+        hooks: Hooks::new(events.clone(), name.clone()),
         settings,
         events,
         reporter: reporter.clone(),
@@ -174,7 +183,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
         held,
         apps: HashMap::new(),
         spare: None,
-        session: session_name(clock).into(),
+        session: name,
         runtime_dir: runtime_dir(),
     };
     let ending = driver::run(session, inbox, clock, &mut house).await;
@@ -220,37 +229,17 @@ async fn watch_project(
     if settings.once {
         return Ok(None);
     }
-    let extra = &settings.watch.paths;
     let scope = match loaded {
         Some(Loaded {
             project, read_at, ..
-        }) => scope::of_project(project, &settings.build, extra, Some(*read_at)),
-        None => scope::of_manifest(&settings.build, extra),
+        }) => scope::of_project(project, &settings.build, Some(*read_at)),
+        None => scope::of_manifest(&settings.build),
     };
     let watch = Watch::start(&settings.watch, events.clone())?;
     for problem in watch.rewatch(scope).await.unwrap_or_default() {
         reporter.note(clock.now(), Note::Warning(problem));
     }
     Ok(Some(watch))
-}
-
-fn policy(settings: &Settings) -> Policy {
-    let app = &settings.app;
-    let serving = !settings.listen.is_empty();
-    // Without an address and without a configured proof, being alive is all there is to wait for;
-    // under `--once` such a program is waited for to its end.
-    let bounded = serving || app.ready.is_some();
-    Policy {
-        debounce: settings.watch.debounce,
-        max_wait: settings.watch.max_wait,
-        on_change: settings.build.on_change,
-        handover: settings.handover,
-        serving,
-        ready_timeout: bounded.then_some(app.ready_timeout),
-        stop_timeout: app.stop_timeout,
-        probation: app.probation,
-        once: settings.once,
-    }
 }
 
 /// A name that no other run on this machine has at this time.

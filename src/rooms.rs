@@ -10,11 +10,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
 use crate::config::Settings;
+use crate::config::layer;
+use crate::config::resolve::Sources;
 use crate::driver::Rooms;
+use crate::exit::Failure;
+use crate::hooks::Hooks;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
+use crate::session::Policy;
 use crate::session::action::Action;
-use crate::session::event::{AppNews, Event};
+use crate::session::event::{AppNews, Effect, Event, Reconfigured};
 use crate::session::model::{ArtifactRef, Generation, Moment};
 use crate::sockets::set::HeldSet;
 use crate::ui::{Note, Reporter};
@@ -23,12 +28,16 @@ use crate::watch::Watch;
 /// Everything that carries out actions.
 #[derive(Debug)]
 pub struct House {
+    /// Where the settings come from.
+    pub sources: Sources,
     /// What the user wants.
     pub settings: Arc<Settings>,
     /// Where what happens is told.
     pub events: UnboundedSender<Event>,
     /// Prints.
     pub reporter: Reporter,
+    /// Runs the user's commands.
+    pub hooks: Hooks,
     /// Builds.
     pub builder: Builder,
     /// Watches; nobody does under `--once`.
@@ -45,6 +54,30 @@ pub struct House {
     pub runtime_dir: PathBuf,
 }
 
+/// The session's knobs, as the user has set them.
+pub fn policy(settings: &Settings) -> Policy {
+    let app = &settings.app;
+    let serving = !settings.listen.is_empty();
+    // Without an address and without a configured proof, being alive is all there is to wait for;
+    // under `--once` such a program is waited for to its end.
+    let bounded = serving || app.ready.is_some();
+    let rules = settings.watch.rules.iter();
+    Policy {
+        debounce: settings.watch.debounce,
+        max_wait: settings.watch.max_wait,
+        lag: settings.watch.poll.unwrap_or_default(),
+        rules: rules.map(|rule| rule.reactions.clone()).collect(),
+        hooks: settings.hooks.clone(),
+        on_change: settings.build.on_change,
+        handover: settings.handover,
+        serving,
+        ready_timeout: bounded.then_some(app.ready_timeout),
+        stop_timeout: app.stop_timeout,
+        probation: app.probation,
+        once: settings.once,
+    }
+}
+
 impl Rooms for House {
     fn perform(&mut self, now: Moment, action: Action) {
         match action {
@@ -53,6 +86,9 @@ impl Rooms for House {
                     self.warn_of(now, watch.rewatch(*scope));
                 }
             }
+            Action::Reconfigure => self.reconfigure(now),
+            Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
+            Action::EndJob(id) => self.hooks.end(id),
             Action::StartBuild {
                 generation,
                 load,
@@ -72,6 +108,9 @@ impl Rooms for House {
             }
             Action::Stop(generation) => self.with(generation, App::stop),
             Action::Kill(generation) => self.with(generation, App::kill),
+            Action::Signal { generation, number } => {
+                self.with(generation, |app| app.signal(number));
+            }
             Action::Discard(artifact) => artifact::discard(&artifact.path),
             Action::Serving(_) => self.held.raise_backlog(),
             Action::Show(view) => self.reporter.view(now, view),
@@ -86,6 +125,35 @@ impl House {
         if let Some(app) = self.apps.get(&generation) {
             order(app);
         }
+    }
+
+    /// Reads the settings anew and has every room go by them; if they can't be used, nothing
+    /// changes.
+    fn reconfigure(&mut self, now: Moment) {
+        let read = self.sources.settings();
+        let read = read.and_then(|settings| self.adopt(now, settings));
+        let read = read.map(Box::new).map_err(|failure| failure.to_string());
+        self.events.send(Event::Configured(read)).ok();
+    }
+
+    fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {
+        let (changed, effect) = self.settings.changed(&settings);
+        let _ = now;
+        let policy = policy(&settings);
+        self.settings = Arc::new(settings);
+        self.builder.configure(self.settings.clone());
+        if let Some(watch) = &self.watch {
+            watch.configure(self.settings.watch.clone());
+        }
+        Ok(Reconfigured {
+            policy,
+            changed,
+            effect: match effect {
+                Some(layer::Effect::Rebuild) => Effect::Rebuild,
+                Some(layer::Effect::Restart) => Effect::Restart,
+                Some(layer::Effect::Next) | None => Effect::Nothing,
+            },
+        })
     }
 
     /// Says what could not be watched, once that is known.

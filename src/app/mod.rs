@@ -73,6 +73,7 @@ pub struct HeldSocket {
 #[derive(Debug)]
 enum Order {
     Stop,
+    Signal(i32),
     Kill,
 }
 
@@ -110,6 +111,11 @@ impl App {
     /// Asks it to end.
     pub fn stop(&self) {
         self.orders.send(Order::Stop).ok();
+    }
+
+    /// Sends it a signal that means something to it.
+    pub fn signal(&self, number: i32) {
+        self.orders.send(Order::Signal(number)).ok();
     }
 
     /// Ends everything of it.
@@ -191,6 +197,9 @@ impl Task {
                         self.asked = true;
                         let signal = self.settings.app.stop_signal;
                         keeper.order(&KeeperOrder::Signal(signal)).await;
+                    }
+                    Some(Order::Signal(number)) => {
+                        keeper.order(&KeeperOrder::Signal(number)).await;
                     }
                     Some(Order::Kill) => {
                         if self.asked {

@@ -5,6 +5,31 @@ use std::path::Path;
 
 use super::project::Target;
 use crate::config::Build;
+use crate::keeper::protocol::Launch;
+
+/// A command as hotrun was started: in its directory, with its environment.
+pub fn launch(
+    build: &Build,
+    program: OsString,
+    args: Vec<OsString>,
+    extra: &[(&str, OsString)],
+) -> Launch {
+    let mut env = build.env.clone();
+    env.extend(
+        extra
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone())),
+    );
+    Launch {
+        argv0: program.clone(),
+        program,
+        args,
+        env,
+        dir: build.dir.as_os_str().to_owned(),
+        notify: None,
+        must_notify: false,
+    }
+}
 
 /// `cargo build` or `cargo run` for the chosen target, without the program and without what only
 /// hotrun wants.

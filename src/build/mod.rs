@@ -10,7 +10,6 @@
 //! with the result.
 
 pub mod artifact;
-mod cargo;
 pub mod command;
 pub mod messages;
 pub mod project;
@@ -25,13 +24,13 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use artifact::Shelf;
-use cargo::{After, Cancel, Stopped, Stream};
 use messages::{Said, Told};
 use project::{Problem, Project};
 use surroundings::Toolchain;
 
 use crate::config::{self, Settings};
 use crate::exit::Failure;
+use crate::helper::{self, After, Cancel, Stopped, Stream};
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{Artifact, ArtifactRef, BuildOutcome, Exit, Generation, Surroundings};
 
@@ -44,6 +43,7 @@ enum Order {
         baseline: Option<ArtifactRef>,
     },
     Cancel(Generation),
+    Configure(Arc<Settings>),
 }
 
 /// The handle of the one builder.
@@ -62,6 +62,11 @@ impl Builder {
                 baseline,
             })
             .ok();
+    }
+
+    /// Uses these settings from the next build on.
+    pub fn configure(&self, settings: Arc<Settings>) {
+        self.orders.send(Order::Configure(settings)).ok();
     }
 
     /// Ends a build.
@@ -125,10 +130,10 @@ async fn read_project(
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
 ) -> Result<(Project, SystemTime), Unread> {
-    let launch = cargo::command(build, build.cargo.clone(), command::metadata(build), &[]);
+    let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
     let read_at = SystemTime::now();
     let mut json = String::new();
-    let exit = cargo::run(launch, cancel, |stream, piece| {
+    let exit = helper::run(launch, cancel, |stream, piece| {
         match stream {
             Stream::Stdout => json.push_str(piece),
             Stream::Stderr => {
@@ -196,14 +201,19 @@ struct Seen {
 impl Work {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         while let Some(order) = inbox.recv().await {
-            let Order::Start {
-                generation,
-                load,
-                baseline,
-            } = order
-            else {
-                continue;
+            let (generation, load, baseline) = match order {
+                Order::Start {
+                    generation,
+                    load,
+                    baseline,
+                } => (generation, load, baseline),
+                Order::Configure(settings) => {
+                    self.settings = settings;
+                    continue;
+                }
+                Order::Cancel(_) => continue,
             };
+            let mut configured = None;
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
                 let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
@@ -215,6 +225,7 @@ impl Work {
                             Some(Order::Cancel(which)) if which == generation => {
                                 cancel.send_replace(true);
                             }
+                            Some(Order::Configure(settings)) => configured = Some(settings),
                             Some(_) => {}
                             // Hotrun ends: what runs ends with the keepers.
                             None => return,
@@ -222,6 +233,7 @@ impl Work {
                     }
                 }
             };
+            self.settings = configured.unwrap_or(self.settings);
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
@@ -312,12 +324,7 @@ impl Work {
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(
-            &project,
-            &settings.build,
-            &settings.watch.paths,
-            Some(read_at),
-        );
+        let scope = scope::of_project(&project, &settings.build, Some(read_at));
         let place = Shelf::place(&project, &settings.build);
         let known = self
             .shelves
@@ -355,10 +362,10 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WHEN", "always".into()),
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
-        let launch = cargo::command(settings, settings.cargo.clone(), args, &progress);
+        let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
         let mut seen = Seen::default();
         let mut blocked = false;
-        let exit = cargo::run(launch, cancel, |stream, piece| {
+        let exit = helper::run(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, which nobody has to wait for.

@@ -17,12 +17,7 @@ const UPWARD: [&str; 4] = [
 ];
 
 /// Everything a known project is made of; it was read at `read_at`.
-pub fn of_project(
-    project: &Project,
-    build: &Build,
-    extra: &[PathBuf],
-    read_at: Option<SystemTime>,
-) -> Scope {
+pub fn of_project(project: &Project, build: &Build, read_at: Option<SystemTime>) -> Scope {
     let mut without = vec![project.target_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -34,11 +29,9 @@ pub fn of_project(
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&build.dir));
-    let mut roots = project.packages.clone();
-    add(extra, &mut roots, &mut files);
     Scope {
         base: project.workspace.clone(),
-        roots,
+        roots: project.packages.clone(),
         without,
         files,
         read_at,
@@ -47,7 +40,7 @@ pub fn of_project(
 
 /// Everything that can mend a project that can't be read: all below the topmost manifest, since
 /// nobody knows which one is broken.
-pub fn of_manifest(build: &Build, extra: &[PathBuf]) -> Scope {
+pub fn of_manifest(build: &Build) -> Scope {
     let dir = build.manifest.parent().unwrap_or(&build.dir).to_owned();
     let mut files: Vec<PathBuf> = dir
         .ancestors()
@@ -65,11 +58,9 @@ pub fn of_manifest(build: &Build, extra: &[PathBuf]) -> Scope {
         .target_dir
         .clone()
         .unwrap_or_else(|| base.join("target"));
-    let mut roots = vec![base.clone()];
-    add(extra, &mut roots, &mut files);
     Scope {
+        roots: vec![base.clone()],
         base,
-        roots,
         without: vec![target],
         files,
         read_at: None,
@@ -80,15 +71,4 @@ fn upward(dir: &Path) -> impl Iterator<Item = PathBuf> {
     dir.ancestors()
         .flat_map(|dir| UPWARD.map(|name| dir.join(name)))
         .filter(|path| path.is_file())
-}
-
-/// What the user added: a directory with everything below it, a file as it is.
-fn add(extra: &[PathBuf], roots: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) {
-    for path in extra {
-        if path.is_dir() {
-            roots.push(path.clone());
-        } else {
-            files.push(path.clone());
-        }
-    }
 }

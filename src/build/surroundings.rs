@@ -14,10 +14,10 @@ use std::ffi::OsString;
 use cargo_config2::Config;
 use serde::{Deserialize, Serialize};
 
-use super::cargo::{self, After, Cancel, Stopped, Stream};
 use super::command;
 use super::project::Target;
 use crate::config::Build;
+use crate::helper::{self, After, Cancel, Stopped, Stream};
 use crate::session::model::{Exit, Surroundings};
 
 /// The hidden first argument that prints what this process was started with.
@@ -88,7 +88,7 @@ fn own_program() -> OsString {
 pub(super) async fn toolchain(build: &Build, cancel: &mut Cancel) -> Result<Toolchain, Stopped> {
     let mut args = vec![TOOLCHAIN.into()];
     args.extend(build.target.iter().map(OsString::from));
-    let launch = cargo::command(build, own_program(), args, &[]);
+    let launch = command::launch(build, own_program(), args, &[]);
     ask(launch, cancel, "cargo's configuration").await
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn ask_cargo(
     runner.push(format!(" {PRINT}"));
     let mut args = command::select("run", build, target);
     args.push("--quiet".into());
-    let launch = cargo::command(build, build.cargo.clone(), args, &[(&key, runner)]);
+    let launch = command::launch(build, build.cargo.clone(), args, &[(&key, runner)]);
     let mut printed: Printed = ask(launch, cancel, "`cargo run`").await?;
     printed.env.retain(|(name, _)| *name != *key);
     let own = build.env.iter().filter(|(name, _)| *name == *key);
@@ -127,7 +127,7 @@ async fn ask<T: for<'a> Deserialize<'a>>(
 ) -> Result<T, Stopped> {
     let mut answer = None;
     let mut said = String::new();
-    let exit = cargo::run(launch, cancel, |stream, line| {
+    let exit = helper::run(launch, cancel, |stream, line| {
         match stream {
             Stream::Stdout => answer = answer.take().or_else(|| serde_json::from_str(line).ok()),
             Stream::Stderr => said.push_str(line),

@@ -1,158 +1,82 @@
-//! `.reload.toml` as it is written: sections, keys and their types. Unknown keys are errors that
-//! name the place and the nearest known key.
+//! `.reload.toml` as it is written. What is wrong in it is named by its place, with the nearest
+//! known name or the next step. Pure.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
-
+use super::layer::Layer;
 use crate::exit::Failure;
 
-/// The whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct File {
-    /// What is built and how.
-    pub build: Build,
-    /// How the app is started and stopped.
-    pub app: App,
-    /// Addresses held for it.
-    pub listen: Vec<Listen>,
-    /// How a new generation takes over.
-    pub handover: Handover,
-    /// What is watched.
-    pub watch: Watch,
-}
-
-/// `[build]`: cargo's selection flags under cargo's names.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Build {
-    /// `--package`.
-    pub package: Option<String>,
-    /// `--bin`.
-    pub bin: Option<String>,
-    /// `--example`.
-    pub example: Option<String>,
-    /// `--features`.
-    pub features: Vec<String>,
-    /// `--all-features`.
-    pub all_features: bool,
-    /// `--no-default-features`.
-    pub no_default_features: bool,
-    /// `--release`.
-    pub release: bool,
-    /// `--profile`.
-    pub profile: Option<String>,
-    /// `--target`.
-    pub target: Option<String>,
-    /// `--target-dir`, from the directory of the file.
-    pub target_dir: Option<PathBuf>,
-    /// `cancel` or `queue`: what a change does to a running build.
-    pub on_change: Option<OnChange>,
-}
-
-/// `[app]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct App {
-    /// Its arguments, unless some are given on the command line.
-    pub args: Vec<String>,
-    /// Its working directory, from the directory of the file.
-    pub dir: Option<PathBuf>,
-    /// Further variables of its environment.
-    pub env: BTreeMap<String, String>,
-    /// `notify`, `http:/path`, `log:REGEX` or `delay:TIME`.
-    pub ready: Option<String>,
-    /// How long it may take to get ready.
-    pub ready_timeout: Option<String>,
-    /// How long it must live to count as ready where nothing better can be seen.
-    pub settle: Option<String>,
-    /// The signal that asks it to end.
-    pub stop_signal: Option<String>,
-    /// How long it may take to end.
-    pub stop_timeout: Option<String>,
-    /// How long it must stay live to count as good.
-    pub probation: Option<String>,
-}
-
-/// `[[listen]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    /// The address, as after `--listen`.
-    pub address: String,
-    /// Its name in `LISTEN_FDNAMES`.
-    pub name: Option<String>,
-    /// Whether accept on it returns at once (tokio needs that); false for blocking servers.
-    #[serde(default = "yes")]
-    pub nonblocking: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// `[handover]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Handover {
-    /// `auto`, `overlap` or `stop-first`.
-    pub mode: Option<Mode>,
-}
-
-/// Value of `handover.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Beside live where that works.
-    Auto,
-    /// Always beside live.
-    Overlap,
-    /// Live is stopped first.
-    StopFirst,
-}
-
-/// Value of `build.on-change`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnChange {
-    /// End it and start anew.
-    Cancel,
-    /// Let it end first.
-    Queue,
-}
-
-/// `[watch]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Watch {
-    /// The quiet period after a save.
-    pub debounce: Option<String>,
-    /// Its cap when saves keep coming.
-    pub max_wait: Option<String>,
-    /// Look every so often instead of waiting for events.
-    pub poll: Option<String>,
-    /// Further files and directories, from the directory of the file.
-    pub paths: Vec<PathBuf>,
-    /// Paths that never rebuild.
-    pub ignore: Vec<String>,
-}
-
-/// Reads `text` as the configuration file `path`.
-pub fn parse(path: &Path, text: &str) -> Result<File, Failure> {
-    toml::from_str(text).map_err(|error| {
+/// Reads `text` as the configuration file that is shown as `path`.
+pub fn parse(path: &Path, text: &str) -> Result<Layer, Failure> {
+    let layer: Layer = toml::from_str(text).map_err(|error| {
         let (line, column) = error
             .span()
             .map_or((1, 1), |span| position(text, span.start));
-        let message = error.message();
         let place = format!("{}:{line}:{column}", path.display());
-        let failure = Failure::usage(format!("{place}: {message}"));
-        match nearest(message) {
-            Some(key) => failure.hint(format!("did you mean `{key}`?")),
-            None => failure.hint("every section and key is in `hotrun`'s README"),
+        refused(&place, error.message())
+    })?;
+    let mut whole = std::iter::once(&layer).chain(layer.env.values());
+    match whole.find_map(incomplete) {
+        Some((problem, hint)) => {
+            Err(Failure::usage(format!("{}: {problem}", path.display())).hint(hint))
         }
-    })
+        None => Ok(layer),
+    }
+}
+
+/// What is missing, or too much, where every value by itself is right.
+fn incomplete(layer: &Layer) -> Option<(String, &'static str)> {
+    for (number, listen) in (1..).zip(layer.listen.iter().flatten()) {
+        if listen.address.is_none() {
+            let hint = "write `address = \"127.0.0.1:3000\"`";
+            return Some((format!("[[listen]] number {number} has no `address`"), hint));
+        }
+    }
+    for (number, rule) in (1..).zip(layer.on.iter().flatten()) {
+        if rule.paths.as_ref().is_none_or(Vec::is_empty) {
+            let hint = "write `paths = [\"config/*.toml\"]`";
+            return Some((format!("[[on]] number {number} has no `paths`"), hint));
+        }
+        if rule.r#do.is_none() {
+            let hint = "write `do = \"restart\"` or another reaction";
+            return Some((format!("[[on]] number {number} has no `do`"), hint));
+        }
+    }
+    let build = &layer.build;
+    if build.bin.is_some() && build.example.is_some() {
+        return Some(both("build.bin", "build.example"));
+    }
+    if build.release == Some(true) && build.profile.is_some() {
+        return Some(both("build.release", "build.profile"));
+    }
+    let nested = |overlay: &Layer| !overlay.env.is_empty();
+    if layer.env.values().any(nested) {
+        let hint = "put every `[env.NAME]` at the top";
+        return Some(("an overlay has no overlays of its own".into(), hint));
+    }
+    None
+}
+
+fn both(one: &str, other: &str) -> (String, &'static str) {
+    let problem = format!("{one} and {other} exclude each other");
+    (problem, "keep one of them")
+}
+
+/// The error for what serde says about the value at `place`.
+pub(super) fn refused(place: &str, message: &str) -> Failure {
+    let (message, hint) = match message.split_once("\nhint: ") {
+        Some((message, hint)) => (message, hint.to_owned()),
+        None => match nearest_known(message) {
+            Some(name) => (message, format!("did you mean `{name}`?")),
+            None => (
+                message,
+                "every section and key is in docs/configuration.md".to_owned(),
+            ),
+        },
+    };
+    // Some messages of the parser have several lines.
+    let message = message.trim_end().replace('\n', ", ");
+    Failure::usage(format!("{place}: {message}")).hint(hint)
 }
 
 /// Line and column, from 1, of a byte.
@@ -171,13 +95,18 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 
 /// The known name nearest to the unknown one. Both stand in serde's message, between backticks,
 /// the unknown one first.
-fn nearest(message: &str) -> Option<&str> {
+fn nearest_known(message: &str) -> Option<&str> {
     if !message.starts_with("unknown ") {
         return None;
     }
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
-    names
+    nearest(unknown, names)
+}
+
+/// The known name nearest to an unknown one, if one is near.
+pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
         .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
         .min()
@@ -207,11 +136,37 @@ mod tests {
             ".reload.toml:2:8: unknown variant `stopfirst`, expected one of `auto`, `overlap`, \
              `stop-first`\nhint: did you mean `stop-first`?",
         );
+        case(
+            "[app]\n\nsettle = 5\n",
+            ".reload.toml:3:10: `5` has no unit\nhint: write `5ms` or `5s`",
+        );
+        case(
+            "[env.ci.watch]\nignore = [\"*.tmp\", \"a{\"]\n",
+            ".reload.toml:2:20: `a{` is no pattern: unclosed alternate group; missing '}' (maybe \
+             escape '{' with '[{]'?)\nhint: write a pattern like `*.tmp` or `assets/**`",
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_named() {
+        case(
+            "[[listen]]\nname = \"web\"\n",
+            ".reload.toml: [[listen]] number 1 has no `address`\n\
+             hint: write `address = \"127.0.0.1:3000\"`",
+        );
+        case(
+            "[[on]]\npaths = [\"*.css\"]\n",
+            ".reload.toml: [[on]] number 1 has no `do`\n\
+             hint: write `do = \"restart\"` or another reaction",
+        );
+        case(
+            "[env.ci.build]\nbin = \"a\"\nexample = \"b\"\n",
+            ".reload.toml: build.bin and build.example exclude each other\nhint: keep one of them",
+        );
     }
 
     #[test]
     fn an_empty_file_is_all_defaults() {
-        let file = parse(Path::new("x"), "").unwrap();
-        assert!(file.listen.is_empty() && file.build.bin.is_none());
+        assert_eq!(parse(Path::new("x"), "").unwrap(), Layer::default());
     }
 }

@@ -1,19 +1,28 @@
 //! The settings of a session: what was typed and what was written, made one immutable value. The
 //! rest of the program sees only [`Settings`].
+//!
+//! [`layer`] defines every setting; [`file`] and [`variables`] read one layer each; [`resolve`]
+//! lays them over each other, defaults < file < overlay < environment < command line, and gives
+//! them their meaning; [`reference`] writes them down.
 
 pub mod file;
+pub mod layer;
+pub mod reference;
 pub mod resolve;
+pub mod value;
+pub mod variables;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use globset::GlobSet;
-use regex::Regex;
 
 use crate::session::OnChange;
-use crate::session::model::Handover;
+use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
+use layer::{Effect, Layer};
+pub use value::Ready;
 
 /// Everything a session is told by its user.
 #[derive(Clone, Debug)]
@@ -28,10 +37,28 @@ pub struct Settings {
     pub handover: Handover,
     /// What is watched.
     pub watch: Watch,
+    /// Commands around the app.
+    pub hooks: Hooks,
+    /// How long each of them, and a command of a rule, may take.
+    pub hook_timeout: Duration,
     /// What is printed.
     pub output: Output,
     /// Build, start, report and end.
     pub once: bool,
+    /// What all of this was made of.
+    layer: Layer,
+}
+
+impl Settings {
+    /// The settings with another value, by name, and the farthest-reaching effect of that.
+    pub fn changed(&self, other: &Self) -> (Vec<String>, Option<Effect>) {
+        let mut changed = self.layer.changed(&other.layer);
+        if self.app.from_files != other.app.from_files {
+            changed.push(("the environment files".into(), Effect::Restart));
+        }
+        let effect = changed.iter().map(|(_, effect)| *effect).max();
+        (changed.into_iter().map(|(name, _)| name).collect(), effect)
+    }
 }
 
 /// Cargo's selection flags.
@@ -80,8 +107,10 @@ pub struct App {
     pub args: Vec<OsString>,
     /// Its working directory.
     pub dir: PathBuf,
-    /// Further variables of its environment.
+    /// Further variables of its environment: those of the environment files among them.
     pub env: Vec<(OsString, OsString)>,
+    /// Those of the environment files, for hooks too.
+    pub from_files: Vec<(OsString, OsString)>,
     /// What proves that it serves; `None`: the best that can be seen.
     pub ready: Option<Ready>,
     /// How long it may take to get ready.
@@ -96,21 +125,8 @@ pub struct App {
     pub probation: Duration,
 }
 
-/// A configured proof of readiness.
-#[derive(Clone, Debug)]
-pub enum Ready {
-    /// `READY=1` on `NOTIFY_SOCKET`.
-    Notify,
-    /// `GET` of this path answers with a status below 400.
-    Http(String),
-    /// A line of its output matches.
-    Log(Regex),
-    /// It has lived this long.
-    Delay(Duration),
-}
-
 /// What is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Watch {
     /// The quiet period after a save.
     pub debounce: Duration,
@@ -118,10 +134,36 @@ pub struct Watch {
     pub max_wait: Duration,
     /// Look every so often instead of waiting for events.
     pub poll: Option<Duration>,
+    /// How often to look where there are no events and `poll` says nothing.
+    pub poll_by_itself: Duration,
     /// Further files and directories.
     pub paths: Vec<PathBuf>,
-    /// Paths that never rebuild.
+    /// Whole paths that never rebuild.
     pub ignore: GlobSet,
+    /// Other reactions than to rebuild; the first rule that matches decides.
+    pub rules: Vec<Rule>,
+    /// Files that settings are read from, there or not.
+    pub config: Vec<PathBuf>,
+}
+
+/// What changes of some paths lead to.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The whole paths.
+    pub paths: GlobSet,
+    /// Where they can be.
+    pub reaches: Vec<Reach>,
+    /// What is done, in order; nothing where they are to be ignored.
+    pub reactions: Vec<Reaction>,
+}
+
+/// A directory that has to be watched for a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The directory.
+    pub root: PathBuf,
+    /// How deep below it files can match; 1 is in it, `None` anywhere.
+    pub depth: Option<usize>,
 }
 
 /// What is printed, where.
@@ -159,24 +201,4 @@ pub enum Verbosity {
     Normal,
     /// Every start, end and decision.
     Verbose,
-}
-
-/// Every default, in one place.
-pub mod defaults {
-    use std::time::Duration;
-
-    /// `watch.debounce`.
-    pub const DEBOUNCE: Duration = Duration::from_millis(8);
-    /// `watch.max_wait`.
-    pub const MAX_WAIT: Duration = Duration::from_millis(500);
-    /// `app.ready_timeout`.
-    pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
-    /// `app.settle`.
-    pub const SETTLE: Duration = Duration::from_millis(300);
-    /// `app.stop_signal`.
-    pub const STOP_SIGNAL: &str = "TERM";
-    /// `app.stop_timeout`.
-    pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-    /// `app.probation`.
-    pub const PROBATION: Duration = Duration::from_secs(5);
 }

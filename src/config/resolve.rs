@@ -1,58 +1,220 @@
-//! Defaults < file < command line, checked: the only reader of [`Args`] and of the environment.
+//! Where settings come from, and what they mean: the only reader of [`Args`] and of the
+//! environment.
 
 use std::env;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use nix::sys::signal::Signal;
-use regex::Regex;
+use globset::{GlobSet, GlobSetBuilder};
 
-use super::{App, Build, Format, Output, Ready, Settings, Verbosity, Watch, defaults, file};
+use super::layer::{self, Layer, Listen, Mode, On};
+use super::value::{Command, FilePath, Pattern, Text};
+use super::{
+    App, Build, Format, Output, Reach, Ready, Rule, Settings, Verbosity, Watch, file, variables,
+};
 use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::session::OnChange;
-use crate::session::model::Handover;
+use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::activation::SCRUBBED;
-use crate::sockets::spec::{self, Spec};
+use crate::sockets::spec::{Spec, Wrong};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
 
-/// Makes settings of what was typed and written.
-pub fn resolve(args: &Args) -> Result<Settings, Failure> {
-    let dir = env::current_dir().map_err(|error| {
-        Failure::usage(format!("cannot tell the working directory: {error}"))
-            .hint("start hotrun in a directory that exists")
-    })?;
-    let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
-    let (file, file_dir) = read_file(args.config.as_deref(), &manifest)?;
-    let base = file_dir.unwrap_or_else(|| dir.clone());
-    conflicts(&file)?;
-    let app = app(args, &file.app, &dir, &base)?;
-    let listen = listen(args, &file.listen)?;
-    if matches!(app.ready, Some(Ready::Http(_))) && args.handover == Some(cli::Handover::Overlap) {
-        return Err(Failure::usage(
-            "--handover overlap: not with app.ready = \"http:…\" on one shared socket",
-        )
-        .hint("leave --handover out, or choose another proof of readiness"));
+/// The file beside the manifest that apps read their environment from by themselves.
+const DOT_ENV: &str = ".env";
+
+/// The shortest time between two looks: less would keep a processor busy.
+const LEAST_POLL: Duration = Duration::from_millis(10);
+
+/// Everything that settings are made of and that does not change while hotrun runs. The files are
+/// read anew each time.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    args: Args,
+    /// The working directory.
+    dir: PathBuf,
+    manifest: PathBuf,
+    typed: Layer,
+    environment: Layer,
+}
+
+impl Sources {
+    /// What was typed, and what is in the environment.
+    pub fn of(args: Args) -> Result<Self, Failure> {
+        let dir = env::current_dir().map_err(|error| {
+            Failure::usage(format!("cannot tell the working directory: {error}"))
+                .hint("start hotrun in a directory that exists")
+        })?;
+        let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
+        let mut typed = typed(&args)?;
+        typed.rebase(&dir);
+        let known = env::vars_os().filter_map(|(name, text)| {
+            let name = name.into_string().ok()?;
+            Some((name, text.to_string_lossy().into_owned()))
+        });
+        let mut environment = variables::layer(known)?;
+        environment.rebase(&dir);
+        Ok(Self {
+            args,
+            dir,
+            manifest,
+            typed,
+            environment,
+        })
     }
-    if matches!(app.ready, Some(Ready::Http(_))) && listen.is_empty() {
-        return Err(Failure::usage("app.ready: `http:` needs an address to ask")
-            .hint("declare one with --listen or [[listen]]"));
+
+    /// Reads the files and makes settings of everything.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let places = self.places();
+        let file = match places.iter().find(|path| path.is_file()) {
+            Some(path) => self.read(path)?,
+            None if self.args.config.is_some() => self.read(&places[0])?,
+            None => Layer::default(),
+        };
+        let file = self.with_overlay(file)?;
+        let layer = self.typed.clone().over(self.environment.clone().over(file));
+        let app = app(&layer.app, &self.args, &self.dir)?;
+        let listen = listen(layer.listen.as_deref().unwrap_or_default())?;
+        Ok(Settings {
+            handover: handover(&layer, &app, &listen)?,
+            watch: self.watch(&layer, places)?,
+            build: self.build(&layer.build),
+            hooks: hooks(&layer.hooks),
+            hook_timeout: layer.hooks.timeout().0,
+            output: output(&self.args),
+            once: self.args.once,
+            app,
+            listen,
+            layer,
+        })
     }
-    Ok(Settings {
-        listen,
-        handover: handover(args, &file, app.ready.as_ref()),
-        watch: watch(args, &file.watch, &dir, &base)?,
-        build: build(args, file.build, dir, manifest, &base),
-        output: output(args),
-        once: args.once,
-        app,
-    })
+
+    /// The configuration files that would be read, the first that is there: from the directory of
+    /// the manifest up to the root of its workspace.
+    fn places(&self) -> Vec<PathBuf> {
+        if let Some(named) = &self.args.config {
+            return vec![self.dir.join(named)];
+        }
+        let root = workspace_root(&self.manifest);
+        let dirs = self.manifest.ancestors().skip(1);
+        dirs.take_while(|dir| dir.starts_with(&root))
+            .map(|dir| dir.join(FILE_NAME))
+            .collect()
+    }
+
+    fn read(&self, path: &Path) -> Result<Layer, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+                .hint("name a readable file with --config")
+        })?;
+        let shown = path
+            .strip_prefix(self.manifest.parent().unwrap_or(&self.manifest))
+            .unwrap_or(path);
+        let mut layer = file::parse(shown, &text)?;
+        layer.rebase(path.parent().unwrap_or(&self.dir));
+        Ok(layer)
+    }
+
+    /// The file with the overlay that was chosen.
+    fn with_overlay(&self, mut file: Layer) -> Result<Layer, Failure> {
+        let Some(name) = &self.args.env else {
+            return Ok(file);
+        };
+        if let Some(overlay) = file.env.remove(name) {
+            return Ok(overlay.over(file));
+        }
+        let names: Vec<&str> = file.env.keys().map(String::as_str).collect();
+        let failure = Failure::usage(format!("--env: there is no `[env.{name}]`"));
+        Err(match file::nearest(name, names.iter().copied()) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None if names.is_empty() => {
+                failure.hint(format!("write the section `[env.{name}]` into {FILE_NAME}"))
+            }
+            None => failure.hint(format!("there is `{}`", names.join("`, `"))),
+        })
+    }
+
+    fn build(&self, build: &layer::Build) -> Build {
+        let scrubbed = |key: &OsString| {
+            let ours = key.to_string_lossy().starts_with(variables::PREFIX);
+            ours || SCRUBBED.iter().any(|name| key == name)
+        };
+        Build {
+            dir: self.dir.clone(),
+            cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+            env: env::vars_os().filter(|(key, _)| !scrubbed(key)).collect(),
+            manifest: self.manifest.clone(),
+            named_manifest: self.args.manifest_path.is_some(),
+            package: build.package.clone(),
+            bin: build.bin.clone(),
+            example: build.example.clone(),
+            features: build.features.clone().unwrap_or_default(),
+            all_features: build.all_features(),
+            no_default_features: build.no_default_features(),
+            release: build.release(),
+            profile: build.profile.clone(),
+            target: build.target.clone(),
+            target_dir: build.target_dir.clone().map(|path| path.0),
+            on_change: match build.on_change() {
+                layer::OnChange::Cancel => OnChange::Cancel,
+                layer::OnChange::Queue => OnChange::Queue,
+            },
+        }
+    }
+
+    fn watch(&self, layer: &Layer, mut config: Vec<PathBuf>) -> Result<Watch, Failure> {
+        let watch = &layer.watch;
+        let poll = watch.poll.map(|poll| poll.0);
+        if poll.is_some_and(|poll| poll < LEAST_POLL) {
+            return Err(
+                Failure::usage("watch.poll: less than 10 ms would keep a processor busy")
+                    .hint("write `100ms` or more"),
+            );
+        }
+        let paths: Vec<PathBuf> = paths(watch.paths.as_ref());
+        if let Some(missing) = paths.iter().find(|path| !path.exists()) {
+            return Err(Failure::usage(format!(
+                "watch.paths: there is no `{}`",
+                missing.display()
+            ))
+            .hint("name a file or directory that exists"));
+        }
+        let rules = layer.on.iter().flatten().map(rule);
+        let mut rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
+        rules.extend(self.dot_env());
+        config.extend(env_files(&layer.app));
+        let debounce = watch.debounce().0;
+        Ok(Watch {
+            debounce,
+            // A quiet period longer than the cap is meant: the cap gives way.
+            max_wait: watch.max_wait().0.max(debounce),
+            poll,
+            poll_by_itself: layer::POLL.0,
+            paths,
+            ignore: globs("watch.ignore", watch.ignore.as_deref().unwrap_or_default())?,
+            rules,
+            config,
+        })
+    }
+
+    /// A `.env` beside the manifest is read by the app itself, when it starts.
+    fn dot_env(&self) -> Option<Rule> {
+        let dir = self.manifest.parent()?;
+        let name = globset::escape(&dir.join(DOT_ENV).to_string_lossy());
+        let glob = globset::Glob::new(&name).ok()?;
+        Some(Rule {
+            paths: GlobSetBuilder::new().add(glob).build().ok()?,
+            reaches: vec![Reach {
+                root: dir.to_owned(),
+                depth: Some(1),
+            }],
+            reactions: vec![Reaction::Restart],
+        })
+    }
 }
 
 /// The manifest that cargo would find, or the one that was named.
@@ -85,38 +247,6 @@ fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
         })
 }
 
-/// The configuration file and its directory, if there is one: from the directory of the manifest
-/// up to the root of its workspace.
-fn read_file(
-    named: Option<&Path>,
-    manifest: &Path,
-) -> Result<(file::File, Option<PathBuf>), Failure> {
-    let path = named.map(Path::to_owned).or_else(|| {
-        let root = workspace_root(manifest);
-        let dirs = manifest
-            .ancestors()
-            .skip(1)
-            .take_while(|dir| dir.starts_with(&root));
-        dirs.map(|dir| dir.join(FILE_NAME))
-            .find(|path| path.is_file())
-    });
-    let Some(path) = path else {
-        return Ok((file::File::default(), None));
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
-            .hint("name a readable file with --config")
-    })?;
-    let shown = path
-        .strip_prefix(manifest.parent().unwrap_or(manifest))
-        .unwrap_or(&path);
-    let file = file::parse(shown, &text)?;
-    let dir = std::path::absolute(&path)
-        .ok()
-        .and_then(|path| path.parent().map(Path::to_owned));
-    Ok((file, dir))
-}
-
 /// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By
 /// its lines, since the manifest may be broken right now.
 fn workspace_root(manifest: &Path) -> PathBuf {
@@ -129,96 +259,83 @@ fn workspace_root(manifest: &Path) -> PathBuf {
     own.ancestors().find(is_root).unwrap_or(own).to_owned()
 }
 
-/// What clap refuses on the command line, refused in the file.
-fn conflicts(file: &file::File) -> Result<(), Failure> {
-    let build = &file.build;
-    let both = |one: &str, other: &str| {
-        Err(
-            Failure::usage(format!("build.{one} and build.{other} exclude each other"))
-                .hint("keep one of them"),
-        )
+/// The command line as a layer.
+fn typed(args: &Args) -> Result<Layer, Failure> {
+    fn read<T: Text>(flag: &str, text: Option<&String>) -> Result<Option<T>, Failure> {
+        let refused =
+            |wrong: Wrong| Failure::usage(format!("{flag}: {}", wrong.reason)).hint(wrong.hint);
+        text.map(|text| T::read(text).map_err(refused)).transpose()
+    }
+    fn read_all<T: Text>(flag: &str, texts: &[String]) -> Result<Option<Vec<T>>, Failure> {
+        let values: Vec<T> = texts
+            .iter()
+            .filter_map(|text| read(flag, Some(text)).transpose())
+            .collect::<Result<_, _>>()?;
+        Ok(Some(values).filter(|values| !values.is_empty()))
+    }
+    let some = |paths: &[PathBuf]| {
+        let paths: Vec<FilePath> = paths.iter().cloned().map(FilePath).collect();
+        Some(paths).filter(|paths| !paths.is_empty())
     };
-    if build.bin.is_some() && build.example.is_some() {
-        return both("bin", "example");
-    }
-    if build.release && build.profile.is_some() {
-        return both("release", "profile");
-    }
-    match file
-        .app
-        .env
-        .keys()
-        .find(|key| key.is_empty() || key.contains(['=', '\0']))
-    {
-        Some(key) => Err(
-            Failure::usage(format!("app.env: `{key}` is no name of a variable"))
-                .hint("a name has at least one character and no `=`"),
-        ),
-        None => Ok(()),
-    }
+    let listen = read_all("--listen", &args.listen)?.map(|addresses| {
+        let entry = |address| Listen {
+            address: Some(address),
+            ..Listen::default()
+        };
+        addresses.into_iter().map(entry).collect()
+    });
+    Ok(Layer {
+        build: layer::Build {
+            package: args.package.clone(),
+            bin: args.bin.clone(),
+            example: args.example.clone(),
+            features: Some(args.features.clone()).filter(|features| !features.is_empty()),
+            all_features: args.all_features.then_some(true),
+            no_default_features: args.no_default_features.then_some(true),
+            release: args.release.then_some(true),
+            profile: args.profile.clone(),
+            target: args.target.clone(),
+            target_dir: args.target_dir.clone().map(FilePath),
+            on_change: None,
+        },
+        app: layer::App {
+            env_files: some(&args.env_file),
+            ..layer::App::default()
+        },
+        handover: layer::Handover {
+            mode: args.handover.map(|mode| match mode {
+                cli::Handover::Auto => Mode::Auto,
+                cli::Handover::Overlap => Mode::Overlap,
+                cli::Handover::StopFirst => Mode::StopFirst,
+            }),
+        },
+        watch: layer::Watch {
+            debounce: read("--debounce", args.debounce.as_ref())?,
+            max_wait: None,
+            poll: read("--poll", args.poll.as_ref())?,
+            paths: some(&args.watch),
+            ignore: read_all("--ignore", &args.ignore)?,
+        },
+        listen,
+        ..Layer::default()
+    })
 }
 
-fn build(args: &Args, file: file::Build, dir: PathBuf, manifest: PathBuf, base: &Path) -> Build {
-    // A target chosen on the command line replaces the file's choice as a whole.
-    let chosen = args.bin.is_some() || args.example.is_some();
-    let (bin, example) = if chosen {
-        (None, None)
-    } else {
-        (file.bin, file.example)
-    };
-    let profile_chosen = args.release || args.profile.is_some();
-    let (release, profile) = if profile_chosen {
-        (false, None)
-    } else {
-        (file.release, file.profile)
-    };
-    let scrubbed = |key: &OsString| SCRUBBED.iter().any(|name| key == name);
-    Build {
-        cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        env: env::vars_os().filter(|(key, _)| !scrubbed(key)).collect(),
-        named_manifest: args.manifest_path.is_some(),
-        package: args.package.clone().or(file.package),
-        bin: args.bin.clone().or(bin),
-        example: args.example.clone().or(example),
-        features: if args.features.is_empty() {
-            file.features
-        } else {
-            args.features.clone()
-        },
-        all_features: args.all_features || file.all_features,
-        no_default_features: args.no_default_features || file.no_default_features,
-        release: args.release || release,
-        profile: args.profile.clone().or(profile),
-        target: args.target.clone().or(file.target),
-        target_dir: args
-            .target_dir
-            .as_ref()
-            .map(|target| dir.join(target))
-            .or(file.target_dir.map(|target| base.join(target))),
-        on_change: match file.on_change {
-            Some(file::OnChange::Queue) => OnChange::Queue,
-            Some(file::OnChange::Cancel) | None => OnChange::Cancel,
-        },
-        dir,
-        manifest,
-    }
+fn paths(paths: Option<&Vec<FilePath>>) -> Vec<PathBuf> {
+    let paths = paths.into_iter().flatten();
+    paths.map(|path| path.0.clone()).collect()
 }
 
-fn app(args: &Args, file: &file::App, dir: &Path, base: &Path) -> Result<App, Failure> {
-    let time = |key: &str, value: &Option<String>, default: Duration| {
-        value
-            .as_ref()
-            .map_or(Ok(default), |value| duration(&format!("app.{key}"), value))
-    };
+fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
     let args = if args.args.is_empty() {
-        file.args.iter().map(Into::into).collect()
+        app.args.iter().flatten().map(Into::into).collect()
     } else {
         args.args.clone()
     };
-    let app_dir = file
+    let app_dir = app
         .dir
         .as_ref()
-        .map_or_else(|| dir.to_owned(), |dir| base.join(dir));
+        .map_or_else(|| dir.to_owned(), |dir| dir.0.clone());
     if !app_dir.is_dir() {
         return Err(Failure::usage(format!(
             "app.dir: there is no directory `{}`",
@@ -226,91 +343,55 @@ fn app(args: &Args, file: &file::App, dir: &Path, base: &Path) -> Result<App, Fa
         ))
         .hint("name a directory, from the one of the configuration file"));
     }
-    let signal = file.stop_signal.as_deref().unwrap_or(defaults::STOP_SIGNAL);
+    let mut from_files = Vec::new();
+    for path in env_files(app) {
+        from_files.extend(variables_of(&path)?);
+    }
+    let mut env = from_files.clone();
+    let written = app.env.iter().flatten();
+    env.extend(written.map(|(name, value)| (name.0.clone().into(), value.into())));
     Ok(App {
         args,
         dir: app_dir,
-        env: file
-            .env
-            .iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect(),
-        ready: file.ready.as_deref().map(ready).transpose()?,
-        ready_timeout: time(
-            "ready_timeout",
-            &file.ready_timeout,
-            defaults::READY_TIMEOUT,
-        )?,
-        settle: time("settle", &file.settle, defaults::SETTLE)?,
-        stop_signal: stop_signal(signal)?,
-        stop_timeout: time("stop_timeout", &file.stop_timeout, defaults::STOP_TIMEOUT)?,
-        probation: time("probation", &file.probation, defaults::PROBATION)?,
+        env,
+        from_files,
+        ready: app.ready.clone(),
+        ready_timeout: app.ready_timeout().0,
+        settle: app.settle().0,
+        stop_signal: app.stop_signal().0 as i32,
+        stop_timeout: app.stop_timeout().0,
+        probation: app.probation().0,
     })
 }
 
-fn stop_signal(name: &str) -> Result<i32, Failure> {
-    let full = if name.starts_with("SIG") {
-        name.to_owned()
-    } else {
-        format!("SIG{name}")
-    };
-    let wrong = || {
-        Failure::usage(format!(
-            "app.stop_signal: `{name}` can't ask a program to end"
-        ))
-        .hint("name one like `TERM`, `INT`, `QUIT` or `USR1`")
-    };
-    let signal = Signal::from_str(&full).map_err(|_| wrong())?;
-    if matches!(
-        signal,
-        Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCONT | Signal::SIGCHLD
-    ) {
-        return Err(wrong());
-    }
-    Ok(signal as i32)
+fn env_files(app: &layer::App) -> Vec<PathBuf> {
+    paths(app.env_files.as_ref())
 }
 
-fn ready(text: &str) -> Result<Ready, Failure> {
-    let wrong = |reason: String| {
-        Failure::usage(format!("app.ready: {reason}"))
-            .hint("write `notify`, `http:/path`, `log:REGEX` or `delay:TIME`")
+/// The variables of an environment file.
+fn variables_of(path: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+            .hint("name a file of `KEY=value` lines with --env-file or app.env_files")
     };
-    match text.split_once(':') {
-        None if text == "notify" => Ok(Ready::Notify),
-        Some(("http", path)) if path.starts_with('/') && !path.contains(char::is_whitespace) => {
-            Ok(Ready::Http(path.to_owned()))
-        }
-        Some(("http", path)) => Err(wrong(format!("`{path}` is no path of a URL"))),
-        Some(("log", pattern)) => Regex::new(pattern)
-            .map(Ready::Log)
-            .map_err(|error| wrong(format!("`{pattern}` is no regular expression: {error}"))),
-        Some(("delay", time)) => duration("app.ready", time).map(Ready::Delay),
-        _ => Err(wrong(format!("`{text}` is no proof of readiness"))),
-    }
+    let lines = dotenvy::from_path_iter(path).map_err(|error| unreadable(&error))?;
+    lines
+        .map(|line| line.map(|(name, value)| (name.into(), value.into())))
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(&error))
 }
 
-fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
-    let failure = |place: &str, wrong: spec::Wrong| {
-        Failure::usage(format!("{place}: {}", wrong.reason)).hint(wrong.hint)
-    };
+fn listen(entries: &[Listen]) -> Result<Vec<Spec>, Failure> {
     let mut specs = Vec::new();
-    if args.listen.is_empty() {
-        for (number, entry) in file.iter().enumerate() {
-            let place = |key: &str| format!("listen[{number}].{key}");
-            let mut spec =
-                spec::parse(&entry.address).map_err(|wrong| failure(&place("address"), wrong))?;
-            if let Some(name) = &entry.name {
-                let name =
-                    spec::check_name(name).map_err(|wrong| failure(&place("name"), wrong))?;
-                spec.name = Some(name);
-            }
-            spec.nonblocking = entry.nonblocking;
-            specs.push(spec);
+    for entry in entries {
+        let Some(mut spec) = entry.address.as_ref().map(|address| address.spec.clone()) else {
+            continue;
+        };
+        if let Some(name) = &entry.name {
+            spec.name = Some(name.0.clone());
         }
-    } else {
-        for text in &args.listen {
-            specs.push(spec::parse(text).map_err(|wrong| failure("--listen", wrong))?);
-        }
+        spec.nonblocking = entry.nonblocking();
+        specs.push(spec);
     }
     let mut seen = std::collections::HashSet::new();
     let addresses = specs.iter().flat_map(|spec| &spec.addresses);
@@ -324,92 +405,59 @@ fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
     }
 }
 
-fn handover(args: &Args, file: &file::File, ready: Option<&Ready>) -> Handover {
-    // On one shared socket a request can't be told to reach the candidate and not live.
-    if matches!(ready, Some(Ready::Http(_))) {
-        return Handover::StopFirst;
-    }
-    match (args.handover, file.handover.mode) {
-        (Some(cli::Handover::Auto), _) | (None, Some(file::Mode::Auto) | None) => Handover::Auto,
-        (Some(cli::Handover::Overlap), _) | (None, Some(file::Mode::Overlap)) => Handover::Overlap,
-        (Some(cli::Handover::StopFirst), _) | (None, Some(file::Mode::StopFirst)) => {
-            Handover::StopFirst
+fn handover(layer: &Layer, app: &App, listen: &[Spec]) -> Result<Handover, Failure> {
+    let mode = layer.handover.mode();
+    if matches!(app.ready, Some(Ready::Http(_))) {
+        if listen.is_empty() {
+            return Err(Failure::usage("app.ready: `http:` needs an address to ask")
+                .hint("declare one with --listen or [[listen]]"));
         }
+        if mode == Mode::Overlap {
+            return Err(Failure::usage(
+                "handover `overlap`: not with app.ready = \"http:…\" on one shared socket",
+            )
+            .hint("leave the handover out, or choose another proof of readiness"));
+        }
+        // On one shared socket a request can't be told to reach the candidate and not live.
+        return Ok(Handover::StopFirst);
     }
-}
-
-fn watch(args: &Args, file: &file::Watch, dir: &Path, base: &Path) -> Result<Watch, Failure> {
-    let time = |flag: &str, typed: &Option<String>, key: &str, written: &Option<String>| match (
-        typed, written,
-    ) {
-        (Some(value), _) => duration(flag, value).map(Some),
-        (None, Some(value)) => duration(key, value).map(Some),
-        (None, None) => Ok(None),
-    };
-    let debounce = time(
-        "--debounce",
-        &args.debounce,
-        "watch.debounce",
-        &file.debounce,
-    )?;
-    let max_wait = time("", &None, "watch.max_wait", &file.max_wait)?;
-    let poll = time("--poll", &args.poll, "watch.poll", &file.poll)?;
-    if poll.is_some_and(|poll| poll < Duration::from_millis(10)) {
-        return Err(
-            Failure::usage("--poll: less than 10 ms would keep a processor busy")
-                .hint("write `--poll=100ms` or more"),
-        );
-    }
-    let typed = args.watch.iter().map(|path| ("--watch", dir.join(path)));
-    let written = file
-        .paths
-        .iter()
-        .map(|path| ("watch.paths", base.join(path)));
-    let paths: Vec<(&str, PathBuf)> = typed.chain(written).collect();
-    if let Some((place, missing)) = paths.iter().find(|(_, path)| !path.exists()) {
-        return Err(
-            Failure::usage(format!("{place}: there is no `{}`", missing.display()))
-                .hint("name a file or directory that exists"),
-        );
-    }
-    let debounce = debounce.unwrap_or(defaults::DEBOUNCE);
-    Ok(Watch {
-        debounce,
-        // A quiet period longer than the cap is meant: the cap gives way.
-        max_wait: max_wait.unwrap_or(defaults::MAX_WAIT).max(debounce),
-        poll,
-        paths: paths.into_iter().map(|(_, path)| path).collect(),
-        ignore: globs(&args.ignore, &file.ignore)?,
+    Ok(match mode {
+        Mode::Auto => Handover::Auto,
+        Mode::Overlap => Handover::Overlap,
+        Mode::StopFirst => Handover::StopFirst,
     })
 }
 
-/// A glob without a slash matches names anywhere, as in a `.gitignore`.
-fn globs(typed: &[String], written: &[String]) -> Result<GlobSet, Failure> {
-    let wrong = |place: &str, error: &globset::Error| {
-        Failure::usage(format!("{place}: {error}")).hint("write a glob like `*.tmp` or `assets/**`")
-    };
+fn globs(place: &str, patterns: &[Pattern]) -> Result<GlobSet, Failure> {
     let mut set = GlobSetBuilder::new();
-    for (place, patterns) in [("--ignore", typed), ("watch.ignore", written)] {
-        for pattern in patterns {
-            let glob = |text: &str| Glob::new(text).map_err(|error| wrong(place, &error));
-            set.add(glob(pattern)?);
-            if !pattern.contains('/') {
-                set.add(glob(&format!("**/{pattern}"))?);
-            }
-        }
+    for glob in patterns.iter().filter_map(Pattern::glob) {
+        set.add(glob);
     }
-    set.build().map_err(|error| wrong("--ignore", &error))
+    set.build().map_err(|error| {
+        Failure::usage(format!("{place}: {error}")).hint("write fewer or simpler patterns")
+    })
 }
 
-/// A span of time with its unit: `300ms`, `5s`, `1m 30s`.
-fn duration(place: &str, text: &str) -> Result<Duration, Failure> {
-    if let Ok(number) = text.trim().parse::<f64>() {
-        return Err(Failure::usage(format!("{place}: `{text}` has no unit"))
-            .hint(format!("write `{number}ms` or `{number}s`")));
-    }
-    humantime::parse_duration(text).map_err(|_| {
-        Failure::usage(format!("{place}: `{text}` is no time")).hint("write `300ms`, `5s` or `1m`")
+fn rule(rule: &On) -> Result<Rule, Failure> {
+    let patterns = rule.paths.as_deref().unwrap_or_default();
+    let reactions = rule.r#do.iter().flat_map(|reactions| &reactions.0);
+    Ok(Rule {
+        paths: globs("on.paths", patterns)?,
+        reaches: patterns.iter().filter_map(Pattern::reach).collect(),
+        reactions: reactions
+            .filter_map(|reaction| reaction.0.clone())
+            .collect(),
     })
+}
+
+fn hooks(hooks: &layer::Hooks) -> Hooks {
+    let words = |command: &Option<Command>| command.clone().map(|command| command.0);
+    Hooks {
+        before_build: words(&hooks.before_build),
+        before_start: words(&hooks.before_start),
+        after_live: words(&hooks.after_live),
+        on_error: words(&hooks.on_error),
+    }
 }
 
 fn output(args: &Args) -> Output {
@@ -440,58 +488,5 @@ fn output(args: &Args) -> Output {
         color,
         events: args.events.clone(),
         verbosity,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn bad_time(text: &str, expected: &str) {
-        assert_eq!(
-            duration("--debounce", text).unwrap_err().to_string(),
-            expected
-        );
-    }
-
-    #[test]
-    fn times_need_a_unit() {
-        assert_eq!(duration("x", "1m 30s").unwrap(), Duration::from_secs(90));
-        bad_time(
-            "300",
-            "--debounce: `300` has no unit\nhint: write `300ms` or `300s`",
-        );
-        bad_time(
-            "soon",
-            "--debounce: `soon` is no time\nhint: write `300ms`, `5s` or `1m`",
-        );
-    }
-
-    #[test]
-    fn proofs_of_readiness_are_read() {
-        assert!(matches!(ready("notify"), Ok(Ready::Notify)));
-        assert!(matches!(ready("http:/up?x=1"), Ok(Ready::Http(path)) if path == "/up?x=1"));
-        assert!(matches!(ready("log:^up$"), Ok(Ready::Log(_))));
-        assert!(matches!(ready("delay:2s"), Ok(Ready::Delay(time)) if time.as_secs() == 2));
-        for wrong in ["http:up", "log:(", "delay:2", "tcp", "notify:x"] {
-            assert!(ready(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn stop_signals_are_those_that_ask() {
-        assert_eq!(stop_signal("INT").unwrap(), 2);
-        assert_eq!(stop_signal("SIGTERM").unwrap(), 15);
-        for wrong in ["KILL", "STOP", "FOO", ""] {
-            assert!(stop_signal(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn ignored_names_match_anywhere() {
-        let set = globs(&["*.tmp".to_owned()], &["assets/**".to_owned()]).unwrap();
-        assert!(set.is_match("a/b.tmp") && set.is_match("b.tmp") && set.is_match("assets/x/y"));
-        assert!(!set.is_match("src/assets.rs"));
     }
 }

@@ -1,15 +1,24 @@
 //! What to do: everything the session asks of the rooms, and what it shows.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::event::BuildNews;
-use super::model::{ArtifactRef, Cause, Ending, Exit, Generation, Phases, Proof, Scope};
+use super::model::{
+    ArtifactRef, Cause, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof, Scope,
+};
 
 /// One thing to do. The driver carries it out at once and reports back by events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Watch what the project is made of now.
     Rewatch(Box<Scope>),
+    /// Read the settings anew; answered by `Configured`.
+    Reconfigure,
+    /// Run a user's command; answered by `JobNews`, ending in `Ended`.
+    Run(JobId, Job),
+    /// End it and what it runs; answered by `Ended`.
+    EndJob(JobId),
     /// Start a build; answered by `BuildNews`, ending in `Done`.
     StartBuild {
         /// Whose.
@@ -36,6 +45,13 @@ pub enum Action {
     Kill(Generation),
     /// It serves from now on: what it did to the held sockets on its way is put right.
     Serving(Generation),
+    /// Send this signal to its process group.
+    Signal {
+        /// Whose.
+        generation: Generation,
+        /// Which.
+        number: i32,
+    },
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.
@@ -77,6 +93,44 @@ pub enum Evidence {
 pub enum View {
     /// Changes in a directory are not seen: which, why and the next step.
     Unwatched(String),
+    /// Settings have another value from now on.
+    Configured(Vec<String>),
+    /// The settings as they are written now can't be used: why. The last good ones stay.
+    Misconfigured(String),
+    /// A user's command starts.
+    JobStarted(Job),
+    /// A line that it wrote.
+    JobLine(String),
+    /// It did not end well.
+    JobFailed {
+        /// What it was run for.
+        occasion: Occasion,
+        /// How it ended.
+        reason: String,
+        /// What happens now.
+        next: Next,
+    },
+    /// A signal goes to the live app.
+    Signalled {
+        /// Whose.
+        generation: Generation,
+        /// Which.
+        number: i32,
+        /// Why.
+        cause: Cause,
+    },
+    /// Only files changed on which no program depends.
+    NobodyDepends {
+        /// One of them.
+        path: PathBuf,
+    },
+    /// The build changes its own inputs again and again.
+    Loop {
+        /// Which.
+        path: PathBuf,
+        /// How long is waited from now on before it is built for.
+        wait: Duration,
+    },
     /// A build starts.
     Building {
         /// Whose.

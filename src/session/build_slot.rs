@@ -1,8 +1,16 @@
 //! The one place where builds happen, one at a time: collects changes, waits for quiet, knows
 //! what runs and what is requested next.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::loops::Loops;
 use super::model::{ArtifactRef, Cause, Change, ChangeSet, Generation, Moment};
+use super::preparation::{Preparation, Stage};
 use super::{OnChange, Policy};
+
+/// What changes so soon after a build may still be its doing.
+const ECHO: Duration = Duration::from_millis(100);
 
 /// A build under way.
 #[derive(Clone, Debug)]
@@ -23,6 +31,10 @@ pub(super) struct Running {
 pub(super) struct BuildSlot {
     requested: Option<ChangeSet>,
     running: Option<Running>,
+    /// When the last build ended.
+    ended: Option<Moment>,
+    loops: Loops,
+    preparation: Preparation,
     closed: bool,
 }
 
@@ -35,11 +47,20 @@ impl BuildSlot {
         forced: bool,
         on_change: OnChange,
     ) -> Option<Generation> {
+        self.loops.reset();
         match &mut self.requested {
             Some(set) => set.merge(now, cause, forced),
             None => self.requested = Some(ChangeSet::new(now, cause, forced)),
         }
         self.outdated(on_change)
+    }
+
+    /// The result of the build that runs or is requested, if there is one, is to be started even
+    /// if it is the program that runs.
+    pub(super) fn force(&mut self) -> bool {
+        let running = self.running.iter_mut().map(|running| &mut running.set);
+        let mut sets = running.chain(self.requested.iter_mut());
+        sets.next().map(|set| set.forced = true).is_some()
     }
 
     /// Adds changed paths. Returns the running build, if that became worthless by them.
@@ -49,6 +70,9 @@ impl BuildSlot {
         changes: Vec<Change>,
         on_change: OnChange,
     ) -> Option<Generation> {
+        let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
+        self.look_for_loops(now, &paths);
+        self.preparation.saw(&paths);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
         for change in changes {
@@ -61,10 +85,28 @@ impl BuildSlot {
         self.outdated(on_change)
     }
 
+    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf]) {
+        let echo = |ended: Moment| now.saturating_sub(ended) < ECHO;
+        if self.requested.is_some() {
+            self.loops.also(paths);
+        } else if self.running.is_some() || self.ended.is_some_and(echo) {
+            self.loops.again(paths);
+        } else {
+            self.loops.reset();
+        }
+    }
+
+    /// The file that the builds themselves change, at the moment at which that is clear, and how
+    /// long is waited now.
+    pub(super) fn found_loop(&self) -> Option<(PathBuf, Duration)> {
+        self.loops.found()
+    }
+
     fn outdated(&mut self, on_change: OnChange) -> Option<Generation> {
         match on_change {
-            OnChange::Cancel => self.cancel(),
-            OnChange::Queue => None,
+            // What goes round would never get to its end.
+            OnChange::Cancel if self.loops.wait().is_none() => self.cancel(),
+            OnChange::Cancel | OnChange::Queue => None,
         }
     }
 
@@ -77,8 +119,14 @@ impl BuildSlot {
 
     /// Forgets what was requested, now and later: hotrun ends.
     pub(super) fn close(&mut self) {
-        self.requested = None;
+        self.give_up();
         self.closed = true;
+    }
+
+    /// Forgets what was requested: it can't be built.
+    pub(super) fn give_up(&mut self) -> Option<ChangeSet> {
+        self.preparation.reset();
+        self.requested.take()
     }
 
     /// When the next build starts, if nothing more comes.
@@ -87,12 +135,52 @@ impl BuildSlot {
             return None;
         }
         let set = self.requested.as_ref()?;
-        Some(match set.cause {
-            Cause::Changed(_) | Cause::Rescan => {
-                (set.last + policy.debounce).min(set.first + policy.max_wait)
-            }
+        let quiet = match set.cause {
+            Cause::Changed(_) | Cause::Rescan => set.quiet_at(policy.debounce, policy.max_wait),
             _ => set.first,
-        })
+        };
+        let looped = self.loops.wait().map(|wait| set.first + wait);
+        let quiet = quiet.max(looped.unwrap_or_default());
+        match self.preparation.stage {
+            Stage::Requested => Some(quiet),
+            Stage::Running => None,
+            Stage::Ran(at) => {
+                let last = set.last.max(at) + policy.debounce + policy.lag;
+                Some(last.min(at + policy.max_wait + policy.lag))
+            }
+        }
+    }
+
+    /// Whether the user's command has to run before the requested build; if so, it is begun.
+    pub(super) fn begin_preparation(&mut self, now: Moment, policy: &Policy) -> bool {
+        let due = self.due(policy).is_some_and(|due| due <= now);
+        let wanted = due && policy.hooks.before_build.is_some();
+        let begin = match self.preparation.stage {
+            Stage::Requested => wanted,
+            Stage::Running => false,
+            Stage::Ran(_) => wanted && self.preparation.again(),
+        };
+        if begin {
+            self.preparation.begin();
+        }
+        begin
+    }
+
+    /// The command has failed: what was requested can't be built before something changes, unless
+    /// that happened while it ran.
+    pub(super) fn unprepared(&mut self) {
+        if !self.preparation.failed() {
+            self.give_up();
+        }
+    }
+
+    /// The command has ended well.
+    pub(super) fn prepared(&mut self, now: Moment) {
+        self.preparation.ended(now);
+        // What was requested may have vanished meanwhile.
+        if self.requested.is_none() {
+            self.give_up();
+        }
     }
 
     /// Starts the requested build if it is due.
@@ -105,7 +193,7 @@ impl BuildSlot {
         if self.due(policy)? > now {
             return None;
         }
-        let set = self.requested.take()?;
+        let set = self.give_up()?;
         Some(self.running.insert(Running {
             generation: generation(),
             started: now,
@@ -135,10 +223,11 @@ impl BuildSlot {
 
     /// The build is over. What a cancelled one was to build is requested again, with the newer
     /// changes, and `None` is returned: its result must not be used.
-    pub(super) fn done(&mut self, generation: Generation) -> Option<Running> {
+    pub(super) fn done(&mut self, now: Moment, generation: Generation) -> Option<Running> {
         let running = self
             .running
             .take_if(|running| running.generation == generation)?;
+        self.ended = Some(now);
         if !running.cancelled {
             return Some(running);
         }

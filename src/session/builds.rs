@@ -1,24 +1,44 @@
 //! What changes and builds lead to: when a build starts, when one is not wanted any more, and what
 //! is done with its result.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use super::Session;
 use super::action::{Action, Next, View};
 use super::event::BuildNews;
 use super::model::{
-    ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Moment,
-    Phases,
+    ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, ChangeSet, Ending, Generation, Handover,
+    Job, Moment, Occasion, Phases,
 };
-use super::swap::{Kind, Launch};
+use super::swap::{Kind, Launch, Prepared};
+
+/// Endings of files that apps read when they start.
+const INPUTS: [&str; 24] = [
+    "css", "csv", "ftl", "graphql", "hbs", "html", "ico", "j2", "jinja", "jinja2", "jpg", "js",
+    "json", "mjs", "png", "proto", "sql", "svg", "tera", "toml", "ts", "webp", "yaml", "yml",
+];
+
+fn is_input(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| INPUTS.contains(&ending)) && !path.ends_with("Cargo.toml")
+}
 
 impl Session {
     pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let (changes, others): (Vec<Change>, Vec<Change>) =
+            changes.into_iter().partition(|change| change.kind.builds());
+        if !others.is_empty() {
+            self.reactions.add(now, others);
+            self.warn_of_loop(self.reactions.found_loop());
+        }
         let reading = self.builds.reading();
         let ours = |change: &Change| reading && change.kind == ChangeKind::Lock;
         let changes: Vec<Change> = changes.into_iter().filter(|change| !ours(change)).collect();
         if changes.is_empty() {
-            return;
-        }
-        if self.ending.is_some() {
             return;
         }
         self.stale_project |= changes
@@ -28,6 +48,13 @@ impl Session {
         let paths = changes.iter().map(|change| change.path.clone()).collect();
         let stale = self.builds.add(now, changes, self.policy.on_change);
         self.cancel(stale, Cause::Changed(paths));
+        self.warn_of_loop(self.builds.found_loop());
+    }
+
+    fn warn_of_loop(&mut self, found: Option<(PathBuf, Duration)>) {
+        if let Some((path, wait)) = found {
+            self.show(View::Loop { path, wait });
+        }
     }
 
     pub(super) fn request(&mut self, now: Moment, cause: Cause, forced: bool) {
@@ -50,6 +77,16 @@ impl Session {
     }
 
     pub(super) fn start_build(&mut self, now: Moment) {
+        if self.builds.begin_preparation(now, &self.policy)
+            && let Some(command) = self.policy.hooks.before_build.clone()
+        {
+            self.run(Job {
+                occasion: Occasion::BeforeBuild,
+                command,
+                generation: None,
+                error: None,
+            });
+        }
         let numbered = self.numbered + 1;
         let load = self.stale_project;
         let Some(running) = self
@@ -74,6 +111,18 @@ impl Session {
         });
     }
 
+    /// `before_build` has ended, or failed.
+    pub(super) fn prepared_to_build(&mut self, now: Moment, failed: Option<String>) {
+        let Some(reason) = failed else {
+            return self.builds.prepared(now);
+        };
+        self.builds.unprepared();
+        self.job_failed(Occasion::BeforeBuild, reason);
+        if self.policy.once {
+            self.quit(now, Ending::BuildFailed);
+        }
+    }
+
     pub(super) fn build_news(&mut self, now: Moment, generation: Generation, news: BuildNews) {
         match news {
             BuildNews::Done(outcome) => self.built(now, generation, outcome),
@@ -94,7 +143,7 @@ impl Session {
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
         // It ended before the project was read.
         self.stale_project |= self.builds.reading();
-        let finished = self.builds.done(generation);
+        let finished = self.builds.done(now, generation);
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: nobody will ever launch it.
             if let BuildOutcome::Built {
@@ -118,13 +167,14 @@ impl Session {
                 self.remember(&artifact);
                 let runs = self.runs(&artifact);
                 match runs {
-                    Some(running) if unchanged => {
+                    Some(runs) if unchanged && !running.set.forced => {
                         self.show(View::Unchanged {
                             generation,
-                            running,
+                            running: runs,
                             took,
                             cause,
                         });
+                        self.advise(&running.set);
                     }
                     _ => {
                         let phases = Phases {
@@ -143,6 +193,7 @@ impl Session {
                             not_before: now,
                             due: false,
                             alone: self.alone(),
+                            prepared: Prepared::No,
                         });
                     }
                 }
@@ -153,6 +204,7 @@ impl Session {
                 } else {
                     self.standing()
                 };
+                self.hook(Occasion::OnError, Some(generation), Some(reason.clone()));
                 self.show(View::BuildFailed {
                     generation,
                     reason,
@@ -166,6 +218,24 @@ impl Session {
             }
             // A build that nobody cancelled says it was: it is asked for again rather than lost.
             BuildOutcome::Cancelled => self.request(now, cause, running.set.forced),
+        }
+    }
+
+    /// Files that look as if the app read them, and on which no program depends: says once per
+    /// directory how to have the app started again for them.
+    fn advise(&mut self, set: &ChangeSet) {
+        let paths = set.paths();
+        let Some(path) = paths
+            .first()
+            .filter(|_| paths.iter().all(|path| is_input(path)))
+        else {
+            return;
+        };
+        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
+        if !self.advised.contains(&dir) {
+            self.advised.push(dir);
+            let path = path.clone();
+            self.show(View::NobodyDepends { path });
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::model::{BuildOutcome, Change, Ending, Exit, Generation, Proof, Scope};
+use super::Policy;
+use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
 
 /// One thing that happened. Messages of builds and apps carry their generation; what is stale is
 /// dropped at the session's door.
@@ -20,12 +21,47 @@ pub enum Event {
     Build(Generation, BuildNews),
     /// A process says something.
     App(Generation, AppNews),
+    /// The settings were read anew, or what is wrong with them.
+    Configured(Result<Box<Reconfigured>, String>),
+    /// A user's command says something.
+    Job(JobId, JobNews),
     /// Build and restart, even if nothing changed.
     Rebuild,
     /// End: the first time in order, the second time at once.
     Quit(Ending),
     /// The moment the session asked to be woken at has come.
     Tick,
+}
+
+/// Settings that were read anew and hold from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// The knobs.
+    pub policy: Policy,
+    /// What has another value, by name.
+    pub changed: Vec<String>,
+    /// What that calls for.
+    pub effect: Effect,
+}
+
+/// What changed settings call for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: they hold from the next time they are asked for.
+    Nothing,
+    /// The app is to be started again.
+    Restart,
+    /// The project is to be read and built again.
+    Rebuild,
+}
+
+/// What is reported of one run of a user's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobNews {
+    /// A line that it wrote.
+    Line(String),
+    /// It has ended, and nothing of it runs any more: well, or why not.
+    Ended(Result<(), String>),
 }
 
 /// What a build room reports of one build.

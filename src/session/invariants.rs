@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::{AppNews, BuildNews, Event};
+use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
 use super::model::{
-    BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Moment, Presence, Proof,
+    BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Hooks, JobId, Moment,
+    Occasion, Presence, Proof, Reaction,
 };
 use super::scenarios::{artifact, policy};
 use super::{OnChange, Policy, Session};
@@ -30,6 +31,9 @@ struct World {
     /// The running build: whether it reads the project, was cancelled, and its baseline.
     build: Option<(Generation, bool, bool, Option<Generation>)>,
     processes: BTreeMap<Generation, Process>,
+    /// The user's commands that run, and the one question for settings.
+    jobs: BTreeMap<JobId, Occasion>,
+    reading_settings: bool,
     launched: Generation,
     discarded: Vec<Generation>,
     /// A change that no finished build has seen.
@@ -46,6 +50,8 @@ impl World {
             now: Duration::ZERO,
             build: None,
             processes: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            reading_settings: false,
             launched: Generation(0),
             discarded: Vec::new(),
             unseen_change: false,
@@ -71,6 +77,23 @@ impl World {
             Event::Rebuild,
             Event::Quit(Ending::Signal(2)),
         ];
+        if !self.policy.rules.is_empty() {
+            events.push(Event::Changed(vec![change("x", ChangeKind::Rule(0))]));
+            events.push(Event::Changed(vec![change("y", ChangeKind::Config)]));
+        }
+        for id in self.jobs.keys() {
+            for ended in [Ok(()), Err("x".to_owned())] {
+                events.push(Event::Job(*id, JobNews::Ended(ended)));
+            }
+        }
+        if self.reading_settings {
+            events.push(Event::Configured(Err("x".into())));
+            events.push(Event::Configured(Ok(Box::new(Reconfigured {
+                policy: self.policy.clone(),
+                changed: vec!["x".into()],
+                effect: Effect::Restart,
+            }))));
+        }
         if self.session.due().is_some() {
             events.push(Event::Tick);
         }
@@ -130,7 +153,18 @@ impl World {
         self.story
             .push(format!("{} {event:?}", self.now.as_millis()));
         match &event {
-            Event::Changed(_) => self.unseen_change = true,
+            Event::Changed(changes) => {
+                let builds = changes.iter().any(|change| change.kind.builds());
+                self.unseen_change |= builds;
+            }
+            Event::Configured(_) => self.reading_settings = false,
+            Event::Job(id, news) => {
+                let occasion = self.jobs.remove(id);
+                // What could not be prepared is not built before the next change.
+                if occasion == Some(Occasion::BeforeBuild) && *news != JobNews::Ended(Ok(())) {
+                    self.unseen_change = false;
+                }
+            }
             Event::Build(_, BuildNews::Loaded(_)) => {
                 self.build = self
                     .build
@@ -152,6 +186,20 @@ impl World {
         self.check();
     }
 
+    /// Goes on without a problem until the first generation is live.
+    fn get_live(&mut self) {
+        let is_ready = |event: &Event| matches!(event, Event::App(_, AppNews::Ready(_)));
+        let well = |event: &Event| matches!(event, Event::Job(_, JobNews::Ended(Ok(()))));
+        loop {
+            let possible = self.possible();
+            if let Some(ready) = possible.iter().find(|event| is_ready(event)) {
+                return self.happen(ready.clone());
+            }
+            let next = possible.iter().find(|event| is_built(event) || well(event));
+            self.happen(next.cloned().unwrap_or(Event::Tick));
+        }
+    }
+
     fn carry_out(&mut self, action: Action) {
         self.must(!self.ended, "something is done after the end");
         match action {
@@ -166,6 +214,25 @@ impl World {
                 self.must(kept, "the baseline was let go");
                 self.build = Some((generation, load, false, baseline));
                 self.unseen_change = false;
+            }
+            Action::Reconfigure => {
+                self.must(!self.reading_settings, "settings are read twice at once");
+                self.reading_settings = true;
+            }
+            Action::Run(id, job) => {
+                let alone = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];
+                let beside = self.jobs.values().any(|running| *running == job.occasion);
+                let twice = beside && alone.contains(&job.occasion);
+                self.must(!twice, "two commands run for the same");
+                let preparing = job.occasion == Occasion::BeforeBuild;
+                self.must(
+                    !(preparing && self.build.is_some()),
+                    "a build is prepared while another one runs",
+                );
+                self.jobs.insert(id, job.occasion);
+            }
+            Action::EndJob(id) => {
+                self.must(self.jobs.contains_key(&id), "a job that is over is ended");
             }
             Action::CancelBuild(generation) => {
                 let running =
@@ -223,7 +290,13 @@ impl World {
                     "hotrun ends and leaves processes",
                 );
                 self.must(self.build.is_none(), "hotrun ends and leaves a build");
+                self.must(self.jobs.is_empty(), "hotrun ends and leaves a command");
                 self.ended = true;
+            }
+            Action::Signal { generation, .. } => {
+                let live = self.session.swap.live.as_ref();
+                let live = live.is_some_and(|live| live.generation == generation);
+                self.must(live, "a signal for somebody who is not live");
             }
             Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) => {}
         }
@@ -249,14 +322,16 @@ impl World {
             self.now < since + self.policy.probation || swap.last_good.is_some()
         });
         self.must(good, "live outlived its probation and nothing is good");
-        if self.session.due().is_none() && self.build.is_none() && self.session.ending.is_none() {
+        let waits = self.session.due().is_none() && self.build.is_none() && self.jobs.is_empty();
+        if waits && self.session.ending.is_none() {
             self.must(!self.unseen_change, "a change is forgotten");
             let stuck = swap.pending.is_some() && self.processes.is_empty();
             self.must(!stuck, "a launch waits for nothing");
         }
         let due = self.session.due().filter(|due| *due <= self.now);
         self.must(due.is_none(), "the session asks to be woken in the past");
-        if self.session.ending.is_some() && self.processes.is_empty() && self.build.is_none() {
+        let nothing = self.processes.is_empty() && self.build.is_none() && self.jobs.is_empty();
+        if self.session.ending.is_some() && nothing {
             self.must(self.ended, "nothing is left but hotrun does not end");
         }
     }
@@ -290,6 +365,21 @@ fn policies() -> Vec<Policy> {
         on_change: OnChange::Queue,
         ..base.clone()
     });
+    let command = |name: &str| Some(vec![name.to_owned()]);
+    all.push(Policy {
+        rules: vec![vec![
+            Reaction::Run(vec!["run".into()]),
+            Reaction::Restart,
+            Reaction::Signal(1),
+        ]],
+        hooks: Hooks {
+            before_build: command("build"),
+            before_start: command("start"),
+            after_live: None,
+            on_error: command("error"),
+        },
+        ..base.clone()
+    });
     all.extend([base, worker].map(|policy| Policy {
         once: true,
         ..policy
@@ -317,10 +407,10 @@ fn every_order_of_events_to_a_bounded_depth() {
         let mut world = World::new(policy);
         world.happen(Event::Begin);
         // From nothing, and from where most sessions are most of the time: one is live.
-        count += every_order(&world, 5);
-        world.happen(world.possible().into_iter().find(is_built).unwrap());
-        world.happen(Event::App(Generation(1), AppNews::Ready(Proof::Accepting)));
-        count += every_order(&world, 5);
+        let depth = if world.policy.rules.is_empty() { 5 } else { 4 };
+        count += every_order(&world, depth);
+        world.get_live();
+        count += every_order(&world, depth);
     }
     assert!(count > 50_000, "only {count} orders");
 }

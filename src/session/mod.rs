@@ -12,8 +12,12 @@ mod build_slot;
 mod builds;
 pub mod event;
 mod evidence;
+mod jobs;
+mod loops;
 pub mod model;
+mod preparation;
 mod processes;
+mod reactions;
 mod swap;
 
 #[cfg(test)]
@@ -21,13 +25,17 @@ mod invariants;
 #[cfg(test)]
 pub(crate) mod scenarios;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use action::{Action, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
 use event::Event;
-use model::{ArtifactRef, Cause, Ending, Generation, Handover, Moment};
+use model::{
+    ArtifactRef, Cause, Ending, Generation, Handover, Hooks, JobId, Moment, Occasion, Reaction,
+};
+use reactions::Reactions;
 use swap::Swap;
 
 /// What happens to a running build when a newer change comes.
@@ -41,12 +49,18 @@ pub enum OnChange {
 }
 
 /// The session's knobs; see the settings of the same names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Quiet period over the whole change set.
     pub debounce: Duration,
     /// Cap of the quiet period.
     pub max_wait: Duration,
+    /// How late a change may be noticed.
+    pub lag: Duration,
+    /// What each rule does.
+    pub rules: Vec<Vec<Reaction>>,
+    /// Commands around the app.
+    pub hooks: Hooks,
     /// What a change does to a running build.
     pub on_change: OnChange,
     /// How a new generation takes over.
@@ -70,8 +84,14 @@ pub struct Session {
     numbered: u32,
     launched: Generation,
     builds: BuildSlot,
+    reactions: Reactions,
     swap: Swap,
     backoff: Backoff,
+    numbered_jobs: u32,
+    /// The user's commands that run.
+    jobs: Vec<(JobId, Occasion)>,
+    /// Directories for which it was said how to have the app started again.
+    advised: Vec<PathBuf>,
     /// The project model has to be read before the next build.
     stale_project: bool,
     /// What was learned: this program cannot run beside itself.
@@ -92,8 +112,12 @@ impl Session {
             numbered: 0,
             launched: Generation(0),
             builds: BuildSlot::default(),
+            reactions: Reactions::default(),
             swap: Swap::default(),
             backoff: Backoff::default(),
+            numbered_jobs: 0,
+            jobs: Vec::new(),
+            advised: Vec::new(),
             stale_project: !loaded,
             alone: false,
             said_overlap: false,
@@ -113,6 +137,8 @@ impl Session {
                 self.stale_project = true;
                 self.request(now, Cause::Rescan, false);
             }
+            Event::Configured(read) => self.configured(now, read),
+            Event::Job(id, news) => self.job_news(now, id, news),
             Event::Rebuild => self.request(now, Cause::Asked, true),
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
@@ -121,12 +147,14 @@ impl Session {
             Event::Tick => {}
         }
         self.deadlines(now);
+        self.react(now);
         self.start_build(now);
         self.launch(now);
         self.discard();
         if let Some(ending) = self.ending
             && self.swap.idle()
             && !self.builds.running()
+            && self.jobs.is_empty()
         {
             self.out.push(Action::End(ending));
         }
@@ -135,10 +163,12 @@ impl Session {
 
     /// When to send the next [`Event::Tick`].
     pub fn due(&self) -> Option<Moment> {
-        [self.builds.due(&self.policy), self.swap.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let due = [
+            self.builds.due(&self.policy),
+            self.reactions.due(&self.policy),
+            self.swap.due(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     fn show(&mut self, view: View) {
@@ -159,6 +189,12 @@ impl Session {
             self.show(View::Quitting { now: again });
         }
         self.swap.pending = None;
+        self.reactions.close();
+        // A hook that says how `--once` went may finish; nobody waits for one after a Ctrl-C.
+        if matches!(ending, Ending::Quit | Ending::Signal(_)) {
+            self.out
+                .extend(self.jobs.iter().map(|(id, _)| Action::EndJob(*id)));
+        }
         self.builds.close();
         if let Some(generation) = self.builds.cancel() {
             self.out.push(Action::CancelBuild(generation));

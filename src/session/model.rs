@@ -30,6 +30,87 @@ pub enum ChangeKind {
     Manifest,
     /// `Cargo.lock`: like a manifest, but cargo writes it itself while it reads the project.
     Lock,
+    /// A file that settings are read from.
+    Config,
+    /// What the rule of this number is for.
+    Rule(usize),
+}
+
+impl ChangeKind {
+    /// A build takes it in.
+    pub fn builds(self) -> bool {
+        matches!(self, Self::Source | Self::Manifest | Self::Lock)
+    }
+}
+
+/// The user's commands around the app, each a program and its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before cargo is started.
+    pub before_build: Option<Vec<String>>,
+    /// Before a program is started.
+    pub before_start: Option<Vec<String>>,
+    /// When a generation has become live.
+    pub after_live: Option<Vec<String>>,
+    /// When a build or a generation has failed.
+    pub on_error: Option<Vec<String>>,
+}
+
+/// One run of a user's command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u32);
+
+/// What a user's command is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// `hooks.before_build`
+    BeforeBuild,
+    /// `hooks.before_start`
+    BeforeStart,
+    /// `hooks.after_live`
+    AfterLive,
+    /// `hooks.on_error`
+    OnError,
+    /// `run:` of a rule.
+    Rule,
+}
+
+impl fmt::Display for Occasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BeforeBuild => "before_build",
+            Self::BeforeStart => "before_start",
+            Self::AfterLive => "after_live",
+            Self::OnError => "on_error",
+            Self::Rule => "run",
+        })
+    }
+}
+
+/// A user's command, and what it is told in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it is run for.
+    pub occasion: Occasion,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The generation it is about, if there is one yet.
+    pub generation: Option<Generation>,
+    /// What has failed.
+    pub error: Option<String>,
+}
+
+/// A reaction to a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Build, and start the app again if it changed.
+    Rebuild,
+    /// Start the same program again.
+    Restart,
+    /// Send this signal to the live app.
+    Signal(i32),
+    /// Run a program with its arguments.
+    Run(Vec<String>),
 }
 
 /// What an event said about a path's being there.
@@ -65,6 +146,8 @@ pub enum Cause {
     Rescan,
     /// Somebody asked for it.
     Asked,
+    /// A setting has another value.
+    Configured,
     /// The generation named died and is started again.
     Died(Generation),
     /// The generation named failed and the last good program takes its place.
@@ -85,6 +168,7 @@ impl fmt::Display for Cause {
             },
             Self::Rescan => f.write_str("many changes at once"),
             Self::Asked => f.write_str("asked for"),
+            Self::Configured => f.write_str("configuration"),
             Self::Died(generation) => write!(f, "{generation} died"),
             Self::Rollback(generation) => write!(f, "rollback from {generation}"),
             Self::Alone(generation) => write!(f, "{generation} could not run beside live"),
@@ -161,6 +245,19 @@ impl ChangeSet {
             _ => {}
         }
         self.merge(now, Cause::Changed(vec![path]), false);
+    }
+
+    /// When nothing more is waited for: after a quiet period, or its cap.
+    pub fn quiet_at(&self, debounce: Duration, max_wait: Duration) -> Moment {
+        (self.last + debounce).min(self.first + max_wait)
+    }
+
+    /// The paths that changed.
+    pub fn paths(&self) -> &[PathBuf] {
+        match &self.cause {
+            Cause::Changed(paths) => paths,
+            _ => &[],
+        }
     }
 
     /// Nothing is left of it.
@@ -261,8 +358,9 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The numbers are those that are equal on every Unix (POSIX, `kill -l`), and Linux's SIGBUS.
-fn signal_name(number: i32) -> Option<&'static str> {
+/// The name of a signal. The numbers are those that are equal on every Unix (POSIX, `kill -l`), and
+/// Linux's SIGBUS and SIGUSR1 and 2.
+pub fn signal_name(number: i32) -> Option<&'static str> {
     Some(match number {
         1 => "SIGHUP",
         2 => "SIGINT",
@@ -272,7 +370,9 @@ fn signal_name(number: i32) -> Option<&'static str> {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         15 => "SIGTERM",
         _ => return None,

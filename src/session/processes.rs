@@ -7,8 +7,11 @@ use super::Session;
 use super::action::{Action, Next, View};
 use super::event::AppNews;
 use super::evidence::{evidence, hint};
-use super::model::{ArtifactRef, Cause, Ending, Exit, Generation, Handover, Moment, Phases, Proof};
-use super::swap::{Kind, Launch, Process, Told};
+use super::model::{
+    ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
+    Proof,
+};
+use super::swap::{Kind, Launch, Prepared, Process, Told};
 
 impl Session {
     /// Starts what is pending as soon as it has its place, and makes the place.
@@ -21,6 +24,9 @@ impl Session {
         }
         launch.due = true;
         let alone = launch.alone;
+        if !self.prepare_to_start() {
+            return;
+        }
         if let Some(candidate) = self.swap.candidate.take() {
             self.kill(candidate);
         }
@@ -83,6 +89,53 @@ impl Session {
             suspended: false,
             cut_for_next: false,
         });
+    }
+
+    /// Whether the pending launch may go on: the user's `before_start` has run for it. One that
+    /// still runs for a launch that is not wanted any more is left to end: it may be in the middle
+    /// of a migration.
+    fn prepare_to_start(&mut self) -> bool {
+        let busy = |(_, occasion): &(_, _)| *occasion == Occasion::BeforeStart;
+        let busy = self.jobs.iter().any(busy);
+        let generation = Generation(self.numbered);
+        let Some(launch) = &mut self.swap.pending else {
+            return false;
+        };
+        match (launch.prepared, &self.policy.hooks.before_start) {
+            (Prepared::Yes, _) | (Prepared::No, None) => true,
+            (Prepared::Waits(_), _) => false,
+            (Prepared::No, Some(_)) if busy => false,
+            (Prepared::No, Some(command)) => {
+                let job = Job {
+                    occasion: Occasion::BeforeStart,
+                    command: command.clone(),
+                    generation: Some(launch.generation.unwrap_or(generation)),
+                    error: None,
+                };
+                let id = self.run(job);
+                if let Some(launch) = &mut self.swap.pending {
+                    launch.prepared = Prepared::Waits(id);
+                }
+                false
+            }
+        }
+    }
+
+    /// `before_start` has ended, or failed: then what it was run for is not started.
+    pub(super) fn prepared_to_start(&mut self, now: Moment, id: JobId, failed: Option<String>) {
+        let this = |launch: &&mut Launch| launch.prepared == Prepared::Waits(id);
+        let Some(launch) = self.swap.pending.as_mut().filter(this) else {
+            return;
+        };
+        let Some(reason) = failed else {
+            launch.prepared = Prepared::Yes;
+            return;
+        };
+        self.swap.pending = None;
+        self.job_failed(Occasion::BeforeStart, reason);
+        if self.policy.once {
+            self.quit(now, Ending::CannotStart);
+        }
     }
 
     /// Asks a process to finish; it is leaving from now on.
@@ -156,6 +209,7 @@ impl Session {
             cause: process.cause.clone(),
         });
         self.out.push(Action::Serving(generation));
+        self.hook(Occasion::AfterLive, Some(generation), None);
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());
@@ -189,6 +243,7 @@ impl Session {
                 None => self.after_candidate(now, &candidate, evidence.is_some()),
             };
             let hint = hint(last_lines, self.policy.serving);
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: false,
@@ -211,6 +266,7 @@ impl Session {
                 Some(next) => next,
                 None => self.after_live(now, &live),
             };
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: true,
@@ -266,6 +322,8 @@ impl Session {
                 not_before: now,
                 due: false,
                 alone: true,
+                // It has run for the candidate, which was the same program.
+                prepared: Prepared::Yes,
             });
             return Next::Alone;
         }
@@ -313,7 +371,7 @@ impl Session {
         Next::Restart(wait)
     }
 
-    fn again(
+    pub(super) fn again(
         &mut self,
         now: Moment,
         artifact: ArtifactRef,
@@ -331,6 +389,7 @@ impl Session {
             not_before: now + wait,
             due: false,
             alone: self.alone(),
+            prepared: Prepared::No,
         });
     }
 
@@ -345,6 +404,7 @@ impl Session {
         } else {
             self.after_candidate(now, &candidate, false)
         };
+        self.hook(Occasion::OnError, Some(generation), Some(error.clone()));
         self.show(View::CannotStart {
             generation,
             error,
@@ -416,6 +476,8 @@ impl Session {
         } else {
             self.after_candidate(now, &candidate, false)
         };
+        let error = Some("not ready in time".to_owned());
+        self.hook(Occasion::OnError, Some(candidate.generation), error);
         self.show(View::NotReady {
             generation: candidate.generation,
             after: candidate.ran(now),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, View};
-use super::event::{AppNews, BuildNews, Event};
+use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover,
-    Moment, Presence, Proof, Surroundings,
+    Hooks, JobId, Moment, Presence, Proof, Reaction, Surroundings,
 };
 use super::{OnChange, Policy, Session};
 
@@ -25,6 +25,9 @@ pub(crate) fn policy() -> Policy {
     Policy {
         debounce: Duration::from_millis(8),
         max_wait: Duration::from_millis(500),
+        lag: Duration::ZERO,
+        rules: Vec::new(),
+        hooks: Hooks::default(),
         on_change: OnChange::Cancel,
         handover: Handover::Auto,
         serving: true,
@@ -75,9 +78,27 @@ impl Story {
             "stop_timeout" => self.policy.stop_timeout = ms(),
             "probation" => self.policy.probation = ms(),
             "max_wait" => self.policy.max_wait = ms(),
+            "lag" => self.policy.lag = ms(),
+            "rule" => self.policy.rules.push(reactions(value)),
+            "before_build" => self.policy.hooks.before_build = Some(vec![value.into()]),
+            "before_start" => self.policy.hooks.before_start = Some(vec![value.into()]),
+            "after_live" => self.policy.hooks.after_live = Some(vec![value.into()]),
+            "on_error" => self.policy.hooks.on_error = Some(vec![value.into()]),
             _ => panic!("no policy `{key}`"),
         }
     }
+}
+
+/// `rebuild`, `restart`, `signal=NUMBER` and `run=COMMAND`, in order.
+fn reactions(value: &str) -> Vec<Reaction> {
+    let reaction = |word: &str| match word.split_once('=') {
+        None if word == "rebuild" => Reaction::Rebuild,
+        None if word == "restart" => Reaction::Restart,
+        Some(("signal", number)) => Reaction::Signal(number.parse().unwrap()),
+        Some(("run", command)) => Reaction::Run(vec![command.into()]),
+        _ => panic!("no reaction `{word}`"),
+    };
+    value.split_whitespace().map(reaction).collect()
 }
 
 fn generation(word: &str) -> Generation {
@@ -91,7 +112,11 @@ fn changes(words: &[&str]) -> Vec<Change> {
             ("-", path) => (Presence::Vanished, path),
             _ => (Presence::There, *word),
         };
+        // A number and a colon in front: the rule for it.
+        let rule = path.split_once(':').map(|(number, _)| number);
         let kind = match path.rsplit('/').next() {
+            _ if rule.is_some() => ChangeKind::Rule(rule.unwrap().parse().unwrap()),
+            Some(".reload.toml") => ChangeKind::Config,
             Some("Cargo.toml") => ChangeKind::Manifest,
             Some("Cargo.lock") => ChangeKind::Lock,
             _ => ChangeKind::Source,
@@ -138,6 +163,8 @@ fn event(text: &str) -> Event {
         ["changed", paths @ ..] => Event::Changed(changes(paths)),
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
+        ["configured", effect, changed @ ..] => configured(effect, changed),
+        ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), Err)),
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
         ["built", which] => done(which, which, false),
@@ -185,10 +212,44 @@ fn event(text: &str) -> Event {
     }
 }
 
+fn job(number: &str, ended: Result<(), String>) -> Event {
+    Event::Job(JobId(number.parse().unwrap()), JobNews::Ended(ended))
+}
+
+/// Settings that were read: those of the default policy, with what changed, or a mistake.
+fn configured(effect: &str, changed: &[&str]) -> Event {
+    let effect = match effect {
+        "nothing" => Effect::Nothing,
+        "restart" => Effect::Restart,
+        "rebuild" => Effect::Rebuild,
+        "badly" => return Event::Configured(Err(changed.join(" "))),
+        _ => panic!("no effect `{effect}`"),
+    };
+    Event::Configured(Ok(Box::new(Reconfigured {
+        policy: policy(),
+        changed: changed.iter().map(ToString::to_string).collect(),
+        effect,
+    })))
+}
+
 /// An action as the files write it; what is shown, by the line that is printed.
 fn action(action: &Action) -> String {
     match action {
         Action::Rewatch(_) => "rewatch".into(),
+        Action::Reconfigure => "reconfigure".into(),
+        Action::Run(JobId(number), job) => {
+            let about = job
+                .generation
+                .map(|generation| format!(" for {generation}"));
+            let about = about.unwrap_or_default();
+            format!(
+                "run {number} {}{about}: {}",
+                job.occasion,
+                job.command.join(" ")
+            )
+        }
+        Action::EndJob(JobId(number)) => format!("end job {number}"),
+        Action::Signal { generation, number } => format!("signal {generation} {number}"),
         Action::StartBuild {
             generation,
             load,

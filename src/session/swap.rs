@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::action::Action;
-use super::model::{ArtifactRef, Cause, Exit, Generation, Moment, Phases};
+use super::model::{ArtifactRef, Cause, Exit, Generation, JobId, Moment, Phases};
 
 /// Why a process is started, as far as it decides what its failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub(super) enum Kind {
     Restart,
     /// The last good program takes the place of a failed one.
     Rollback,
+}
+
+/// How far the user's `before_start` is for a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prepared {
+    /// It was not run yet.
+    No,
+    /// It runs.
+    Waits(JobId),
+    /// It ended well, or there is none.
+    Yes,
 }
 
 /// A launch that waits: for a back-off, or until those before it are gone.
@@ -34,6 +45,7 @@ pub(super) struct Launch {
     pub(super) due: bool,
     /// Live is stopped first.
     pub(super) alone: bool,
+    pub(super) prepared: Prepared,
 }
 
 /// How far a process was told to end.

@@ -22,6 +22,32 @@ pub fn view(now: Moment, view: &View) -> Value {
             "building",
             json!({ "generation": generation.0, "cause": cause.to_string() }),
         ),
+        View::Configured(changed) => ("configured", json!({ "changed": changed })),
+        View::Misconfigured(text) => ("misconfigured", json!({ "text": text })),
+        View::JobStarted(job) => (
+            "job",
+            json!({ "occasion": job.occasion.to_string(), "command": job.command,
+                "generation": job.generation.map(|generation| generation.0) }),
+        ),
+        View::JobLine(line) => ("job-output", json!({ "line": line })),
+        View::JobFailed {
+            occasion,
+            reason,
+            next,
+        } => (
+            "job-failed",
+            json!({ "occasion": occasion.to_string(), "reason": reason, "next": next_name(*next) }),
+        ),
+        View::Signalled {
+            generation,
+            number,
+            cause,
+        } => (
+            "signalled",
+            json!({ "generation": generation.0, "signal": number, "cause": cause.to_string() }),
+        ),
+        View::NobodyDepends { path } => ("nobody-depends", json!({ "path": path })),
+        View::Loop { path, wait } => ("loop", json!({ "path": path, "wait_ms": ms(*wait) })),
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
         View::BuildCancelled { generation, cause } => (

@@ -1,10 +1,11 @@
 //! Views as lines for people. Pure.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::session::action::{Evidence, Hint, Next, View};
-use crate::session::model::{Cause, Generation, Phases, Proof};
+use crate::session::model::{Cause, Generation, Phases, Proof, signal_name};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,57 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
         View::Building { generation, cause } => {
             (Level::Info, format!("building {generation} ({cause})"))
         }
+        View::Configured(changed) => (
+            Level::Info,
+            format!("configuration: {} changed", changed.join(", ")),
+        ),
+        View::Misconfigured(problem) => {
+            let (problem, hint) = split_hint(problem);
+            (
+                Level::Bad,
+                format!("{problem}; the last good settings stay{hint}"),
+            )
+        }
+        View::JobStarted(job) => {
+            // `sh -c` is not what the user wrote.
+            let words = job
+                .command
+                .strip_prefix(&["sh".to_owned(), "-c".to_owned()][..]);
+            let command = words.unwrap_or(&job.command).join(" ");
+            (Level::Info, format!("{}: {command}", job.occasion))
+        }
+        View::JobLine(line) => (Level::Info, line.clone()),
+        View::JobFailed {
+            occasion,
+            reason,
+            next,
+        } => {
+            let (reason, hint) = split_hint(reason);
+            (
+                Level::Bad,
+                format!("{occasion} failed: {reason}{}{hint}", next_words(*next)),
+            )
+        }
+        View::Signalled {
+            generation,
+            number,
+            cause,
+        } => (
+            Level::Good,
+            format!(
+                "{} sent to {generation} ({cause})",
+                signal_name(*number).map_or_else(|| format!("signal {number}"), str::to_owned)
+            ),
+        ),
+        View::NobodyDepends { path } => (Level::Info, nobody_depends(path)),
+        View::Loop { path, wait } => (
+            Level::Warn,
+            format!(
+                "`{}` changes whenever something is done about it: from now on that waits, {} first                  and up to 60 s\nhint: write the file only when its content differs, or add it to                  `ignore` of [watch]",
+                path.display(),
+                ms(*wait)
+            ),
+        ),
         View::BuildCancelled { generation, cause } => (
             Level::Info,
             format!("{generation} cancelled: newer change ({cause})"),
@@ -298,6 +350,20 @@ fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) ->
         let _ = write!(line, ", ready by the clock");
     }
     line
+}
+
+fn nobody_depends(path: &Path) -> String {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
+    let paths = match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) => format!("{}/**/{name}", dir.display()),
+        None => format!("./{name}"),
+    };
+    format!(
+        "no program depends on `{}`: nothing was started for it\nhint: if the app reads it when it \
+         starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \"restart\"` into .reload.toml",
+        path.display()
+    )
 }
 
 fn hint_words(hint: Hint, context: &Context) -> String {

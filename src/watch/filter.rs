@@ -7,16 +7,19 @@ use globset::GlobSet;
 use ignore::{IncrementalIgnore, Walk, WalkBuilder};
 
 use super::classify::is_dropping;
-use crate::session::model::{Change, ChangeKind, Presence, Scope};
+use crate::config::{self, Rule};
+use crate::session::model::{Change, ChangeKind, Presence, Reaction, Scope};
 
-/// Decides about paths for one scope.
+/// Decides about paths for one scope and the user's settings.
 #[derive(Debug)]
 pub struct Filter {
     base: PathBuf,
     roots: Vec<(PathBuf, IncrementalIgnore)>,
     without: Vec<PathBuf>,
     files: HashSet<PathBuf>,
+    config: HashSet<PathBuf>,
     ignore: GlobSet,
+    rules: Vec<Rule>,
 }
 
 /// How directories are walked and paths matched: hidden files, `.gitignore`, `.ignore` and git's
@@ -28,8 +31,8 @@ fn rules(root: &Path) -> WalkBuilder {
 }
 
 impl Filter {
-    /// A filter for `scope`; `ignore` is what the user wants left out.
-    pub fn new(scope: &Scope, ignore: GlobSet) -> Self {
+    /// A filter for `scope` and what the user wants besides.
+    pub fn new(scope: &Scope, settings: &config::Watch) -> Self {
         let matcher = |root: &PathBuf| {
             rules(root)
                 .build_matchers()
@@ -37,13 +40,29 @@ impl Filter {
                 .next()
                 .map(|matcher| (root.clone(), matcher))
         };
+        // What the user added: a directory with everything below it, a file as it is.
+        let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
+            settings.paths.iter().partition(|path| path.is_dir());
+        let files = scope.files.iter().chain(files);
         Self {
             base: scope.base.clone(),
-            roots: scope.roots.iter().filter_map(matcher).collect(),
+            roots: scope.roots.iter().chain(dirs).filter_map(matcher).collect(),
             without: scope.without.clone(),
-            files: scope.files.iter().cloned().collect(),
-            ignore,
+            files: files.cloned().collect(),
+            config: settings.config.iter().cloned().collect(),
+            ignore: settings.ignore.clone(),
+            rules: settings.rules.clone(),
         }
+    }
+
+    /// The directories whose files can be inputs, with everything below them.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        self.roots.iter().map(|(root, _)| root.clone()).collect()
+    }
+
+    /// Single files that matter wherever they are, there or not.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.config)
     }
 
     /// A file that is an input wherever it is.
@@ -68,6 +87,18 @@ impl Filter {
     }
 
     fn kind(&mut self, path: &Path) -> Option<ChangeKind> {
+        if self.config.contains(path) {
+            return Some(ChangeKind::Config);
+        }
+        // The first rule that matches decides, even about what is ignored otherwise.
+        let rule = self.rules.iter().position(|rule| rule.paths.is_match(path));
+        if let Some(number) = rule {
+            return match self.rules[number].reactions.as_slice() {
+                [] => None,
+                [Reaction::Rebuild] => Some(ChangeKind::Source),
+                _ => Some(ChangeKind::Rule(number)),
+            };
+        }
         let name = path.file_name()?.to_str().unwrap_or_default();
         let kind = match name {
             "Cargo.lock" => ChangeKind::Lock,
@@ -85,16 +116,45 @@ impl Filter {
 
     /// Everything from `root` down that can be an input, directories included.
     pub fn walk(&self, root: &Path) -> Walk {
-        let (root, base) = (root.to_owned(), self.base.clone());
+        let root = root.to_owned();
         let (without, ignore) = (self.without.clone(), self.ignore.clone());
         let mut builder = rules(&root);
         builder.filter_entry(move |entry| {
             let path = entry.path();
-            let relative = path.strip_prefix(&base).unwrap_or(path);
-            let out = without.iter().any(|out| out == path) || ignore.is_match(relative);
+            let out = without.iter().any(|out| out == path) || ignore.is_match(path);
             path == root || !out
         });
         builder.build()
+    }
+
+    /// Everything that the user's rules can match, ignored or not.
+    pub fn walk_rules(&self) -> Vec<Walk> {
+        let reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
+        let walk = |reach: &config::Reach| {
+            let mut builder = WalkBuilder::new(&reach.root);
+            builder.standard_filters(false).max_depth(reach.depth);
+            let without = self.without.clone();
+            builder.filter_entry(move |entry| {
+                let path = entry.path();
+                !path.ends_with(".git") && !without.iter().any(|out| out == path)
+            });
+            builder.build()
+        };
+        reaches.map(walk).collect()
+    }
+
+    /// Files in this directory can be matched by one of the user's rules.
+    pub fn reaches(&self, dir: &Path) -> bool {
+        let mut reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
+        reaches.any(|reach| {
+            let below = dir.strip_prefix(&reach.root);
+            let deep = |below: &Path| {
+                reach
+                    .depth
+                    .is_none_or(|max| below.components().count() < max)
+            };
+            below.is_ok_and(deep)
+        })
     }
 
     /// Files in this directory can be inputs.
@@ -107,7 +167,7 @@ impl Filter {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if is_dropping(name) || self.ignored(path) {
+        if is_dropping(name) || self.ignore.is_match(path) {
             return false;
         }
         let depth = |dir: &Path| dir.components().count();
@@ -126,11 +186,6 @@ impl Filter {
             return false;
         };
         !matcher.matched(relative, is_dir).is_ignore()
-    }
-
-    fn ignored(&self, path: &Path) -> bool {
-        let relative = path.strip_prefix(&self.base).unwrap_or(path);
-        self.ignore.is_match(relative) || self.ignore.is_match(path)
     }
 }
 
@@ -163,11 +218,26 @@ mod tests {
             files: vec![base.join("Cargo.lock"), base.join(".cargo/config.toml")],
             read_at: None,
         };
-        let ignore = GlobSetBuilder::new()
-            .add(Glob::new("**/*.log").unwrap())
-            .build()
-            .unwrap();
-        let mut filter = Filter::new(&scope, ignore);
+        let set = |glob: String| {
+            let glob = Glob::new(&glob).unwrap();
+            GlobSetBuilder::new().add(glob).build().unwrap()
+        };
+        let rule = |path: &str, reactions: &[Reaction]| Rule {
+            paths: set(format!("{}/{path}", base.display())),
+            reaches: vec![],
+            reactions: reactions.to_vec(),
+        };
+        let settings = config::Watch {
+            ignore: set("**/*.log".into()),
+            rules: vec![
+                rule("app/src/*.ignored", &[]),
+                rule("app/assets/*.sql", &[Reaction::Rebuild]),
+                rule("app/assets/**", &[Reaction::Restart]),
+            ],
+            config: vec![base.join(".reload.toml")],
+            ..config::Watch::default()
+        };
+        let mut filter = Filter::new(&scope, &settings);
         for (path, expected) in [
             ("app/src/main.rs", Some(ChangeKind::Source)),
             ("app/templates/new.html", Some(ChangeKind::Source)),
@@ -176,7 +246,10 @@ mod tests {
             (".cargo/config.toml", Some(ChangeKind::Manifest)),
             ("app/Cargo.lock", None),
             ("app/generated.rs", None),
-            ("app/assets/x.css", None),
+            ("app/assets/x.css", Some(ChangeKind::Rule(2))),
+            ("app/assets/x.sql", Some(ChangeKind::Source)),
+            ("app/src/x.ignored", None),
+            (".reload.toml", Some(ChangeKind::Config)),
             ("app/target/debug/app.d", None),
             ("app/inner/src/lib.rs", None),
             ("app/src/main.rs~", None),

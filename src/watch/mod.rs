@@ -5,26 +5,30 @@
 //! A thread of its own owns the watcher, the filter and the set of watched directories, since
 //! walking and watching can block. It takes in raw events and new scopes through one channel and
 //! sends [`Event::Changed`] or [`Event::Rescan`]. Where the system tells of changes, events are
-//! taken as they come, since the session keeps the quiet period; where it has to be polled,
-//! notify's debouncer stitches what was found. Directories are watched, never files, because
-//! editors save by renaming. Deliberately absent: any waiting for quiet, any look at content.
+//! taken as they come, since the session keeps the quiet period. Where it tells of nothing or can
+//! tell no more ([`silence`]), all of it is polled from then on, and what happened in between is
+//! looked for. Directories are watched, never files, because editors save by renaming.
+//! Deliberately absent: any waiting for quiet, any look at content.
 
+mod backend;
 pub mod classify;
 pub mod filter;
+mod silence;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use notify::{ErrorKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher as _};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
+use ignore::Walk;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use backend::Backend;
 use classify::classify;
 use filter::Filter;
+use silence::Silence;
 
 use crate::config;
 use crate::exit::Failure;
@@ -38,17 +42,13 @@ const TICK: Duration = Duration::from_millis(20);
 enum Message {
     Found(notify::Result<notify::Event>),
     Scope(Box<Scope>, oneshot::Sender<Vec<String>>),
+    Settings(config::Watch),
 }
 
 /// The handle of the watching thread, which lives as long as the program.
 #[derive(Debug)]
 pub struct Watch {
     messages: mpsc::Sender<Message>,
-}
-
-enum Backend {
-    Native(RecommendedWatcher),
-    Polled(Debouncer<PollWatcher, NoCache>),
 }
 
 impl Watch {
@@ -58,19 +58,18 @@ impl Watch {
         events: UnboundedSender<Event>,
     ) -> Result<Self, Failure> {
         let (messages, inbox) = mpsc::channel();
-        let backend = backend(settings, messages.clone()).map_err(|error| {
-            Failure::failed(format!("cannot watch files: {error}"))
-                .hint("try `--poll`, or free some inotify instances")
-        })?;
-        let ignore = settings.ignore.clone();
+        let mut problems = Vec::new();
+        let backend = backend(settings, &messages, &mut problems)
+            .map_err(|error| Failure::failed(format!("cannot watch files: {error}")))?;
         let mut watcher = Watcher {
-            polled: matches!(backend, Backend::Polled(_)),
             backend,
+            silence: None,
             scope: Scope::default(),
-            filter: Filter::new(&Scope::default(), ignore.clone()),
-            ignore,
+            filter: Filter::new(&Scope::default(), settings),
+            settings: settings.clone(),
             watched: HashSet::new(),
-            problems: Vec::new(),
+            problems,
+            messages: messages.clone(),
             events,
         };
         let run = move || {
@@ -94,44 +93,52 @@ impl Watch {
             .ok();
         watching
     }
+
+    /// Goes by these settings from now on.
+    pub fn configure(&self, settings: config::Watch) {
+        self.messages.send(Message::Settings(settings)).ok();
+    }
 }
 
-fn backend(settings: &config::Watch, messages: mpsc::Sender<Message>) -> notify::Result<Backend> {
-    let Some(interval) = settings.poll else {
-        let found = move |event| {
-            messages.send(Message::Found(event)).ok();
-        };
-        return Ok(Backend::Native(notify::recommended_watcher(found)?));
+/// The system's events, unless the user wants none or there are none to be had.
+fn backend(
+    settings: &config::Watch,
+    messages: &mpsc::Sender<Message>,
+    problems: &mut Vec<String>,
+) -> notify::Result<Backend> {
+    if let Some(interval) = settings.poll {
+        return Backend::polled(interval, sender(messages));
+    }
+    let error = match Backend::native(sender(messages)) {
+        Ok(backend) => return Ok(backend),
+        Err(error) => error,
     };
-    let found = move |result: DebounceEventResult| match result {
-        Ok(events) => {
-            for event in events {
-                messages.send(Message::Found(Ok(event.event))).ok();
-            }
-        }
-        Err(errors) => {
-            for error in errors {
-                messages.send(Message::Found(Err(error))).ok();
-            }
-        }
+    let Some(silence) = Silence::of_error(&error) else {
+        return Err(error);
     };
-    // Time stamps are compared by the second; two saves within one are told apart by content only.
-    let config = notify::Config::default()
-        .with_poll_interval(interval)
-        .with_compare_contents(true);
-    let debouncer = new_debouncer_opt(settings.debounce, None, found, NoCache, config)?;
-    Ok(Backend::Polled(debouncer))
+    problems.push(silence.explain(1, settings.poll_by_itself));
+    Backend::polled(settings.poll_by_itself, sender(messages))
+}
+
+fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Event>) + use<> {
+    let messages = messages.clone();
+    move |event| {
+        messages.send(Message::Found(event)).ok();
+    }
 }
 
 struct Watcher {
     backend: Backend,
-    polled: bool,
+    /// The system does not tell of everything: what has to be polled from here on.
+    silence: Option<Silence>,
     scope: Scope,
     filter: Filter,
-    ignore: globset::GlobSet,
+    settings: config::Watch,
     watched: HashSet<PathBuf>,
     /// What could not be watched since the last scope.
     problems: Vec<String>,
+    /// For another backend than the first.
+    messages: mpsc::Sender<Message>,
     events: UnboundedSender<Event>,
 }
 
@@ -140,25 +147,70 @@ impl Watcher {
         match message {
             Message::Scope(scope, done) => {
                 self.scope = *scope;
-                let missed = self.watch_scope();
+                let first = self.watched.is_empty();
+                let mut missed = self.watch_scope();
+                // Nobody has heard anything yet, so there is nothing that could be lost.
+                if first && self.poll_if_silent() {
+                    missed = self.watch_scope();
+                }
                 done.send(std::mem::take(&mut self.problems)).ok();
                 self.tell(missed);
             }
+            Message::Settings(settings) => self.configure(settings),
             Message::Found(Ok(event)) if event.need_rescan() => self.rescan(),
             Message::Found(Ok(event)) => self.found(&event),
             // A poll finds what can't be read (a link to nowhere) anew each time.
-            Message::Found(Err(_)) if self.polled => {}
+            Message::Found(Err(_)) if self.backend.is_polled() => {}
             Message::Found(Err(_)) => self.rescan(),
+        }
+        if self.poll_if_silent() {
+            self.rescan();
         }
         for problem in std::mem::take(&mut self.problems) {
             self.events.send(Event::Unwatched(problem)).ok();
         }
     }
 
+    /// Where the system turned out to be silent: looks for changes from now on, and says so.
+    /// Everything is to be watched anew then.
+    fn poll_if_silent(&mut self) -> bool {
+        let Some(silence) = self.silence.take() else {
+            return false;
+        };
+        let wanted = std::mem::take(&mut self.watched).len();
+        let interval = self.settings.poll_by_itself;
+        match Backend::polled(interval, sender(&self.messages)) {
+            Ok(backend) => {
+                self.backend = backend;
+                self.problems.push(silence.explain(wanted, interval));
+            }
+            Err(error) => self.problems.push(format!("cannot watch files: {error}")),
+        }
+        true
+    }
+
+    /// Other settings. What changed between the two backends is looked for.
+    fn configure(&mut self, settings: config::Watch) {
+        let other_backend = settings.poll != self.settings.poll;
+        self.settings = settings;
+        if !other_backend {
+            let missed = self.watch_scope();
+            return self.tell(missed);
+        }
+        match backend(&self.settings, &self.messages, &mut self.problems) {
+            Ok(backend) => {
+                self.backend = backend;
+                self.watched.clear();
+                self.rescan();
+            }
+            Err(error) => self.problems.push(format!("cannot watch files: {error}")),
+        }
+    }
+
     /// Events were lost: every directory may be another one than the one that is watched.
     fn rescan(&mut self) {
         for dir in std::mem::take(&mut self.watched) {
-            unwatch(&mut self.backend, &dir);
+            self.backend.unwatch(&dir);
         }
         self.watch_scope();
         self.events.send(Event::Rescan).ok();
@@ -171,7 +223,8 @@ impl Watcher {
     }
 
     fn found(&mut self, event: &notify::Event) {
-        let Some(presence) = classify(event.kind, self.polled) else {
+        let polled = self.backend.is_polled();
+        let Some(presence) = classify(event.kind, polled) else {
             return;
         };
         let mut changes = Vec::new();
@@ -182,7 +235,7 @@ impl Watcher {
             }
             // What is there now under the name of a watched directory may be another one. A poll
             // tells of a directory whenever something in it comes or goes.
-            if self.watched.contains(path) && (presence != Presence::There || !self.polled) {
+            if self.watched.contains(path) && (presence != Presence::There || !polled) {
                 self.forget(path);
             }
             if path.is_dir() {
@@ -205,11 +258,13 @@ impl Watcher {
         if self.filter.enters(dir) {
             return self.walk_below(dir, &HashSet::new(), |_| true);
         }
+        if self.filter.reaches(dir) {
+            return self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
+        }
         // One that is hidden may hold a single file that is an input (`.cargo/config.toml`).
         let inside: Vec<PathBuf> = self
-            .scope
-            .files
-            .iter()
+            .filter
+            .files()
             .filter(|file| file.parent() == Some(dir))
             .cloned()
             .collect();
@@ -225,36 +280,30 @@ impl Watcher {
     /// Watches what the scope needs and nothing else. Returns what was written since the project
     /// was read in directories that were not watched before.
     fn watch_scope(&mut self) -> Vec<Change> {
-        self.filter = Filter::new(&self.scope, self.ignore.clone());
+        self.filter = Filter::new(&self.scope, &self.settings);
         let before = std::mem::take(&mut self.watched);
+        let since = self.scope.read_at;
+        let newer = |path: &Path| {
+            let written = path.metadata().and_then(|metadata| metadata.modified());
+            matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since)
+        };
         let mut changes = Vec::new();
-        for root in self.scope.roots.clone() {
-            let since = self.scope.read_at;
-            // Cargo itself has just written the lock file.
-            let newer = self.walk_new(&root, &before, since).into_iter();
-            changes.extend(newer.filter(|change| change.kind != ChangeKind::Lock));
+        for root in self.filter.roots() {
+            changes.extend(self.walk_below(&root, &before, newer));
         }
-        for file in self.scope.files.clone() {
+        // Cargo itself has just written the lock file.
+        changes.retain(|change| change.kind != ChangeKind::Lock);
+        changes.extend(self.walk_rules(&before, newer));
+        let files: Vec<PathBuf> = self.filter.files().cloned().collect();
+        for file in files {
             if let Some(dir) = file.parent().filter(|dir| dir.is_dir()) {
                 self.watch_dir(dir, &before);
             }
         }
         for gone in before.difference(&self.watched) {
-            unwatch(&mut self.backend, gone);
+            self.backend.unwatch(gone);
         }
         changes
-    }
-
-    fn walk_new(
-        &mut self,
-        root: &Path,
-        before: &HashSet<PathBuf>,
-        since: Option<SystemTime>,
-    ) -> Vec<Change> {
-        self.walk_below(root, before, |path| {
-            let written = path.metadata().and_then(|metadata| metadata.modified());
-            matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since)
-        })
     }
 
     /// Watches `root` and every directory below it that can hold inputs. Files in directories
@@ -265,8 +314,31 @@ impl Watcher {
         before: &HashSet<PathBuf>,
         fresh: impl Fn(&Path) -> bool,
     ) -> Vec<Change> {
+        let walk = self.filter.walk(root);
+        self.walk(walk, before, fresh)
+    }
+
+    /// The same for what rules reach, where it is ignored otherwise too.
+    fn walk_rules(
+        &mut self,
+        before: &HashSet<PathBuf>,
+        fresh: impl Fn(&Path) -> bool,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for entry in self.filter.walk(root).flatten() {
+        for walk in self.filter.walk_rules() {
+            changes.extend(self.walk(walk, before, &fresh));
+        }
+        changes
+    }
+
+    fn walk(
+        &mut self,
+        walk: Walk,
+        before: &HashSet<PathBuf>,
+        fresh: impl Fn(&Path) -> bool,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for entry in walk.flatten() {
             let path = entry.path();
             if entry.file_type().is_some_and(|kind| kind.is_dir()) {
                 self.watch_dir(path, before);
@@ -300,16 +372,23 @@ impl Watcher {
         if !self.watched.insert(dir.to_owned()) || before.contains(dir) {
             return;
         }
-        let mode = RecursiveMode::NonRecursive;
-        let result = match &mut self.backend {
-            Backend::Native(watcher) => watcher.watch(dir, mode),
-            Backend::Polled(debouncer) => debouncer.watch(dir, mode),
-        };
-        if let Err(error) = result {
+        if !self.backend.is_polled() {
+            self.silence = self.silence.take().or_else(|| Silence::of_dir(dir));
+        }
+        // Then the rest is only counted.
+        if self.silence.is_some() {
+            return;
+        }
+        if let Err(error) = self.backend.watch(dir) {
+            self.silence = Silence::of_error(&error).filter(|_| !self.backend.is_polled());
+            if self.silence.is_some() {
+                return;
+            }
             self.watched.remove(dir);
             // A directory that went away between the look and the watch is no problem.
             if dir.is_dir() {
-                self.problems.push(explain(dir, &error));
+                let problem = format!("cannot watch `{}`: {error}", dir.display());
+                self.problems.push(problem);
             }
         }
     }
@@ -323,31 +402,12 @@ impl Watcher {
             .collect();
         for gone in below {
             self.watched.remove(&gone);
-            unwatch(&mut self.backend, &gone);
+            self.backend.unwatch(&gone);
         }
     }
-}
-
-fn unwatch(backend: &mut Backend, dir: &Path) {
-    // The system drops the watch of a directory that is gone by itself.
-    match backend {
-        Backend::Native(watcher) => watcher.unwatch(dir).ok(),
-        Backend::Polled(debouncer) => debouncer.unwatch(dir).ok(),
-    };
 }
 
 fn is_ignore_file(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name == ".gitignore" || name == ".ignore")
-}
-
-fn explain(dir: &Path, error: &notify::Error) -> String {
-    match error.kind {
-        ErrorKind::MaxFilesWatch => format!(
-            "cannot watch `{}`: the system's limit of watches is reached; raise it with `sysctl \
-             fs.inotify.max_user_watches=524288`, or use `--poll`",
-            dir.display()
-        ),
-        _ => format!("cannot watch `{}`: {error}", dir.display()),
-    }
 }

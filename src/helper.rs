@@ -1,5 +1,5 @@
-//! Running one cargo, or another helper, to its end under a keeper: its lines as they come, and
-//! a cancel that leaves nothing running.
+//! Running a command to its end under a keeper: cargo, a question to it, or a command of the user.
+//! Its lines as they come, and a cancel that leaves nothing running.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +10,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
-use crate::config::Build;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
@@ -19,14 +18,16 @@ use crate::session::model::Exit;
 
 /// Where a line was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 
 /// Why there is no exit status.
 #[derive(Debug)]
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// It was cancelled, and nothing of it runs any more.
     Cancelled,
     /// It could not be run: what and why.
@@ -34,34 +35,10 @@ pub(super) enum Stopped {
 }
 
 /// Says when what runs is not wanted any more.
-pub(super) type Cancel = watch::Receiver<bool>;
-
-/// A command as hotrun was started: in its directory, with its environment.
-pub(super) fn command(
-    build: &Build,
-    program: OsString,
-    args: Vec<OsString>,
-    extra: &[(&str, OsString)],
-) -> Launch {
-    let mut env = build.env.clone();
-    env.extend(
-        extra
-            .iter()
-            .map(|(key, value)| ((*key).into(), value.clone())),
-    );
-    Launch {
-        argv0: program.clone(),
-        program,
-        args,
-        env,
-        dir: build.dir.as_os_str().to_owned(),
-        notify: None,
-        must_notify: false,
-    }
-}
+pub(crate) type Cancel = watch::Receiver<bool>;
 
 /// What a piece of output means for the wait.
-pub(super) enum After {
+pub(crate) enum After {
     /// It goes on.
     GoOn,
     /// All that was wanted is there; what runs ends by itself, and nobody waits for it.
@@ -70,7 +47,7 @@ pub(super) enum After {
 
 /// Runs `launch` to its end and hands on what it writes in pieces that end in a line end, or on
 /// stderr in a carriage return.
-pub(super) async fn run(
+pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
     mut piece: impl FnMut(Stream, &str) -> After,

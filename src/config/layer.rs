@@ -1,0 +1,460 @@
+//! Every setting, defined once: its section, key, type, default, what a change of it does to a
+//! session that runs, and what it means. From this come the types here, the reading of files and
+//! variables, and the reference (`docs/configuration.md`).
+//!
+//! A [`Layer`] is what one source says: the file, an overlay of it, the environment or the command
+//! line. Layers are laid over each other key by key. Pure.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::value::{
+    Address, Command, Dos, FilePath, Pattern, Ready, Shape, SocketName, StopSignal, Time, Value,
+    VariableName,
+};
+
+/// What a changed setting does to a session that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It holds from the next time it is asked for.
+    Next,
+    /// The app is started again.
+    Restart,
+    /// The project is read and built again.
+    Rebuild,
+}
+
+/// One key of a section, for the reference and for whoever reads values from text.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of value it has.
+    pub kind: fn() -> String,
+    /// How that is written in an environment variable.
+    pub shape: Shape,
+    /// What holds where nobody says anything, as it would be written.
+    pub default: fn() -> Option<String>,
+    /// What a change of it does.
+    pub effect: Effect,
+    /// What it means.
+    pub about: &'static [&'static str],
+}
+
+/// What every section does, key by key.
+trait Part {
+    /// This one where a lower layer has that one.
+    fn over(self, lower: Self) -> Self;
+
+    /// What is relative in it is relative to this directory.
+    fn rebase(&mut self, dir: &Path);
+
+    /// The keys with another value, and what that does.
+    fn changed(&self, other: &Self) -> Vec<(&'static str, Effect)>;
+}
+
+/// A section: a struct with one optional field per key, an accessor for every key with a default,
+/// and the list of its keys.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(= $default:expr)?, $effect:ident;)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $key: Option<$type>,)+
+        }
+
+        impl $name {
+            /// What it is for.
+            pub const ABOUT: &[&str] = &[$($about),+];
+
+            /// Its keys.
+            pub const KEYS: &[Key] = &[$(Key {
+                name: stringify!($key),
+                kind: <$type as Value>::kind,
+                shape: <$type as Value>::SHAPE,
+                default: || -> Option<String> {
+                    $(return Some($default.to_string());)?
+                    #[allow(unreachable_code, reason = "a key with a default returns it above")]
+                    None
+                },
+                effect: Effect::$effect,
+                about: &[$($doc),+],
+            }),+];
+
+            $($(
+                #[doc = concat!("`", stringify!($key), "`, or its default.")]
+                pub fn $key(&self) -> $type {
+                    self.$key.clone().unwrap_or($default)
+                }
+            )?)+
+        }
+
+        impl Part for $name {
+            fn over(self, lower: Self) -> Self {
+                Self {
+                    $($key: match (self.$key, lower.$key) {
+                        (Some(upper), Some(lower)) => Some(upper.over(lower)),
+                        (upper, lower) => upper.or(lower),
+                    },)+
+                }
+            }
+
+            fn rebase(&mut self, dir: &Path) {
+                $(if let Some(value) = &mut self.$key {
+                    value.rebase(dir);
+                })+
+            }
+
+            fn changed(&self, other: &Self) -> Vec<(&'static str, Effect)> {
+                let mut changed = Vec::new();
+                $(if self.$key != other.$key {
+                    changed.push((stringify!($key), Effect::$effect));
+                })+
+                changed
+            }
+        }
+    };
+}
+
+section! {
+    /// Which target is built, and how: cargo's selection flags under cargo's names.
+    Build {
+        /// `--package`
+        package: String, Rebuild;
+        /// `--bin`
+        bin: String, Rebuild;
+        /// `--example`
+        example: String, Rebuild;
+        /// `--features`
+        features: Vec<String>, Rebuild;
+        /// `--all-features`
+        all_features: bool = false, Rebuild;
+        /// `--no-default-features`
+        no_default_features: bool = false, Rebuild;
+        /// `--release`
+        release: bool = false, Rebuild;
+        /// `--profile`
+        profile: String, Rebuild;
+        /// `--target`
+        target: String, Rebuild;
+        /// `--target-dir`
+        target_dir: FilePath, Rebuild;
+        /// What a change does to a running build: end it and start anew, or let it end first.
+        on_change: OnChange = OnChange::Cancel, Next;
+    }
+}
+
+section! {
+    /// How the app is started and stopped.
+    App {
+        /// Its arguments, unless some are given on the command line.
+        args: Vec<String>, Restart;
+        /// Its working directory; without it the one that hotrun was started in.
+        dir: FilePath, Restart;
+        /// Further variables of its environment.
+        env: BTreeMap<VariableName, String>, Restart;
+        /// Files of such variables (`KEY=value` lines), for the app and for hooks.
+        env_files: Vec<FilePath>, Restart;
+        /// What proves that it serves: `notify` (it says `READY=1` on `NOTIFY_SOCKET`),
+        /// `http:/path` (a `GET` is answered with a status below 400), `log:REGEX` (it prints such
+        /// a line), `delay:TIME` (it has lived this long). Without it: the best that can be seen.
+        ready: Ready, Next;
+        /// How long it may take to get ready.
+        ready_timeout: Time = Time::ms(30_000), Next;
+        /// How long it must live to count as ready where nothing better can be seen.
+        settle: Time = Time::ms(300), Next;
+        /// The signal that asks it to end.
+        stop_signal: StopSignal = StopSignal(nix::sys::signal::Signal::SIGTERM), Next;
+        /// How long it may take to end; then it is killed.
+        stop_timeout: Time = Time::ms(5_000), Next;
+        /// How long it must stay live to count as good: one that dies before is rolled back.
+        probation: Time = Time::ms(5_000), Next;
+    }
+}
+
+section! {
+    /// One address that is held for the app.
+    Listen {
+        /// Where: as after `--listen`.
+        address: Address, Restart;
+        /// Its name in `LISTEN_FDNAMES`.
+        name: SocketName, Restart;
+        /// Whether accept on it returns at once, as tokio needs it; `false` for blocking servers.
+        nonblocking: bool = true, Restart;
+    }
+}
+
+section! {
+    /// How a new generation takes over.
+    Handover {
+        /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is
+        /// `overlap` until a program shows that it can't run beside itself.
+        mode: Mode = Mode::Auto, Next;
+    }
+}
+
+/// How often changes are looked for where `watch.poll` does not say it.
+pub const POLL: Time = Time::ms(1_000);
+
+section! {
+    /// What is watched, and when it counts.
+    Watch {
+        /// The quiet period after a save.
+        debounce: Time = Time::ms(8), Next;
+        /// Its cap when saves keep coming.
+        max_wait: Time = Time::ms(500), Next;
+        /// Look for changes every so often instead of waiting for events. Where the system tells of
+        /// none (network file systems, a limit of inotify), they are looked for every second.
+        poll: Time, Next;
+        /// Further files and directories whose changes rebuild.
+        paths: Vec<FilePath>, Next;
+        /// Paths that never do.
+        ignore: Vec<Pattern>, Next;
+    }
+}
+
+section! {
+    /// A cheaper reaction to changes of certain paths. The first rule that matches a path decides.
+    On {
+        /// The paths. They are watched even where they are ignored otherwise.
+        paths: Vec<Pattern>, Next;
+        /// What happens, in order: `rebuild`, `restart` (the same program again), `signal:NAME`
+        /// (to the live app), `run:COMMAND` (with `sh`; if it fails, what follows in this rule is
+        /// left out), `ignore`.
+        r#do: Dos, Next;
+    }
+}
+
+section! {
+    /// Commands of yours around the app. They run in its directory, with the environment of hotrun,
+    /// the variables of `app.env_files`, and `HOTRUN_HOOK`, `HOTRUN_SESSION`, `HOTRUN_GENERATION`.
+    Hooks {
+        /// Before cargo is started: generates code. If it fails, nothing is built.
+        before_build: Command, Next;
+        /// Before a program is started, while live serves: migrates a database. If it fails, the
+        /// program is not started.
+        before_start: Command, Next;
+        /// When a generation has become live.
+        after_live: Command, Next;
+        /// When a build or a generation has failed; `HOTRUN_ERROR` says how.
+        on_error: Command, Next;
+        /// How long each of them, and a `run:` of `[[on]]`, may take; then it is killed.
+        timeout: Time = Time::ms(60_000), Next;
+    }
+}
+
+/// Value of `handover.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Beside live where that works.
+    Auto,
+    /// Always beside live.
+    Overlap,
+    /// Live is stopped first.
+    StopFirst,
+}
+
+/// Value of `build.on_change`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnChange {
+    /// End it and start anew.
+    Cancel,
+    /// Let it end first.
+    Queue,
+}
+
+macro_rules! choice {
+    ($type:ty { $($variant:ident: $name:literal),+ }) => {
+        impl Value for $type {
+            const SHAPE: Shape = Shape::Text;
+
+            fn kind() -> String {
+                [$(concat!("`", $name, "`")),+].join(", ")
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+    };
+}
+
+choice! { Mode { Auto: "auto", Overlap: "overlap", StopFirst: "stop-first" } }
+choice! { OnChange { Cancel: "cancel", Queue: "queue" } }
+
+/// The layer: every section, those that may be repeated, and the overlays.
+macro_rules! layer {
+    ({ $($section:ident: $type:ident,)+ } { $($list:ident: $entry:ident,)+ }) => {
+        /// What one source says.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Layer {
+            $(#[doc = concat!("`[", stringify!($section), "]`")] pub $section: $type,)+
+            $(#[doc = concat!("`[[", stringify!($list), "]]`")] pub $list: Option<Vec<$entry>>,)+
+            /// `[env.NAME]`: what is laid over the rest by `--env NAME`.
+            pub env: BTreeMap<String, Layer>,
+        }
+
+        /// Every section with its keys; the second part can be repeated.
+        pub const SECTIONS: (&[Section], &[Section]) = (
+            &[$(Section {
+                name: stringify!($section),
+                about: $type::ABOUT,
+                keys: $type::KEYS,
+            }),+],
+            &[$(Section {
+                name: stringify!($list),
+                about: $entry::ABOUT,
+                keys: $entry::KEYS,
+            }),+],
+        );
+
+        impl Layer {
+            /// This layer over a lower one. A list replaces a list; a table adds to a table.
+            #[must_use]
+            pub fn over(self, mut lower: Self) -> Self {
+                lower.build.give_way(&self.build);
+                Self {
+                    $($section: self.$section.over(lower.$section),)+
+                    $($list: self.$list.or(lower.$list),)+
+                    env: BTreeMap::new(),
+                }
+            }
+
+            /// What is relative in it is relative to this directory.
+            pub fn rebase(&mut self, dir: &Path) {
+                $(self.$section.rebase(dir);)+
+                $(for entry in self.$list.iter_mut().flatten() {
+                    entry.rebase(dir);
+                })+
+                for overlay in self.env.values_mut() {
+                    overlay.rebase(dir);
+                }
+            }
+
+            /// The settings with another value, by name, and what that does.
+            pub fn changed(&self, other: &Self) -> Vec<(String, Effect)> {
+                let mut changed = Vec::new();
+                $(for (key, effect) in self.$section.changed(&other.$section) {
+                    changed.push((format!("{}.{key}", stringify!($section)), effect));
+                })+
+                $(if self.$list != other.$list {
+                    let effect = $entry::KEYS.iter().map(|key| key.effect).max();
+                    changed.push((stringify!($list).to_owned(), effect.unwrap_or(Effect::Next)));
+                })+
+                changed
+            }
+        }
+    };
+}
+
+/// One section, for the reference and for whoever reads values from text.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static [&'static str],
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+layer! {
+    {
+        build: Build,
+        app: App,
+        handover: Handover,
+        watch: Watch,
+        hooks: Hooks,
+    }
+    {
+        listen: Listen,
+        on: On,
+    }
+}
+
+impl Build {
+    /// A choice in the upper layer replaces the lower one's as a whole: `--example` is not to meet
+    /// the `bin` of the file.
+    fn give_way(&mut self, upper: &Self) {
+        if upper.bin.is_some() || upper.example.is_some() {
+            (self.bin, self.example) = (None, None);
+        }
+        if upper.release.is_some() || upper.profile.is_some() {
+            (self.release, self.profile) = (None, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Layer {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_upper_layer_wins_key_by_key() {
+        let lower = layer(
+            "[build]\nbin = 'a'\nrelease = true\n[app]\nargs = ['x']\nsettle = '1s'\n\
+             env = { A = '1', B = '1' }\n[[listen]]\naddress = '127.0.0.1:1'",
+        );
+        let upper = layer("[build]\nexample = 'b'\n[app]\nargs = []\nenv = { B = '2' }");
+        let both = upper.over(lower);
+        assert_eq!(
+            (both.build.bin, both.build.example.as_deref()),
+            (None, Some("b"))
+        );
+        assert_eq!(both.build.release, Some(true));
+        assert_eq!(both.app.args, Some(vec![]));
+        assert_eq!(both.app.settle(), Time::ms(1000));
+        let env: Vec<&str> = both
+            .app
+            .env
+            .iter()
+            .flatten()
+            .map(|(_, value)| &**value)
+            .collect();
+        assert_eq!(env, ["1", "2"]);
+        assert_eq!(both.listen.map(|list| list.len()), Some(1));
+    }
+
+    #[test]
+    fn what_changed_is_named_with_its_effect() {
+        let before = layer("[watch]\ndebounce = '8ms'\n[app]\nargs = ['x']");
+        let after = layer("[watch]\ndebounce = '9ms'\n[[listen]]\naddress = '127.0.0.1:1'");
+        let expected = [
+            ("app.args", Effect::Restart),
+            ("watch.debounce", Effect::Next),
+            ("listen", Effect::Restart),
+        ];
+        let changed = before.changed(&after);
+        let changed: Vec<(&str, Effect)> = changed
+            .iter()
+            .map(|(name, effect)| (&**name, *effect))
+            .collect();
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn defaults_stand_in_one_place() {
+        let watch = Watch::default();
+        assert_eq!(watch.debounce(), Time::ms(8));
+        let key = Watch::KEYS
+            .iter()
+            .find(|key| key.name == "debounce")
+            .unwrap();
+        assert_eq!((key.default)().as_deref(), Some("8ms"));
+        assert!(Watch::KEYS.iter().any(|key| (key.default)().is_none()));
+    }
+}

@@ -1,0 +1,663 @@
+//! The values of settings as they are written: each knows how it is read from a text, what kind of
+//! thing it is called, and what is wrong with a text that it can't read. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use globset::{Glob, GlobBuilder};
+use nix::sys::signal::Signal;
+use regex::Regex;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use super::Reach;
+use crate::session::model::Reaction;
+use crate::sockets::spec::{self, Spec, Wrong};
+
+/// How a value is written in an environment variable, which is text and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As it is, without quotes.
+    Text,
+    /// As in the file, or one element as it is.
+    List,
+    /// As in the file.
+    Toml,
+}
+
+/// What every value of a setting has.
+pub trait Value: Sized {
+    /// How it is written in an environment variable.
+    const SHAPE: Shape;
+
+    /// What it is called in the reference.
+    fn kind() -> String;
+
+    /// This value where a lower layer has that one.
+    #[must_use]
+    fn over(self, _lower: Self) -> Self {
+        self
+    }
+
+    /// What is relative in it is relative to this directory.
+    fn rebase(&mut self, _dir: &Path) {}
+}
+
+/// A value that is written as one text.
+pub trait Text: Sized {
+    /// Reads it.
+    fn read(text: &str) -> Result<Self, Wrong>;
+}
+
+/// Reads a text value where serde wants one, with its own words for what is wrong. A number is
+/// read as the text that it is written as, so that it gets those words too.
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: Text> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::read(text).map_err(|wrong| E::custom(format!("{}\nhint: {}", wrong.reason, wrong.hint)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// A type that is read by [`Text::read`] and is called this.
+macro_rules! text_value {
+    ($($type:ty: $kind:literal;)*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(TextVisitor(PhantomData))
+            }
+        }
+
+        impl Value for $type {
+            const SHAPE: Shape = Shape::Text;
+
+            fn kind() -> String {
+                $kind.into()
+            }
+        }
+    )*};
+}
+
+text_value! {
+    Time: "time";
+    StopSignal: "signal";
+    Ready: "proof of readiness";
+    SocketName: "name";
+    VariableName: "name";
+    Do: "reaction";
+}
+
+fn wrong<T>(reason: String, hint: impl Into<String>) -> Result<T, Wrong> {
+    let hint = hint.into();
+    Err(Wrong { reason, hint })
+}
+
+impl Value for String {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "text".into()
+    }
+}
+
+impl Value for bool {
+    const SHAPE: Shape = Shape::Toml;
+
+    fn kind() -> String {
+        "`true` or `false`".into()
+    }
+}
+
+impl<T: Value> Value for Vec<T> {
+    const SHAPE: Shape = Shape::List;
+
+    fn kind() -> String {
+        format!("list of {}s", T::kind())
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        for value in self {
+            value.rebase(dir);
+        }
+    }
+}
+
+impl<K: Ord + Value, T: Value> Value for BTreeMap<K, T> {
+    const SHAPE: Shape = Shape::Toml;
+
+    fn kind() -> String {
+        format!("table of {}s", T::kind())
+    }
+
+    fn over(self, mut lower: Self) -> Self {
+        lower.extend(self);
+        lower
+    }
+}
+
+/// A path, from the directory of the file, or for a flag or a variable from the working directory.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct FilePath(pub PathBuf);
+
+impl Value for FilePath {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "path".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        self.0 = dir.join(&self.0);
+    }
+}
+
+/// A span of time with its unit: `300ms`, `5s`, `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// So many milliseconds.
+    pub const fn ms(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+impl Text for Time {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.trim().parse::<f64>().is_ok() {
+            let number = text.trim();
+            let hint = format!("write `{number}ms` or `{number}s`");
+            return wrong(format!("`{text}` has no unit"), hint);
+        }
+        match humantime::parse_duration(text) {
+            Ok(time) => Ok(Self(time)),
+            Err(_) => wrong(
+                format!("`{text}` is no time"),
+                "write `300ms`, `5s` or `1m`",
+            ),
+        }
+    }
+}
+
+/// The number of the signal with this name, with `SIG` or without.
+fn signal(name: &str) -> Option<Signal> {
+    let bare = name.strip_prefix("SIG").unwrap_or(name);
+    Signal::from_str(&format!("SIG{bare}")).ok()
+}
+
+/// A signal that asks a program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopSignal(pub Signal);
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_start_matches("SIG"))
+    }
+}
+
+impl Text for StopSignal {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let cannot_ask = [
+            Signal::SIGKILL,
+            Signal::SIGSTOP,
+            Signal::SIGCONT,
+            Signal::SIGCHLD,
+        ];
+        match signal(text).filter(|signal| !cannot_ask.contains(signal)) {
+            Some(signal) => Ok(Self(signal)),
+            None => wrong(
+                format!("`{text}` can't ask a program to end"),
+                "name a signal like `TERM`, `INT`, `QUIT` or `USR1`",
+            ),
+        }
+    }
+}
+
+/// A configured proof of readiness.
+#[derive(Clone, Debug)]
+pub enum Ready {
+    /// `READY=1` on `NOTIFY_SOCKET`.
+    Notify,
+    /// `GET` of this path answers with a status below 400.
+    Http(String),
+    /// A line of its output matches.
+    Log(Regex),
+    /// It has lived this long.
+    Delay(Duration),
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Notify, Self::Notify) => true,
+            (Self::Http(a), Self::Http(b)) => a == b,
+            (Self::Log(a), Self::Log(b)) => a.as_str() == b.as_str(),
+            (Self::Delay(a), Self::Delay(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Text for Ready {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let no_proof = |reason: String| {
+            wrong(
+                reason,
+                "write `notify`, `http:/path`, `log:REGEX` or `delay:TIME`",
+            )
+        };
+        match text.split_once(':') {
+            None if text == "notify" => Ok(Self::Notify),
+            Some(("http", path))
+                if path.starts_with('/') && !path.contains(char::is_whitespace) =>
+            {
+                Ok(Self::Http(path.to_owned()))
+            }
+            Some(("http", path)) => no_proof(format!("`{path}` is no path of a URL")),
+            Some(("log", pattern)) => match Regex::new(pattern) {
+                Ok(pattern) => Ok(Self::Log(pattern)),
+                Err(error) => no_proof(format!("`{pattern}` is no regular expression: {error}")),
+            },
+            Some(("delay", time)) => Time::read(time).map(|time| Self::Delay(time.0)),
+            _ => no_proof(format!("`{text}` is no proof of readiness")),
+        }
+    }
+}
+
+/// The name of a socket in `LISTEN_FDNAMES`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketName(pub String);
+
+impl Text for SocketName {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        spec::check_name(text).map(Self)
+    }
+}
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VariableName(pub String);
+
+impl Text for VariableName {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.is_empty() || text.contains(['=', '\0']) {
+            return wrong(
+                format!("`{text}` is no name of a variable"),
+                "a name has at least one character and no `=`",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An address to hold, as it was written and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    text: String,
+    /// What it means.
+    pub spec: Spec,
+}
+
+impl Text for Address {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        Ok(Self {
+            text: text.to_owned(),
+            spec: spec::parse(text)?,
+        })
+    }
+}
+
+text_value! { Address: "address"; }
+
+/// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
+/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    dir: PathBuf,
+}
+
+impl Pattern {
+    /// The pattern of whole paths; `None` for one that was not read by [`Text::read`].
+    pub fn glob(&self) -> Option<Glob> {
+        let text = self.text.trim_start_matches("./");
+        let dir = self.dir.display().to_string();
+        let dir = globset::escape(dir.trim_end_matches('/'));
+        if text.starts_with('/') {
+            glob(text).ok()
+        } else if self.text.contains('/') {
+            glob(&format!("{dir}/{text}")).ok()
+        } else {
+            glob(&format!("{dir}/**/{text}")).ok()
+        }
+    }
+
+    /// Where it can match, if it is a path: a name matches in what is watched anyway.
+    pub fn reach(&self) -> Option<Reach> {
+        let (dirs, name) = self.text.rsplit_once('/')?;
+        let dirs: Vec<&str> = dirs.trim_start_matches('.').split('/').collect();
+        let plain = |part: &&&str| !part.contains(['*', '?', '[', '{']);
+        let fixed = dirs.iter().take_while(plain).count();
+        let further = dirs[fixed..].iter().chain([&name]);
+        let anywhere = further.clone().any(|part| part.contains("**"));
+        let absolute = if self.text.starts_with('/') { "/" } else { "" };
+        let inside = dirs[..fixed].join("/");
+        Some(Reach {
+            root: self
+                .dir
+                .join(format!("{absolute}{}", inside.trim_start_matches('/'))),
+            depth: (!anywhere).then(|| further.count()),
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A `*` stays within a name; `**` does not.
+fn glob(text: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(text).literal_separator(true).build()
+}
+
+impl Text for Pattern {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let hint = "write a pattern like `*.tmp` or `assets/**`";
+        if text.is_empty() {
+            return wrong("an empty pattern matches nothing".into(), hint);
+        }
+        match glob(text) {
+            Ok(_) => Ok(Self {
+                text: text.to_owned(),
+                dir: PathBuf::new(),
+            }),
+            Err(error) => wrong(format!("`{text}` is no pattern: {}", error.kind()), hint),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Value for Pattern {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "pattern".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.dir);
+    }
+}
+
+/// A command: a line for `sh -c`, or a program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command(pub Vec<String>);
+
+impl Text for Command {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.trim().is_empty() {
+            return wrong(
+                "an empty command does nothing".into(),
+                "write a command, or leave the key out",
+            );
+        }
+        Ok(Self(["sh", "-c", text].map(str::to_owned).to_vec()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command line, or a list of a program and its arguments")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Command, E> {
+                TextVisitor(PhantomData).visit_str(text)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+                let mut words: Vec<String> = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                match words.first() {
+                    Some(program) if !program.is_empty() => Ok(Command(words)),
+                    _ => TextVisitor(PhantomData).visit_str(""),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Value for Command {
+    const SHAPE: Shape = Shape::List;
+
+    fn kind() -> String {
+        "command line, or list of a program and its arguments".into()
+    }
+}
+
+/// A reaction to a change, as `do` of `[[on]]` names it; `ignore` is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Do(pub Option<Reaction>);
+
+impl Text for Do {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let hint = "write `rebuild`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`";
+        let reaction = match text.split_once(':') {
+            None if text == "ignore" => return Ok(Self(None)),
+            None if text == "rebuild" => Reaction::Rebuild,
+            None if text == "restart" => Reaction::Restart,
+            Some(("signal", name)) => match signal(name) {
+                Some(signal) => Reaction::Signal(signal as i32),
+                None => return wrong(format!("`{name}` is no signal"), hint),
+            },
+            Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
+            _ => return wrong(format!("`{text}` is no reaction"), hint),
+        };
+        Ok(Self(Some(reaction)))
+    }
+}
+
+/// What a rule does: one reaction, or several in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dos(pub Vec<Do>);
+
+impl<'de> Deserialize<'de> for Dos {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Dos;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reaction, or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Dos, E> {
+                Ok(Dos(vec![TextVisitor(PhantomData).visit_str(text)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Dos, A::Error> {
+                let mut reactions = Vec::new();
+                while let Some(reaction) = list.next_element()? {
+                    reactions.push(reaction);
+                }
+                if reactions.is_empty() {
+                    return TextVisitor::<Do>(PhantomData)
+                        .visit_str("")
+                        .map(|_| Dos(vec![]));
+                }
+                Ok(Dos(reactions))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl Value for Dos {
+    const SHAPE: Shape = Shape::List;
+
+    fn kind() -> String {
+        "reaction, or list of reactions".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refuses<T: Text + fmt::Debug>(text: &str, reason: &str, hint: &str) {
+        let wrong = T::read(text).unwrap_err();
+        assert_eq!((&*wrong.reason, &*wrong.hint), (reason, hint));
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(Time::read("1m 30s").unwrap().0, Duration::from_secs(90));
+        assert_eq!(Time::ms(1500).to_string(), "1s 500ms");
+        refuses::<Time>("300", "`300` has no unit", "write `300ms` or `300s`");
+        refuses::<Time>("soon", "`soon` is no time", "write `300ms`, `5s` or `1m`");
+    }
+
+    #[test]
+    fn proofs_of_readiness_are_read() {
+        assert_eq!(Ready::read("notify").unwrap(), Ready::Notify);
+        assert_eq!(
+            Ready::read("http:/up?x=1").unwrap(),
+            Ready::Http("/up?x=1".into())
+        );
+        assert!(matches!(Ready::read("log:^up$"), Ok(Ready::Log(_))));
+        let two = Duration::from_secs(2);
+        assert_eq!(Ready::read("delay:2s").unwrap(), Ready::Delay(two));
+        for text in ["http:up", "log:(", "delay:2", "tcp", "notify:x"] {
+            assert!(Ready::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stop_signals_are_those_that_ask() {
+        assert_eq!(StopSignal::read("INT").unwrap().0, Signal::SIGINT);
+        assert_eq!(StopSignal::read("SIGTERM").unwrap().to_string(), "TERM");
+        for text in ["KILL", "STOP", "FOO", ""] {
+            assert!(StopSignal::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reactions_are_read() {
+        let read = |text| Do::read(text).ok().and_then(|known| known.0);
+        assert_eq!(Do::read("ignore"), Ok(Do(None)));
+        assert_eq!(read("restart"), Some(Reaction::Restart));
+        assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
+        let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
+        assert_eq!(read("run:make css"), Some(Reaction::Run(line)));
+        for text in ["", "reload", "signal:", "signal:NO", "run:", "restart:x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn pattern(
+        text: &str,
+        dir: &str,
+        matches: &[&str],
+        not: &[&str],
+        reach: Option<(&str, Option<usize>)>,
+    ) {
+        let mut pattern = Pattern::read(text).unwrap();
+        pattern.rebase(Path::new(dir));
+        let matcher = pattern.glob().unwrap().compile_matcher();
+        for path in matches {
+            assert!(matcher.is_match(path), "`{text}` should match {path}");
+        }
+        for path in not {
+            assert!(!matcher.is_match(path), "`{text}` should not match {path}");
+        }
+        let reach = reach.map(|(root, depth)| Reach {
+            root: root.into(),
+            depth,
+        });
+        assert_eq!(pattern.reach(), reach);
+    }
+
+    #[test]
+    fn patterns_are_paths_or_names() {
+        pattern(
+            "*.tmp",
+            "/a",
+            &["/a/x.tmp", "/a/b/x.tmp"],
+            &["/x.tmp"],
+            None,
+        );
+        pattern(
+            "assets/**",
+            "/a",
+            &["/a/assets/x/y"],
+            &["/a/b/assets/x", "/a/src/assets.rs"],
+            Some(("/a/assets", None)),
+        );
+        pattern(
+            "config/*.toml",
+            "/a[1]",
+            &["/a[1]/config/x.toml"],
+            &["/a1/config/x.toml", "/a[1]/config/y/x.toml"],
+            Some(("/a[1]/config", Some(1))),
+        );
+        pattern(
+            "/etc/{a,b}.conf",
+            "/a",
+            &["/etc/b.conf"],
+            &["/etc/c.conf"],
+            Some(("/etc", Some(1))),
+        );
+        pattern("./x", "/a", &["/a/x"], &["/a/b/x"], Some(("/a", Some(1))));
+        pattern("a/*/c", "/", &["/a/b/c"], &["/a/c"], Some(("/a", Some(2))));
+        refuses::<Pattern>(
+            "a{",
+            "`a{` is no pattern: unclosed alternate group; missing '}' \
+             (maybe escape '{' with '[{]'?)",
+            "write a pattern like `*.tmp` or `assets/**`",
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Settings in the environment: `HOTRUN_CFG_<SECTION>_<KEY>`. A text is written as it is, without
+//! quotes; everything else as in the file; a list may also be its one element. Pure.
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::file::{nearest, refused};
+use super::layer::{Key, Layer, SECTIONS};
+use super::value::Shape;
+use crate::exit::Failure;
+
+/// What the names of all of them begin with.
+pub const PREFIX: &str = "HOTRUN_CFG_";
+
+/// What the environment says.
+pub fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Result<Layer, Failure> {
+    let mut layer = Layer::default();
+    for (name, text) in variables {
+        if name.starts_with(PREFIX) {
+            layer = one(&name, &text)?.over(layer);
+        }
+    }
+    Ok(layer)
+}
+
+/// The name of the variable for a key.
+pub fn name(section: &str, key: &str) -> String {
+    format!("{PREFIX}{section}_{key}").to_uppercase()
+}
+
+fn one(variable: &str, text: &str) -> Result<Layer, Failure> {
+    let known = || {
+        let keys = |section: &super::layer::Section| {
+            let section = *section;
+            section.keys.iter().map(move |key| (section.name, key))
+        };
+        SECTIONS.0.iter().flat_map(keys)
+    };
+    let Some((section, key)) = known().find(|(section, key)| name(section, key.name) == variable)
+    else {
+        let names: Vec<String> = known()
+            .map(|(section, key)| name(section, key.name))
+            .collect();
+        let failure = Failure::usage(format!("{variable}: there is no such setting"));
+        return Err(match nearest(variable, names.iter().map(String::as_str)) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure.hint("every section and key is in docs/configuration.md"),
+        });
+    };
+    let value = value(key, text).map_err(|error| refused(variable, error.message()))?;
+    let table = Table::from_iter([(key.name.to_owned(), value)]);
+    let table = Table::from_iter([(section.to_owned(), table.into())]);
+    // The message ends with the place in a file that there is none of.
+    Layer::deserialize(table).map_err(|error| {
+        let message = error.to_string();
+        let (message, _) = message.rsplit_once("\nin `").unwrap_or((&message, ""));
+        refused(variable, message)
+    })
+}
+
+fn value(key: &Key, text: &str) -> Result<Value, toml::de::Error> {
+    let as_it_is = match key.shape {
+        Shape::Text => true,
+        Shape::List => !text.trim_start().starts_with('['),
+        Shape::Toml => false,
+    };
+    if !as_it_is {
+        return toml::from_str::<Table>(&format!("value = {text}")).map(|mut table| {
+            let value = table.remove("value");
+            value.unwrap_or_else(|| Value::String(text.to_owned()))
+        });
+    }
+    let text = Value::String(text.to_owned());
+    // A command line stays one; only a list of texts is a list of one.
+    let list = key.shape == Shape::List && (key.kind)().starts_with("list of");
+    Ok(if list { Value::Array(vec![text]) } else { text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::Time;
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Layer, String> {
+        let owned = variables
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        layer(owned).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn texts_lists_and_tables_are_read() {
+        let layer = read(&[
+            ("HOTRUN_CFG_APP_SETTLE", "1s"),
+            ("HOTRUN_CFG_APP_ARGS", "--port=1"),
+            ("HOTRUN_CFG_BUILD_FEATURES", "['a', 'b']"),
+            ("HOTRUN_CFG_BUILD_RELEASE", "true"),
+            ("HOTRUN_CFG_APP_ENV", "{ A = '1' }"),
+            ("HOTRUN_CFG_HOOKS_BEFORE_BUILD", "make it"),
+            ("OTHER", "x"),
+        ])
+        .unwrap();
+        assert_eq!(layer.app.settle(), Time::ms(1000));
+        assert_eq!(layer.app.args, Some(vec!["--port=1".to_owned()]));
+        assert_eq!(layer.build.features.map(|list| list.len()), Some(2));
+        assert_eq!(layer.build.release, Some(true));
+        assert_eq!(layer.app.env.map(|table| table.len()), Some(1));
+        assert_eq!(layer.hooks.before_build.unwrap().0[2], "make it");
+    }
+
+    #[track_caller]
+    fn case(name: &str, text: &str, expected: &str) {
+        assert_eq!(read(&[(name, text)]).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn mistakes_name_the_variable() {
+        case(
+            "HOTRUN_CFG_APP_SETLE",
+            "1s",
+            "HOTRUN_CFG_APP_SETLE: there is no such setting\n\
+             hint: did you mean `HOTRUN_CFG_APP_SETTLE`?",
+        );
+        case(
+            "HOTRUN_CFG_APP_SETTLE",
+            "1",
+            "HOTRUN_CFG_APP_SETTLE: `1` has no unit\nhint: write `1ms` or `1s`",
+        );
+        case(
+            "HOTRUN_CFG_HANDOVER_MODE",
+            "overlapp",
+            "HOTRUN_CFG_HANDOVER_MODE: unknown variant `overlapp`, expected one of `auto`, \
+             `overlap`, `stop-first`\nhint: did you mean `overlap`?",
+        );
+    }
+}

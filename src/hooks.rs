@@ -1,0 +1,124 @@
+//! The user's own commands, each in a task: hooks, and what rules run. Their lines and their ends
+//! are reported; deliberately absent: any decision about when or in which order.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::helper::{self, After, Stopped};
+use crate::keeper::protocol::Launch;
+use crate::session::event::{Event, JobNews};
+use crate::session::model::{Job, JobId};
+
+/// Runs commands.
+#[derive(Debug)]
+pub struct Hooks {
+    events: UnboundedSender<Event>,
+    /// The name of this run, in the environment of every command.
+    session: Arc<str>,
+    running: HashMap<JobId, watch::Sender<bool>>,
+}
+
+impl Hooks {
+    /// Nothing runs yet.
+    pub fn new(events: UnboundedSender<Event>, session: Arc<str>) -> Self {
+        Self {
+            events,
+            session,
+            running: HashMap::new(),
+        }
+    }
+
+    /// Starts a command.
+    pub fn start(&mut self, id: JobId, job: &Job, settings: &Settings) {
+        self.running.retain(|_, cancel| !cancel.is_closed());
+        let (cancel, cancelled) = watch::channel(false);
+        self.running.insert(id, cancel.clone());
+        let launch = launch(job, settings, &self.session);
+        let timeout = settings.hook_timeout;
+        tokio::spawn(run(
+            id,
+            launch,
+            timeout,
+            (cancel, cancelled),
+            self.events.clone(),
+        ));
+    }
+
+    /// Ends a command and what it runs.
+    pub fn end(&self, id: JobId) {
+        if let Some(cancel) = self.running.get(&id) {
+            cancel.send_replace(true);
+        }
+    }
+}
+
+async fn run(
+    id: JobId,
+    launch: Launch,
+    timeout: Duration,
+    (cancel, mut cancelled): (watch::Sender<bool>, watch::Receiver<bool>),
+    events: UnboundedSender<Event>,
+) {
+    let tell = |news| {
+        events.send(Event::Job(id, news)).ok();
+    };
+    let running = helper::run(launch, &mut cancelled, |_, line| {
+        tell(JobNews::Line(line.trim_end().to_owned()));
+        After::GoOn
+    });
+    tokio::pin!(running);
+    let mut late = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut running => break ended,
+            () = tokio::time::sleep(timeout), if !late => {
+                late = true;
+                cancel.send_replace(true);
+            }
+        }
+    };
+    let timeout = humantime::format_duration(timeout);
+    tell(JobNews::Ended(match ended {
+        Ok(exit) if exit.success() => Ok(()),
+        Ok(exit) => Err(exit.to_string()),
+        Err(Stopped::Cancelled) if late => Err(format!(
+            "it did not end within {timeout}\nhint: start what is to stay with `setsid` or by a \
+             service manager, or raise `hooks.timeout`"
+        )),
+        Err(Stopped::Cancelled) => Err("it was ended".into()),
+        Err(Stopped::Failed(what)) => Err(what),
+    }));
+}
+
+fn launch(job: &Job, settings: &Settings, session: &str) -> Launch {
+    let mut words = job.command.iter().map(OsString::from);
+    let program = words.next().unwrap_or_default();
+    let mut env = settings.build.env.clone();
+    env.extend(settings.app.from_files.iter().cloned());
+    let mut tell = |name: &str, value: String| env.push((name.into(), value.into()));
+    tell("HOTRUN_HOOK", job.occasion.to_string());
+    tell("HOTRUN_SESSION", session.to_owned());
+    if let Some(generation) = job.generation {
+        tell("HOTRUN_GENERATION", generation.0.to_string());
+    }
+    if let Some(error) = &job.error {
+        tell("HOTRUN_ERROR", error.clone());
+    }
+    let dir: PathBuf = settings.app.dir.clone();
+    Launch {
+        argv0: program.clone(),
+        program,
+        args: words.collect(),
+        env,
+        dir: dir.into_os_string(),
+        notify: None,
+        must_notify: false,
+    }
+}

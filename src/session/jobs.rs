@@ -1,0 +1,86 @@
+//! The user's own commands, hooks and those of rules: started, numbered, and what their ends lead
+//! to.
+
+use super::Session;
+use super::action::{Action, View};
+use super::event::JobNews;
+use super::model::{Generation, Job, JobId, Moment, Occasion};
+
+impl Session {
+    /// Runs a command of the user.
+    pub(super) fn run(&mut self, job: Job) -> JobId {
+        self.numbered_jobs += 1;
+        let id = JobId(self.numbered_jobs);
+        self.jobs.push((id, job.occasion));
+        self.show(View::JobStarted(job.clone()));
+        self.out.push(Action::Run(id, job));
+        id
+    }
+
+    /// Runs a hook that nothing waits for, if the user has one.
+    pub(super) fn hook(
+        &mut self,
+        occasion: Occasion,
+        generation: Option<Generation>,
+        error: Option<String>,
+    ) {
+        if self.ending.is_some() && !self.policy.once {
+            return;
+        }
+        let hooks = &self.policy.hooks;
+        let command = match occasion {
+            Occasion::AfterLive => hooks.after_live.clone(),
+            Occasion::OnError => hooks.on_error.clone(),
+            _ => None,
+        };
+        if let Some(command) = command {
+            self.run(Job {
+                occasion,
+                command,
+                generation,
+                error,
+            });
+        }
+    }
+
+    pub(super) fn job_news(&mut self, now: Moment, id: JobId, news: JobNews) {
+        let result = match news {
+            JobNews::Line(line) => return self.show(View::JobLine(line)),
+            JobNews::Ended(result) => result,
+        };
+        let Some(at) = self.jobs.iter().position(|(job, _)| *job == id) else {
+            return;
+        };
+        let (_, occasion) = self.jobs.remove(at);
+        let failed = result
+            .err()
+            .filter(|_| self.ending.is_none() || self.policy.once);
+        match occasion {
+            Occasion::BeforeBuild => self.prepared_to_build(now, failed),
+            Occasion::BeforeStart => self.prepared_to_start(now, id, failed),
+            Occasion::Rule | Occasion::AfterLive | Occasion::OnError => {
+                self.reactions.ended(id, failed.is_some());
+                if let Some(reason) = failed {
+                    self.job_failed(occasion, reason);
+                }
+            }
+        }
+    }
+
+    /// Says that a command failed, and has the user's own hook do so too.
+    pub(super) fn job_failed(&mut self, occasion: Occasion, reason: String) {
+        let next = self.standing();
+        if occasion != Occasion::OnError {
+            self.hook(
+                Occasion::OnError,
+                None,
+                Some(format!("{occasion}: {reason}")),
+            );
+        }
+        self.show(View::JobFailed {
+            occasion,
+            reason,
+            next,
+        });
+    }
+}

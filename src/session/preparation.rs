@@ -1,0 +1,129 @@
+//! The user's `before_build` and what it writes: what changes while it runs is built anyway, since
+//! cargo starts after it; but whether the user saved something that it has to see, or it wrote that
+//! itself, can only be learned. So it runs once more for what changed meanwhile, and what changes
+//! with every run is its own.
+
+use std::path::PathBuf;
+
+use super::model::Moment;
+
+/// So often it runs for one build, whatever changes.
+const RUNS: u32 = 3;
+
+/// How far a requested build is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing was run for it.
+    #[default]
+    Requested,
+    /// The command runs.
+    Running,
+    /// It ended then; its last changes may still be on their way.
+    Ran(Moment),
+}
+
+/// What is known of the command.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Preparation {
+    pub(super) stage: Stage,
+    runs: u32,
+    /// What changed since this run began.
+    changed: Vec<PathBuf>,
+    /// What changed in the run before, for the same build.
+    before: Vec<PathBuf>,
+    /// What it writes.
+    own: Vec<PathBuf>,
+}
+
+impl Preparation {
+    /// It is started.
+    pub(super) fn begin(&mut self) {
+        self.stage = Stage::Running;
+        self.runs += 1;
+        self.before = std::mem::take(&mut self.changed);
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&mut self, now: Moment) {
+        self.stage = Stage::Ran(now);
+    }
+
+    /// These paths changed.
+    pub(super) fn saw(&mut self, paths: &[PathBuf]) {
+        if self.stage == Stage::Requested {
+            // Nothing of ours runs: it is the user who writes this.
+            self.own.retain(|path| !paths.contains(path));
+        } else {
+            self.changed.extend_from_slice(paths);
+        }
+    }
+
+    /// Whether it has to run again before the build.
+    pub(super) fn again(&mut self) -> bool {
+        self.learn();
+        self.runs < RUNS && self.changed.iter().any(|path| !self.own.contains(path))
+    }
+
+    /// It failed. Whether something changed meanwhile that may mend it.
+    pub(super) fn failed(&mut self) -> bool {
+        self.stage = Stage::Requested;
+        self.runs = 0;
+        self.learn();
+        self.changed.iter().any(|path| !self.own.contains(path))
+    }
+
+    /// What changed in two runs in a row is its own.
+    fn learn(&mut self) {
+        let repeated = self
+            .changed
+            .iter()
+            .filter(|path| self.before.contains(path) && !self.own.contains(path));
+        let own: Vec<PathBuf> = repeated.cloned().collect();
+        self.own.extend(own);
+    }
+
+    /// The build starts, or is not wanted any more.
+    pub(super) fn reset(&mut self) {
+        *self = Self {
+            own: std::mem::take(&mut self.own),
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(preparation: &mut Preparation, changes: &[&str]) -> bool {
+        preparation.begin();
+        let changes: Vec<PathBuf> = changes.iter().map(PathBuf::from).collect();
+        preparation.saw(&changes);
+        preparation.ended(Moment::ZERO);
+        let again = preparation.again();
+        if !again {
+            preparation.reset();
+        }
+        again
+    }
+
+    #[test]
+    fn what_it_writes_is_learned_and_what_the_user_saves_is_not() {
+        let mut preparation = Preparation::default();
+        assert!(run(&mut preparation, &["generated.rs"]));
+        assert!(!run(&mut preparation, &["generated.rs"]));
+        assert!(!run(&mut preparation, &["generated.rs"]));
+        assert!(run(&mut preparation, &["generated.rs", "schema.sql"]));
+        assert!(!run(&mut preparation, &["generated.rs"]));
+        assert!(run(&mut preparation, &["schema.sql"]));
+        assert!(!run(&mut preparation, &[]));
+    }
+
+    #[test]
+    fn it_does_not_run_for_ever() {
+        let mut preparation = Preparation::default();
+        assert!(run(&mut preparation, &["a"]));
+        assert!(run(&mut preparation, &["b"]));
+        assert!(!run(&mut preparation, &["c"]));
+    }
+}
