@@ -50,6 +50,7 @@ use rooms::House;
 use session::event::Event;
 use session::model::Ending;
 use session::{Policy, Session};
+use sockets::inherited::Told;
 use sockets::set::HeldSet;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -63,6 +64,7 @@ pub fn run() -> ExitCode {
     if let Some(answer) = build::surroundings::requested() {
         return print(answer);
     }
+    let inherited = sockets::inherited::take(&told());
     let args = match cli::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -71,9 +73,10 @@ pub fn run() -> ExitCode {
         }
     };
     let mut style = Style { color: false };
-    let result = config::resolve::resolve(&args).and_then(|settings| {
+    let result = inherited.and_then(|held| {
+        let settings = config::resolve::resolve(&args, held.has_tcp())?;
         style.color = settings.output.color;
-        start(settings)
+        start(settings, held)
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -102,7 +105,16 @@ fn print(answer: Result<String, String>) -> ExitCode {
     }
 }
 
-fn start(settings: Settings) -> Result<ExitKind, Failure> {
+/// What whoever started hotrun says about sockets that it hands over.
+fn told() -> Told {
+    let text = |name| std::env::var(name).ok();
+    Told {
+        count: text("LISTEN_FDS"),
+        names: text("LISTEN_FDNAMES"),
+    }
+}
+
+fn start(settings: Settings, held: HeldSet) -> Result<ExitKind, Failure> {
     // If a keeper is killed, what it kept comes to us instead of to init.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok();
@@ -111,14 +123,14 @@ fn start(settings: Settings) -> Result<ExitKind, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let kind = runtime.block_on(serve(settings));
+    let kind = runtime.block_on(serve(settings, held));
     // A blocking comparison of two files may still run; nobody waits for it.
     runtime.shutdown_background();
     kind
 }
 
 /// One session from its first socket to its last process.
-async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
+async fn serve(settings: Settings, mut held: HeldSet) -> Result<ExitKind, Failure> {
     let clock = Clock::start();
     let settings = Arc::new(settings);
     let (urgent, urgent_inbox) = mpsc::unbounded_channel();
@@ -128,7 +140,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
         events: events_inbox,
     };
     // The addresses first: from here on nobody is refused.
-    let held = HeldSet::open(&settings.listen)?;
+    held.adapt(&settings.listen)?;
     signals::listen(&urgent)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
@@ -163,7 +175,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
             },
         );
     }
-    let session = Session::new(policy(&settings), loaded.is_some());
+    let session = Session::new(policy(&settings, !held.is_empty()), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let mut house = House {
         settings,
@@ -234,9 +246,8 @@ async fn watch_project(
     Ok(Some(watch))
 }
 
-fn policy(settings: &Settings) -> Policy {
+fn policy(settings: &Settings, serving: bool) -> Policy {
     let app = &settings.app;
-    let serving = !settings.listen.is_empty();
     // Without an address and without a configured proof, being alive is all there is to wait for;
     // under `--once` such a program is waited for to its end.
     let bounded = serving || app.ready.is_some();

@@ -127,7 +127,7 @@ impl House {
             .iter()
             .map(|held| HeldSocket {
                 name: held.name.clone(),
-                address: held.address,
+                address: held.address.clone(),
                 inode: held.inode,
             })
             .collect();

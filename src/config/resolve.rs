@@ -23,7 +23,9 @@ use crate::sockets::spec::{self, Spec};
 pub const FILE_NAME: &str = ".reload.toml";
 
 /// Makes settings of what was typed and written.
-pub fn resolve(args: &Args) -> Result<Settings, Failure> {
+///
+/// `inherited_tcp`: hotrun was started with a TCP socket.
+pub fn resolve(args: &Args, inherited_tcp: bool) -> Result<Settings, Failure> {
     let dir = env::current_dir().map_err(|error| {
         Failure::usage(format!("cannot tell the working directory: {error}"))
             .hint("start hotrun in a directory that exists")
@@ -33,16 +35,19 @@ pub fn resolve(args: &Args) -> Result<Settings, Failure> {
     let base = file_dir.unwrap_or_else(|| dir.clone());
     conflicts(&file)?;
     let app = app(args, &file.app, &dir, &base)?;
-    let listen = listen(args, &file.listen)?;
+    let listen = listen(args, &file.listen, &dir, &base)?;
     if matches!(app.ready, Some(Ready::Http(_))) && args.handover == Some(cli::Handover::Overlap) {
         return Err(Failure::usage(
             "--handover overlap: not with app.ready = \"http:…\" on one shared socket",
         )
         .hint("leave --handover out, or choose another proof of readiness"));
     }
-    if matches!(app.ready, Some(Ready::Http(_))) && listen.is_empty() {
-        return Err(Failure::usage("app.ready: `http:` needs an address to ask")
-            .hint("declare one with --listen or [[listen]]"));
+    let can_ask = inherited_tcp || spec::has_tcp(&listen);
+    if matches!(app.ready, Some(Ready::Http(_))) && !can_ask {
+        return Err(
+            Failure::usage("app.ready: `http:` needs a TCP address to ask")
+                .hint("declare one with --listen or [[listen]]"),
+        );
     }
     Ok(Settings {
         listen,
@@ -289,7 +294,12 @@ fn ready(text: &str) -> Result<Ready, Failure> {
     }
 }
 
-fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
+fn listen(
+    args: &Args,
+    file: &[file::Listen],
+    dir: &Path,
+    base: &Path,
+) -> Result<Vec<Spec>, Failure> {
     let failure = |place: &str, wrong: spec::Wrong| {
         Failure::usage(format!("{place}: {}", wrong.reason)).hint(wrong.hint)
     };
@@ -297,8 +307,8 @@ fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
     if args.listen.is_empty() {
         for (number, entry) in file.iter().enumerate() {
             let place = |key: &str| format!("listen[{number}].{key}");
-            let mut spec =
-                spec::parse(&entry.address).map_err(|wrong| failure(&place("address"), wrong))?;
+            let mut spec = spec::parse(&entry.address, base)
+                .map_err(|wrong| failure(&place("address"), wrong))?;
             if let Some(name) = &entry.name {
                 let name =
                     spec::check_name(name).map_err(|wrong| failure(&place("name"), wrong))?;
@@ -309,19 +319,11 @@ fn listen(args: &Args, file: &[file::Listen]) -> Result<Vec<Spec>, Failure> {
         }
     } else {
         for text in &args.listen {
-            specs.push(spec::parse(text).map_err(|wrong| failure("--listen", wrong))?);
+            specs.push(spec::parse(text, dir).map_err(|wrong| failure("--listen", wrong))?);
         }
     }
-    let mut seen = std::collections::HashSet::new();
-    let addresses = specs.iter().flat_map(|spec| &spec.addresses);
-    let twice = addresses
-        .filter(|address| address.port() != 0)
-        .find(|address| !seen.insert(*address));
-    match twice {
-        Some(address) => Err(Failure::usage(format!("`{address}` is declared twice"))
-            .hint("leave one of them out; `:PORT` stands for both loopback addresses")),
-        None => Ok(specs),
-    }
+    spec::check_apart(&specs).map_err(|wrong| Failure::usage(wrong.reason).hint(wrong.hint))?;
+    Ok(specs)
 }
 
 fn handover(args: &Args, file: &file::File, ready: Option<&Ready>) -> Handover {
