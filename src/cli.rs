@@ -69,8 +69,9 @@ pub struct Args {
     /// Address to hold for the app (repeatable)
     ///
     /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, both families),
-    /// `NAME=ADDRESS`. Port 0: one is chosen, printed and kept for the session. The app gets the
-    /// sockets by `sd_listen_fds(3)`, in this order.
+    /// `udp:ADDRESS`, `unix:PATH`, `unix-dgram:PATH`, each with `NAME=` in front if it has a name.
+    /// Port 0: one is chosen, printed and kept for the session. The app gets the sockets by
+    /// `sd_listen_fds(3)`, in this order.
     #[arg(short, long, value_name = "ADDR", help_heading = "Sockets")]
     pub listen: Vec<String>,
     /// How a new generation takes over: auto, overlap or stop-first [default: auto]

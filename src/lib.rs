@@ -51,10 +51,11 @@ use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, policy};
+use rooms::{House, announce, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
+use sockets::inherited::Told;
 use sockets::set::HeldSet;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -68,6 +69,7 @@ pub fn run() -> ExitCode {
     if let Some(answer) = build::surroundings::requested() {
         return print(answer);
     }
+    let inherited = sockets::inherited::take(&told());
     let args = match cli::Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -76,10 +78,11 @@ pub fn run() -> ExitCode {
         }
     };
     let mut style = Style { color: false };
-    let result = Sources::of(args).and_then(|sources| {
+    let result = inherited.and_then(|held| {
+        let sources = Sources::of(args, held.has_tcp())?;
         let settings = sources.settings()?;
         style.color = settings.output.color;
-        start(sources, settings)
+        start(sources, settings, held)
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -108,7 +111,16 @@ fn print(answer: Result<String, String>) -> ExitCode {
     }
 }
 
-fn start(sources: Sources, settings: Settings) -> Result<ExitKind, Failure> {
+/// What whoever started hotrun says about sockets that it hands over.
+fn told() -> Told {
+    let text = |name| std::env::var(name).ok();
+    Told {
+        count: text("LISTEN_FDS"),
+        names: text("LISTEN_FDNAMES"),
+    }
+}
+
+fn start(sources: Sources, settings: Settings, held: HeldSet) -> Result<ExitKind, Failure> {
     // If a keeper is killed, what it kept comes to us instead of to init.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok();
@@ -117,14 +129,18 @@ fn start(sources: Sources, settings: Settings) -> Result<ExitKind, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let kind = runtime.block_on(serve(sources, settings));
+    let kind = runtime.block_on(serve(sources, settings, held));
     // A blocking comparison of two files may still run; nobody waits for it.
     runtime.shutdown_background();
     kind
 }
 
 /// One session from its first socket to its last process.
-async fn serve(sources: Sources, settings: Settings) -> Result<ExitKind, Failure> {
+async fn serve(
+    sources: Sources,
+    settings: Settings,
+    mut held: HeldSet,
+) -> Result<ExitKind, Failure> {
     let clock = Clock::start();
     let settings = Arc::new(settings);
     let (urgent, urgent_inbox) = mpsc::unbounded_channel();
@@ -134,15 +150,12 @@ async fn serve(sources: Sources, settings: Settings) -> Result<ExitKind, Failure
         events: events_inbox,
     };
     // The addresses first: from here on nobody is refused.
-    let held = HeldSet::open(&settings.listen)?;
+    held.adapt(&settings.listen)?;
     signals::listen(&urgent)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
     if !held.is_empty() {
-        let addresses = held
-            .iter()
-            .map(|held| (held.name.clone(), held.address.to_string()));
-        reporter.note(clock.now(), Note::Held(addresses.collect()));
+        reporter.note(clock.now(), announce(&held));
     }
     if matches!(settings.app.ready, Some(config::Ready::Http(_))) {
         let text = "readiness `http:` stops live before the next version starts: on one shared \
@@ -169,7 +182,7 @@ async fn serve(sources: Sources, settings: Settings) -> Result<ExitKind, Failure
             },
         );
     }
-    let session = Session::new(policy(&settings), loaded.is_some());
+    let session = Session::new(policy(&settings, !held.is_empty()), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let name: Arc<str> = session_name(clock).into();
     let mut house = House {

@@ -21,7 +21,7 @@ use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{AppNews, Effect, Event, Reconfigured};
 use crate::session::model::{ArtifactRef, Generation, Moment};
-use crate::sockets::set::HeldSet;
+use crate::sockets::set::{Held, HeldSet};
 use crate::ui::{Note, Reporter};
 use crate::watch::Watch;
 
@@ -55,9 +55,10 @@ pub struct House {
 }
 
 /// The session's knobs, as the user has set them.
-pub fn policy(settings: &Settings) -> Policy {
+///
+/// `serving`: an address is held.
+pub fn policy(settings: &Settings, serving: bool) -> Policy {
     let app = &settings.app;
-    let serving = !settings.listen.is_empty();
     // Without an address and without a configured proof, being alive is all there is to wait for;
     // under `--once` such a program is waited for to its end.
     let bounded = serving || app.ready.is_some();
@@ -76,6 +77,12 @@ pub fn policy(settings: &Settings) -> Policy {
         probation: app.probation,
         once: settings.once,
     }
+}
+
+/// What is held, for the user.
+pub fn announce(held: &HeldSet) -> Note {
+    let socket = |held: &Held| (held.name.clone(), held.address.to_string());
+    Note::Held(held.iter().map(socket).collect())
 }
 
 impl Rooms for House {
@@ -138,8 +145,10 @@ impl House {
 
     fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {
         let (changed, effect) = self.settings.changed(&settings);
-        let _ = now;
-        let policy = policy(&settings);
+        if self.held.adapt(&settings.listen)? {
+            self.reporter.note(now, announce(&self.held));
+        }
+        let policy = policy(&settings, !self.held.is_empty());
         self.settings = Arc::new(settings);
         self.builder.configure(self.settings.clone());
         if let Some(watch) = &self.watch {
@@ -195,7 +204,7 @@ impl House {
             .iter()
             .map(|held| HeldSocket {
                 name: held.name.clone(),
-                address: held.address,
+                address: held.address.clone(),
                 inode: held.inode,
             })
             .collect();

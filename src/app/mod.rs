@@ -15,7 +15,6 @@ mod sight;
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +32,7 @@ use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::{Sink, Stream};
 use crate::sockets::activation;
+use crate::sockets::address::Address;
 
 /// How many of its last lines are kept for a reason why it ended.
 const LAST_LINES: usize = 20;
@@ -64,7 +64,7 @@ pub struct HeldSocket {
     /// Its name.
     pub name: Option<String>,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its number in /proc.
     pub inode: u64,
 }

@@ -77,13 +77,14 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn new(settings: &config::App, held: &[HeldSocket], beside: Option<u32>) -> Self {
-        let how = match (&settings.ready, held.first()) {
+        let tcp = held.iter().find_map(|held| held.address.tcp());
+        let how = match (&settings.ready, tcp) {
             (Some(Ready::Notify), _) => How::Notify,
-            (Some(Ready::Http(path)), Some(first)) => How::Http(None, first.address, path.clone()),
+            (Some(Ready::Http(path)), Some(first)) => How::Http(None, first, path.clone()),
             (Some(Ready::Log(pattern)), _) => How::Log(pattern.clone()),
             (Some(Ready::Delay(time)), _) => How::Delay(*time),
-            (_, None) => How::Settle(settings.settle),
-            (_, Some(_)) => How::Sight {
+            (None | Some(Ready::Http(_)), _) if held.is_empty() => How::Settle(settings.settle),
+            (None | Some(Ready::Http(_)), _) => How::Sight {
                 inodes: held.iter().map(|held| held.inode).collect(),
                 settle: settings.settle,
             },

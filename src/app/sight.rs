@@ -1,34 +1,36 @@
 //! What /proc shows of a generation: its processes, whether one of them waits for connections, and
 //! what they have open.
 //!
-//! Waiting for connections can be seen from outside: the socket is in an epoll set, in the array of
-//! a `poll`, or a thread is blocked in accept on it.
+//! Waiting for clients can be seen from outside: the socket is in an epoll set, in the array of a
+//! `poll`, or a thread is blocked in accepting or receiving on it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
-use procfs::net::TcpState;
+use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
+use crate::sockets::address::Address;
 
-/// System call numbers of a thread that waits for connections.
+/// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
+/// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
 #[cfg(target_arch = "x86_64")]
 mod call {
-    pub(super) const ACCEPT: [i64; 2] = [43, 288];
+    pub(super) const SOCKET: [i64; 6] = [43, 288, 0, 45, 47, 299];
     pub(super) const POLL: [i64; 2] = [7, 271];
     pub(super) const SELECT: [i64; 2] = [23, 270];
 }
 #[cfg(target_arch = "aarch64")]
 mod call {
-    pub(super) const ACCEPT: [i64; 2] = [202, 242];
+    pub(super) const SOCKET: [i64; 6] = [202, 242, 63, 207, 212, 243];
     pub(super) const POLL: [i64; 1] = [73];
     pub(super) const SELECT: [i64; 1] = [72];
 }
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod call {
-    pub(super) const ACCEPT: [i64; 0] = [];
+    pub(super) const SOCKET: [i64; 0] = [];
     pub(super) const POLL: [i64; 0] = [];
     pub(super) const SELECT: [i64; 0] = [];
 }
@@ -64,7 +66,7 @@ pub(super) fn family(of: u32) -> Vec<Process> {
 /// What a look at a generation finds.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// The sockets that somebody waits on for connections.
+    /// The sockets that somebody waits on for clients.
     pub(super) waited: HashSet<u64>,
     /// Somebody may wait in a way that can't be seen.
     pub(super) unseen: bool,
@@ -146,7 +148,7 @@ fn waits(pid: i32, call: &Syscall, sockets: &HashMap<i32, u64>, found: &mut Look
         return;
     };
     let argument = |at: usize| argument_registers.get(at).copied().unwrap_or_default();
-    if call::ACCEPT.contains(syscall_number) {
+    if call::SOCKET.contains(syscall_number) {
         let number = i32::try_from(argument(0)).ok();
         found
             .waited
@@ -189,15 +191,6 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
 
 /// How many connections clients have open to the processes of this keeper.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
-    let ports: HashSet<u16> = held.iter().map(|held| held.address.port()).collect();
-    let open: HashSet<u64> = procfs::net::tcp()
-        .into_iter()
-        .chain(procfs::net::tcp6())
-        .flatten()
-        .filter(|entry| entry.state == TcpState::Established)
-        .filter(|entry| ports.contains(&entry.local_address.port()))
-        .map(|entry| entry.inode)
-        .collect();
     let inodes = |process: Process| {
         process
             .fd()
@@ -210,7 +203,35 @@ pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
             })
     };
     let theirs: HashSet<u64> = family(keeper).into_iter().flat_map(inodes).collect();
-    open.intersection(&theirs).count()
+    accepted(held).intersection(&theirs).count()
+}
+
+/// The sockets of all connections to these addresses, whoever has accepted them.
+fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
+    let addresses = || held.iter().map(|held| &held.address);
+    let tcp = addresses().filter_map(Address::tcp);
+    let ports: HashSet<u16> = tcp.map(|address| address.port()).collect();
+    let paths: HashSet<&Path> = addresses().filter_map(Address::path).collect();
+    let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
+    let tcp = tcp
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.state == TcpState::Established)
+        .filter(|entry| ports.contains(&entry.local_address.port()))
+        .map(|entry| entry.inode);
+    // The accepting end has the path of the socket that it was accepted on.
+    let unix = procfs::net::unix().into_iter().flatten();
+    let unix = unix
+        .filter(|entry| entry.state == UnixState::CONNECTED)
+        .filter(|entry| {
+            entry
+                .path
+                .as_deref()
+                .is_some_and(|path| paths.contains(path))
+        })
+        .map(|entry| entry.inode);
+    tcp.chain(unix).collect()
 }
 
 /// The files that the processes of this keeper have locked.
@@ -239,11 +260,22 @@ pub(super) fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
+    use std::fs::File;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::{AsRawFd, OwnedFd};
     use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::thread;
+
+    use nix::sys::socket::{MsgFlags, recvmsg};
 
     use super::*;
+
+    fn inode(socket: &impl AsRawFd) -> u64 {
+        let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        std::fs::metadata(link).unwrap().ino()
+    }
 
     #[test]
     fn epoll_sets_are_read() {
@@ -256,10 +288,8 @@ mod tests {
     fn a_socket_nobody_waits_on_is_not_accepting_and_one_in_epoll_is() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let link = format!("/proc/self/fd/{}", listener.as_raw_fd());
-        let inode = std::fs::metadata(link).unwrap().ino();
         let own = [Process::myself().unwrap()];
-        let inodes = HashSet::from([inode]);
+        let inodes = HashSet::from([inode(&listener)]);
         assert_eq!(look(&own, &inodes).sight(), Sight::NotYet);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -268,5 +298,55 @@ mod tests {
         let _guard = runtime.enter();
         let _registered = tokio::net::TcpListener::from_std(listener).unwrap();
         assert_eq!(look(&own, &inodes).waited, inodes);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_datagrams_is_seen() {
+        let receive: [fn(UdpSocket); 3] = [
+            |socket| assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 3),
+            |socket| {
+                let mut file = File::from(OwnedFd::from(socket));
+                assert_eq!(file.read(&mut [0; 8]).unwrap(), 3);
+            },
+            |socket| {
+                let flags = MsgFlags::empty();
+                let message = recvmsg::<()>(socket.as_raw_fd(), &mut [], None, flags);
+                assert_eq!(message.unwrap().bytes, 0);
+            },
+        ];
+        for receive in receive {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let inodes = HashSet::from([inode(&socket)]);
+            let own = [Process::myself().unwrap()];
+            assert_eq!(look(&own, &inodes).sight(), Sight::NotYet);
+            let waiting = thread::spawn(move || receive(socket));
+            while look(&own, &inodes).waited != inodes {
+                assert!(!waiting.is_finished());
+                thread::yield_now();
+            }
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.send_to(b"end", address).unwrap();
+            waiting.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn connections_are_found_by_the_address_they_came_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let unix = UnixListener::bind(&path).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let held = [Address::Unix(path.clone()), Address::Tcp(address)].map(|address| HeldSocket {
+            name: None,
+            address,
+            inode: 0,
+        });
+        assert_eq!(accepted(&held), HashSet::new());
+        let _clients = (UnixStream::connect(&path), TcpStream::connect(address));
+        let (unix, _) = unix.accept().unwrap();
+        let (tcp, _) = tcp.accept().unwrap();
+        assert_eq!(accepted(&held), HashSet::from([inode(&unix), inode(&tcp)]));
     }
 }

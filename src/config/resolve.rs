@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::activation::SCRUBBED;
-use crate::sockets::spec::{Spec, Wrong};
+use crate::sockets::spec::{self, Spec, Wrong};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
@@ -38,13 +38,16 @@ pub struct Sources {
     /// The working directory.
     dir: PathBuf,
     manifest: PathBuf,
+    /// Hotrun was started with a TCP socket.
+    inherited_tcp: bool,
     typed: Layer,
     environment: Layer,
 }
 
 impl Sources {
-    /// What was typed, and what is in the environment.
-    pub fn of(args: Args) -> Result<Self, Failure> {
+    /// What was typed, and what is in the environment. `inherited_tcp`: hotrun was started with a
+    /// TCP socket.
+    pub fn of(args: Args, inherited_tcp: bool) -> Result<Self, Failure> {
         let dir = env::current_dir().map_err(|error| {
             Failure::usage(format!("cannot tell the working directory: {error}"))
                 .hint("start hotrun in a directory that exists")
@@ -62,6 +65,7 @@ impl Sources {
             args,
             dir,
             manifest,
+            inherited_tcp,
             typed,
             environment,
         })
@@ -80,7 +84,7 @@ impl Sources {
         let app = app(&layer.app, &self.args, &self.dir)?;
         let listen = listen(layer.listen.as_deref().unwrap_or_default())?;
         Ok(Settings {
-            handover: handover(&layer, &app, &listen)?,
+            handover: handover(&layer, &app, self.inherited_tcp || spec::has_tcp(&listen))?,
             watch: self.watch(&layer, places)?,
             build: self.build(&layer.build),
             hooks: hooks(&layer.hooks),
@@ -382,35 +386,32 @@ fn variables_of(path: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
 }
 
 fn listen(entries: &[Listen]) -> Result<Vec<Spec>, Failure> {
+    let refused = |wrong: Wrong| Failure::usage(wrong.reason).hint(wrong.hint);
     let mut specs = Vec::new();
     for entry in entries {
-        let Some(mut spec) = entry.address.as_ref().map(|address| address.spec.clone()) else {
+        let Some(address) = &entry.address else {
             continue;
         };
+        let mut spec = address.spec().map_err(refused)?;
         if let Some(name) = &entry.name {
             spec.name = Some(name.0.clone());
         }
         spec.nonblocking = entry.nonblocking();
         specs.push(spec);
     }
-    let mut seen = std::collections::HashSet::new();
-    let addresses = specs.iter().flat_map(|spec| &spec.addresses);
-    let twice = addresses
-        .filter(|address| address.port() != 0)
-        .find(|address| !seen.insert(*address));
-    match twice {
-        Some(address) => Err(Failure::usage(format!("`{address}` is declared twice"))
-            .hint("leave one of them out; `:PORT` stands for both loopback addresses")),
-        None => Ok(specs),
-    }
+    spec::check_apart(&specs).map_err(refused)?;
+    Ok(specs)
 }
 
-fn handover(layer: &Layer, app: &App, listen: &[Spec]) -> Result<Handover, Failure> {
+/// `can_ask`: a TCP address is held.
+fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure> {
     let mode = layer.handover.mode();
     if matches!(app.ready, Some(Ready::Http(_))) {
-        if listen.is_empty() {
-            return Err(Failure::usage("app.ready: `http:` needs an address to ask")
-                .hint("declare one with --listen or [[listen]]"));
+        if !can_ask {
+            return Err(
+                Failure::usage("app.ready: `http:` needs a TCP address to ask")
+                    .hint("declare one with --listen or [[listen]]"),
+            );
         }
         if mode == Mode::Overlap {
             return Err(Failure::usage(

@@ -314,24 +314,47 @@ impl Text for VariableName {
     }
 }
 
-/// An address to hold, as it was written and what it means.
+/// An address to hold, with its name or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     text: String,
-    /// What it means.
-    pub spec: Spec,
+    dir: PathBuf,
+}
+
+impl Address {
+    /// What it means; a path may turn out to be too long only now.
+    pub fn spec(&self) -> Result<Spec, Wrong> {
+        spec::parse(&self.text, &self.dir)
+    }
 }
 
 impl Text for Address {
     fn read(text: &str) -> Result<Self, Wrong> {
-        Ok(Self {
+        let address = Self {
             text: text.to_owned(),
-            spec: spec::parse(text)?,
-        })
+            dir: PathBuf::new(),
+        };
+        address.spec().map(|_| address)
     }
 }
 
-text_value! { Address: "address"; }
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Value for Address {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "address".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.dir);
+    }
+}
 
 /// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
 /// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file.

@@ -7,13 +7,14 @@ use std::ffi::OsString;
 use crate::sys::FIRST_SOCKET;
 
 /// The name of a socket that was given none, by `sd_listen_fds_with_names(3)`.
-const UNNAMED: &str = "unknown";
+pub(super) const UNNAMED: &str = "unknown";
 
 /// Variables of a socket holder or service manager that no child may inherit: they speak about
 /// descriptors and a pid that are not its own.
-pub const SCRUBBED: [&str; 5] = [
+pub const SCRUBBED: [&str; 6] = [
     "LISTEN_FDS",
     "LISTEN_PID",
+    "LISTEN_PIDFDID",
     "LISTEN_FDNAMES",
     "LISTEN_FDS_FIRST_FD",
     "NOTIFY_SOCKET",

@@ -1,12 +1,16 @@
-//! Who else listens on an address: its pid and command, or at least its user.
+//! Who else holds an address: its pid and command, or at least its user.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use procfs::net::{TcpNetEntry, TcpState};
+use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, all_processes};
 
-/// A program that listens.
+use super::address::Address;
+
+/// A program that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its pid and command; unknown where it belongs to somebody else.
@@ -31,50 +35,96 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who listens on `address`, as far as /proc tells.
-pub fn of(address: SocketAddr) -> Option<Holder> {
-    let entries = procfs::net::tcp()
-        .into_iter()
-        .chain(procfs::net::tcp6())
-        .flatten();
-    let socket = entries
-        .into_iter()
-        .find(|entry| entry.state == TcpState::Listen && overlaps(entry.local_address, address))?;
+/// A socket in the tables of the system.
+struct Entry {
+    inode: u64,
+    uid: u32,
+}
+
+/// Who has `address`, as far as /proc tells.
+pub fn of(address: &Address) -> Option<Holder> {
+    let entry = match address {
+        Address::Tcp(wanted) => listening(*wanted),
+        Address::Udp(wanted) => receiving(*wanted),
+        Address::Unix(path) | Address::UnixDatagram(path) => at(path),
+        Address::Other(_) => None,
+    }?;
     let own = nix::unistd::getuid().as_raw();
     Some(Holder {
-        process: owner(&socket),
-        uid: socket.uid,
-        foreign: socket.uid != own,
+        process: owner(entry.inode),
+        uid: entry.uid,
+        foreign: entry.uid != own,
+    })
+}
+
+fn listening(wanted: SocketAddr) -> Option<Entry> {
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
+    let entry = tables.into_iter().flatten().flatten().find(|entry| {
+        entry.state == TcpState::Listen && is_in_the_way(entry.local_address, wanted)
+    })?;
+    Some(Entry {
+        inode: entry.inode,
+        uid: entry.uid,
+    })
+}
+
+fn receiving(wanted: SocketAddr) -> Option<Entry> {
+    let tables = [procfs::net::udp(), procfs::net::udp6()];
+    let mut entries = tables.into_iter().flatten().flatten();
+    let entry = entries.find(|entry| is_in_the_way(entry.local_address, wanted))?;
+    Some(Entry {
+        inode: entry.inode,
+        uid: entry.uid,
+    })
+}
+
+fn at(path: &Path) -> Option<Entry> {
+    let file = std::fs::metadata(path).ok()?;
+    // Programs name their sockets as they like, from the directory that they are in too.
+    let is_it =
+        |bound: &Path| bound == path || bound.canonicalize().ok() == path.canonicalize().ok();
+    // Connections have the path too; those that still wait in the queue are nobody's.
+    let mut entries = procfs::net::unix()
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.state == UnixState::UNCONNECTED);
+    let entry = entries.find(|entry| entry.path.as_deref().is_some_and(is_it))?;
+    Some(Entry {
+        inode: entry.inode,
+        uid: file.uid(),
     })
 }
 
 /// The process that has the socket open.
-fn owner(socket: &TcpNetEntry) -> Option<(i32, String)> {
+fn owner(inode: u64) -> Option<(i32, String)> {
     let has = |process: &Process| {
         process
             .fd()
             .into_iter()
             .flatten()
             .flatten()
-            .any(|fd| matches!(fd.target, FDTarget::Socket(inode) if inode == socket.inode))
+            .any(|fd| matches!(fd.target, FDTarget::Socket(found) if found == inode))
     };
     let process = all_processes().ok()?.flatten().find(has)?;
     let command = process.cmdline().ok()?.join(" ");
     Some((process.pid(), command))
 }
 
-/// Two listening addresses exclude each other: the same port, and the same or any interface.
-fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
-    let any = |ip: IpAddr| ip.is_unspecified();
-    held.port() == wanted.port() && (held.ip() == wanted.ip() || any(held.ip()) || any(wanted.ip()))
+/// Two addresses exclude each other: the same port, and the same or any interface. An address on
+/// every interface of IPv6 may serve IPv4 too.
+fn is_in_the_way(held: SocketAddr, wanted: SocketAddr) -> bool {
+    let any = held.ip().is_unspecified() || wanted.ip().is_unspecified();
+    held.port() == wanted.port() && (any || held.ip() == wanted.ip())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
 
     #[test]
-    fn any_interface_overlaps_with_each() {
+    fn any_interface_is_in_the_way_of_each() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         for (held, wanted, expected) in [
             ("127.0.0.1:80", "127.0.0.1:80", true),
@@ -84,10 +134,21 @@ mod tests {
             ("127.0.0.1:80", "127.0.0.1:81", false),
         ] {
             assert_eq!(
-                overlaps(address(held), address(wanted)),
+                is_in_the_way(address(held), address(wanted)),
                 expected,
                 "{held} {wanted}"
             );
         }
+    }
+
+    #[test]
+    fn who_has_a_socket_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        // One that was not accepted yet has the path and no process.
+        let _waiting = UnixStream::connect(&path).unwrap();
+        let (pid, _) = of(&Address::Unix(path)).unwrap().process.unwrap();
+        assert_eq!(pid, std::process::id().cast_signed());
     }
 }

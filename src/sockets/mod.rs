@@ -1,6 +1,11 @@
-//! The listening sockets that hotrun holds for the app.
+//! The sockets that hotrun holds for the app: those that listen, and those that take datagrams.
 
 pub mod activation;
+mod adapt;
+pub mod address;
 pub mod holder;
+pub mod inherited;
+mod open;
 pub mod set;
+mod socket_file;
 pub mod spec;

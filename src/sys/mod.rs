@@ -4,4 +4,6 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{FIRST_SOCKET, close_inherited, die_by, receive, send, spawn_activated};
+pub use unix::{
+    FIRST_SOCKET, MOST_DESCRIPTORS, adopt, close_inherited, die_by, receive, send, spawn_activated,
+};

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
@@ -17,7 +17,7 @@ use nix::unistd::{ForkResult, Pid, fork, pipe2};
 pub const FIRST_SOCKET: RawFd = 3;
 
 /// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
-const MOST_DESCRIPTORS: usize = 253;
+pub const MOST_DESCRIPTORS: usize = 253;
 
 /// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many
 /// bytes were taken.
@@ -55,6 +55,18 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
         }
     }
     Ok((message.bytes, descriptors))
+}
+
+/// Takes charge of a descriptor that this process was started with, and lets no child inherit it;
+/// an error if it is not open. Each number once: whoever has it closes it.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: borrowed for this call only, which fails where nothing is open.
+    let open = unsafe { libc::fcntl(number, libc::F_SETFD, FdFlag::FD_CLOEXEC.bits()) };
+    if open < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and by the caller's word nobody else has charge of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Closes every descriptor from 3 up. For the first lines of a process that has opened nothing
@@ -163,8 +175,6 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    use nix::fcntl::FdFlag;
-
     use super::*;
 
     #[test]
@@ -237,6 +247,17 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn an_adopted_descriptor_is_no_childs() {
+        let (socket, _) = UnixStream::pair().unwrap();
+        let number = fcntl(&socket, FcntlArg::F_DUPFD(500)).unwrap();
+        let owned = adopt(number).unwrap();
+        let flags = fcntl(&owned, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+        let error = adopt(1_000_000_000).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]

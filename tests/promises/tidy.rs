@@ -47,6 +47,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::model",
             "sink",
             "sockets::activation",
+            "sockets::address",
         ],
     ),
     (

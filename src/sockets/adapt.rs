@@ -1,0 +1,437 @@
+//! How the held set follows what is declared: at the start, and when the configuration changes.
+
+use std::io;
+
+use nix::libc;
+use socket2::SockRef;
+
+use super::address::Address;
+use super::open::{How, open, refused};
+use super::set::{Declared, Held, HeldSet};
+use super::spec::Spec;
+use crate::exit::Failure;
+
+/// How often a port is chosen anew when the one that was free for IPv4 is not for IPv6.
+const TRIES: usize = 16;
+
+/// A socket that is to be held.
+#[derive(Debug)]
+struct Wanted {
+    name: Option<String>,
+    declared: Declared,
+    /// The inode of the one that stays for it.
+    kept: Option<u64>,
+}
+
+impl HeldSet {
+    /// Holds what is declared, and tells whether that has changed anything: a socket whose
+    /// declaration is still there stays the very same, with the port that was chosen for it, new
+    /// ones are opened, the others are let go of. What was inherited stays, and comes first.
+    ///
+    /// Fails as a whole, naming who is in the way; then everything is as before.
+    pub fn adapt(&mut self, specs: &[Spec]) -> Result<bool, Failure> {
+        let mut groups: Vec<Vec<Wanted>> =
+            specs.iter().map(|spec| self.wanted(spec, specs)).collect();
+        self.keep(&mut groups);
+        let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
+        let is_leaving = |held: &&Held| held.declared.is_some() && !kept.contains(&held.inode);
+        let leaving: Vec<&Held> = self.iter().filter(is_leaving).collect();
+        share_ports(&leaving, true);
+        let opened: Result<Vec<_>, Refused> = groups
+            .iter()
+            .map(|group| self.open_group(group, &leaving))
+            .collect();
+        share_ports(&leaving, false);
+        let opened = opened.map_err(|(address, error)| refused(&address, &error))?;
+        Ok(self.replace(groups, opened))
+    }
+
+    /// What a declaration asks for; not again what was inherited.
+    fn wanted(&self, spec: &Spec, all: &[Spec]) -> Vec<Wanted> {
+        let is_inherited = |address: &Address| {
+            self.iter()
+                .any(|held| held.declared.is_none() && held.address == *address)
+        };
+        let spans_another = |address: &Address| {
+            let mut others = all.iter().flat_map(|spec| &spec.addresses);
+            others.any(|other| address.spans(other))
+        };
+        let wanted = |address: &Address| Wanted {
+            name: spec.name.clone(),
+            declared: Declared {
+                address: address.clone(),
+                only_v6: spans_another(address),
+                nonblocking: spec.nonblocking,
+            },
+            kept: None,
+        };
+        let addresses = spec.addresses.iter();
+        addresses
+            .filter(|address| !is_inherited(address))
+            .map(wanted)
+            .collect()
+    }
+
+    /// Finds out which sockets stay, those of the same name first.
+    fn keep(&self, groups: &mut [Vec<Wanted>]) {
+        let mut free: Vec<&Held> = self.iter().collect();
+        for any_name in [false, true] {
+            for wanted in groups.iter_mut().flatten() {
+                let fits = |held: &&Held| {
+                    held.serves(&wanted.declared) && (any_name || held.name == wanted.name)
+                };
+                if wanted.kept.is_none()
+                    && let Some(found) = free.iter().position(fits)
+                {
+                    wanted.kept = Some(free.remove(found).inode);
+                }
+            }
+        }
+    }
+
+    /// Opens what is not kept of a declaration; where several share a port that is to be chosen,
+    /// the same for all.
+    fn open_group(
+        &self,
+        group: &[Wanted],
+        leaving: &[&Held],
+    ) -> Result<Vec<Option<Held>>, Refused> {
+        let mut result = self.try_open_group(group, leaving);
+        for _ in 0..TRIES {
+            match &result {
+                Err((address, error))
+                    if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
+                {
+                    result = self.try_open_group(group, leaving);
+                }
+                _ => break,
+            }
+        }
+        result
+    }
+
+    fn try_open_group(
+        &self,
+        group: &[Wanted],
+        leaving: &[&Held],
+    ) -> Result<Vec<Option<Held>>, Refused> {
+        let mut opened: Vec<Option<Held>> = Vec::new();
+        let mut port = None;
+        for wanted in group {
+            if wanted.kept.is_some() {
+                let kept = self.iter().find(|held| Some(held.inode) == wanted.kept);
+                port = port.or(kept.and_then(|held| held.address.internet()));
+                opened.push(None);
+                continue;
+            }
+            match new(wanted, port.map(|address| address.port()), leaving) {
+                Ok(held) => {
+                    port = port.or(held.address.internet());
+                    opened.push(Some(held));
+                }
+                // A machine without IPv6: the first address is all there is.
+                Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
+                Err(error) => return Err((wanted.declared.address.clone(), error)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Puts the new set in the place of the old one; whether it is another one.
+    fn replace(&mut self, groups: Vec<Vec<Wanted>>, opened: Vec<Vec<Option<Held>>>) -> bool {
+        let now = |set: &Self| -> Vec<_> {
+            let nonblocking = |held: &Held| held.declared.as_ref().map(|own| own.nonblocking);
+            set.iter()
+                .map(|held| (held.inode, held.name.clone(), nonblocking(held)))
+                .collect()
+        };
+        let before = now(self);
+        let (inherited, mut old): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sockets)
+            .into_iter()
+            .partition(|held| held.declared.is_none());
+        self.sockets = inherited;
+        let opened = opened.into_iter().flatten();
+        for (wanted, opened) in groups.into_iter().flatten().zip(opened) {
+            let kept = old.iter().position(|held| Some(held.inode) == wanted.kept);
+            let Some(mut held) = kept.map(|at| old.swap_remove(at)).or(opened) else {
+                continue;
+            };
+            let nonblocking = wanted.declared.nonblocking;
+            if held
+                .declared
+                .is_some_and(|own| own.nonblocking != nonblocking)
+            {
+                SockRef::from(&held.socket)
+                    .set_nonblocking(nonblocking)
+                    .ok();
+            }
+            held.name = wanted.name;
+            held.declared = Some(wanted.declared);
+            self.sockets.push(held);
+        }
+        now(self) != before
+    }
+}
+
+type Refused = (Address, io::Error);
+
+/// A new socket, on this port if it may choose and others have chosen already.
+fn new(wanted: &Wanted, port: Option<u16>, leaving: &[&Held]) -> io::Result<Held> {
+    let declared = &wanted.declared;
+    let address = match port {
+        Some(port) if declared.address.is_open() => declared.address.with_port(port),
+        _ => declared.address.clone(),
+    };
+    let how = How {
+        nonblocking: declared.nonblocking,
+        only_v6: declared.only_v6,
+        beside: leaving.iter().any(|old| old.is_in_the_way_of(&address)),
+    };
+    let (socket, file) = open(&address, how)?;
+    let address = match socket.local_addr()?.as_socket() {
+        Some(chosen) => address.with_port(chosen.port()),
+        None => address,
+    };
+    let name = wanted.name.clone();
+    Held::new(name, address, Some(declared.clone()), socket.into(), file)
+}
+
+/// Lets others have the addresses of these sockets as well, as long as both sides say so. An app
+/// keeps its copies until it ends, so that letting go of a socket does not free its address.
+fn share_ports(sockets: &[&Held], share: bool) {
+    for held in sockets
+        .iter()
+        .filter(|held| held.address.internet().is_some())
+    {
+        SockRef::from(&held.socket).set_reuse_port(share).ok();
+    }
+}
+
+fn is_no_family(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::path::Path;
+
+    use super::*;
+    use crate::exit::ExitKind;
+    use crate::sockets::spec;
+
+    fn specs(texts: &[&str], base: &Path) -> Vec<Spec> {
+        let spec = |text: &&str| spec::parse(text, base).unwrap();
+        texts.iter().map(spec).collect()
+    }
+
+    fn open(texts: &[&str]) -> Result<HeldSet, Failure> {
+        let mut set = HeldSet::default();
+        set.adapt(&specs(texts, Path::new("/nowhere")))?;
+        Ok(set)
+    }
+
+    fn ports(set: &HeldSet) -> Vec<u16> {
+        let ports = set.iter().filter_map(|held| held.address.internet());
+        ports.map(|address| address.port()).collect()
+    }
+
+    fn inodes(set: &HeldSet) -> Vec<u64> {
+        set.iter().map(|held| held.inode).collect()
+    }
+
+    #[test]
+    fn both_families_get_the_same_port_and_answer_at_once() {
+        let set = open(&["web=:0"]).unwrap();
+        let ports = ports(&set);
+        assert!(
+            ports.iter().all(|port| *port == ports[0] && *port != 0),
+            "{ports:?}"
+        );
+        for held in set.iter() {
+            assert_eq!(held.name.as_deref(), Some("web"));
+            TcpStream::connect(held.address.tcp().unwrap()).unwrap();
+        }
+        assert_eq!(set.copies().unwrap().len(), ports.len());
+    }
+
+    #[test]
+    fn who_holds_an_address_is_named() {
+        for kind in ["", "udp:"] {
+            let first = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
+            let address = first.iter().next().unwrap().address.to_string();
+            let failure = open(&[&address]).unwrap_err();
+            assert_eq!(failure.kind, ExitKind::InUse);
+            let own = format!("{address} is in use by pid {} (", std::process::id());
+            assert!(failure.message.starts_with(&own), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn every_interface_of_ipv6_serves_ipv4_unless_another_socket_does() {
+        let dual = open(&["[::]:0"]).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, ports(&dual)[0])).unwrap();
+        let address = format!("[::]:{}", ports(&dual)[0]);
+        drop(dual);
+        let both = open(&[&address, &address.replace("[::]", "0.0.0.0")]).unwrap();
+        assert_eq!(both.iter().count(), 2);
+    }
+
+    #[test]
+    fn datagrams_are_held_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut set = HeldSet::default();
+        let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
+        assert!(set.adapt(&wanted).unwrap());
+        let sockets = set.copies().unwrap();
+        let mut buffer = [0; 8];
+        let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
+        // Nonblocking, as it is unless the declaration has it otherwise.
+        let empty = udp.recv(&mut buffer).unwrap_err();
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+        let to = set.iter().next().unwrap().address.internet().unwrap();
+        UdpSocket::bind("127.0.0.1:0")
+            .and_then(|client| client.send_to(b"one", to))
+            .unwrap();
+        assert_eq!(udp.recv(&mut buffer).unwrap(), 3);
+        let client = UnixDatagram::unbound().unwrap();
+        client.send_to(b"four", dir.path().join("d")).unwrap();
+        let datagram = UnixDatagram::from(sockets[1].try_clone().unwrap());
+        assert_eq!(datagram.recv(&mut buffer).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_socket_file_goes_with_its_socket_and_replaces_a_stale_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let wanted = specs(&["unix:s"], dir.path());
+        let hold = || {
+            let mut set = HeldSet::default();
+            set.adapt(&wanted).map(|_| set)
+        };
+        let set = hold().unwrap();
+        UnixStream::connect(&path).unwrap();
+        let failure = hold().unwrap_err();
+        assert_eq!(failure.kind, ExitKind::InUse);
+        let own = format!("is in use by pid {} (", std::process::id());
+        assert!(failure.message.contains(&own), "{}", failure.message);
+        UnixStream::connect(&path).unwrap();
+        drop(set);
+        assert!(!path.exists());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let set = hold().unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(set);
+    }
+
+    #[track_caller]
+    fn no_path(text: &str, base: &Path, expected: &str) {
+        let failure = HeldSet::default().adapt(&specs(&[text], base)).unwrap_err();
+        assert_eq!(failure.kind, ExitKind::Usage);
+        let message = failure.message.replace(&base.display().to_string(), "BASE");
+        assert_eq!(message, expected);
+        assert!(failure.hint.is_some());
+    }
+
+    #[test]
+    fn what_is_no_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        std::fs::write(base.join("file"), "precious").unwrap();
+        std::fs::create_dir(base.join("dir")).unwrap();
+        std::os::unix::fs::symlink("nowhere", base.join("link")).unwrap();
+        for text in ["unix:file", "unix-dgram:file"] {
+            no_path(
+                text,
+                base,
+                "`BASE/file` is a file and no socket, which stays as it is",
+            );
+        }
+        no_path(
+            "unix:dir",
+            base,
+            "`BASE/dir` is a directory, which stays as it is",
+        );
+        no_path(
+            "unix:link",
+            base,
+            "`BASE/link` is a link, which stays as it is",
+        );
+        no_path("unix:no/s", base, "there is no directory `BASE/no`");
+        no_path("unix:file/s", base, "`BASE/file` is no directory");
+        assert_eq!(std::fs::read(base.join("file")).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn what_is_still_declared_stays_the_very_same() {
+        let nowhere = Path::new("/nowhere");
+        let mut set = open(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"]).unwrap();
+        let before = inodes(&set);
+        let unchanged = specs(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"], nowhere);
+        assert!(!set.adapt(&unchanged).unwrap());
+        assert_eq!(inodes(&set), before);
+        // In another order: each by its name. One more, and one less.
+        let other = specs(
+            &["127.0.0.1:0", "admin=127.0.0.1:0", "web=127.0.0.1:0"],
+            nowhere,
+        );
+        assert!(set.adapt(&other).unwrap());
+        assert_eq!(inodes(&set)[1..], [before[1], before[0]]);
+        assert!(!before.contains(&inodes(&set)[0]));
+        // The port that was chosen, written down, is none; a new name is one, but no new socket.
+        let address = set.iter().nth(2).unwrap().address.to_string();
+        assert!(
+            set.adapt(&specs(&[&format!("new={address}")], nowhere))
+                .unwrap()
+        );
+        assert_eq!(inodes(&set), [before[0]]);
+        let mut blocking = specs(&[&format!("new={address}")], nowhere);
+        blocking[0].nonblocking = false;
+        assert!(set.adapt(&blocking).unwrap());
+        assert_eq!(inodes(&set), [before[0]]);
+        assert!(!SockRef::from(&set.sockets[0].socket).nonblocking().unwrap());
+        assert!(set.adapt(&[]).unwrap());
+        assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_set_that_can_not_be_changed_is_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = format!("udp:{}", other.local_addr().unwrap());
+        let mut set = HeldSet::default();
+        set.adapt(&specs(&["a=127.0.0.1:0", "unix:s"], dir.path()))
+            .unwrap();
+        let before = inodes(&set);
+        let broken = specs(&["b=127.0.0.1:0", "unix:new", &taken], dir.path());
+        let failure = set.adapt(&broken).unwrap_err();
+        assert_eq!(failure.kind, ExitKind::InUse);
+        assert_eq!(inodes(&set), before);
+        assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
+        UnixStream::connect(dir.path().join("s")).unwrap();
+        assert!(!dir.path().join("new").exists());
+    }
+
+    /// An app has copies of what is let go of until it ends; the address that takes its place may
+    /// be a part of that, or the whole.
+    #[test]
+    fn an_address_can_be_widened_and_narrowed() {
+        let nowhere = Path::new("/nowhere");
+        for kind in ["", "udp:"] {
+            let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
+            let port = ports(&set)[0];
+            for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
+                let _of_app = set.copies().unwrap();
+                let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
+                assert!(set.adapt(&other).unwrap());
+            }
+            // It is ours alone again.
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let failure = open(&[&format!("{kind}{address}")]).unwrap_err();
+            assert_eq!(failure.kind, ExitKind::InUse);
+        }
+    }
+}

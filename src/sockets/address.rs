@@ -1,0 +1,148 @@
+//! Where a socket is, shown in the form in which users write it. Pure.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The address of a held socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `127.0.0.1:3000`.
+    Tcp(SocketAddr),
+    /// `udp:127.0.0.1:5353`.
+    Udp(SocketAddr),
+    /// `unix:/run/app.sock`: connections.
+    Unix(PathBuf),
+    /// `unix-dgram:/run/app.sock`: datagrams.
+    UnixDatagram(PathBuf),
+    /// What hotrun never binds itself and can only inherit, such as an abstract unix address: its
+    /// words are all that is known of it.
+    Other(String),
+}
+
+impl Address {
+    /// Where a TCP client connects to.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// The interface and port, of TCP or UDP.
+    pub fn internet(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) | Self::Udp(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// The file of a unix socket.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) | Self::UnixDatagram(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The port is left to the system.
+    pub fn is_open(&self) -> bool {
+        self.internet().is_some_and(|address| address.port() == 0)
+    }
+
+    /// The same with another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        let mut changed = self.clone();
+        if let Self::Tcp(address) | Self::Udp(address) = &mut changed {
+            address.set_port(port);
+        }
+        changed
+    }
+
+    /// Both can't be bound at once: one is the other, or every interface of its family. IPv4 and
+    /// IPv6 stay apart here; whether `[::]` serves IPv4 too is settled with each socket.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) | (Self::Udp(one), Self::Udp(two)) => {
+                let any = one.ip().is_unspecified() || two.ip().is_unspecified();
+                one.port() == two.port()
+                    && one.port() != 0
+                    && one.is_ipv4() == two.is_ipv4()
+                    && (any || one == two)
+            }
+            _ => self.path().is_some() && self.path() == other.path(),
+        }
+    }
+
+    /// It is `[::]`, and the other one an IPv4 address in its way, should `[::]` serve IPv4 too.
+    pub fn spans(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (self.internet(), other.internet()) else {
+            return false;
+        };
+        let kind = self.tcp().is_some() == other.tcp().is_some();
+        let both = own.is_ipv6() && own.ip().is_unspecified() && others.is_ipv4();
+        kind && both && own.port() == others.port()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::UnixDatagram(path) => write!(f, "unix-dgram:{}", path.display()),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> Address {
+        Address::Tcp(text.parse().unwrap())
+    }
+
+    fn udp(text: &str) -> Address {
+        Address::Udp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn every_interface_overlaps_with_each_of_its_family() {
+        let path = Path::new("/a/b").to_owned();
+        let [stream, datagram] = [Address::Unix(path.clone()), Address::UnixDatagram(path)];
+        for (one, two, expected) in [
+            (tcp("127.0.0.1:80"), tcp("127.0.0.1:80"), true),
+            (tcp("0.0.0.0:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::]:80"), tcp("[::1]:80"), true),
+            (tcp("[::]:80"), tcp("127.0.0.1:80"), false),
+            (tcp("127.0.0.1:80"), tcp("127.0.0.2:80"), false),
+            (tcp("127.0.0.1:80"), tcp("127.0.0.1:81"), false),
+            (tcp("127.0.0.1:80"), udp("127.0.0.1:80"), false),
+            (tcp("127.0.0.1:0"), tcp("127.0.0.1:0"), false),
+            (tcp("[fe80::1%1]:80"), tcp("[fe80::1%2]:80"), false),
+            (stream.clone(), datagram, true),
+            (stream, tcp("127.0.0.1:80"), false),
+        ] {
+            assert_eq!(one.overlaps(&two), expected, "{one} {two}");
+            assert_eq!(two.overlaps(&one), expected, "{two} {one}");
+        }
+    }
+
+    #[test]
+    fn every_interface_of_ipv6_spans_ipv4_of_its_kind_and_port() {
+        for (one, two, expected) in [
+            (tcp("[::]:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::]:80"), tcp("0.0.0.0:80"), true),
+            (tcp("[::]:80"), tcp("0.0.0.0:81"), false),
+            (tcp("[::]:80"), udp("0.0.0.0:80"), false),
+            (tcp("[::]:80"), tcp("[::1]:80"), false),
+            (tcp("[::1]:80"), tcp("127.0.0.1:80"), false),
+        ] {
+            assert_eq!(one.spans(&two), expected, "{one} {two}");
+        }
+    }
+}

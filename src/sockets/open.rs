@@ -1,0 +1,149 @@
+//! Makes one socket: bound, listening where its kind does, and nobody else's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nix::libc;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::address::Address;
+use super::holder;
+use super::socket_file::{SocketFile, is_stale};
+use crate::exit::{ExitKind, Failure};
+
+/// The kernel caps it at its own maximum (`somaxconn`); less would make clients wait for a
+/// retried handshake while nobody accepts.
+pub(super) const BACKLOG: i32 = i32::MAX;
+
+/// How a socket is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct How {
+    /// Whether accepting and receiving return at once.
+    pub(super) nonblocking: bool,
+    /// `[::]` leaves IPv4 to another socket.
+    pub(super) only_v6: bool,
+    /// Another socket of ours, which is about to be released, has the address as well.
+    pub(super) beside: bool,
+}
+
+/// A new socket, with the file that it has if it is a unix socket.
+pub(super) type Opened = (Socket, Option<SocketFile>);
+
+/// Makes the socket.
+pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
+    match address {
+        Address::Tcp(at) => internet(*at, Type::STREAM, how),
+        Address::Udp(at) => internet(*at, Type::DGRAM, how),
+        Address::Unix(path) => unix(path, Type::STREAM, how),
+        Address::UnixDatagram(path) => unix(path, Type::DGRAM, how),
+        Address::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn internet(address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    // Connections of an earlier run in TIME_WAIT must not be in the way; another listener is. With
+    // UDP it would let two programs have one address without either knowing.
+    socket.set_reuse_address(kind == Type::STREAM)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(how.only_v6)?;
+    }
+    socket.set_reuse_port(how.beside)?;
+    start(&socket, &address.into(), kind, how)?;
+    socket.set_reuse_port(false)?;
+    Ok((socket, None))
+}
+
+fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    match start(&socket, &address, kind, how) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            std::fs::remove_file(path)?;
+            start(&socket, &address, kind, how)?;
+        }
+        started => started?,
+    }
+    let file = SocketFile::made(path)?;
+    Ok((socket, Some(file)))
+}
+
+fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Result<()> {
+    socket.set_nonblocking(how.nonblocking)?;
+    socket.bind(address)?;
+    if kind == Type::STREAM {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(())
+}
+
+/// Why an address can't be held, and by whom.
+pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
+    let file = address.path().map(|path| refused_file(path, error));
+    if let Some(failure) = file.flatten() {
+        return failure;
+    }
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let by = holder::of(address).map(|holder| format!(" by {holder}"));
+            Failure {
+                kind: ExitKind::InUse,
+                message: format!("{address} is in use{}", by.unwrap_or_default()),
+                hint: Some("end that program, or choose another address with --listen".into()),
+            }
+        }
+        io::ErrorKind::PermissionDenied => Failure::usage(format!(
+            "{address}: ports below 1024 need a privilege you don't have"
+        ))
+        .hint("choose a port from 1024 up, like `:3000`"),
+        io::ErrorKind::AddrNotAvailable => Failure::usage(format!(
+            "{address}: no interface of this machine has this address"
+        ))
+        .hint("choose one that `ip address` shows, `127.0.0.1` or `0.0.0.0`"),
+        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            Failure::usage(format!("{address}: this machine has no IPv6"))
+                .hint("choose an IPv4 address, like `127.0.0.1:3000`")
+        }
+        _ if error.raw_os_error() == Some(libc::EMFILE) => {
+            Failure::failed(format!("{address}: {error}")).hint("raise `ulimit -n`")
+        }
+        _ => Failure::usage(format!("{address}: {error}"))
+            .hint("choose another address with --listen"),
+    }
+}
+
+/// What only the file of a unix socket can be refused for.
+fn refused_file(path: &Path, error: &io::Error) -> Option<Failure> {
+    use std::os::unix::fs::FileTypeExt;
+    let shown = path.display();
+    let parent = path.parent().unwrap_or(path).display();
+    let elsewhere = "choose another path for the socket, in a directory that you may write to";
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let found = std::fs::symlink_metadata(path).ok()?.file_type();
+            if found.is_socket() {
+                return None;
+            }
+            let what = if found.is_dir() {
+                "a directory"
+            } else if found.is_symlink() {
+                "a link"
+            } else {
+                "a file and no socket"
+            };
+            Failure::usage(format!("`{shown}` is {what}, which stays as it is"))
+                .hint("choose another path for the socket, or remove it yourself")
+        }
+        io::ErrorKind::NotFound => Failure::usage(format!("there is no directory `{parent}`"))
+            .hint("make it, or choose another path for the socket"),
+        io::ErrorKind::NotADirectory => {
+            Failure::usage(format!("`{parent}` is no directory")).hint(elsewhere)
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::usage(format!("you may not make or replace a socket at `{shown}`"))
+                .hint(elsewhere)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,95 @@
+//! The files of unix sockets: a stale one makes way, every other one stays, and ours goes with us.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+/// A socket file that we have made; removed when this is dropped, if it is still that one.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    /// Takes charge of the file that a bind has just made.
+    pub(super) fn made(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: id(&fs::symlink_metadata(path)?),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id) {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// It is a socket whose program has ended without removing it.
+///
+/// Asked by connecting a datagram socket: a stale file refuses, a socket of that type takes it
+/// without a word being sent, and one of another type is named as such by the system, without its
+/// program noticing anything.
+pub(super) fn is_stale(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let refuses = || {
+        let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+        asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    is_socket && refuses()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_a_socket_without_its_program_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        assert!(!is_stale(&path), "nothing is there");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert!(!is_stale(&path), "somebody listens");
+        let unheard = listener.accept().unwrap_err();
+        assert_eq!(unheard.kind(), io::ErrorKind::WouldBlock);
+        drop(listener);
+        assert!(is_stale(&path), "nobody listens any more");
+        fs::remove_file(&path).unwrap();
+        let datagram = UnixDatagram::bind(&path).unwrap();
+        assert!(!is_stale(&path), "somebody takes datagrams");
+        drop(datagram);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(!is_stale(&path), "it is a file");
+    }
+
+    #[test]
+    fn only_our_own_file_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let first = UnixListener::bind(&path).unwrap();
+        let ours = SocketFile::made(&path).unwrap();
+        // Beside it, so that the number of the first can't be given to the second.
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        let _second = UnixListener::bind(&path).unwrap();
+        drop(ours);
+        assert!(path.exists(), "somebody else's is gone");
+        let theirs = SocketFile::made(&path).unwrap();
+        drop(theirs);
+        assert!(!path.exists());
+        drop(first);
+    }
+}
