@@ -18,6 +18,8 @@ pub(super) struct Running {
     pub(super) generation: Generation,
     pub(super) started: Moment,
     pub(super) set: ChangeSet,
+    /// How long the user's `before_build` took.
+    pub(super) prepared: Option<Duration>,
     /// What its result is compared with; kept until it is over.
     pub(super) baseline: Option<ArtifactRef>,
     /// Cargo reads the project: a write to `Cargo.lock` is its own.
@@ -161,7 +163,7 @@ impl BuildSlot {
             Stage::Ran(_) => wanted && self.preparation.again(),
         };
         if begin {
-            self.preparation.begin();
+            self.preparation.begin(now);
         }
         begin
     }
@@ -193,11 +195,13 @@ impl BuildSlot {
         if self.due(policy)? > now {
             return None;
         }
+        let prepared = self.preparation.took(now);
         let set = self.give_up()?;
         Some(self.running.insert(Running {
             generation: generation(),
             started: now,
             set,
+            prepared,
             baseline: None,
             reading: false,
             cancelled: false,

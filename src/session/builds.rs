@@ -177,10 +177,12 @@ impl Session {
                         self.advise(&running.set);
                     }
                     _ => {
+                        let waited = running.started.saturating_sub(running.set.first);
+                        let detect = waited.saturating_sub(running.prepared.unwrap_or_default());
                         let phases = Phases {
-                            detect: Some(running.started.saturating_sub(running.set.first))
-                                .filter(|_| cause != Cause::Start),
+                            detect: Some(detect).filter(|_| cause != Cause::Start),
                             build: Some(took),
+                            hooks: running.prepared,
                             ..Phases::default()
                         };
                         self.swap.pending = Some(Launch {

@@ -423,6 +423,8 @@ pub struct Phases {
     pub detect: Option<Duration>,
     /// Start of the build to the artifact set aside.
     pub build: Option<Duration>,
+    /// The user's commands before the build and before the start.
+    pub hooks: Option<Duration>,
     /// Artifact to launch: the old generation, or the back-off, had to be waited for.
     pub swap: Duration,
     /// Launch to readiness.
@@ -432,7 +434,8 @@ pub struct Phases {
 impl Phases {
     /// All of them.
     pub fn total(&self) -> Duration {
-        self.detect.unwrap_or_default() + self.build.unwrap_or_default() + self.swap + self.start
+        let some = [self.detect, self.build, self.hooks].into_iter().flatten();
+        some.sum::<Duration>() + self.swap + self.start
     }
 }
 

@@ -4,6 +4,7 @@
 //! with every run is its own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::model::Moment;
 
@@ -26,6 +27,8 @@ pub(super) enum Stage {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Preparation {
     pub(super) stage: Stage,
+    /// When the first run for this build began.
+    began: Option<Moment>,
     runs: u32,
     /// What changed since this run began.
     changed: Vec<PathBuf>,
@@ -37,7 +40,8 @@ pub(super) struct Preparation {
 
 impl Preparation {
     /// It is started.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, now: Moment) {
+        self.began.get_or_insert(now);
         self.stage = Stage::Running;
         self.runs += 1;
         self.before = std::mem::take(&mut self.changed);
@@ -46,6 +50,11 @@ impl Preparation {
     /// It has ended.
     pub(super) fn ended(&mut self, now: Moment) {
         self.stage = Stage::Ran(now);
+    }
+
+    /// How long the build had to wait for it.
+    pub(super) fn took(&self, now: Moment) -> Option<Duration> {
+        self.began.map(|began| now.saturating_sub(began))
     }
 
     /// These paths changed.
@@ -96,7 +105,7 @@ mod tests {
     use super::*;
 
     fn run(preparation: &mut Preparation, changes: &[&str]) -> bool {
-        preparation.begin();
+        preparation.begin(Moment::ZERO);
         let changes: Vec<PathBuf> = changes.iter().map(PathBuf::from).collect();
         preparation.saw(&changes);
         preparation.ended(Moment::ZERO);

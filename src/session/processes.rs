@@ -128,7 +128,10 @@ impl Session {
             return;
         };
         let Some(reason) = failed else {
+            let took = now.saturating_sub(launch.since);
             launch.prepared = Prepared::Yes;
+            *launch.phases.hooks.get_or_insert_default() += took;
+            launch.since = now;
             return;
         };
         self.swap.pending = None;

@@ -113,9 +113,12 @@ fn changes(words: &[&str]) -> Vec<Change> {
             _ => (Presence::There, *word),
         };
         // A number and a colon in front: the rule for it.
-        let rule = path.split_once(':').map(|(number, _)| number);
+        let (rule, path) = match path.split_once(':') {
+            Some((number, path)) => (Some(number.parse().unwrap()), path),
+            None => (None, path),
+        };
         let kind = match path.rsplit('/').next() {
-            _ if rule.is_some() => ChangeKind::Rule(rule.unwrap().parse().unwrap()),
+            _ if rule.is_some() => ChangeKind::Rule(rule.unwrap()),
             Some(".reload.toml") => ChangeKind::Config,
             Some("Cargo.toml") => ChangeKind::Manifest,
             Some("Cargo.lock") => ChangeKind::Lock,

@@ -252,7 +252,7 @@ fn ms(time: Moment) -> f64 {
 
 fn phases_of(phases: &Phases) -> Value {
     json!({ "detect_ms": phases.detect.map(ms), "build_ms": phases.build.map(ms),
-        "start_ms": ms(phases.start), "swap_ms": ms(phases.swap) })
+        "hooks_ms": phases.hooks.map(ms), "start_ms": ms(phases.start), "swap_ms": ms(phases.swap) })
 }
 
 fn exit_of(exit: Exit) -> Value {

@@ -98,7 +98,9 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
         View::Loop { path, wait } => (
             Level::Warn,
             format!(
-                "`{}` changes whenever something is done about it: from now on that waits, {} first                  and up to 60 s\nhint: write the file only when its content differs, or add it to                  `ignore` of [watch]",
+                "`{}` changes whenever something is done about it: from now on that waits, {} \
+                 first and up to 60 s\nhint: write the file only when its content differs, or add \
+                 it to `ignore` of [watch]",
                 path.display(),
                 ms(*wait)
             ),
@@ -339,6 +341,9 @@ fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) ->
     if let Some(build) = phases.build {
         part("build", build);
     }
+    if let Some(hooks) = phases.hooks {
+        part("hooks", hooks);
+    }
     part("start", phases.start);
     part("swap", phases.swap);
     let mut line = format!(
@@ -447,6 +452,7 @@ mod tests {
         let phases = Phases {
             detect: Some(ms(9)),
             build: Some(ms(391)),
+            hooks: None,
             start: ms(8),
             swap: ms(4),
         };
