@@ -169,6 +169,8 @@ pub mod defaults {
     pub const DEBOUNCE: Duration = Duration::from_millis(8);
     /// `watch.max_wait`.
     pub const MAX_WAIT: Duration = Duration::from_millis(500);
+    /// `watch.poll`, where changes have to be looked for.
+    pub const POLL: Duration = Duration::from_secs(1);
     /// `app.ready_timeout`.
     pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
     /// `app.settle`.

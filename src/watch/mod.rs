@@ -5,12 +5,15 @@
 //! A thread of its own owns the watcher, the filter and the set of watched directories, since
 //! walking and watching can block. It takes in raw events and new scopes through one channel and
 //! sends [`Event::Changed`] or [`Event::Rescan`]. Where the system tells of changes, events are
-//! taken as they come, since the session keeps the quiet period; where it has to be polled,
-//! notify's debouncer stitches what was found. Directories are watched, never files, because
-//! editors save by renaming. Deliberately absent: any waiting for quiet, any look at content.
+//! taken as they come, since the session keeps the quiet period. Where it tells of nothing or can
+//! tell no more ([`silence`]), all of it is polled from then on, and what happened in between is
+//! looked for. Directories are watched, never files, because editors save by renaming.
+//! Deliberately absent: any waiting for quiet, any look at content.
 
+mod backend;
 pub mod classify;
 pub mod filter;
+mod silence;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,15 +21,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use notify::{ErrorKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher as _};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use backend::Backend;
 use classify::classify;
 use filter::Filter;
+use silence::Silence;
 
-use crate::config;
+use crate::config::{self, defaults};
 use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Presence, Scope};
@@ -46,11 +49,6 @@ pub struct Watch {
     messages: mpsc::Sender<Message>,
 }
 
-enum Backend {
-    Native(RecommendedWatcher),
-    Polled(Debouncer<PollWatcher, NoCache>),
-}
-
 impl Watch {
     /// Starts watching nothing.
     pub fn start(
@@ -58,19 +56,19 @@ impl Watch {
         events: UnboundedSender<Event>,
     ) -> Result<Self, Failure> {
         let (messages, inbox) = mpsc::channel();
-        let backend = backend(settings, messages.clone()).map_err(|error| {
-            Failure::failed(format!("cannot watch files: {error}"))
-                .hint("try `--poll`, or free some inotify instances")
-        })?;
+        let mut problems = Vec::new();
+        let backend = backend(settings, &messages, &mut problems)
+            .map_err(|error| Failure::failed(format!("cannot watch files: {error}")))?;
         let ignore = settings.ignore.clone();
         let mut watcher = Watcher {
-            polled: matches!(backend, Backend::Polled(_)),
             backend,
+            silence: None,
             scope: Scope::default(),
             filter: Filter::new(&Scope::default(), ignore.clone()),
             ignore,
             watched: HashSet::new(),
-            problems: Vec::new(),
+            problems,
+            messages: messages.clone(),
             events,
         };
         let run = move || {
@@ -96,42 +94,45 @@ impl Watch {
     }
 }
 
-fn backend(settings: &config::Watch, messages: mpsc::Sender<Message>) -> notify::Result<Backend> {
-    let Some(interval) = settings.poll else {
-        let found = move |event| {
-            messages.send(Message::Found(event)).ok();
-        };
-        return Ok(Backend::Native(notify::recommended_watcher(found)?));
+/// The system's events, unless the user wants none or there are none to be had.
+fn backend(
+    settings: &config::Watch,
+    messages: &mpsc::Sender<Message>,
+    problems: &mut Vec<String>,
+) -> notify::Result<Backend> {
+    if let Some(interval) = settings.poll {
+        return Backend::polled(interval, sender(messages));
+    }
+    let error = match Backend::native(sender(messages)) {
+        Ok(backend) => return Ok(backend),
+        Err(error) => error,
     };
-    let found = move |result: DebounceEventResult| match result {
-        Ok(events) => {
-            for event in events {
-                messages.send(Message::Found(Ok(event.event))).ok();
-            }
-        }
-        Err(errors) => {
-            for error in errors {
-                messages.send(Message::Found(Err(error))).ok();
-            }
-        }
+    let Some(silence) = Silence::of_error(&error) else {
+        return Err(error);
     };
-    // Time stamps are compared by the second; two saves within one are told apart by content only.
-    let config = notify::Config::default()
-        .with_poll_interval(interval)
-        .with_compare_contents(true);
-    let debouncer = new_debouncer_opt(settings.debounce, None, found, NoCache, config)?;
-    Ok(Backend::Polled(debouncer))
+    problems.push(silence.explain(1, defaults::POLL));
+    Backend::polled(defaults::POLL, sender(messages))
+}
+
+fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Event>) + use<> {
+    let messages = messages.clone();
+    move |event| {
+        messages.send(Message::Found(event)).ok();
+    }
 }
 
 struct Watcher {
     backend: Backend,
-    polled: bool,
+    /// The system does not tell of everything: what has to be polled from here on.
+    silence: Option<Silence>,
     scope: Scope,
     filter: Filter,
     ignore: globset::GlobSet,
     watched: HashSet<PathBuf>,
     /// What could not be watched since the last scope.
     problems: Vec<String>,
+    /// For another backend than the first.
+    messages: mpsc::Sender<Message>,
     events: UnboundedSender<Event>,
 }
 
@@ -140,25 +141,50 @@ impl Watcher {
         match message {
             Message::Scope(scope, done) => {
                 self.scope = *scope;
-                let missed = self.watch_scope();
+                let first = self.watched.is_empty();
+                let mut missed = self.watch_scope();
+                // Nobody has heard anything yet, so there is nothing that could be lost.
+                if first && self.poll_if_silent() {
+                    missed = self.watch_scope();
+                }
                 done.send(std::mem::take(&mut self.problems)).ok();
                 self.tell(missed);
             }
             Message::Found(Ok(event)) if event.need_rescan() => self.rescan(),
             Message::Found(Ok(event)) => self.found(&event),
             // A poll finds what can't be read (a link to nowhere) anew each time.
-            Message::Found(Err(_)) if self.polled => {}
+            Message::Found(Err(_)) if self.backend.is_polled() => {}
             Message::Found(Err(_)) => self.rescan(),
+        }
+        if self.poll_if_silent() {
+            self.rescan();
         }
         for problem in std::mem::take(&mut self.problems) {
             self.events.send(Event::Unwatched(problem)).ok();
         }
     }
 
+    /// Where the system turned out to be silent: looks for changes from now on, and says so.
+    /// Everything is to be watched anew then.
+    fn poll_if_silent(&mut self) -> bool {
+        let Some(silence) = self.silence.take() else {
+            return false;
+        };
+        let wanted = std::mem::take(&mut self.watched).len();
+        match Backend::polled(defaults::POLL, sender(&self.messages)) {
+            Ok(backend) => {
+                self.backend = backend;
+                self.problems.push(silence.explain(wanted, defaults::POLL));
+            }
+            Err(error) => self.problems.push(format!("cannot watch files: {error}")),
+        }
+        true
+    }
+
     /// Events were lost: every directory may be another one than the one that is watched.
     fn rescan(&mut self) {
         for dir in std::mem::take(&mut self.watched) {
-            unwatch(&mut self.backend, &dir);
+            self.backend.unwatch(&dir);
         }
         self.watch_scope();
         self.events.send(Event::Rescan).ok();
@@ -171,7 +197,8 @@ impl Watcher {
     }
 
     fn found(&mut self, event: &notify::Event) {
-        let Some(presence) = classify(event.kind, self.polled) else {
+        let polled = self.backend.is_polled();
+        let Some(presence) = classify(event.kind, polled) else {
             return;
         };
         let mut changes = Vec::new();
@@ -182,7 +209,7 @@ impl Watcher {
             }
             // What is there now under the name of a watched directory may be another one. A poll
             // tells of a directory whenever something in it comes or goes.
-            if self.watched.contains(path) && (presence != Presence::There || !self.polled) {
+            if self.watched.contains(path) && (presence != Presence::There || !polled) {
                 self.forget(path);
             }
             if path.is_dir() {
@@ -240,7 +267,7 @@ impl Watcher {
             }
         }
         for gone in before.difference(&self.watched) {
-            unwatch(&mut self.backend, gone);
+            self.backend.unwatch(gone);
         }
         changes
     }
@@ -300,16 +327,23 @@ impl Watcher {
         if !self.watched.insert(dir.to_owned()) || before.contains(dir) {
             return;
         }
-        let mode = RecursiveMode::NonRecursive;
-        let result = match &mut self.backend {
-            Backend::Native(watcher) => watcher.watch(dir, mode),
-            Backend::Polled(debouncer) => debouncer.watch(dir, mode),
-        };
-        if let Err(error) = result {
+        if !self.backend.is_polled() {
+            self.silence = self.silence.take().or_else(|| Silence::of_dir(dir));
+        }
+        // Then the rest is only counted.
+        if self.silence.is_some() {
+            return;
+        }
+        if let Err(error) = self.backend.watch(dir) {
+            self.silence = Silence::of_error(&error).filter(|_| !self.backend.is_polled());
+            if self.silence.is_some() {
+                return;
+            }
             self.watched.remove(dir);
             // A directory that went away between the look and the watch is no problem.
             if dir.is_dir() {
-                self.problems.push(explain(dir, &error));
+                let problem = format!("cannot watch `{}`: {error}", dir.display());
+                self.problems.push(problem);
             }
         }
     }
@@ -323,31 +357,12 @@ impl Watcher {
             .collect();
         for gone in below {
             self.watched.remove(&gone);
-            unwatch(&mut self.backend, &gone);
+            self.backend.unwatch(&gone);
         }
     }
-}
-
-fn unwatch(backend: &mut Backend, dir: &Path) {
-    // The system drops the watch of a directory that is gone by itself.
-    match backend {
-        Backend::Native(watcher) => watcher.unwatch(dir).ok(),
-        Backend::Polled(debouncer) => debouncer.unwatch(dir).ok(),
-    };
 }
 
 fn is_ignore_file(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name == ".gitignore" || name == ".ignore")
-}
-
-fn explain(dir: &Path, error: &notify::Error) -> String {
-    match error.kind {
-        ErrorKind::MaxFilesWatch => format!(
-            "cannot watch `{}`: the system's limit of watches is reached; raise it with `sysctl \
-             fs.inotify.max_user_watches=524288`, or use `--poll`",
-            dir.display()
-        ),
-        _ => format!("cannot watch `{}`: {error}", dir.display()),
-    }
 }
