@@ -16,6 +16,7 @@ pub mod messages;
 pub mod project;
 pub mod scope;
 pub mod surroundings;
+mod unseen;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ enum Order {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
+        changed: Vec<PathBuf>,
     },
     Cancel(Generation),
 }
@@ -54,12 +56,19 @@ pub struct Builder {
 
 impl Builder {
     /// Starts a build; the builder must not have another one running.
-    pub fn start(&self, generation: Generation, load: bool, baseline: Option<ArtifactRef>) {
+    pub fn start(
+        &self,
+        generation: Generation,
+        load: bool,
+        baseline: Option<ArtifactRef>,
+        changed: Vec<PathBuf>,
+    ) {
         self.orders
             .send(Order::Start {
                 generation,
                 load,
                 baseline,
+                changed,
             })
             .ok();
     }
@@ -120,13 +129,17 @@ enum Unread {
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"
 )]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 async fn read_project(
     build: &config::Build,
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
 ) -> Result<(Project, SystemTime), Unread> {
     let launch = cargo::command(build, build.cargo.clone(), command::metadata(build), &[]);
-    let read_at = SystemTime::now();
+    let read_at = now();
     let mut json = String::new();
     let exit = cargo::run(launch, cancel, |stream, piece| {
         match stream {
@@ -166,6 +179,7 @@ pub fn spawn(
         shelves,
         toolchain: None,
         known: None,
+        built: None,
         events,
     };
     tokio::spawn(work.run(inbox));
@@ -180,6 +194,8 @@ struct Work {
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
+    /// When the last good run of cargo began: it has seen what was written before.
+    built: Option<SystemTime>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -200,13 +216,20 @@ impl Work {
                 generation,
                 load,
                 baseline,
+                changed,
             } = order
             else {
                 continue;
             };
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
+                let build = self.build(
+                    generation,
+                    load,
+                    baseline.as_ref(),
+                    &changed,
+                    &mut cancelled,
+                );
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -245,11 +268,17 @@ impl Work {
         generation: Generation,
         load: bool,
         baseline: Option<&ArtifactRef>,
+        changed: &[PathBuf],
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
+        if let (Some(built), Some(loaded)) = (self.built, &self.loaded) {
+            let build = &self.settings.build;
+            unseen::forget(build, &loaded.project, changed, built, cancel).await?;
+        }
+        let began = now();
         let (exit, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             let reason = match seen.errors {
@@ -259,6 +288,7 @@ impl Work {
             };
             return Ok(BuildOutcome::Failed { reason });
         }
+        self.built = Some(began);
         let Some(kept) = seen.kept else {
             return Err(Stopped::Failed(
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),

@@ -1,5 +1,6 @@
 //! What to do: everything the session asks of the rooms, and what it shows.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::event::BuildNews;
@@ -18,6 +19,8 @@ pub enum Action {
         load: bool,
         /// What the result is compared with to find out whether the program changed.
         baseline: Option<ArtifactRef>,
+        /// What changed, as far as it is known by name.
+        changed: Vec<PathBuf>,
     },
     /// End the build and everything it runs; answered by `Done`.
     CancelBuild(Generation),

@@ -63,6 +63,10 @@ impl Session {
         let generation = running.generation;
         let baseline = running.baseline.clone();
         let cause = running.set.cause.clone();
+        let changed = match &cause {
+            Cause::Changed(paths) => paths.clone(),
+            _ => Vec::new(),
+        };
         self.numbered = numbered;
         // A manifest that changes from here on is read by the next build.
         self.stale_project = false;
@@ -71,6 +75,7 @@ impl Session {
             generation,
             load,
             baseline,
+            changed,
         });
     }
 

@@ -193,6 +193,7 @@ fn action(action: &Action) -> String {
             generation,
             load,
             baseline,
+            ..
         } => {
             let load = if *load { " reading the project" } else { "" };
             let like = baseline
