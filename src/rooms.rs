@@ -100,10 +100,11 @@ impl Rooms for House {
                 generation,
                 load,
                 baseline,
+                changed,
             } => {
                 // Without one the app's launch starts its own, and says so if it can't.
                 self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
-                self.builder.start(generation, load, baseline);
+                self.builder.start(generation, load, baseline, changed);
             }
             Action::CancelBuild(generation) => self.builder.cancel(generation),
             Action::Launch {

@@ -40,10 +40,7 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
             args.extend([name.into(), value.to_owned()]);
         }
     };
-    flag(
-        "--manifest-path",
-        build.named_manifest.then_some(build.manifest.as_os_str()),
-    );
+    flag("--manifest-path", named_manifest(build));
     flag(
         "--package",
         target.of_many.then_some(OsStr::new(&target.package)),
@@ -70,6 +67,34 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     args
 }
 
+/// `cargo clean` for these packages, where they are built for the chosen target.
+pub fn clean<'a>(build: &Build, packages: impl Iterator<Item = &'a str>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["clean".into(), "--quiet".into()];
+    let flags = [
+        ("--manifest-path", named_manifest(build)),
+        ("--profile", build.profile.as_deref().map(OsStr::new)),
+        ("--target", build.target.as_deref().map(OsStr::new)),
+        (
+            "--target-dir",
+            build.target_dir.as_deref().map(Path::as_os_str),
+        ),
+    ];
+    let packages = packages.map(|package| ("--package", Some(OsStr::new(package))));
+    for (name, value) in flags.into_iter().chain(packages) {
+        if let Some(value) = value {
+            args.extend([name.into(), value.to_owned()]);
+        }
+    }
+    if build.release {
+        args.push("--release".into());
+    }
+    args
+}
+
+fn named_manifest(build: &Build) -> Option<&OsStr> {
+    build.named_manifest.then_some(build.manifest.as_os_str())
+}
+
 /// What makes `cargo build` talk to a program.
 pub fn messages(color: bool) -> [OsString; 4] {
     let format = if color {
@@ -86,11 +111,8 @@ pub fn metadata(build: &Build) -> Vec<OsString> {
     let mut args: Vec<OsString> = ["metadata", "--format-version", "1", "--color", "never"]
         .map(Into::into)
         .to_vec();
-    if build.named_manifest {
-        args.extend([
-            "--manifest-path".into(),
-            build.manifest.clone().into_os_string(),
-        ]);
+    if let Some(manifest) = named_manifest(build) {
+        args.extend(["--manifest-path".into(), manifest.to_owned()]);
     }
     args
 }
@@ -145,6 +167,19 @@ mod tests {
         assert_eq!(
             shown(&select("run", &plain, &alone)),
             "cargo run --example server"
+        );
+    }
+
+    #[test]
+    fn what_is_cleaned_is_what_is_built() {
+        let build = Build {
+            target_dir: Some("out".into()),
+            release: true,
+            ..Build::default()
+        };
+        assert_eq!(
+            shown(&clean(&build, ["a", "b"].into_iter())),
+            "cargo clean --quiet --target-dir out --package a --package b --release"
         );
     }
 }

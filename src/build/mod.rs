@@ -15,6 +15,7 @@ pub mod messages;
 pub mod project;
 pub mod scope;
 pub mod surroundings;
+mod unseen;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ enum Order {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
+        changed: Vec<PathBuf>,
     },
     Cancel(Generation),
     Configure(Arc<Settings>),
@@ -54,12 +56,19 @@ pub struct Builder {
 
 impl Builder {
     /// Starts a build; the builder must not have another one running.
-    pub fn start(&self, generation: Generation, load: bool, baseline: Option<ArtifactRef>) {
+    pub fn start(
+        &self,
+        generation: Generation,
+        load: bool,
+        baseline: Option<ArtifactRef>,
+        changed: Vec<PathBuf>,
+    ) {
         self.orders
             .send(Order::Start {
                 generation,
                 load,
                 baseline,
+                changed,
             })
             .ok();
     }
@@ -125,13 +134,17 @@ enum Unread {
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"
 )]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 async fn read_project(
     build: &config::Build,
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
 ) -> Result<(Project, SystemTime), Unread> {
     let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
-    let read_at = SystemTime::now();
+    let read_at = now();
     let mut json = String::new();
     let exit = helper::run(launch, cancel, |stream, piece| {
         match stream {
@@ -171,6 +184,7 @@ pub fn spawn(
         shelves,
         toolchain: None,
         known: None,
+        built: None,
         events,
     };
     tokio::spawn(work.run(inbox));
@@ -185,6 +199,8 @@ struct Work {
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
+    /// When the last good run of cargo began: it has seen what was written before.
+    built: Option<SystemTime>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -201,12 +217,13 @@ struct Seen {
 impl Work {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         while let Some(order) = inbox.recv().await {
-            let (generation, load, baseline) = match order {
+            let (generation, load, baseline, changed) = match order {
                 Order::Start {
                     generation,
                     load,
                     baseline,
-                } => (generation, load, baseline),
+                    changed,
+                } => (generation, load, baseline, changed),
                 Order::Configure(settings) => {
                     self.settings = settings;
                     continue;
@@ -216,7 +233,13 @@ impl Work {
             let mut configured = None;
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
+                let build = self.build(
+                    generation,
+                    load,
+                    baseline.as_ref(),
+                    &changed,
+                    &mut cancelled,
+                );
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -257,11 +280,17 @@ impl Work {
         generation: Generation,
         load: bool,
         baseline: Option<&ArtifactRef>,
+        changed: &[PathBuf],
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
+        if let (Some(built), Some(loaded)) = (self.built, &self.loaded) {
+            let build = &self.settings.build;
+            unseen::forget(build, &loaded.project, changed, built, cancel).await?;
+        }
+        let began = now();
         let (exit, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             let reason = match seen.errors {
@@ -271,6 +300,7 @@ impl Work {
             };
             return Ok(BuildOutcome::Failed { reason });
         }
+        self.built = Some(began);
         let Some(kept) = seen.kept else {
             return Err(Stopped::Failed(
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),

@@ -59,6 +59,8 @@ pub struct Project {
     pub target_dir: PathBuf,
     /// The directories of the packages it is made of: its own and all path dependencies.
     pub packages: Vec<PathBuf>,
+    /// Its own and all path dependencies again, as cargo tells them apart.
+    pub ids: Vec<(PathBuf, PackageId)>,
     /// Directories of the workspace's other packages.
     pub others: Vec<PathBuf>,
     /// The package itself, to tell its messages from others'.
@@ -91,7 +93,11 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         .filter(|package| package.source.is_none());
     let (inside, outside): (Vec<&Package>, Vec<&Package>) =
         local.partition(|package| closure.contains(&package.id));
-    let mut packages: Vec<PathBuf> = inside.iter().map(|package| dir(package)).collect();
+    let ids = inside
+        .iter()
+        .map(|package| (dir(package), package.id.clone()));
+    let ids: Vec<(PathBuf, PackageId)> = ids.collect();
+    let mut packages: Vec<PathBuf> = ids.iter().map(|(dir, _)| dir.clone()).collect();
     // What an optional path dependency leads to is only known once its feature is on; that it is
     // there is always known.
     let named = inside.iter().flat_map(|package| &package.dependencies);
@@ -109,6 +115,7 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
             .clone()
             .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned()),
         packages,
+        ids,
         others: outside.into_iter().map(dir).collect(),
         id: package.id.clone(),
     })

@@ -27,6 +27,8 @@ pub enum Action {
         load: bool,
         /// What the result is compared with to find out whether the program changed.
         baseline: Option<ArtifactRef>,
+        /// What changed, as far as it is known by name.
+        changed: Vec<PathBuf>,
     },
     /// End the build and everything it runs; answered by `Done`.
     CancelBuild(Generation),

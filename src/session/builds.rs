@@ -100,6 +100,7 @@ impl Session {
         let generation = running.generation;
         let baseline = running.baseline.clone();
         let cause = running.set.cause.clone();
+        let changed = running.set.paths().to_vec();
         self.numbered = numbered;
         // A manifest that changes from here on is read by the next build.
         self.stale_project = false;
@@ -108,6 +109,7 @@ impl Session {
             generation,
             load,
             baseline,
+            changed,
         });
     }
 

@@ -207,6 +207,7 @@ impl World {
                 generation,
                 load,
                 baseline,
+                ..
             } => {
                 self.must(self.build.is_none(), "two builds");
                 let baseline = baseline.map(|baseline| baseline.built_by);

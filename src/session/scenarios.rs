@@ -257,6 +257,7 @@ fn action(action: &Action) -> String {
             generation,
             load,
             baseline,
+            ..
         } => {
             let load = if *load { " reading the project" } else { "" };
             let like = baseline
@@ -286,7 +287,8 @@ fn action(action: &Action) -> String {
 
 fn shown(view: &View) -> String {
     let text = crate::ui::text::of(view, &crate::ui::text::Context::default());
-    text.map_or_else(String::new, |text| text.text)
+    // A hint has a line of its own, which would be an event here.
+    text.map_or_else(String::new, |text| text.text.replace('\n', "; "))
 }
 
 /// The story as it really goes: its comments, settings and events, with the ticks and actions that

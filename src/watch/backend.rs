@@ -4,12 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use notify::{Event, PollWatcher, RecommendedWatcher, RecursiveMode, Result, Watcher};
+use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
+
+/// How long what one look finds is collected, so that it is handed on as one; and how often the
+/// debouncer wakes for that. It would be once in 2 ms with the quiet period of a save.
+const COLLECT: Duration = Duration::from_millis(40);
+const WAKE: Duration = Duration::from_millis(20);
 
 /// One of the two.
 #[derive(Debug)]
 pub(super) enum Backend {
     Native(RecommendedWatcher),
-    Polled(PollWatcher),
+    Polled(Debouncer<PollWatcher, NoCache>),
 }
 
 impl Backend {
@@ -21,14 +27,18 @@ impl Backend {
     /// It is looked for.
     pub(super) fn polled(
         interval: Duration,
-        found: impl FnMut(Result<Event>) + Send + 'static,
+        mut found: impl FnMut(Result<Event>) + Send + 'static,
     ) -> Result<Self> {
+        let found = move |result: DebounceEventResult| match result {
+            Ok(events) => events.into_iter().for_each(|event| found(Ok(event.event))),
+            Err(errors) => errors.into_iter().for_each(|error| found(Err(error))),
+        };
         // Time stamps are compared by the second; two saves within one are told apart by content
         // only. To read a file is also what makes a network file system ask its server.
         let config = notify::Config::default()
             .with_poll_interval(interval)
             .with_compare_contents(true);
-        PollWatcher::new(found, config).map(Self::Polled)
+        new_debouncer_opt(COLLECT, Some(WAKE), found, NoCache, config).map(Self::Polled)
     }
 
     pub(super) fn is_polled(&self) -> bool {
@@ -40,7 +50,7 @@ impl Backend {
         let mode = RecursiveMode::NonRecursive;
         match self {
             Self::Native(watcher) => watcher.watch(dir, mode),
-            Self::Polled(watcher) => watcher.watch(dir, mode),
+            Self::Polled(debouncer) => debouncer.watch(dir, mode),
         }
     }
 
@@ -48,7 +58,7 @@ impl Backend {
         // The system drops the watch of a directory that is gone by itself.
         match self {
             Self::Native(watcher) => watcher.unwatch(dir).ok(),
-            Self::Polled(watcher) => watcher.unwatch(dir).ok(),
+            Self::Polled(debouncer) => debouncer.unwatch(dir).ok(),
         };
     }
 }

@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_is_named_with_its_place() {
+        let silence = Silence::FileSystem("NFS", "/net/app".into());
+        assert_eq!(
+            silence.explain(3, Duration::from_secs(1)),
+            "`/net/app` is on NFS, where edits made elsewhere are not told: looking for changes \
+             every 1s; `--poll=TIME` sets the time"
+        );
+    }
+
+    #[test]
     fn limits_are_told_from_other_errors() {
         let io = |errno: Errno| notify::Error::io(io::Error::from(errno));
         for (error, silence) in [

@@ -12,6 +12,8 @@ mod bad_input_is_refused_with_a_way_out;
 mod crash_after_swap_rolls_back;
 mod crash_at_start_keeps_live;
 mod ctrl_c_leaves_no_orphans;
+mod edits_are_found_without_events;
+mod every_save_is_seen;
 mod failed_build_keeps_live;
 mod handover_learns;
 mod no_refused_connection_during_swap;

@@ -129,7 +129,7 @@ const DESCRIPTORS: [&str; 4] = ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe", "fd 
 #[test]
 fn what_leaked_into_hotrun_does_not_reach_the_app() {
     let project = Project::new("surroundings");
-    let hotrun = Run::new(&project, &ANY).leaking().start();
+    let hotrun = Run::new(&project, &ANY).after("exec 9</dev/null").start();
     hotrun.wait_live(1);
     let leaked = format!("/proc/{}/fd/9", hotrun.pid());
     assert!(Path::new(&leaked).exists(), "nothing leaked");

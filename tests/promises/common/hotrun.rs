@@ -33,7 +33,7 @@ pub(crate) struct Run {
     dir: PathBuf,
     merged: bool,
     pipe: Option<PipeWriter>,
-    leaks: bool,
+    through: Vec<String>,
 }
 
 impl Run {
@@ -46,7 +46,7 @@ impl Run {
             dir: project.dir().to_owned(),
             merged: false,
             pipe: None,
-            leaks: false,
+            through: Vec::new(),
         }
     }
 
@@ -68,10 +68,32 @@ impl Run {
         self
     }
 
-    /// By somebody who leaves a descriptor open that is not meant for it.
-    pub(crate) fn leaking(mut self) -> Self {
-        self.leaks = true;
+    /// By a shell that runs this script before it becomes hotrun itself, under the same pid.
+    pub(crate) fn after(mut self, script: &str) -> Self {
+        let script = format!("set -e; {script}; exec \"$0\" \"$@\"");
+        self.through.extend(["/bin/sh".into(), "-c".into(), script]);
         self
+    }
+
+    /// As the root of a user namespace of its own, whose limits and mounts are nobody else's,
+    /// after this script.
+    pub(crate) fn in_its_own_namespaces(mut self, script: &str) -> Self {
+        self.through = ["unshare", "--user", "--map-root-user", "--mount"]
+            .map(Into::into)
+            .into();
+        let mut unshare = self.project.command("unshare");
+        let output = unshare
+            .args(&self.through[1..])
+            .arg("true")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "this machine does not let its users have namespaces, which this test needs \
+             (try `sysctl kernel.apparmor_restrict_unprivileged_userns=0`): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        self.after(script)
     }
 
     /// Starts it.
@@ -92,13 +114,9 @@ impl Run {
         let stderr = open(stderr);
         let events = file("events");
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
-        let mut command = self
-            .project
-            .command(if self.leaks { "/bin/sh" } else { hotrun });
-        if self.leaks {
-            // It becomes hotrun itself, under the same pid.
-            command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\"", hotrun]);
-        }
+        let mut words = self.through.iter().map(String::as_str).chain([hotrun]);
+        let mut command = self.project.command(words.next().unwrap_or(hotrun));
+        command.args(words);
         // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
         command
             .current_dir(&self.dir)
@@ -392,7 +410,8 @@ impl Hotrun {
         self.signal(Signal::SIGKILL);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Any other signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
 

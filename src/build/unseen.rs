@@ -1,0 +1,80 @@
+//! Changes that cargo does not see.
+//!
+//! Cargo goes by time stamps. A file that was moved, copied with its time or linked to may be older
+//! than what was built from the one before; then everything is fresh to cargo. So it is told to
+//! forget what it built of that package. Its time stamps are left alone: other programs go by them
+//! too.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cargo_metadata::PackageId;
+
+use super::command;
+use super::project::Project;
+use crate::config::Build;
+use crate::helper::{self, After, Cancel, Stopped};
+
+/// Makes cargo forget what it built from those of the `changed` files that are older than the last
+/// good build, which began at `built`.
+pub(super) async fn forget(
+    build: &Build,
+    project: &Project,
+    changed: &[PathBuf],
+    built: SystemTime,
+    cancel: &mut Cancel,
+) -> Result<(), Stopped> {
+    let paths = changed.iter().map(|path| project.workspace.join(path));
+    let old: Vec<PathBuf> = paths.filter(|path| is_older(path, built)).collect();
+    let packages = owners(&project.ids, &old);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let args = command::clean(build, packages.into_iter());
+    let launch = command::launch(build, build.cargo.clone(), args, &[]);
+    // If it can't, the build shows what cargo sees, as without hotrun.
+    helper::run(launch, cancel, |_, _| After::GoOn).await?;
+    Ok(())
+}
+
+/// One that is gone is missed by cargo itself.
+fn is_older(path: &Path, than: SystemTime) -> bool {
+    let written = path.metadata().and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written < than)
+}
+
+/// The packages that these files belong to. A file outside of all of them may belong to any.
+fn owners<'a>(packages: &'a [(PathBuf, PackageId)], files: &[PathBuf]) -> BTreeSet<&'a str> {
+    let owner = |file: &PathBuf| {
+        let holding = packages.iter().filter(|(dir, _)| file.starts_with(dir));
+        holding.max_by_key(|(dir, _)| dir.components().count())
+    };
+    files
+        .iter()
+        .flat_map(|file| owner(file).map_or(packages, std::slice::from_ref))
+        .map(|(_, id)| id.repr.as_str())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_belongs_to_the_innermost_package() {
+        let packages = [("/w", "w"), ("/w/inner", "inner"), ("/other", "other")]
+            .map(|(dir, id)| (dir.into(), PackageId { repr: id.into() }));
+        for (files, expected) in [
+            (vec![], vec![]),
+            (vec!["/w/src/main.rs"], vec!["w"]),
+            (vec!["/w/inner/src/lib.rs"], vec!["inner"]),
+            (vec!["/other/a.rs", "/other/b.rs"], vec!["other"]),
+            (vec!["/elsewhere/a.rs"], vec!["inner", "other", "w"]),
+        ] {
+            let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
+            let found: Vec<&str> = owners(&packages, &files).into_iter().collect();
+            assert_eq!(found, expected, "{files:?}");
+        }
+    }
+}
