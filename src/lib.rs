@@ -253,7 +253,8 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-/// A name that no other run on this machine has at this time.
+/// A name that no other run on this machine has at this time. The pid alone would do until it is
+/// used again; a wall clock that is set back in between changes nothing about that.
 #[expect(
     clippy::disallowed_methods,
     reason = "part of a name, not of a decision"

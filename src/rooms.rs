@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::app::{App, HeldSocket, Start};
@@ -17,6 +18,7 @@ use crate::session::action::Action;
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Generation, Moment};
 use crate::sockets::set::HeldSet;
+use crate::sys;
 use crate::ui::{Note, Reporter};
 use crate::watch::Watch;
 
@@ -70,11 +72,20 @@ impl Rooms for House {
             } => {
                 self.launch(generation, artifact, beside);
             }
+            Action::Signal { generation, number } => {
+                self.with(generation, |app| app.signal(number));
+            }
             Action::Stop(generation) => self.with(generation, App::stop),
             Action::Kill(generation) => self.with(generation, App::kill),
             Action::Discard(artifact) => artifact::discard(&artifact.path),
             Action::Serving(_) => self.held.raise_backlog(),
             Action::Show(view) => self.reporter.view(now, view),
+            Action::Suspend => {
+                // The shell's prompt must not continue our last line, nor ours the shell's.
+                self.reporter.flush();
+                sys::stop_by(Signal::SIGTSTP);
+                self.reporter.redraw();
+            }
             // The driver's own.
             Action::End(_) => {}
         }

@@ -72,6 +72,7 @@ pub struct HeldSocket {
 /// What a generation is told.
 #[derive(Debug)]
 enum Order {
+    Signal(i32),
     Stop,
     Kill,
 }
@@ -105,6 +106,11 @@ impl App {
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, number: i32) {
+        self.orders.send(Order::Signal(number)).ok();
     }
 
     /// Asks it to end.
@@ -187,10 +193,13 @@ impl Task {
             tokio::select! {
                 biased;
                 order = inbox.recv() => match order {
+                    Some(Order::Signal(number)) => {
+                        keeper.order(&KeeperOrder::Signal(number)).await;
+                    }
                     Some(Order::Stop) => {
                         self.asked = true;
                         let signal = self.settings.app.stop_signal;
-                        keeper.order(&KeeperOrder::Signal(signal)).await;
+                        keeper.order(&KeeperOrder::Stop(signal)).await;
                     }
                     Some(Order::Kill) => {
                         if self.asked {

@@ -126,6 +126,8 @@ async fn read_project(
     line: &mut impl FnMut(String),
 ) -> Result<(Project, SystemTime), Unread> {
     let launch = cargo::command(build, build.cargo.clone(), command::metadata(build), &[]);
+    // Compared once with the time stamps of files, as soon as the project is watched; a wall clock
+    // that is set later changes nothing.
     let read_at = SystemTime::now();
     let mut json = String::new();
     let exit = cargo::run(launch, cancel, |stream, piece| {

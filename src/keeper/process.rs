@@ -144,6 +144,10 @@ impl Keeper {
             match order {
                 Order::Launch(launch) => self.launch(&launch),
                 Order::Signal(number) => self.signal(number),
+                Order::Stop(number) => {
+                    self.signal(number);
+                    self.signal(Signal::SIGCONT as i32);
+                }
                 Order::Kill => self.kill(),
             }
         }
@@ -230,14 +234,13 @@ impl Keeper {
 
     // ---- ending
 
-    /// Signals the process group; one that is stopped is continued, or it could not react.
+    /// Signals the process group.
     fn signal(&self, number: i32) {
         let (Some(child), Ok(signal)) = (self.child, Signal::try_from(number)) else {
             return;
         };
         if !child.reaped {
             killpg(child.pid, signal).ok();
-            killpg(child.pid, Signal::SIGCONT).ok();
         }
     }
 

@@ -33,6 +33,9 @@ pub enum Order {
     Launch(Box<Launch>),
     /// Send this signal to the process group.
     Signal(i32),
+    /// Ask the process group to end by this signal; one that is stopped is continued, or it could
+    /// not react.
+    Stop(i32),
     /// End everything now.
     Kill,
 }

@@ -30,6 +30,13 @@ pub enum Action {
         /// The generation that serves meanwhile, in whose way it might get.
         beside: Option<Generation>,
     },
+    /// Send this signal to its process group; nothing else changes.
+    Signal {
+        /// Whose.
+        generation: Generation,
+        /// The number of the signal.
+        number: i32,
+    },
     /// Ask the process to end (`stop_signal` to its group).
     Stop(Generation),
     /// End everything of the generation now.
@@ -40,6 +47,8 @@ pub enum Action {
     Discard(ArtifactRef),
     /// Tell the user.
     Show(View),
+    /// Stop this very process, until it is continued.
+    Suspend,
     /// Nothing runs any more: leave the loop.
     End(Ending),
 }
@@ -141,6 +150,13 @@ pub enum View {
         generation: Generation,
         /// Stopped, or going on.
         suspended: bool,
+    },
+    /// A signal is passed on.
+    Signalled {
+        /// To whom; nobody is live.
+        generation: Option<Generation>,
+        /// The number of the signal.
+        number: i32,
     },
     /// The candidate became live.
     Live {

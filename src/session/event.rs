@@ -22,6 +22,10 @@ pub enum Event {
     App(Generation, AppNews),
     /// Build and restart, even if nothing changed.
     Rebuild,
+    /// A signal for the app, which hotrun only passes on.
+    Signal(i32),
+    /// Make room for the shell (Ctrl-Z) until somebody continues us.
+    Suspend,
     /// End: the first time in order, the second time at once.
     Quit(Ending),
     /// The moment the session asked to be woken at has come.

@@ -69,6 +69,7 @@ impl World {
         let mut events = vec![
             Event::Changed(vec![change("src/a.rs", ChangeKind::Source)]),
             Event::Rebuild,
+            Event::Signal(12),
             Event::Quit(Ending::Signal(2)),
         ];
         if self.session.due().is_some() {
@@ -207,6 +208,14 @@ impl World {
                     self.processes.get_mut(&generation).unwrap().killed = true;
                 }
             }
+            Action::Signal { generation, .. } => {
+                let process = self.processes.get(&generation);
+                let live = self.session.swap.live.as_ref().map(|live| live.generation);
+                self.must(
+                    process.is_some() && live == Some(generation),
+                    "not live is signalled",
+                );
+            }
             Action::Discard(artifact) => {
                 let by = artifact.built_by;
                 let used = self
@@ -225,7 +234,7 @@ impl World {
                 self.must(self.build.is_none(), "hotrun ends and leaves a build");
                 self.ended = true;
             }
-            Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) => {}
+            Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) | Action::Suspend => {}
         }
     }
 

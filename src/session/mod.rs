@@ -117,6 +117,8 @@ impl Session {
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
+            Event::Signal(number) => self.signal(number),
+            Event::Suspend => self.out.push(Action::Suspend),
             Event::Quit(ending) => self.quit(now, ending),
             Event::Tick => {}
         }
@@ -148,6 +150,14 @@ impl Session {
     fn number(&mut self) -> Generation {
         self.numbered += 1;
         Generation(self.numbered)
+    }
+
+    /// Passes a signal on to live.
+    fn signal(&mut self, number: i32) {
+        let generation = self.swap.live.as_ref().map(|live| live.generation);
+        self.show(View::Signalled { generation, number });
+        self.out
+            .extend(generation.map(|generation| Action::Signal { generation, number }));
     }
 
     fn quit(&mut self, now: Moment, ending: Ending) {

@@ -261,7 +261,8 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The numbers are those that are equal on every Unix (POSIX, `kill -l`), and Linux's SIGBUS.
+/// The numbers are those that are equal on every Unix (POSIX, `kill -l`), and Linux's SIGBUS,
+/// SIGUSR1 and SIGUSR2.
 fn signal_name(number: i32) -> Option<&'static str> {
     Some(match number {
         1 => "SIGHUP",
@@ -272,7 +273,9 @@ fn signal_name(number: i32) -> Option<&'static str> {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         15 => "SIGTERM",
         _ => return None,

@@ -140,6 +140,8 @@ fn event(text: &str) -> Event {
         ["rebuild"] => Event::Rebuild,
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
+        ["pass-on", number] => Event::Signal(number.parse().unwrap()),
+        ["suspend"] => Event::Suspend,
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
@@ -211,6 +213,8 @@ fn action(action: &Action) -> String {
                 .unwrap_or_default();
             format!("launch {generation} of {}{beside}", artifact.built_by)
         }
+        Action::Signal { generation, number } => format!("signal {generation} {number}"),
+        Action::Suspend => "suspend".into(),
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),

@@ -4,4 +4,4 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{FIRST_SOCKET, close_inherited, die_by, receive, send, spawn_activated};
+pub use unix::{FIRST_SOCKET, close_inherited, die_by, receive, send, spawn_activated, stop_by};

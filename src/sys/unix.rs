@@ -146,6 +146,20 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Lets `signal`, one that stops, do to this process what it does to every other one. Returns when
+/// it is continued; at once where nobody could continue it (PID 1, or no shell above it), since
+/// there the system ignores the signal.
+pub fn stop_by(signal: Signal) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL runs no code of ours.
+    let Ok(ours) = (unsafe { sigaction(signal, &default) }) else {
+        return;
+    };
+    let _ = raise(signal);
+    // SAFETY: what was there before is put back as it was.
+    let _ = unsafe { sigaction(signal, &ours) };
+}
+
 /// Ends this process by `signal`, so that its parent sees how it ended.
 pub fn die_by(signal: i32) {
     if let Ok(signal) = Signal::try_from(signal) {
@@ -164,6 +178,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use nix::fcntl::FdFlag;
+    use nix::sys::wait::{WaitPidFlag, WaitStatus};
 
     use super::*;
 
@@ -237,6 +252,25 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn a_process_that_stops_is_seen_to_stop_and_goes_on() {
+        // SAFETY: the child does nothing but stop and leave by `_exit`.
+        let child = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                // A group of its own below a parent of the same session: somebody may continue it.
+                let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                stop_by(Signal::SIGTSTP);
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(7) }
+            }
+        };
+        let stopped = waitpid(child, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(child, Signal::SIGTSTP));
+        nix::sys::signal::kill(child, Signal::SIGCONT).unwrap();
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 7));
     }
 
     #[test]

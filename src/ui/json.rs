@@ -69,6 +69,10 @@ pub fn view(now: Moment, view: &View) -> Value {
             "suspended",
             json!({ "generation": generation.0, "suspended": suspended }),
         ),
+        View::Signalled { generation, number } => (
+            "signalled",
+            json!({ "generation": generation.map(|live| live.0), "signal": number }),
+        ),
         View::Live {
             generation,
             phases,

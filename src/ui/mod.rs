@@ -58,6 +58,7 @@ enum Message {
     Note(Moment, Note),
     Chunk(Chunk),
     Flush(mpsc::SyncSender<()>),
+    Redraw,
 }
 
 /// The handle of the printing thread.
@@ -115,6 +116,11 @@ impl Reporter {
         Sink::new(move |chunk| {
             messages.send(Message::Chunk(chunk)).ok();
         })
+    }
+
+    /// Draws the status line again that a flush has erased.
+    pub fn redraw(&self) {
+        self.messages.send(Message::Redraw).ok();
     }
 
     /// Waits until everything so far is out, unless nobody takes it.
@@ -184,6 +190,7 @@ impl Printer {
                 }
             }
             Message::Chunk(chunk) => self.output(&chunk),
+            Message::Redraw => self.draw_status(),
             Message::Flush(done) => {
                 self.erase_status();
                 done.send(()).ok();
@@ -394,15 +401,13 @@ impl Printer {
     }
 
     fn above_status(&mut self, write: impl FnOnce(&mut Self)) {
-        let status = self.status.clone();
         self.erase_status();
         write(self);
-        self.status = status;
         self.draw_status();
     }
 
-    fn erase_status(&mut self) {
-        if self.status.take().is_some() {
+    fn erase_status(&self) {
+        if self.status.is_some() {
             let mut stderr = io::stderr().lock();
             stderr
                 .queue(MoveToColumn(0))

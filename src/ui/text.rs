@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::session::action::{Evidence, Hint, Next, View};
-use crate::session::model::{Cause, Generation, Phases, Proof};
+use crate::session::model::{Cause, Exit, Generation, Phases, Proof};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             suspended: false,
         } => (Level::Info, format!("{generation} goes on")),
+        View::Signalled { generation, number } => signalled(*generation, *number),
         View::Live {
             generation,
             phases,
@@ -278,6 +279,17 @@ fn starting(
     }
 }
 
+fn signalled(generation: Option<Generation>, number: i32) -> (Level, String) {
+    let signal = Exit::Signal(number);
+    match generation {
+        Some(live) => (Level::Info, format!("{signal} passed on to {live}")),
+        None => (
+            Level::Warn,
+            format!("{signal} not passed on: no app is live"),
+        ),
+    }
+}
+
 fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) -> String {
     let mut parts = Vec::new();
     let mut part = |name: &str, time: Duration| parts.push(format!("{name} {}", time.as_millis()));
@@ -343,7 +355,6 @@ fn cut(generation: Generation, connections: usize, after: Duration, for_next: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::model::Exit;
 
     #[track_caller]
     fn says(view: &View, expected: &str) {

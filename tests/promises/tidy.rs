@@ -65,7 +65,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "rooms",
         &[
-            "app", "build", "config", "driver", "keeper", "session", "sockets", "ui", "watch",
+            "app", "build", "config", "driver", "keeper", "session", "sockets", "sys", "ui",
+            "watch",
         ],
     ),
 ];

@@ -33,7 +33,7 @@ pub(crate) struct Run {
     dir: PathBuf,
     merged: bool,
     pipe: Option<PipeWriter>,
-    leaks: bool,
+    before: Vec<String>,
 }
 
 impl Run {
@@ -46,7 +46,7 @@ impl Run {
             dir: project.dir().to_owned(),
             merged: false,
             pipe: None,
-            leaks: false,
+            before: Vec::new(),
         }
     }
 
@@ -69,8 +69,19 @@ impl Run {
     }
 
     /// By somebody who leaves a descriptor open that is not meant for it.
-    pub(crate) fn leaking(mut self) -> Self {
-        self.leaks = true;
+    pub(crate) fn leaking(self) -> Self {
+        self.after("exec 9</dev/null")
+    }
+
+    /// By a shell that does this first and then becomes hotrun, under the same pid.
+    pub(crate) fn after(self, script: &str) -> Self {
+        let script = format!("{script}; exec \"$0\" \"$@\"");
+        self.by(&["/bin/sh", "-c", &script])
+    }
+
+    /// By another program, which is given hotrun's command line after its own.
+    pub(crate) fn by(mut self, command: &[&str]) -> Self {
+        self.before = command.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -92,13 +103,10 @@ impl Run {
         let stderr = open(stderr);
         let events = file("events");
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
-        let mut command = self
-            .project
-            .command(if self.leaks { "/bin/sh" } else { hotrun });
-        if self.leaks {
-            // It becomes hotrun itself, under the same pid.
-            command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\"", hotrun]);
-        }
+        let mut words: Vec<&str> = self.before.iter().map(String::as_str).collect();
+        words.push(hotrun);
+        let mut command = self.project.command(words[0]);
+        command.args(&words[1..]);
         // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
         command
             .current_dir(&self.dir)
@@ -392,7 +400,8 @@ impl Hotrun {
         self.signal(Signal::SIGKILL);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// `kill -SIGNAL`.
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
 
