@@ -163,6 +163,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
             },
         );
     }
+    reporter.prepared();
     let session = Session::new(policy(&settings), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let mut house = House {

@@ -80,6 +80,7 @@ impl Rooms for House {
             Action::Discard(artifact) => artifact::discard(&artifact.path),
             Action::Serving(_) => self.held.raise_backlog(),
             Action::Show(view) => self.reporter.view(now, view),
+            Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
                 // The shell's prompt must not continue our last line, nor ours the shell's.
                 self.reporter.flush();

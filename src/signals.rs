@@ -30,6 +30,7 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     })?;
     let stop = SignalKind::from_raw(Signal::SIGTSTP as i32);
     forward(stop, events, || Event::Suspend)?;
+    forward(SignalKind::user_defined1(), events, || Event::ReopenLog)?;
     let passed_on = SignalKind::user_defined2();
     let number = passed_on.as_raw_value();
     forward(passed_on, events, move || Event::Signal(number))?;

@@ -22,6 +22,8 @@ pub struct File {
     pub handover: Handover,
     /// What is watched.
     pub watch: Watch,
+    /// Where else the app's output goes.
+    pub log: Log,
 }
 
 /// `[build]`: cargo's selection flags under cargo's names.
@@ -137,6 +139,14 @@ pub struct Watch {
     pub paths: Vec<PathBuf>,
     /// Paths that never rebuild.
     pub ignore: Vec<String>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What the app writes is appended to it, from the directory of the configuration file.
+    pub file: Option<PathBuf>,
 }
 
 /// Reads `text` as the configuration file `path`.

@@ -135,6 +135,10 @@ pub struct Output {
     pub events: Option<PathBuf>,
     /// How much.
     pub verbosity: Verbosity,
+    /// What the app writes goes to this file too.
+    pub log: Option<PathBuf>,
+    /// Where the service manager that started us listens (`NOTIFY_SOCKET`).
+    pub supervisor: Option<OsString>,
 }
 
 /// For whom is printed.

@@ -44,12 +44,13 @@ pub fn resolve(args: &Args) -> Result<Settings, Failure> {
         return Err(Failure::usage("app.ready: `http:` needs an address to ask")
             .hint("declare one with --listen or [[listen]]"));
     }
+    let log = log(&file.log, &base)?;
     Ok(Settings {
         listen,
         handover: handover(args, &file, app.ready.as_ref()),
-        watch: watch(args, &file.watch, &dir, &base)?,
+        watch: watch(args, &file.watch, log.as_deref(), &dir, &base)?,
         build: build(args, file.build, dir, manifest, &base),
-        output: output(args),
+        output: output(args, log),
         once: args.once,
         app,
     })
@@ -338,7 +339,13 @@ fn handover(args: &Args, file: &file::File, ready: Option<&Ready>) -> Handover {
     }
 }
 
-fn watch(args: &Args, file: &file::Watch, dir: &Path, base: &Path) -> Result<Watch, Failure> {
+fn watch(
+    args: &Args,
+    file: &file::Watch,
+    log: Option<&Path>,
+    dir: &Path,
+    base: &Path,
+) -> Result<Watch, Failure> {
     let time = |flag: &str, typed: &Option<String>, key: &str, written: &Option<String>| match (
         typed, written,
     ) {
@@ -379,12 +386,29 @@ fn watch(args: &Args, file: &file::Watch, dir: &Path, base: &Path) -> Result<Wat
         max_wait: max_wait.unwrap_or(defaults::MAX_WAIT).max(debounce),
         poll,
         paths: paths.into_iter().map(|(_, path)| path).collect(),
-        ignore: globs(&args.ignore, &file.ignore)?,
+        ignore: globs(&args.ignore, &file.ignore, log)?,
     })
 }
 
-/// A glob without a slash matches names anywhere, as in a `.gitignore`.
-fn globs(typed: &[String], written: &[String]) -> Result<GlobSet, Failure> {
+/// The log file, below the real name of its directory: that is what the watch sees.
+fn log(file: &file::Log, base: &Path) -> Result<Option<PathBuf>, Failure> {
+    let Some(path) = file.file.as_ref().map(|file| base.join(file)) else {
+        return Ok(None);
+    };
+    let dir = path.parent().unwrap_or(&path);
+    match (dir.canonicalize(), path.file_name()) {
+        (Ok(dir), Some(name)) => Ok(Some(dir.join(name))),
+        _ => Err(Failure::usage(format!(
+            "log.file: there is no directory `{}`",
+            dir.display()
+        ))
+        .hint("make it, or name a file in a directory that exists")),
+    }
+}
+
+/// A glob without a slash matches names anywhere, as in a `.gitignore`. What is written to the log,
+/// and what it is renamed to when it is rotated, is nobody's input.
+fn globs(typed: &[String], written: &[String], log: Option<&Path>) -> Result<GlobSet, Failure> {
     let wrong = |place: &str, error: &globset::Error| {
         Failure::usage(format!("{place}: {error}")).hint("write a glob like `*.tmp` or `assets/**`")
     };
@@ -396,6 +420,12 @@ fn globs(typed: &[String], written: &[String]) -> Result<GlobSet, Failure> {
             if !pattern.contains('/') {
                 set.add(glob(&format!("**/{pattern}"))?);
             }
+        }
+    }
+    if let Some(log) = log.and_then(Path::to_str) {
+        let log = globset::escape(log);
+        for pattern in [format!("{log}{{.,-}}*"), log] {
+            set.add(Glob::new(&pattern).map_err(|error| wrong("log.file", &error))?);
         }
     }
     set.build().map_err(|error| wrong("--ignore", &error))
@@ -412,7 +442,7 @@ fn duration(place: &str, text: &str) -> Result<Duration, Failure> {
     })
 }
 
-fn output(args: &Args) -> Output {
+fn output(args: &Args, log: Option<PathBuf>) -> Output {
     let terminal = std::io::stderr().is_terminal();
     let format = match args.format.unwrap_or(cli::Format::Auto) {
         cli::Format::Terminal => Format::Terminal,
@@ -440,6 +470,8 @@ fn output(args: &Args) -> Output {
         color,
         events: args.events.clone(),
         verbosity,
+        log,
+        supervisor: env::var_os("NOTIFY_SOCKET"),
     }
 }
 
@@ -490,8 +522,19 @@ mod tests {
 
     #[test]
     fn ignored_names_match_anywhere() {
-        let set = globs(&["*.tmp".to_owned()], &["assets/**".to_owned()]).unwrap();
+        let set = globs(&["*.tmp".to_owned()], &["assets/**".to_owned()], None).unwrap();
         assert!(set.is_match("a/b.tmp") && set.is_match("b.tmp") && set.is_match("assets/x/y"));
         assert!(!set.is_match("src/assets.rs"));
+    }
+
+    #[test]
+    fn a_log_is_no_input_and_neither_is_an_older_one() {
+        let set = globs(&[], &[], Some(Path::new("/a[b]/app.log"))).unwrap();
+        for log in ["app.log", "app.log.1", "app.log.2.gz", "app.log-20260101"] {
+            assert!(set.is_match(Path::new("/a[b]").join(log)), "{log}");
+        }
+        for other in ["/a[b]/app.logic", "/a[b]/x/app.log", "/ab/app.log"] {
+            assert!(!set.is_match(other), "{other}");
+        }
     }
 }

@@ -107,12 +107,18 @@ impl Keeper {
                 .last()
                 .is_some_and(|last| last.any().unwrap_or_default());
         self.rounds = self.rounds.map(|rounds| rounds + u32::from(idle));
-        while let Ok(Some(_)) = signals.read_signal() {}
+        let mut child_changed = false;
+        while let Ok(Some(_)) = signals.read_signal() {
+            child_changed = true;
+        }
         if self.notify.as_ref().is_some_and(Notify::ready) {
             self.tell(&News::Ready);
         }
         if orders {
             self.listen();
+        }
+        if child_changed {
+            self.reap_adopted();
         }
         self.look_at_child();
         if self.rounds.is_some() {
@@ -295,6 +301,16 @@ impl Keeper {
             self.tell(&News::Exited(ended));
             if self.mode == Mode::Group {
                 killpg(child.pid, Signal::SIGKILL).ok();
+            }
+        }
+    }
+
+    /// Reaps what came to us when its parent ended and has ended itself: the app may live for long.
+    fn reap_adopted(&self) {
+        if self.mode == Mode::Tree {
+            let own = self.child.map(|child| child.pid);
+            for pid in children().into_iter().filter(|pid| Some(*pid) != own) {
+                reap(pid);
             }
         }
     }

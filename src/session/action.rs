@@ -47,6 +47,8 @@ pub enum Action {
     Discard(ArtifactRef),
     /// Tell the user.
     Show(View),
+    /// Go on in a log file of the same name.
+    ReopenLog,
     /// Stop this very process, until it is continued.
     Suspend,
     /// Nothing runs any more: leave the loop.

@@ -24,6 +24,8 @@ pub enum Event {
     Rebuild,
     /// A signal for the app, which hotrun only passes on.
     Signal(i32),
+    /// Somebody moved the log file away.
+    ReopenLog,
     /// Make room for the shell (Ctrl-Z) until somebody continues us.
     Suspend,
     /// End: the first time in order, the second time at once.

@@ -234,7 +234,11 @@ impl World {
                 self.must(self.build.is_none(), "hotrun ends and leaves a build");
                 self.ended = true;
             }
-            Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) | Action::Suspend => {}
+            Action::Rewatch(_)
+            | Action::Serving(_)
+            | Action::Show(_)
+            | Action::ReopenLog
+            | Action::Suspend => {}
         }
     }
 

@@ -118,6 +118,7 @@ impl Session {
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
             Event::Signal(number) => self.signal(number),
+            Event::ReopenLog => self.out.push(Action::ReopenLog),
             Event::Suspend => self.out.push(Action::Suspend),
             Event::Quit(ending) => self.quit(now, ending),
             Event::Tick => {}

@@ -141,6 +141,7 @@ fn event(text: &str) -> Event {
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
         ["pass-on", number] => Event::Signal(number.parse().unwrap()),
+        ["reopen-log"] => Event::ReopenLog,
         ["suspend"] => Event::Suspend,
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
@@ -214,6 +215,7 @@ fn action(action: &Action) -> String {
             format!("launch {generation} of {}{beside}", artifact.built_by)
         }
         Action::Signal { generation, number } => format!("signal {generation} {number}"),
+        Action::ReopenLog => "reopen the log".into(),
         Action::Suspend => "suspend".into(),
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),

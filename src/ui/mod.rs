@@ -6,7 +6,9 @@
 //! decision.
 
 pub mod json;
+mod log;
 pub mod style;
+mod supervisor;
 pub mod text;
 
 use std::fs::File;
@@ -27,7 +29,9 @@ use crate::session::action::View;
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Moment};
 use crate::sink::{Chunk, Sink, Stream};
+use log::Log;
 use style::Style;
+use supervisor::Supervisor;
 use text::{Context, Level, Text};
 
 /// How long the last words may take to get out when hotrun ends: nobody may read them.
@@ -59,6 +63,8 @@ enum Message {
     Chunk(Chunk),
     Flush(mpsc::SyncSender<()>),
     Redraw,
+    ReopenLog,
+    Prepared,
 }
 
 /// The handle of the printing thread.
@@ -85,6 +91,9 @@ impl Reporter {
             errors: Vec::new(),
             running: false,
             status: None,
+            now: Moment::ZERO,
+            log: output.log.as_deref().map(Log::open).transpose()?,
+            supervisor: output.supervisor.as_deref().and_then(Supervisor::at),
         };
         let (messages, inbox) = mpsc::channel();
         let run = move || {
@@ -116,6 +125,16 @@ impl Reporter {
         Sink::new(move |chunk| {
             messages.send(Message::Chunk(chunk)).ok();
         })
+    }
+
+    /// Goes on in a log file of the same name: somebody moved the old one away.
+    pub fn reopen_log(&self) {
+        self.messages.send(Message::ReopenLog).ok();
+    }
+
+    /// Tells the service manager that all is set up: addresses are held and files are watched.
+    pub fn prepared(&self) {
+        self.messages.send(Message::Prepared).ok();
     }
 
     /// Draws the status line again that a flush has erased.
@@ -172,13 +191,22 @@ struct Printer {
     running: bool,
     /// The line at the bottom of a terminal.
     status: Option<String>,
+    log: Option<Log>,
+    supervisor: Option<Supervisor>,
+    /// The time of the last view.
+    now: Moment,
 }
 
 impl Printer {
     fn take(&mut self, message: Message) {
         match message {
             Message::View(now, view) => {
+                self.now = now;
                 self.record(&json::view(now, &view));
+                self.log(|log| log.mark(&view));
+                if let Some(supervisor) = &mut self.supervisor {
+                    supervisor.tell(&view, &self.context);
+                }
                 if self.format != Format::Json {
                     self.show(*view);
                 }
@@ -189,7 +217,16 @@ impl Printer {
                     self.note(note);
                 }
             }
-            Message::Chunk(chunk) => self.output(&chunk),
+            Message::Chunk(chunk) => {
+                self.log(|log| log.lines(&chunk.bytes));
+                self.output(&chunk);
+            }
+            Message::ReopenLog => self.log(Log::reopen),
+            Message::Prepared => {
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.ready();
+                }
+            }
             Message::Redraw => self.draw_status(),
             Message::Flush(done) => {
                 self.erase_status();
@@ -208,6 +245,14 @@ impl Printer {
         }
         if self.format == Format::Json {
             writeln!(io::stdout().lock(), "{event}").ok();
+        }
+    }
+
+    /// Does something to the log file; what is wrong with that is said.
+    fn log(&mut self, act: impl FnOnce(&mut Log) -> Option<String>) {
+        if let Some(problem) = self.log.as_mut().and_then(act) {
+            let now = self.now;
+            self.take(Message::Note(now, Note::Warning(problem)));
         }
     }
 

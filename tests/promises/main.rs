@@ -7,6 +7,7 @@
 
 mod common;
 
+mod a_service_manager_is_told;
 mod activation_is_accepted;
 mod bad_input_is_refused_with_a_way_out;
 mod crash_after_swap_rolls_back;
@@ -14,6 +15,7 @@ mod crash_at_start_keeps_live;
 mod ctrl_c_leaves_no_orphans;
 mod failed_build_keeps_live;
 mod handover_learns;
+mod hotrun_may_be_init;
 mod no_refused_connection_during_swap;
 mod once_is_a_smoke_test;
 mod plain_output_without_terminal;
@@ -26,5 +28,6 @@ mod signals_mean_what_they_mean_elsewhere;
 mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
 mod the_last_save_wins;
+mod the_log_file_has_every_line;
 mod tidy;
 mod workers_never_run_twice;

@@ -16,16 +16,12 @@ use crate::ctrl_c_leaves_no_orphans::slow_to_build;
 fn ctrl_z(hotrun: &Hotrun) {
     let group = Pid::from_raw(hotrun.pid());
     killpg(group, Signal::SIGTSTP).unwrap();
-    wait_until("hotrun is stopped", || {
+    let status = wait_until("hotrun is stopped", || {
         let flags = WaitPidFlag::WUNTRACED | WaitPidFlag::WNOHANG;
-        match waitpid(group, Some(flags)).unwrap() {
-            WaitStatus::StillAlive => None,
-            status => Some(assert_eq!(
-                status,
-                WaitStatus::Stopped(group, Signal::SIGTSTP)
-            )),
-        }
+        let status = waitpid(group, Some(flags)).unwrap();
+        (status != WaitStatus::StillAlive).then_some(status)
     });
+    assert_eq!(status, WaitStatus::Stopped(group, Signal::SIGTSTP));
 }
 
 /// How long it has run.

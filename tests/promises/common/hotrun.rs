@@ -395,6 +395,12 @@ impl Hotrun {
         self.signal(Signal::SIGHUP);
     }
 
+    /// It was started with that signal ignored, as these tests were.
+    pub(crate) fn ignores_hangup(&self) -> bool {
+        let status = procfs::process::Process::new(self.pid).unwrap().status();
+        status.unwrap().sigign & 1 != 0
+    }
+
     /// `kill -KILL`, which it never sees.
     pub(crate) fn kill(&self) {
         self.signal(Signal::SIGKILL);
