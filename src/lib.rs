@@ -163,6 +163,13 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
             },
         );
     }
+    let input = match settings.app.stdin {
+        config::Stdin::App => Some(app::input::Input::start().map_err(|error| {
+            Failure::failed(format!("cannot read stdin: {error}"))
+                .hint("leave `--stdin app` out, or redirect it from a file")
+        })?),
+        config::Stdin::None => None,
+    };
     reporter.prepared();
     let session = Session::new(policy(&settings), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
@@ -175,6 +182,7 @@ async fn serve(settings: Settings) -> Result<ExitKind, Failure> {
         held,
         apps: HashMap::new(),
         spare: None,
+        input,
         session: session_name(clock).into(),
         runtime_dir: runtime_dir(),
     };

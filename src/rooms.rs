@@ -8,6 +8,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
 use crate::config::Settings;
@@ -41,6 +42,8 @@ pub struct House {
     pub apps: HashMap<Generation, App>,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
     pub spare: Option<Keeper>,
+    /// Hands on what is typed, if anybody wants it.
+    pub input: Option<Input>,
     /// The name of this run, in the environment of every app.
     pub session: Arc<str>,
     /// A directory only this user can write to, for the sockets of readiness.
@@ -152,6 +155,7 @@ impl House {
                 .and_then(|live| self.apps.get(&live))
                 .and_then(App::keeper),
             keeper: self.spare.take(),
+            input: self.input.clone(),
             session: self.session.clone(),
             notify: self
                 .runtime_dir

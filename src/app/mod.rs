@@ -9,6 +9,7 @@
 //! absent: deciding when to start, stop or kill.
 
 mod adopted;
+pub mod input;
 mod output;
 mod ready;
 mod sight;
@@ -20,15 +21,18 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use input::Input;
 use output::Pipe;
 use ready::{Check, Found};
 
-use crate::config::{Ready, Settings};
+use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
-use crate::keeper::protocol::{Launch, News, Order as KeeperOrder};
+use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
+use crate::keeper::terminal::Terminal;
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::{Sink, Stream};
@@ -56,6 +60,8 @@ pub struct Start {
     pub notify: PathBuf,
     /// A keeper that was started before it was needed.
     pub keeper: Option<Keeper>,
+    /// Who hands on what is typed, if anybody.
+    pub input: Option<Input>,
 }
 
 /// What an app room knows of a held socket.
@@ -178,10 +184,21 @@ impl Task {
             sockets,
             notify,
             keeper,
+            input,
             ..
         } = start;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         drop(sockets);
+        let terminal = output.terminal;
+        let mut resized = terminal
+            .as_ref()
+            .map(|_| signal(SignalKind::window_change()));
+        let mut attached = match (input, output.stdin) {
+            (Some(input), Some(stdin)) => {
+                Some(input.attach(self.generation, stdin, terminal.is_some()))
+            }
+            _ => None,
+        };
         let keeper_pid = keeper.pid;
         self.keeper_pid.set(keeper_pid).ok();
         let mut stdout = Pipe::new(Stream::Stdout, output.stdout);
@@ -193,20 +210,7 @@ impl Task {
             tokio::select! {
                 biased;
                 order = inbox.recv() => match order {
-                    Some(Order::Signal(number)) => {
-                        keeper.order(&KeeperOrder::Signal(number)).await;
-                    }
-                    Some(Order::Stop) => {
-                        self.asked = true;
-                        let signal = self.settings.app.stop_signal;
-                        keeper.order(&KeeperOrder::Stop(signal)).await;
-                    }
-                    Some(Order::Kill) => {
-                        if self.asked {
-                            self.cut = sight::connections(keeper_pid, &held);
-                        }
-                        keeper.order(&KeeperOrder::Kill).await;
-                    }
+                    Some(order) => self.obey(order, &keeper, &held).await,
                     // Nobody waits for an orderly end any more; the keeper sees ours.
                     None => return Ok(()),
                 },
@@ -226,6 +230,7 @@ impl Task {
                     }
                     Some(News::Exited(ended)) => {
                         running = false;
+                        drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
@@ -240,6 +245,9 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
+                () = next(&mut resized) => {
+                    terminal.iter().for_each(Terminal::resize);
+                }
                 lines = stdout.go_on(self.generation, &sink) => {
                     self.printed(Stream::Stdout, &lines, &mut check);
                 }
@@ -261,6 +269,23 @@ impl Task {
         let cut = self.cut;
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
+    }
+
+    async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
+        let order = match order {
+            Order::Signal(number) => KeeperOrder::Signal(number),
+            Order::Stop => {
+                self.asked = true;
+                KeeperOrder::Stop(self.settings.app.stop_signal)
+            }
+            Order::Kill => {
+                if self.asked {
+                    self.cut = sight::connections(keeper.pid, held);
+                }
+                KeeperOrder::Kill
+            }
+        };
+        keeper.order(&order).await;
     }
 
     fn ready(&self, check: &mut Check, proof: Proof) {
@@ -294,13 +319,21 @@ impl Task {
             if check.printed(&line) {
                 self.ready(check, Proof::Printed);
             }
-            if stream == Stream::Stderr {
+            if stream == Stream::Stderr || self.settings.app.tty {
                 if self.last_lines.len() == LAST_LINES {
                     self.last_lines.pop_front();
                 }
                 self.last_lines.push_back(line.into_owned());
             }
         }
+    }
+}
+
+/// Waits for the next signal; for ever where nobody listens for it.
+async fn next(signals: &mut Option<std::io::Result<Signal>>) {
+    match signals {
+        Some(Ok(signals)) => _ = signals.recv().await,
+        Some(Err(_)) | None => std::future::pending().await,
     }
 }
 
@@ -359,6 +392,11 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         dir: settings.app.dir.clone().into_os_string(),
         notify: Some(start.notify.clone().into_os_string()),
         must_notify: matches!(settings.app.ready, Some(Ready::Notify)),
+        input: match settings.app.stdin {
+            _ if settings.app.tty => Reads::Terminal,
+            Stdin::App => Reads::Pipe,
+            Stdin::None => Reads::Nothing,
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::config::Build;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
-use crate::keeper::protocol::{Launch, News, Order};
+use crate::keeper::protocol::{Input, Launch, News, Order};
 use crate::lines::Lines;
 use crate::session::model::Exit;
 
@@ -57,6 +57,7 @@ pub(super) fn command(
         dir: build.dir.as_os_str().to_owned(),
         notify: None,
         must_notify: false,
+        input: Input::Nothing,
     }
 }
 

@@ -76,6 +76,8 @@ pub struct App {
     pub stop_timeout: Option<String>,
     /// How long it must stay live to count as good.
     pub probation: Option<String>,
+    /// It gets a terminal of its own.
+    pub tty: bool,
 }
 
 /// `[[listen]]`.

@@ -11,7 +11,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use nix::sys::signal::Signal;
 use regex::Regex;
 
-use super::{App, Build, Format, Output, Ready, Settings, Verbosity, Watch, defaults, file};
+use super::{App, Build, Format, Output, Ready, Settings, Stdin, Verbosity, Watch, defaults, file};
 use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::session::OnChange;
@@ -211,6 +211,10 @@ fn app(args: &Args, file: &file::App, dir: &Path, base: &Path) -> Result<App, Fa
             .as_ref()
             .map_or(Ok(default), |value| duration(&format!("app.{key}"), value))
     };
+    let stdin = match args.stdin {
+        Some(cli::Stdin::App) => Stdin::App,
+        Some(cli::Stdin::None) | None => Stdin::None,
+    };
     let args = if args.args.is_empty() {
         file.args.iter().map(Into::into).collect()
     } else {
@@ -246,6 +250,9 @@ fn app(args: &Args, file: &file::App, dir: &Path, base: &Path) -> Result<App, Fa
         stop_signal: stop_signal(signal)?,
         stop_timeout: time("stop_timeout", &file.stop_timeout, defaults::STOP_TIMEOUT)?,
         probation: time("probation", &file.probation, defaults::PROBATION)?,
+        // Who reads what is typed at a terminal expects one.
+        tty: file.tty || (stdin == Stdin::App && std::io::stdin().is_terminal()),
+        stdin,
     })
 }
 

@@ -17,7 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::Mode;
-use super::protocol::{Ended, Frames, Launch, News, Order, encode};
+use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
 use crate::sys;
 
 /// Between two looks at children that were killed, in milliseconds.
@@ -223,6 +223,10 @@ impl Keeper {
             ));
         }
         let mut received = std::mem::take(&mut self.received).into_iter();
+        let stdin = match launch.input {
+            Input::Nothing => None,
+            Input::Pipe | Input::Terminal => received.next(),
+        };
         let (Some(stdout), Some(stderr)) = (received.next(), received.next()) else {
             return Err((
                 "the descriptors for its output are missing".into(),
@@ -230,7 +234,14 @@ impl Keeper {
             ));
         };
         let sockets: Vec<OwnedFd> = received.collect();
-        sys::spawn_activated(command, stdout, stderr, sockets, &self.mask).map_err(|error| {
+        let descriptors = sys::Descriptors {
+            stdin,
+            stdout,
+            stderr,
+            sockets,
+            at_terminal: launch.input == Input::Terminal,
+        };
+        sys::spawn_activated(command, descriptors, &self.mask).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,

@@ -2,6 +2,12 @@
 //! crate does. Files of other systems carry the same names for the same act.
 
 #[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{FIRST_SOCKET, close_inherited, die_by, receive, send, spawn_activated, stop_by};
+pub use terminal::{set_terminal_size, take_terminal, terminal_size};
+#[cfg(unix)]
+pub use unix::{
+    Descriptors, FIRST_SOCKET, close_inherited, die_by, receive, send, spawn_activated, stop_by,
+};

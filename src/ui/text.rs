@@ -325,7 +325,9 @@ fn hint_words(hint: Hint, context: &Context) -> String {
             )
         }
         Hint::WantsTerminal => {
-            "\nhint: the app wants the terminal, which it does not get under hotrun".into()
+            "\nhint: the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
+             .reload.toml"
+                .into()
         }
     }
 }

@@ -27,6 +27,7 @@ mod sigkill_leaves_nothing;
 mod signals_mean_what_they_mean_elsewhere;
 mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
+mod the_app_may_have_the_terminal;
 mod the_last_save_wins;
 mod the_log_file_has_every_line;
 mod tidy;

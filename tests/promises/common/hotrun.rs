@@ -34,6 +34,7 @@ pub(crate) struct Run {
     merged: bool,
     pipe: Option<PipeWriter>,
     before: Vec<String>,
+    stdin: Option<Stdio>,
 }
 
 impl Run {
@@ -47,6 +48,7 @@ impl Run {
             merged: false,
             pipe: None,
             before: Vec::new(),
+            stdin: None,
         }
     }
 
@@ -65,6 +67,12 @@ impl Run {
     /// With stdout in this pipe instead of a file.
     pub(crate) fn stdout(mut self, pipe: PipeWriter) -> Self {
         self.pipe = Some(pipe);
+        self
+    }
+
+    /// With this as its stdin instead of nothing.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
         self
     }
 
@@ -119,6 +127,9 @@ impl Run {
             command.arg("--events").arg(&events);
         }
         command.args(&self.args);
+        if let Some(stdin) = self.stdin {
+            command.stdin(stdin);
+        }
         let child = command.spawn().unwrap();
         let pid = child.id().cast_signed();
         let stream = Arc::new(Stream::default());
