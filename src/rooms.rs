@@ -65,6 +65,9 @@ impl Rooms for House {
             } => {
                 // Without one the app's launch starts its own, and says so if it can't.
                 self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
+                for app in self.apps.values() {
+                    app.look();
+                }
                 self.builder.start(generation, load, baseline);
             }
             Action::CancelBuild(generation) => self.builder.cancel(generation),
@@ -86,9 +89,8 @@ impl Rooms for House {
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
                 // The shell's prompt must not continue our last line, nor ours the shell's.
-                self.reporter.flush();
+                let _paused = self.reporter.pause();
                 sys::stop_by(Signal::SIGTSTP);
-                self.reporter.redraw();
             }
             // The driver's own.
             Action::End(_) => {}

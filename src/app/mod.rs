@@ -20,9 +20,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use input::Input;
 use output::Pipe;
@@ -40,6 +42,9 @@ use crate::sockets::activation;
 
 /// How many of its last lines are kept for a reason why it ended.
 const LAST_LINES: usize = 20;
+
+/// Between two looks at a process that has a debugger.
+const DEBUGGED: Duration = Duration::from_millis(500);
 
 /// What a generation is started with.
 #[derive(Debug)]
@@ -78,6 +83,7 @@ pub struct HeldSocket {
 /// What a generation is told.
 #[derive(Debug)]
 enum Order {
+    Look,
     Signal(i32),
     Stop,
     Kill,
@@ -109,9 +115,15 @@ impl App {
             last_lines: VecDeque::new(),
             asked: false,
             cut: 0,
+            traced: None,
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
+    }
+
+    /// Looks whether a debugger has attached to it.
+    pub fn look(&self) {
+        self.orders.send(Order::Look).ok();
     }
 
     /// Sends it a signal.
@@ -151,6 +163,8 @@ struct Task {
     asked: bool,
     /// Its open connections when it was killed.
     cut: usize,
+    /// The process of it that has a debugger, and when to look again.
+    traced: Option<(i32, Instant)>,
 }
 
 impl Task {
@@ -245,6 +259,7 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
+                () = later(self.traced) => self.look(keeper_pid),
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
                 }
@@ -273,6 +288,10 @@ impl Task {
 
     async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
         let order = match order {
+            Order::Look => {
+                self.look(keeper.pid);
+                return;
+            }
             Order::Signal(number) => KeeperOrder::Signal(number),
             Order::Stop => {
                 self.asked = true;
@@ -286,6 +305,16 @@ impl Task {
             }
         };
         keeper.order(&order).await;
+    }
+
+    /// Tells whether a debugger has come, or gone.
+    fn look(&mut self, keeper: u32) {
+        let before = self.traced.map(|(pid, _)| pid);
+        let found = sight::traced(keeper);
+        self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGED));
+        if found != before {
+            self.tell(AppNews::Traced(found));
+        }
     }
 
     fn ready(&self, check: &mut Check, proof: Proof) {
@@ -326,6 +355,14 @@ impl Task {
                 self.last_lines.push_back(line.into_owned());
             }
         }
+    }
+}
+
+/// Waits until it is time to look again; for ever where there is nothing to look for.
+async fn later(traced: Option<(i32, Instant)>) {
+    match traced {
+        Some((_, at)) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

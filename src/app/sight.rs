@@ -187,6 +187,24 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
         })
 }
 
+/// The process of this keeper that has a debugger. One that the generation brings with it (a runner
+/// that traces what it runs) is none.
+pub(super) fn traced(keeper: u32) -> Option<i32> {
+    let family: Vec<i32> = family(keeper).iter().map(Process::pid).collect();
+    family.iter().copied().find(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+        tracer(&status.unwrap_or_default()).is_some_and(|tracer| !family.contains(&tracer))
+    })
+}
+
+/// Who traces a process, by its `/proc/PID/status`.
+fn tracer(status: &str) -> Option<i32> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?;
+    line.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
 /// How many connections clients have open to the processes of this keeper.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
     let ports: HashSet<u16> = held.iter().map(|held| held.address.port()).collect();
@@ -250,6 +268,14 @@ mod tests {
         let info =
             "pos:\t0\nflags:\t02\ntfd:        9 events: 80000019 data: 1  pos:0 ino:2b67 sdev:8\n";
         assert_eq!(epoll_inodes(info).collect::<Vec<_>>(), [0x2b67]);
+    }
+
+    #[test]
+    fn a_debugger_is_recognised() {
+        let status = |tracer| format!("Name:\tapp\nTgid:\t7\nTracerPid:\t{tracer}\nUid:\t0\t0\n");
+        assert_eq!(tracer(&status(0)), None);
+        assert_eq!(tracer(&status(123)), Some(123));
+        assert_eq!(tracer(""), None);
     }
 
     #[test]

@@ -153,6 +153,15 @@ pub enum View {
         /// Stopped, or going on.
         suspended: bool,
     },
+    /// Live is not replaced, since somebody looks into it.
+    Debugged {
+        /// Live.
+        generation: Generation,
+        /// The process that has a debugger.
+        pid: i32,
+        /// What waits for its place, if it has a number yet.
+        waits: Option<Generation>,
+    },
     /// A signal is passed on.
     Signalled {
         /// To whom; nobody is live.

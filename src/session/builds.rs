@@ -8,7 +8,7 @@ use super::model::{
     ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Moment,
     Phases,
 };
-use super::swap::{Kind, Launch};
+use super::swap::{Debugger, Kind, Launch};
 
 impl Session {
     pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
@@ -39,6 +39,16 @@ impl Session {
             .builds
             .request(now, cause.clone(), forced, self.policy.on_change);
         self.cancel(stale, cause);
+    }
+
+    /// Builds and restarts; what only waits for a debugger to go waits no more instead.
+    pub(super) fn rebuild(&mut self, now: Moment) {
+        match &mut self.swap.pending {
+            Some(launch) if launch.debugger == Debugger::Awaited => {
+                launch.debugger = Debugger::Ignored;
+            }
+            _ => self.request(now, Cause::Asked, true),
+        }
     }
 
     /// Ends a build that a newer change made worthless.
@@ -143,6 +153,11 @@ impl Session {
                             not_before: now,
                             due: false,
                             alone: self.alone(),
+                            debugger: if running.set.forced {
+                                Debugger::Ignored
+                            } else {
+                                Debugger::default()
+                            },
                         });
                     }
                 }

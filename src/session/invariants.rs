@@ -32,6 +32,8 @@ struct World {
     processes: BTreeMap<Generation, Process>,
     launched: Generation,
     discarded: Vec<Generation>,
+    /// Somebody asked for a restart, which even a debugger does not stop.
+    asked: bool,
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
@@ -48,6 +50,7 @@ impl World {
             processes: BTreeMap::new(),
             launched: Generation(0),
             discarded: Vec::new(),
+            asked: false,
             unseen_change: false,
             ended: false,
             story: Vec::new(),
@@ -69,7 +72,6 @@ impl World {
         let mut events = vec![
             Event::Changed(vec![change("src/a.rs", ChangeKind::Source)]),
             Event::Rebuild,
-            Event::Signal(12),
             Event::Quit(Ending::Signal(2)),
         ];
         if self.session.due().is_some() {
@@ -102,6 +104,11 @@ impl World {
             let news = |news| Event::App(*generation, news);
             if !process.ended {
                 events.push(news(AppNews::Ready(Proof::Accepting)));
+                let live = self.session.swap.live.as_ref();
+                if let Some(live) = live.filter(|live| live.generation == *generation) {
+                    let other = live.traced.map_or(Some(7), |_| None);
+                    events.push(news(AppNews::Traced(other)));
+                }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
                     let exit = Exit::Status(i32::try_from(status).unwrap());
@@ -132,6 +139,7 @@ impl World {
             .push(format!("{} {event:?}", self.now.as_millis()));
         match &event {
             Event::Changed(_) => self.unseen_change = true,
+            Event::Rebuild => self.asked = true,
             Event::Build(_, BuildNews::Loaded(_)) => {
                 self.build = self
                     .build
@@ -181,6 +189,9 @@ impl World {
                 artifact,
                 ..
             } => {
+                let live = self.session.swap.live.as_ref();
+                let free = live.is_none_or(|live| live.traced.is_none());
+                self.must(free || self.asked, "live is replaced under a debugger");
                 self.must(generation > self.launched, "an older number is launched");
                 self.must(self.processes.len() < 2, "three generations have processes");
                 let kept = !self.discarded.contains(&artifact.built_by);
@@ -208,14 +219,6 @@ impl World {
                     self.processes.get_mut(&generation).unwrap().killed = true;
                 }
             }
-            Action::Signal { generation, .. } => {
-                let process = self.processes.get(&generation);
-                let live = self.session.swap.live.as_ref().map(|live| live.generation);
-                self.must(
-                    process.is_some() && live == Some(generation),
-                    "not live is signalled",
-                );
-            }
             Action::Discard(artifact) => {
                 let by = artifact.built_by;
                 let used = self
@@ -237,6 +240,7 @@ impl World {
             Action::Rewatch(_)
             | Action::Serving(_)
             | Action::Show(_)
+            | Action::Signal { .. }
             | Action::ReopenLog
             | Action::Suspend => {}
         }

@@ -113,7 +113,7 @@ impl Session {
                 self.stale_project = true;
                 self.request(now, Cause::Rescan, false);
             }
-            Event::Rebuild => self.request(now, Cause::Asked, true),
+            Event::Rebuild => self.rebuild(now),
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),

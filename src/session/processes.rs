@@ -8,7 +8,7 @@ use super::action::{Action, Next, View};
 use super::event::AppNews;
 use super::evidence::{evidence, hint};
 use super::model::{ArtifactRef, Cause, Ending, Exit, Generation, Handover, Moment, Phases, Proof};
-use super::swap::{Kind, Launch, Process, Told};
+use super::swap::{Debugger, Kind, Launch, Process, Told};
 
 impl Session {
     /// Starts what is pending as soon as it has its place, and makes the place.
@@ -20,6 +20,20 @@ impl Session {
             return;
         }
         launch.due = true;
+        if let Some(live) = &self.swap.live
+            && let Some(pid) = live.traced.filter(|_| launch.debugger != Debugger::Ignored)
+        {
+            let (generation, waits) = (live.generation, launch.generation);
+            let before = std::mem::replace(&mut launch.debugger, Debugger::Awaited);
+            if before == Debugger::Respected {
+                self.show(View::Debugged {
+                    generation,
+                    pid,
+                    waits,
+                });
+            }
+            return;
+        }
         let alone = launch.alone;
         if let Some(candidate) = self.swap.candidate.take() {
             self.kill(candidate);
@@ -81,6 +95,7 @@ impl Session {
             asked: None,
             ended: None,
             suspended: false,
+            traced: None,
             cut_for_next: false,
         });
     }
@@ -128,6 +143,7 @@ impl Session {
                     suspended,
                 });
             }
+            AppNews::Traced(pid) => process.traced = pid,
             AppNews::CannotStart(error) => self.cannot_start(now, generation, error),
             AppNews::Exited {
                 exit,
@@ -266,6 +282,7 @@ impl Session {
                 not_before: now,
                 due: false,
                 alone: true,
+                debugger: Debugger::default(),
             });
             return Next::Alone;
         }
@@ -331,6 +348,7 @@ impl Session {
             not_before: now + wait,
             due: false,
             alone: self.alone(),
+            debugger: Debugger::default(),
         });
     }
 

@@ -154,6 +154,8 @@ fn event(text: &str) -> Event {
         ["started", which] => app(which, AppNews::Started(100)),
         ["cannot-start", which] => app(which, AppNews::CannotStart("no such file".into())),
         ["ready", which] => app(which, AppNews::Ready(Proof::Accepting)),
+        ["traced", which, pid] => app(which, AppNews::Traced(Some(pid.parse().unwrap()))),
+        ["untraced", which] => app(which, AppNews::Traced(None)),
         ["suspended", which] => app(which, AppNews::Suspended(true)),
         ["exited", which, how @ ..] => {
             let (how, lock) = match how {

@@ -69,6 +69,14 @@ pub fn view(now: Moment, view: &View) -> Value {
             "suspended",
             json!({ "generation": generation.0, "suspended": suspended }),
         ),
+        View::Debugged {
+            generation,
+            pid,
+            waits,
+        } => (
+            "debugged",
+            json!({ "generation": generation.0, "pid": pid, "waits": waits.map(|next| next.0) }),
+        ),
         View::Signalled { generation, number } => (
             "signalled",
             json!({ "generation": generation.map(|live| live.0), "signal": number }),

@@ -62,7 +62,7 @@ enum Message {
     Note(Moment, Note),
     Chunk(Chunk),
     Flush(mpsc::SyncSender<()>),
-    Redraw,
+    Pause(mpsc::SyncSender<()>, mpsc::Receiver<()>),
     ReopenLog,
     Prepared,
 }
@@ -85,6 +85,7 @@ impl Reporter {
             },
             context: Context {
                 once,
+                pid: std::process::id(),
                 ..Context::default()
             },
             events,
@@ -137,9 +138,14 @@ impl Reporter {
         self.messages.send(Message::Prepared).ok();
     }
 
-    /// Draws the status line again that a flush has erased.
-    pub fn redraw(&self) {
-        self.messages.send(Message::Redraw).ok();
+    /// Waits until everything so far is out and the status line is erased, unless nobody takes it;
+    /// nothing more is printed until the result is dropped.
+    pub fn pause(&self) -> Paused {
+        let (done, out) = mpsc::sync_channel(1);
+        let (paused, resumed) = mpsc::sync_channel(0);
+        self.messages.send(Message::Pause(done, resumed)).ok();
+        out.recv_timeout(FLUSH).ok();
+        Paused(paused)
     }
 
     /// Waits until everything so far is out, unless nobody takes it.
@@ -149,6 +155,10 @@ impl Reporter {
         out.recv_timeout(FLUSH).ok();
     }
 }
+
+/// As long as this exists, nothing is printed.
+#[derive(Debug)]
+pub struct Paused(#[expect(dead_code, reason = "its end is the message")] mpsc::SyncSender<()>);
 
 fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     if path == Path::new("-") {
@@ -227,7 +237,12 @@ impl Printer {
                     supervisor.ready();
                 }
             }
-            Message::Redraw => self.draw_status(),
+            Message::Pause(done, resumed) => {
+                self.erase_status();
+                done.send(()).ok();
+                resumed.recv().ok();
+                self.draw_status();
+            }
             Message::Flush(done) => {
                 self.erase_status();
                 done.send(()).ok();

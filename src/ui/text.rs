@@ -37,6 +37,8 @@ pub struct Context {
     pub addresses: Vec<String>,
     /// Build, start, report and end.
     pub once: bool,
+    /// Hotrun's own process id.
+    pub pid: u32,
 }
 
 /// The line for a view; builds' own output has none.
@@ -104,6 +106,19 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             suspended: false,
         } => (Level::Info, format!("{generation} goes on")),
+        View::Debugged {
+            generation,
+            pid,
+            waits,
+        } => {
+            let waits = waits.map_or_else(|| "the next one".into(), |next| next.to_string());
+            let text = format!(
+                "{generation} is being debugged (pid {pid}); {waits} waits until the debugger \
+                 detaches; `kill -HUP {}` swaps now",
+                context.pid
+            );
+            (Level::Warn, text)
+        }
         View::Signalled { generation, number } => signalled(*generation, *number),
         View::Live {
             generation,
@@ -362,7 +377,7 @@ mod tests {
     fn says(view: &View, expected: &str) {
         let context = Context {
             addresses: vec!["127.0.0.1:3000".into()],
-            once: false,
+            ..Context::default()
         };
         assert_eq!(of(view, &context).unwrap().text, expected);
     }

@@ -7,6 +7,7 @@
 
 mod common;
 
+mod a_debugger_is_not_interrupted;
 mod a_service_manager_is_told;
 mod activation_is_accepted;
 mod bad_input_is_refused_with_a_way_out;
