@@ -139,17 +139,19 @@ async fn hand_on(
 
 impl HandOn {
     fn take(&mut self, order: Message) {
-        match order {
-            Message::Attach(generation, reader) => _ = self.readers.insert(generation, reader),
-            Message::Detach(generation) => _ = self.readers.remove(&generation),
-        }
         // Half a piece makes no sense to another one.
         if std::mem::take(&mut self.begun) {
             self.rest.clear();
         }
         self.line_open = false;
-        if self.ended {
-            self.end();
+        match order {
+            Message::Attach(generation, reader) => {
+                self.readers.insert(generation, reader);
+                if self.ended {
+                    self.end();
+                }
+            }
+            Message::Detach(generation) => _ = self.readers.remove(&generation),
         }
     }
 

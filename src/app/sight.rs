@@ -191,18 +191,20 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
 /// that traces what it runs) is none.
 pub(super) fn traced(keeper: u32) -> Option<i32> {
     let family: Vec<i32> = family(keeper).iter().map(Process::pid).collect();
+    let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     family.iter().copied().find(|pid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-        tracer(&status.unwrap_or_default()).is_some_and(|tracer| !family.contains(&tracer))
+        number(&status(*pid), "TracerPid:").is_some_and(|tracer| {
+            // It is the thread that traces.
+            let debugger = number(&status(tracer), "Tgid:").unwrap_or(tracer);
+            !family.contains(&debugger)
+        })
     })
 }
 
-/// Who traces a process, by its `/proc/PID/status`.
-fn tracer(status: &str) -> Option<i32> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("TracerPid:"))?;
-    line.trim().parse().ok().filter(|tracer| *tracer != 0)
+/// A number of a `/proc/PID/status`; zero is none.
+fn number(status: &str, name: &str) -> Option<i32> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().parse().ok().filter(|number| *number != 0)
 }
 
 /// How many connections clients have open to the processes of this keeper.
@@ -273,9 +275,9 @@ mod tests {
     #[test]
     fn a_debugger_is_recognised() {
         let status = |tracer| format!("Name:\tapp\nTgid:\t7\nTracerPid:\t{tracer}\nUid:\t0\t0\n");
-        assert_eq!(tracer(&status(0)), None);
-        assert_eq!(tracer(&status(123)), Some(123));
-        assert_eq!(tracer(""), None);
+        assert_eq!(number(&status(0), "TracerPid:"), None);
+        assert_eq!(number(&status(123), "TracerPid:"), Some(123));
+        assert_eq!(number("", "TracerPid:"), None);
     }
 
     #[test]
