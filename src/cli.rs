@@ -114,6 +114,17 @@ pub struct Args {
     #[arg(long, help_heading = "Session")]
     pub once: bool,
 
+    /// Who gets what is typed: none or app [default: none]
+    ///
+    /// `app`: the newest generation. Where hotrun sits at a terminal, the app gets one of its own.
+    #[arg(
+        long,
+        value_name = "WHO",
+        hide_possible_values = true,
+        help_heading = "Session"
+    )]
+    pub stdin: Option<Stdin>,
+
     /// Output: auto, terminal, plain or json [default: auto]
     #[arg(
         long,
@@ -154,6 +165,15 @@ pub enum Handover {
     Overlap,
     /// Live is stopped first.
     StopFirst,
+}
+
+/// Value of `--stdin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stdin {
+    /// Nobody.
+    None,
+    /// The app.
+    App,
 }
 
 /// Value of `--format`.

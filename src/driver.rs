@@ -7,6 +7,8 @@
 //! session with the time; and has the rooms carry out every action at once, in order. Rooms never
 //! wait here: what takes time runs in tasks and threads of its own and reports by events.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,7 +32,16 @@ pub struct Inbox {
     pub events: UnboundedReceiver<Event>,
 }
 
-/// The time since hotrun started.
+/// The longest sleep while the session waits for a moment: a stop of hotrun is seen only where a
+/// sleep was to end, so this is how much of it may count as time that has passed.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A loop that wakes later than it asked for by more than this was stopped, or as good as.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The time since hotrun started, less the time in which it was itself stopped (Ctrl-Z). While
+/// nobody could look, no deadline of a candidate or a drain comes nearer. It is the system's
+/// monotonic clock: setting the wall clock changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -48,13 +59,29 @@ impl Clock {
     pub fn now(self) -> Moment {
         self.start.elapsed()
     }
+
+    /// What was overslept did not happen.
+    fn skip(&mut self, overslept: Duration) {
+        self.start += overslept;
+    }
+}
+
+/// When the loop is to wake for the session, which waits for the moment `due`.
+fn wake(now: Moment, due: Option<Moment>) -> Option<Moment> {
+    due.map(|due| due.min(now + BEAT))
+}
+
+/// How much of the time until `woke` hotrun was stopped, if it had asked to be woken at `asked`.
+fn overslept(asked: Option<Moment>, woke: Moment) -> Duration {
+    let late = asked.map_or(Duration::ZERO, |asked| woke.saturating_sub(asked));
+    if late > LATE { late } else { Duration::ZERO }
 }
 
 /// Runs a session to its end.
 pub async fn run(
     mut session: Session,
     mut inbox: Inbox,
-    clock: Clock,
+    mut clock: Clock,
     rooms: &mut impl Rooms,
 ) -> Ending {
     let mut event = Event::Begin;
@@ -66,14 +93,17 @@ pub async fn run(
             }
             rooms.perform(now, action);
         }
-        event = next(&mut inbox, clock, session.due()).await;
+        // From the time before the actions: one of them may be to stop.
+        let asked = wake(now, session.due());
+        event = next(&mut inbox, clock, asked).await;
+        clock.skip(overslept(asked, clock.now()));
     }
 }
 
-async fn next(inbox: &mut Inbox, clock: Clock, due: Option<Moment>) -> Event {
+async fn next(inbox: &mut Inbox, clock: Clock, asked: Option<Moment>) -> Event {
     let timer = async {
-        match due {
-            Some(due) => sleep_until(clock.start + due).await,
+        match asked {
+            Some(asked) => sleep_until(clock.start + asked).await,
             None => std::future::pending().await,
         }
     };
@@ -87,8 +117,6 @@ async fn next(inbox: &mut Inbox, clock: Clock, due: Option<Moment>) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
     use super::*;
@@ -230,6 +258,46 @@ mod tests {
             lines,
             told(&[(0, "build g1"), (0, "launch g1"), (700, "kill g1")])
         );
+    }
+
+    #[test]
+    fn only_what_was_overslept_is_no_time() {
+        assert_eq!(wake(MS(500), None), None);
+        assert_eq!(wake(MS(500), Some(MS(700))), Some(MS(700)));
+        assert_eq!(wake(MS(500), Some(MS(9000))), Some(MS(1500)));
+        for (asked, woke, expected) in [
+            (None, 9000, 0),
+            (Some(MS(700)), 600, 0),
+            (Some(MS(700)), 701, 0),
+            (Some(MS(700)), 1700, 0),
+            (Some(MS(700)), 1701, 1001),
+        ] {
+            assert_eq!(overslept(asked, MS(woke)), MS(expected), "{asked:?} {woke}");
+        }
+    }
+
+    /// Ctrl-Z while a candidate gets ready: it has gone on meanwhile and is ready when hotrun
+    /// looks again, though by the clock on the wall its time is long over.
+    #[tokio::test(start_paused = true)]
+    async fn while_hotrun_is_stopped_no_deadline_comes_nearer() {
+        let short = Policy {
+            ready_timeout: Some(MS(2000)),
+            ..policy()
+        };
+        let (_, lines) = drive(short, false, |urgent, events| async move {
+            sleep_until(Instant::now() + MS(700)).await;
+            // The loop is not polled meanwhile, as if it could not run.
+            tokio::time::advance(MS(60_000)).await;
+            sleep_until(Instant::now() + MS(100)).await;
+            let ready = AppNews::Ready(Proof::Accepting);
+            events.send(Event::App(Generation(1), ready)).unwrap();
+            sleep_until(Instant::now() + MS(100)).await;
+            urgent.send(Event::Quit(Ending::Quit)).unwrap();
+        })
+        .await;
+        // Asleep until 1000 when it was stopped, and 200 more.
+        let expected = told(&[(0, "build g1"), (0, "launch g1"), (1200, "stop g1")]);
+        assert_eq!(lines, expected);
     }
 
     #[tokio::test(start_paused = true)]

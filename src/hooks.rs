@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::helper::{self, After, Stopped};
-use crate::keeper::protocol::Launch;
+use crate::keeper::protocol::{Input, Launch};
 use crate::session::event::{Event, JobNews};
 use crate::session::model::{Job, JobId};
 
@@ -120,5 +120,6 @@ fn launch(job: &Job, settings: &Settings, session: &str) -> Launch {
         dir: dir.into_os_string(),
         notify: None,
         must_notify: false,
+        input: Input::Nothing,
     }
 }

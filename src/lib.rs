@@ -182,6 +182,14 @@ async fn serve(
             },
         );
     }
+    let input = match settings.app.stdin {
+        config::Stdin::App => Some(app::input::Input::start().map_err(|error| {
+            Failure::failed(format!("cannot read stdin: {error}"))
+                .hint("leave `--stdin app` out, or redirect it from a file")
+        })?),
+        config::Stdin::None => None,
+    };
+    reporter.prepared();
     let session = Session::new(policy(&settings, !held.is_empty()), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let name: Arc<str> = session_name(clock).into();
@@ -196,6 +204,7 @@ async fn serve(
         held,
         apps: HashMap::new(),
         spare: None,
+        input,
         session: name,
         runtime_dir: runtime_dir(),
     };
@@ -255,7 +264,8 @@ async fn watch_project(
     Ok(Some(watch))
 }
 
-/// A name that no other run on this machine has at this time.
+/// A name that no other run on this machine has at this time. The pid alone would do until it is
+/// used again; a wall clock that is set back in between changes nothing about that.
 #[expect(
     clippy::disallowed_methods,
     reason = "part of a name, not of a decision"

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
 use crate::config::Settings;
@@ -22,6 +24,8 @@ use crate::session::action::Action;
 use crate::session::event::{AppNews, Effect, Event, Reconfigured};
 use crate::session::model::{ArtifactRef, Generation, Moment};
 use crate::sockets::set::{Held, HeldSet};
+use crate::sys;
+use crate::ui::log::Log;
 use crate::ui::{Note, Reporter};
 use crate::watch::Watch;
 
@@ -48,6 +52,8 @@ pub struct House {
     pub apps: HashMap<Generation, App>,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
     pub spare: Option<Keeper>,
+    /// Hands on what is typed, if anybody wants it.
+    pub input: Option<Input>,
     /// The name of this run, in the environment of every app.
     pub session: Arc<str>,
     /// A directory only this user can write to, for the sockets of readiness.
@@ -104,6 +110,9 @@ impl Rooms for House {
             } => {
                 // Without one the app's launch starts its own, and says so if it can't.
                 self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
+                for app in self.apps.values() {
+                    app.look();
+                }
                 self.builder.start(generation, load, baseline, changed);
             }
             Action::CancelBuild(generation) => self.builder.cancel(generation),
@@ -114,14 +123,20 @@ impl Rooms for House {
             } => {
                 self.launch(generation, artifact, beside);
             }
-            Action::Stop(generation) => self.with(generation, App::stop),
-            Action::Kill(generation) => self.with(generation, App::kill),
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
+            Action::Stop(generation) => self.with(generation, App::stop),
+            Action::Kill(generation) => self.with(generation, App::kill),
             Action::Discard(artifact) => artifact::discard(&artifact.path),
             Action::Serving(_) => self.held.raise_backlog(),
             Action::Show(view) => self.reporter.view(now, view),
+            Action::ReopenLog => self.reporter.reopen_log(),
+            Action::Suspend => {
+                // The shell's prompt must not continue our last line, nor ours the shell's.
+                let _paused = self.reporter.pause();
+                sys::stop_by(Signal::SIGTSTP);
+            }
             // The driver's own.
             Action::End(_) => {}
         }
@@ -146,10 +161,12 @@ impl House {
 
     fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {
         let (changed, effect) = self.settings.changed(&settings);
+        let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         if self.held.adapt(&settings.listen)? {
             self.reporter.note(now, announce(&self.held));
         }
         let policy = policy(&settings, !self.held.is_empty());
+        self.reporter.log_to(log);
         self.settings = Arc::new(settings);
         self.builder.configure(self.settings.clone());
         if let Some(watch) = &self.watch {
@@ -218,6 +235,7 @@ impl House {
                 .and_then(|live| self.apps.get(&live))
                 .and_then(App::keeper),
             keeper: self.spare.take(),
+            input: self.input.clone(),
             session: self.session.clone(),
             notify: self
                 .runtime_dir

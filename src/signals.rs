@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,18 +20,20 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
         let number = kind.as_raw_value();
         forward(kind, events, move || Event::Quit(Ending::Signal(number)))?;
     }
-    // Started with `nohup`, a hangup is meant to be nothing.
-    if !ignored(SignalKind::hangup()) {
-        let terminal = Terminal::of_process();
-        let number = SignalKind::hangup().as_raw_value();
-        forward(SignalKind::hangup(), events, move || {
-            if terminal.is_gone() {
-                Event::Quit(Ending::Signal(number))
-            } else {
-                Event::Rebuild
-            }
-        })?;
-    }
+    let terminal = Terminal::of_process();
+    forward(SignalKind::hangup(), events, move || {
+        if terminal.is_gone() {
+            Event::Quit(Ending::Signal(SignalKind::hangup().as_raw_value()))
+        } else {
+            Event::Rebuild
+        }
+    })?;
+    let stop = SignalKind::from_raw(Signal::SIGTSTP as i32);
+    forward(stop, events, || Event::Suspend)?;
+    forward(SignalKind::user_defined1(), events, || Event::ReopenLog)?;
+    let passed_on = SignalKind::user_defined2();
+    let number = passed_on.as_raw_value();
+    forward(passed_on, events, move || Event::Signal(number))?;
     let mut children = signal(SignalKind::child())?;
     tokio::spawn(async move {
         while children.recv().await.is_some() {
@@ -45,6 +48,10 @@ fn forward(
     events: &UnboundedSender<Event>,
     event: impl Fn() -> Event + Send + 'static,
 ) -> io::Result<()> {
+    // Whoever started us (`nohup`, or a shell with `&` and no job control) meant it to be nothing.
+    if ignored(kind) {
+        return Ok(());
+    }
     let mut signals = signal(kind)?;
     let events = events.clone();
     tokio::spawn(async move {

@@ -9,6 +9,7 @@
 //! absent: deciding when to start, stop or kill.
 
 mod adopted;
+pub mod input;
 mod output;
 mod ready;
 mod sight;
@@ -18,16 +19,21 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
+use input::Input;
 use output::Pipe;
 use ready::{Check, Found};
 
-use crate::config::{Ready, Settings};
+use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
-use crate::keeper::protocol::{Launch, News, Order as KeeperOrder};
+use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
+use crate::keeper::terminal::Terminal;
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::{Sink, Stream};
@@ -36,6 +42,9 @@ use crate::sockets::address::Address;
 
 /// How many of its last lines are kept for a reason why it ended.
 const LAST_LINES: usize = 20;
+
+/// Between two looks at a process that has a debugger.
+const DEBUGGED: Duration = Duration::from_millis(500);
 
 /// What a generation is started with.
 #[derive(Debug)]
@@ -56,6 +65,8 @@ pub struct Start {
     pub notify: PathBuf,
     /// A keeper that was started before it was needed.
     pub keeper: Option<Keeper>,
+    /// Who hands on what is typed, if anybody.
+    pub input: Option<Input>,
 }
 
 /// What an app room knows of a held socket.
@@ -72,8 +83,9 @@ pub struct HeldSocket {
 /// What a generation is told.
 #[derive(Debug)]
 enum Order {
-    Stop,
+    Look,
     Signal(i32),
+    Stop,
     Kill,
 }
 
@@ -103,19 +115,25 @@ impl App {
             last_lines: VecDeque::new(),
             asked: false,
             cut: 0,
+            traced: None,
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
     }
 
+    /// Looks whether a debugger has attached to it.
+    pub fn look(&self) {
+        self.orders.send(Order::Look).ok();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, number: i32) {
+        self.orders.send(Order::Signal(number)).ok();
+    }
+
     /// Asks it to end.
     pub fn stop(&self) {
         self.orders.send(Order::Stop).ok();
-    }
-
-    /// Sends it a signal that means something to it.
-    pub fn signal(&self, number: i32) {
-        self.orders.send(Order::Signal(number)).ok();
     }
 
     /// Ends everything of it.
@@ -145,6 +163,8 @@ struct Task {
     asked: bool,
     /// Its open connections when it was killed.
     cut: usize,
+    /// The process of it that has a debugger, and when to look again.
+    traced: Option<(i32, Instant)>,
 }
 
 impl Task {
@@ -178,10 +198,21 @@ impl Task {
             sockets,
             notify,
             keeper,
+            input,
             ..
         } = start;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         drop(sockets);
+        let terminal = output.terminal;
+        let mut resized = terminal
+            .as_ref()
+            .map(|_| signal(SignalKind::window_change()));
+        let mut attached = match (input, output.stdin) {
+            (Some(input), Some(stdin)) => {
+                Some(input.attach(self.generation, stdin, terminal.is_some()))
+            }
+            _ => None,
+        };
         let keeper_pid = keeper.pid;
         self.keeper_pid.set(keeper_pid).ok();
         let mut stdout = Pipe::new(Stream::Stdout, output.stdout);
@@ -193,20 +224,7 @@ impl Task {
             tokio::select! {
                 biased;
                 order = inbox.recv() => match order {
-                    Some(Order::Stop) => {
-                        self.asked = true;
-                        let signal = self.settings.app.stop_signal;
-                        keeper.order(&KeeperOrder::Signal(signal)).await;
-                    }
-                    Some(Order::Signal(number)) => {
-                        keeper.order(&KeeperOrder::Signal(number)).await;
-                    }
-                    Some(Order::Kill) => {
-                        if self.asked {
-                            self.cut = sight::connections(keeper_pid, &held);
-                        }
-                        keeper.order(&KeeperOrder::Kill).await;
-                    }
+                    Some(order) => self.obey(order, &keeper, &held).await,
                     // Nobody waits for an orderly end any more; the keeper sees ours.
                     None => return Ok(()),
                 },
@@ -226,6 +244,7 @@ impl Task {
                     }
                     Some(News::Exited(ended)) => {
                         running = false;
+                        drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
@@ -240,6 +259,10 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
+                () = later(self.traced) => self.look(keeper_pid),
+                () = next(&mut resized) => {
+                    terminal.iter().for_each(Terminal::resize);
+                }
                 lines = stdout.go_on(self.generation, &sink) => {
                     self.printed(Stream::Stdout, &lines, &mut check);
                 }
@@ -261,6 +284,37 @@ impl Task {
         let cut = self.cut;
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
+    }
+
+    async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
+        let order = match order {
+            Order::Look => {
+                self.look(keeper.pid);
+                return;
+            }
+            Order::Signal(number) => KeeperOrder::Signal(number),
+            Order::Stop => {
+                self.asked = true;
+                KeeperOrder::Stop(self.settings.app.stop_signal)
+            }
+            Order::Kill => {
+                if self.asked {
+                    self.cut = sight::connections(keeper.pid, held);
+                }
+                KeeperOrder::Kill
+            }
+        };
+        keeper.order(&order).await;
+    }
+
+    /// Tells whether a debugger has come, or gone.
+    fn look(&mut self, keeper: u32) {
+        let before = self.traced.map(|(pid, _)| pid);
+        let found = sight::traced(keeper);
+        self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGED));
+        if found != before {
+            self.tell(AppNews::Traced(found));
+        }
     }
 
     fn ready(&self, check: &mut Check, proof: Proof) {
@@ -294,13 +348,29 @@ impl Task {
             if check.printed(&line) {
                 self.ready(check, Proof::Printed);
             }
-            if stream == Stream::Stderr {
+            if stream == Stream::Stderr || self.settings.app.tty {
                 if self.last_lines.len() == LAST_LINES {
                     self.last_lines.pop_front();
                 }
                 self.last_lines.push_back(line.into_owned());
             }
         }
+    }
+}
+
+/// Waits until it is time to look again; for ever where there is nothing to look for.
+async fn later(traced: Option<(i32, Instant)>) {
+    match traced {
+        Some((_, at)) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the next signal; for ever where nobody listens for it.
+async fn next(signals: &mut Option<std::io::Result<Signal>>) {
+    match signals {
+        Some(Ok(signals)) => _ = signals.recv().await,
+        Some(Err(_)) | None => std::future::pending().await,
     }
 }
 
@@ -359,6 +429,11 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         dir: settings.app.dir.clone().into_os_string(),
         notify: Some(start.notify.clone().into_os_string()),
         must_notify: matches!(settings.app.ready, Some(Ready::Notify)),
+        input: match settings.app.stdin {
+            _ if settings.app.tty => Reads::Terminal,
+            Stdin::App => Reads::Pipe,
+            Stdin::None => Reads::Nothing,
+        },
     }
 }
 

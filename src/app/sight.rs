@@ -189,6 +189,26 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
         })
 }
 
+/// The process of this keeper that has a debugger. One that the generation brings with it (a runner
+/// that traces what it runs) is none.
+pub(super) fn traced(keeper: u32) -> Option<i32> {
+    let family: Vec<i32> = family(keeper).iter().map(Process::pid).collect();
+    let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    family.iter().copied().find(|pid| {
+        number(&status(*pid), "TracerPid:").is_some_and(|tracer| {
+            // It is the thread that traces.
+            let debugger = number(&status(tracer), "Tgid:").unwrap_or(tracer);
+            !family.contains(&debugger)
+        })
+    })
+}
+
+/// A number of a `/proc/PID/status`; zero is none.
+fn number(status: &str, name: &str) -> Option<i32> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().parse().ok().filter(|number| *number != 0)
+}
+
 /// How many connections clients have open to the processes of this keeper.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
     let inodes = |process: Process| {
@@ -282,6 +302,14 @@ mod tests {
         let info =
             "pos:\t0\nflags:\t02\ntfd:        9 events: 80000019 data: 1  pos:0 ino:2b67 sdev:8\n";
         assert_eq!(epoll_inodes(info).collect::<Vec<_>>(), [0x2b67]);
+    }
+
+    #[test]
+    fn a_debugger_is_recognised() {
+        let status = |tracer| format!("Name:\tapp\nTgid:\t7\nTracerPid:\t{tracer}\nUid:\t0\t0\n");
+        assert_eq!(number(&status(0), "TracerPid:"), None);
+        assert_eq!(number(&status(123), "TracerPid:"), Some(123));
+        assert_eq!(number("", "TracerPid:"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::project::Target;
 use crate::config::Build;
-use crate::keeper::protocol::Launch;
+use crate::keeper::protocol::{Input, Launch};
 
 /// A command as hotrun was started: in its directory, with its environment.
 pub fn launch(
@@ -28,6 +28,7 @@ pub fn launch(
         dir: build.dir.as_os_str().to_owned(),
         notify: None,
         must_notify: false,
+        input: Input::Nothing,
     }
 }
 

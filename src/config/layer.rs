@@ -174,6 +174,8 @@ section! {
         stop_timeout: Time = Time::ms(5_000), Next;
         /// How long it must stay live to count as good: one that dies before is rolled back.
         probation: Time = Time::ms(5_000), Next;
+        /// Whether it gets a terminal of its own as stdin, stdout and stderr.
+        tty: bool = false, Restart;
     }
 }
 
@@ -245,6 +247,15 @@ section! {
         on_error: Command, Next;
         /// How long each of them, and a `run:` of `[[on]]`, may take; then it is killed.
         timeout: Time = Time::ms(60_000), Next;
+    }
+}
+
+section! {
+    /// Where the app's output goes besides.
+    Log {
+        /// A file that whole lines are appended to, with a mark where a generation starts and ends.
+        /// SIGUSR1 has it opened anew, for `logrotate`.
+        file: FilePath, Next;
     }
 }
 
@@ -375,6 +386,7 @@ layer! {
         handover: Handover,
         watch: Watch,
         hooks: Hooks,
+        log: Log,
     }
     {
         listen: Listen,

@@ -123,6 +123,20 @@ pub struct App {
     pub stop_timeout: Duration,
     /// How long it must stay live to count as good.
     pub probation: Duration,
+    /// It gets a terminal of its own as stdin, stdout and stderr.
+    pub tty: bool,
+    /// What it reads.
+    pub stdin: Stdin,
+}
+
+/// What the app finds on its stdin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nothing: no input reaches it.
+    #[default]
+    None,
+    /// What hotrun is given on its own.
+    App,
 }
 
 /// What is watched.
@@ -177,6 +191,10 @@ pub struct Output {
     pub events: Option<PathBuf>,
     /// How much.
     pub verbosity: Verbosity,
+    /// What the app writes goes to this file too.
+    pub log: Option<PathBuf>,
+    /// Where the service manager that started us listens (`NOTIFY_SOCKET`).
+    pub supervisor: Option<OsString>,
 }
 
 /// For whom is printed.

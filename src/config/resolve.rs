@@ -7,12 +7,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use globset::{GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::layer::{self, Layer, Listen, Mode, On};
 use super::value::{Command, FilePath, Pattern, Text};
 use super::{
-    App, Build, Format, Output, Reach, Ready, Rule, Settings, Verbosity, Watch, file, variables,
+    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file,
+    variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -82,14 +83,15 @@ impl Sources {
         let file = self.with_overlay(file)?;
         let layer = self.typed.clone().over(self.environment.clone().over(file));
         let app = app(&layer.app, &self.args, &self.dir)?;
+        let log = log(&layer.log)?;
         let listen = listen(layer.listen.as_deref().unwrap_or_default())?;
         Ok(Settings {
             handover: handover(&layer, &app, self.inherited_tcp || spec::has_tcp(&listen))?,
-            watch: self.watch(&layer, places)?,
+            watch: self.watch(&layer, places, log.as_deref())?,
             build: self.build(&layer.build),
             hooks: hooks(&layer.hooks),
             hook_timeout: layer.hooks.timeout().0,
-            output: output(&self.args),
+            output: output(&self.args, log),
             once: self.args.once,
             app,
             listen,
@@ -170,7 +172,12 @@ impl Sources {
         }
     }
 
-    fn watch(&self, layer: &Layer, mut config: Vec<PathBuf>) -> Result<Watch, Failure> {
+    fn watch(
+        &self,
+        layer: &Layer,
+        mut config: Vec<PathBuf>,
+        log: Option<&Path>,
+    ) -> Result<Watch, Failure> {
         let watch = &layer.watch;
         let poll = watch.poll.map(|poll| poll.0);
         if poll.is_some_and(|poll| poll < LEAST_POLL) {
@@ -199,7 +206,7 @@ impl Sources {
             poll,
             poll_by_itself: layer::POLL.0,
             paths,
-            ignore: globs("watch.ignore", watch.ignore.as_deref().unwrap_or_default())?,
+            ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), log)?,
             rules,
             config,
         })
@@ -209,7 +216,7 @@ impl Sources {
     fn dot_env(&self) -> Option<Rule> {
         let dir = self.manifest.parent()?;
         let name = globset::escape(&dir.join(DOT_ENV).to_string_lossy());
-        let glob = globset::Glob::new(&name).ok()?;
+        let glob = Glob::new(&name).ok()?;
         Some(Rule {
             paths: GlobSetBuilder::new().add(glob).build().ok()?,
             reaches: vec![Reach {
@@ -331,6 +338,10 @@ fn paths(paths: Option<&Vec<FilePath>>) -> Vec<PathBuf> {
 }
 
 fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
+    let stdin = match args.stdin {
+        Some(cli::Stdin::App) => Stdin::App,
+        Some(cli::Stdin::None) | None => Stdin::None,
+    };
     let args = if args.args.is_empty() {
         app.args.iter().flatten().map(Into::into).collect()
     } else {
@@ -365,6 +376,9 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         stop_signal: app.stop_signal().0 as i32,
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
+        // Who reads what is typed at a terminal expects one.
+        tty: app.tty() || (stdin == Stdin::App && std::io::stdin().is_terminal()),
+        stdin,
     })
 }
 
@@ -429,9 +443,9 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
     })
 }
 
-fn globs(place: &str, patterns: &[Pattern]) -> Result<GlobSet, Failure> {
+fn globs(place: &str, globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, Failure> {
     let mut set = GlobSetBuilder::new();
-    for glob in patterns.iter().filter_map(Pattern::glob) {
+    for glob in globs {
         set.add(glob);
     }
     set.build().map_err(|error| {
@@ -439,11 +453,39 @@ fn globs(place: &str, patterns: &[Pattern]) -> Result<GlobSet, Failure> {
     })
 }
 
+/// What the user wants ignored. What is written to the log, and what it is renamed to when it is
+/// rotated, is nobody's input either.
+fn ignored(patterns: &[Pattern], log: Option<&Path>) -> Result<GlobSet, Failure> {
+    let mut all: Vec<Glob> = patterns.iter().filter_map(Pattern::glob).collect();
+    if let Some(log) = log.and_then(Path::to_str) {
+        let log = globset::escape(log);
+        let older = format!("{log}{{.,-}}*");
+        all.extend([log, older].iter().filter_map(|glob| Glob::new(glob).ok()));
+    }
+    globs("watch.ignore", all)
+}
+
+/// The log file, below the real name of its directory: that is what the watch sees.
+fn log(log: &layer::Log) -> Result<Option<PathBuf>, Failure> {
+    let Some(FilePath(path)) = &log.file else {
+        return Ok(None);
+    };
+    let dir = path.parent().unwrap_or(path);
+    match (dir.canonicalize(), path.file_name()) {
+        (Ok(dir), Some(name)) => Ok(Some(dir.join(name))),
+        _ => Err(Failure::usage(format!(
+            "log.file: there is no directory `{}`",
+            dir.display()
+        ))
+        .hint("make it, or name a file in a directory that exists")),
+    }
+}
+
 fn rule(rule: &On) -> Result<Rule, Failure> {
     let patterns = rule.paths.as_deref().unwrap_or_default();
     let reactions = rule.r#do.iter().flat_map(|reactions| &reactions.0);
     Ok(Rule {
-        paths: globs("on.paths", patterns)?,
+        paths: globs("on.paths", patterns.iter().filter_map(Pattern::glob))?,
         reaches: patterns.iter().filter_map(Pattern::reach).collect(),
         reactions: reactions
             .filter_map(|reaction| reaction.0.clone())
@@ -461,7 +503,7 @@ fn hooks(hooks: &layer::Hooks) -> Hooks {
     }
 }
 
-fn output(args: &Args) -> Output {
+fn output(args: &Args, log: Option<PathBuf>) -> Output {
     let terminal = std::io::stderr().is_terminal();
     let format = match args.format.unwrap_or(cli::Format::Auto) {
         cli::Format::Terminal => Format::Terminal,
@@ -488,6 +530,24 @@ fn output(args: &Args) -> Output {
         format,
         color,
         events: args.events.clone(),
+        log,
+        supervisor: env::var_os("NOTIFY_SOCKET"),
         verbosity,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_no_input_and_neither_is_an_older_one() {
+        let set = ignored(&[], Some(Path::new("/a[b]/app.log"))).unwrap();
+        for log in ["app.log", "app.log.1", "app.log.2.gz", "app.log-20260101"] {
+            assert!(set.is_match(Path::new("/a[b]").join(log)), "{log}");
+        }
+        for other in ["/a[b]/app.logic", "/a[b]/x/app.log", "/ab/app.log"] {
+            assert!(!set.is_match(other), "{other}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-use super::protocol::{Frames, Launch, News, Order, encode};
+use super::protocol::{Frames, Input, Launch, News, Order, encode};
+use super::terminal::{self, Terminal};
 use super::{ARGUMENT, Mode};
 use crate::sys;
 
@@ -23,13 +24,17 @@ pub struct Keeper {
     frames: Frames,
 }
 
-/// What a kept process writes.
+/// What a kept process writes and reads.
 #[derive(Debug)]
 pub struct Output {
     /// The reading end of its stdout.
     pub stdout: pipe::Receiver,
-    /// The reading end of its stderr.
+    /// The reading end of its stderr; at a terminal nothing comes from here.
     pub stderr: pipe::Receiver,
+    /// The writing end of its stdin, if it has any.
+    pub stdin: Option<pipe::Sender>,
+    /// Its terminal, if it has one.
+    pub terminal: Option<Terminal>,
 }
 
 impl Keeper {
@@ -54,15 +59,15 @@ impl Keeper {
 
     /// Has it start `launch` with these sockets; the answer is the first news.
     pub async fn launch(&self, launch: Launch, sockets: &[OwnedFd]) -> io::Result<Output> {
-        let (stdout_writer, stdout) = pipe::pipe()?;
-        let (stderr_writer, stderr) = pipe::pipe()?;
-        let stdout_writer = stdout_writer.into_blocking_fd()?;
-        let stderr_writer = stderr_writer.into_blocking_fd()?;
-        let mut descriptors = vec![stdout_writer.as_raw_fd(), stderr_writer.as_raw_fd()];
+        let (theirs, output) = match launch.input {
+            Input::Terminal => at_terminal()?,
+            input => at_pipes(input == Input::Pipe)?,
+        };
+        let mut descriptors: Vec<RawFd> = theirs.iter().map(AsRawFd::as_raw_fd).collect();
         descriptors.extend(sockets.iter().map(AsRawFd::as_raw_fd));
         self.send(&Order::Launch(Box::new(launch)), &descriptors)
             .await?;
-        Ok(Output { stdout, stderr })
+        Ok(output)
     }
 
     /// Gives an order. A keeper that has ended needs none.
@@ -96,4 +101,42 @@ impl Keeper {
             };
         }
     }
+}
+
+/// Pipes, with the child's ends: stdin, if it is to have one, stdout and stderr.
+fn at_pipes(reads: bool) -> io::Result<(Vec<OwnedFd>, Output)> {
+    let (stdout_writer, stdout) = pipe::pipe()?;
+    let (stderr_writer, stderr) = pipe::pipe()?;
+    let mut theirs = Vec::new();
+    let mut stdin = None;
+    if reads {
+        let (writer, reader) = pipe::pipe()?;
+        theirs.push(reader.into_blocking_fd()?);
+        stdin = Some(writer);
+    }
+    theirs.push(stdout_writer.into_blocking_fd()?);
+    theirs.push(stderr_writer.into_blocking_fd()?);
+    let output = Output {
+        stdout,
+        stderr,
+        stdin,
+        terminal: None,
+    };
+    Ok((theirs, output))
+}
+
+/// A terminal, which the child has three times.
+fn at_terminal() -> io::Result<(Vec<OwnedFd>, Output)> {
+    let (ours, theirs) = terminal::open()?;
+    let stdout = pipe::Receiver::from_owned_fd_unchecked(ours.copy()?)?;
+    let stdin = pipe::Sender::from_owned_fd_unchecked(ours.copy()?)?;
+    let (_, stderr) = pipe::pipe()?;
+    let theirs = vec![theirs.try_clone()?, theirs.try_clone()?, theirs];
+    let output = Output {
+        stdout,
+        stderr,
+        stdin: Some(stdin),
+        terminal: Some(ours),
+    };
+    Ok((theirs, output))
 }

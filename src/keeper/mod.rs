@@ -19,6 +19,7 @@
 pub mod client;
 pub mod process;
 pub mod protocol;
+pub mod terminal;
 
 /// How much of what it started a keeper ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::Mode;
-use super::protocol::{Ended, Frames, Launch, News, Order, encode};
+use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
 use crate::sys;
 
 /// Between two looks at children that were killed, in milliseconds.
@@ -107,12 +107,18 @@ impl Keeper {
                 .last()
                 .is_some_and(|last| last.any().unwrap_or_default());
         self.rounds = self.rounds.map(|rounds| rounds + u32::from(idle));
-        while let Ok(Some(_)) = signals.read_signal() {}
+        let mut child_changed = false;
+        while let Ok(Some(_)) = signals.read_signal() {
+            child_changed = true;
+        }
         if self.notify.as_ref().is_some_and(Notify::ready) {
             self.tell(&News::Ready);
         }
         if orders {
             self.listen();
+        }
+        if child_changed {
+            self.reap_adopted();
         }
         self.look_at_child();
         if self.rounds.is_some() {
@@ -144,6 +150,10 @@ impl Keeper {
             match order {
                 Order::Launch(launch) => self.launch(&launch),
                 Order::Signal(number) => self.signal(number),
+                Order::Stop(number) => {
+                    self.signal(number);
+                    self.signal(Signal::SIGCONT as i32);
+                }
                 Order::Kill => self.kill(),
             }
         }
@@ -213,6 +223,10 @@ impl Keeper {
             ));
         }
         let mut received = std::mem::take(&mut self.received).into_iter();
+        let stdin = match launch.input {
+            Input::Nothing => None,
+            Input::Pipe | Input::Terminal => received.next(),
+        };
         let (Some(stdout), Some(stderr)) = (received.next(), received.next()) else {
             return Err((
                 "the descriptors for its output are missing".into(),
@@ -220,7 +234,14 @@ impl Keeper {
             ));
         };
         let sockets: Vec<OwnedFd> = received.collect();
-        sys::spawn_activated(command, stdout, stderr, sockets, &self.mask).map_err(|error| {
+        let descriptors = sys::Descriptors {
+            stdin,
+            stdout,
+            stderr,
+            sockets,
+            at_terminal: launch.input == Input::Terminal,
+        };
+        sys::spawn_activated(command, descriptors, &self.mask).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,
@@ -230,14 +251,13 @@ impl Keeper {
 
     // ---- ending
 
-    /// Signals the process group; one that is stopped is continued, or it could not react.
+    /// Signals the process group.
     fn signal(&self, number: i32) {
         let (Some(child), Ok(signal)) = (self.child, Signal::try_from(number)) else {
             return;
         };
         if !child.reaped {
             killpg(child.pid, signal).ok();
-            killpg(child.pid, Signal::SIGCONT).ok();
         }
     }
 
@@ -292,6 +312,16 @@ impl Keeper {
             self.tell(&News::Exited(ended));
             if self.mode == Mode::Group {
                 killpg(child.pid, Signal::SIGKILL).ok();
+            }
+        }
+    }
+
+    /// Reaps what came to us when its parent ended and has ended itself: the app may live for long.
+    fn reap_adopted(&self) {
+        if self.mode == Mode::Tree {
+            let own = self.child.map(|child| child.pid);
+            for pid in children().into_iter().filter(|pid| Some(*pid) != own) {
+                reap(pid);
             }
         }
     }

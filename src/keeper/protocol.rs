@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::model::Exit;
 
-/// What a keeper is to start. Paths are `OsString`s, since serde takes only paths that are text. The descriptors come with it: stdout, stderr, then the sockets.
+/// What a keeper is to start. Paths are `OsString`s, since serde takes only paths
+/// that are text. The descriptors come with it: stdin unless it is nothing, stdout, stderr, then
+/// the sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// A path, or a name that is looked for in the `PATH` of `env`.
@@ -24,6 +26,20 @@ pub struct Launch {
     pub notify: Option<OsString>,
     /// Without that it is not to be started at all.
     pub must_notify: bool,
+    /// What it reads.
+    pub input: Input,
+}
+
+/// What the child's stdin is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// /dev/null.
+    #[default]
+    Nothing,
+    /// A pipe.
+    Pipe,
+    /// A terminal, which is its stdout and stderr as well, and its controlling one.
+    Terminal,
 }
 
 /// From hotrun to the keeper.
@@ -33,6 +49,9 @@ pub enum Order {
     Launch(Box<Launch>),
     /// Send this signal to the process group.
     Signal(i32),
+    /// Ask the process group to end by this signal; one that is stopped is continued, or it could
+    /// not react.
+    Stop(i32),
     /// End everything now.
     Kill,
 }

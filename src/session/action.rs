@@ -41,23 +41,27 @@ pub enum Action {
         /// The generation that serves meanwhile, in whose way it might get.
         beside: Option<Generation>,
     },
+    /// Send this signal to its process group; nothing else changes.
+    Signal {
+        /// Whose.
+        generation: Generation,
+        /// The number of the signal.
+        number: i32,
+    },
     /// Ask the process to end (`stop_signal` to its group).
     Stop(Generation),
     /// End everything of the generation now.
     Kill(Generation),
     /// It serves from now on: what it did to the held sockets on its way is put right.
     Serving(Generation),
-    /// Send this signal to its process group.
-    Signal {
-        /// Whose.
-        generation: Generation,
-        /// Which.
-        number: i32,
-    },
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.
     Show(View),
+    /// Go on in a log file of the same name.
+    ReopenLog,
+    /// Stop this very process, until it is continued.
+    Suspend,
     /// Nothing runs any more: leave the loop.
     End(Ending),
 }
@@ -111,15 +115,6 @@ pub enum View {
         reason: String,
         /// What happens now.
         next: Next,
-    },
-    /// A signal goes to the live app.
-    Signalled {
-        /// Whose.
-        generation: Generation,
-        /// Which.
-        number: i32,
-        /// Why.
-        cause: Cause,
     },
     /// Only files changed on which no program depends.
     NobodyDepends {
@@ -197,6 +192,24 @@ pub enum View {
         generation: Generation,
         /// Stopped, or going on.
         suspended: bool,
+    },
+    /// Live is not replaced, since somebody looks into it.
+    Debugged {
+        /// Live.
+        generation: Generation,
+        /// The process that has a debugger.
+        pid: i32,
+        /// What waits for its place, if it has a number yet.
+        waits: Option<Generation>,
+    },
+    /// A signal is passed on.
+    Signalled {
+        /// To whom; nobody is live.
+        generation: Option<Generation>,
+        /// The number of the signal.
+        number: i32,
+        /// Why.
+        cause: Cause,
     },
     /// The candidate became live.
     Live {

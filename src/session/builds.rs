@@ -11,7 +11,7 @@ use super::model::{
     ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, ChangeSet, Ending, Generation, Handover,
     Job, Moment, Occasion, Phases,
 };
-use super::swap::{Kind, Launch, Prepared};
+use super::swap::{Debugger, Kind, Launch, Prepared};
 
 /// Endings of files that apps read when they start.
 const INPUTS: [&str; 24] = [
@@ -66,6 +66,16 @@ impl Session {
             .builds
             .request(now, cause.clone(), forced, self.policy.on_change);
         self.cancel(stale, cause);
+    }
+
+    /// Builds and restarts; what only waits for a debugger to go waits no more instead.
+    pub(super) fn rebuild(&mut self, now: Moment) {
+        match &mut self.swap.pending {
+            Some(launch) if launch.debugger == Debugger::Awaited => {
+                launch.debugger = Debugger::Ignored;
+            }
+            _ => self.request(now, Cause::Asked, true),
+        }
     }
 
     /// Ends a build that a newer change made worthless.
@@ -198,6 +208,11 @@ impl Session {
                             due: false,
                             alone: self.alone(),
                             prepared: Prepared::No,
+                            debugger: if running.set.forced {
+                                Debugger::Ignored
+                            } else {
+                                Debugger::default()
+                            },
                         });
                     }
                 }

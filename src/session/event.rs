@@ -27,6 +27,12 @@ pub enum Event {
     Job(JobId, JobNews),
     /// Build and restart, even if nothing changed.
     Rebuild,
+    /// A signal for the app, which hotrun only passes on.
+    Signal(i32),
+    /// Somebody moved the log file away.
+    ReopenLog,
+    /// Make room for the shell (Ctrl-Z) until somebody continues us.
+    Suspend,
     /// End: the first time in order, the second time at once.
     Quit(Ending),
     /// The moment the session asked to be woken at has come.
@@ -108,6 +114,8 @@ pub enum AppNews {
     Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.
     Suspended(bool),
+    /// A debugger has attached to this process of it, or to none any more.
+    Traced(Option<i32>),
     /// Its first process ended. What it left behind may still run.
     Exited {
         /// How it ended.

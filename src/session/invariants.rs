@@ -24,6 +24,10 @@ struct Process {
 
 /// A session and all that it has caused.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is the case and what is not"
+)]
 struct World {
     session: Session,
     policy: Policy,
@@ -36,6 +40,8 @@ struct World {
     reading_settings: bool,
     launched: Generation,
     discarded: Vec<Generation>,
+    /// Somebody asked for a restart, which even a debugger does not stop.
+    asked: bool,
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
@@ -54,6 +60,7 @@ impl World {
             reading_settings: false,
             launched: Generation(0),
             discarded: Vec::new(),
+            asked: false,
             unseen_change: false,
             ended: false,
             story: Vec::new(),
@@ -124,6 +131,11 @@ impl World {
             let news = |news| Event::App(*generation, news);
             if !process.ended {
                 events.push(news(AppNews::Ready(Proof::Accepting)));
+                let live = self.session.swap.live.as_ref();
+                if let Some(live) = live.filter(|live| live.generation == *generation) {
+                    let other = live.traced.map_or(Some(7), |_| None);
+                    events.push(news(AppNews::Traced(other)));
+                }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
                     let exit = Exit::Status(i32::try_from(status).unwrap());
@@ -165,6 +177,7 @@ impl World {
                     self.unseen_change = false;
                 }
             }
+            Event::Rebuild => self.asked = true,
             Event::Build(_, BuildNews::Loaded(_)) => {
                 self.build = self
                     .build
@@ -200,6 +213,10 @@ impl World {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm per action, each with its rules"
+    )]
     fn carry_out(&mut self, action: Action) {
         self.must(!self.ended, "something is done after the end");
         match action {
@@ -248,6 +265,9 @@ impl World {
                 artifact,
                 ..
             } => {
+                let live = self.session.swap.live.as_ref();
+                let free = live.is_none_or(|live| live.traced.is_none());
+                self.must(free || self.asked, "live is replaced under a debugger");
                 self.must(generation > self.launched, "an older number is launched");
                 self.must(self.processes.len() < 2, "three generations have processes");
                 let kept = !self.discarded.contains(&artifact.built_by);
@@ -299,7 +319,11 @@ impl World {
                 let live = live.is_some_and(|live| live.generation == generation);
                 self.must(live, "a signal for somebody who is not live");
             }
-            Action::Rewatch(_) | Action::Serving(_) | Action::Show(_) => {}
+            Action::Rewatch(_)
+            | Action::Serving(_)
+            | Action::Show(_)
+            | Action::ReopenLog
+            | Action::Suspend => {}
         }
     }
 

@@ -139,10 +139,13 @@ impl Session {
             }
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
-            Event::Rebuild => self.request(now, Cause::Asked, true),
+            Event::Rebuild => self.rebuild(now),
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
+            Event::Signal(number) => self.signal(number, Cause::Asked),
+            Event::ReopenLog => self.out.push(Action::ReopenLog),
+            Event::Suspend => self.out.push(Action::Suspend),
             Event::Quit(ending) => self.quit(now, ending),
             Event::Tick => {}
         }

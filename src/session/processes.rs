@@ -11,7 +11,7 @@ use super::model::{
     ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
     Proof,
 };
-use super::swap::{Kind, Launch, Prepared, Process, Told};
+use super::swap::{Debugger, Kind, Launch, Prepared, Process, Told};
 
 impl Session {
     /// Starts what is pending as soon as it has its place, and makes the place.
@@ -23,6 +23,20 @@ impl Session {
             return;
         }
         launch.due = true;
+        if let Some(live) = &self.swap.live
+            && let Some(pid) = live.traced.filter(|_| launch.debugger != Debugger::Ignored)
+        {
+            let (generation, waits) = (live.generation, launch.generation);
+            let before = std::mem::replace(&mut launch.debugger, Debugger::Awaited);
+            if before == Debugger::Respected {
+                self.show(View::Debugged {
+                    generation,
+                    pid,
+                    waits,
+                });
+            }
+            return;
+        }
         let alone = launch.alone;
         if !self.prepare_to_start() {
             return;
@@ -87,6 +101,7 @@ impl Session {
             asked: None,
             ended: None,
             suspended: false,
+            traced: None,
             cut_for_next: false,
         });
     }
@@ -184,6 +199,7 @@ impl Session {
                     suspended,
                 });
             }
+            AppNews::Traced(pid) => process.traced = pid,
             AppNews::CannotStart(error) => self.cannot_start(now, generation, error),
             AppNews::Exited {
                 exit,
@@ -327,6 +343,7 @@ impl Session {
                 alone: true,
                 // It has run for the candidate, which was the same program.
                 prepared: Prepared::Yes,
+                debugger: Debugger::default(),
             });
             return Next::Alone;
         }
@@ -393,6 +410,7 @@ impl Session {
             due: false,
             alone: self.alone(),
             prepared: Prepared::No,
+            debugger: Debugger::default(),
         });
     }
 

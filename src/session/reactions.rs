@@ -195,17 +195,16 @@ impl Session {
         }
     }
 
-    /// Sends a signal to the live app, if there is one.
-    fn signal(&mut self, number: i32, cause: Cause) {
-        if let Some(live) = &self.swap.live {
-            let generation = live.generation;
-            self.out.push(Action::Signal { generation, number });
-            self.show(View::Signalled {
-                generation,
-                number,
-                cause,
-            });
-        }
+    /// Passes a signal on to live.
+    pub(super) fn signal(&mut self, number: i32, cause: Cause) {
+        let generation = self.swap.live.as_ref().map(|live| live.generation);
+        self.show(View::Signalled {
+            generation,
+            number,
+            cause,
+        });
+        self.out
+            .extend(generation.map(|generation| Action::Signal { generation, number }));
     }
 
     /// The settings were read anew.

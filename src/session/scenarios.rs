@@ -170,6 +170,9 @@ fn event(text: &str) -> Event {
         ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), Err)),
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
+        ["pass-on", number] => Event::Signal(number.parse().unwrap()),
+        ["reopen-log"] => Event::ReopenLog,
+        ["suspend"] => Event::Suspend,
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
@@ -181,6 +184,8 @@ fn event(text: &str) -> Event {
         ["started", which] => app(which, AppNews::Started(100)),
         ["cannot-start", which] => app(which, AppNews::CannotStart("no such file".into())),
         ["ready", which] => app(which, AppNews::Ready(Proof::Accepting)),
+        ["traced", which, pid] => app(which, AppNews::Traced(Some(pid.parse().unwrap()))),
+        ["untraced", which] => app(which, AppNews::Traced(None)),
         ["suspended", which] => app(which, AppNews::Suspended(true)),
         ["exited", which, how @ ..] => {
             let (how, lock) = match how {
@@ -276,6 +281,8 @@ fn action(action: &Action) -> String {
                 .unwrap_or_default();
             format!("launch {generation} of {}{beside}", artifact.built_by)
         }
+        Action::ReopenLog => "reopen the log".into(),
+        Action::Suspend => "suspend".into(),
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),

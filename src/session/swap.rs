@@ -28,6 +28,18 @@ pub(super) enum Prepared {
     Yes,
 }
 
+/// What a launch does about a debugger that has attached to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Debugger {
+    /// It would wait.
+    #[default]
+    Respected,
+    /// It waits, and that was said.
+    Awaited,
+    /// Somebody wants it now.
+    Ignored,
+}
+
 /// A launch that waits: for a back-off, or until those before it are gone.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
@@ -46,6 +58,8 @@ pub(super) struct Launch {
     /// Live is stopped first.
     pub(super) alone: bool,
     pub(super) prepared: Prepared,
+    /// Whether it waits for it.
+    pub(super) debugger: Debugger,
 }
 
 /// How far a process was told to end.
@@ -75,6 +89,8 @@ pub(super) struct Process {
     /// Its first process has ended.
     pub(super) ended: Option<Exit>,
     pub(super) suspended: bool,
+    /// A process of it that has a debugger.
+    pub(super) traced: Option<i32>,
     /// The next candidate, not the time limit, ended its drain.
     pub(super) cut_for_next: bool,
 }

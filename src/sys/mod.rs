@@ -2,8 +2,13 @@
 //! crate does. Files of other systems carry the same names for the same act.
 
 #[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
+pub use terminal::{set_terminal_size, take_terminal, terminal_size};
+#[cfg(unix)]
 pub use unix::{
-    FIRST_SOCKET, MOST_DESCRIPTORS, adopt, close_inherited, die_by, receive, send, spawn_activated,
+    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, adopt, close_inherited, die_by, receive, send,
+    spawn_activated, stop_by,
 };

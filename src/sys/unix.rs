@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -12,6 +12,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
+
+use super::terminal::take_terminal;
 
 /// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
 pub const FIRST_SOCKET: RawFd = 3;
@@ -77,21 +79,41 @@ pub fn close_inherited() {
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_SOCKET, libc::c_uint::MAX, 0) };
 }
 
-/// Starts `command` in a process group of its own: stdin /dev/null, stdout and stderr as given,
-/// the sockets from descriptor 3 up in their order, and, where there are any, `LISTEN_PID` set to
-/// the child's own pid, as `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it. Returns when the program runs or the
-/// system has refused it.
+/// What a child finds open.
+#[derive(Debug)]
+pub struct Descriptors {
+    /// Its stdin; `None`: /dev/null.
+    pub stdin: Option<OwnedFd>,
+    /// Its stdout.
+    pub stdout: OwnedFd,
+    /// Its stderr.
+    pub stderr: OwnedFd,
+    /// What it finds from descriptor 3 up, in this order.
+    pub sockets: Vec<OwnedFd>,
+    /// Its stdout is a terminal that nobody else has, and is to be the controlling one.
+    pub at_terminal: bool,
+}
+
+/// Starts `command` in a process group of its own, at a terminal also in a session of its own,
+/// with these descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
+/// `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it. Returns when the program runs
+/// or the system has refused it.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
 /// could not be added, and its own error pipe may sit where a socket belongs. The calling process
 /// must have one thread, since the child allocates between fork and exec.
 pub fn spawn_activated(
     mut command: Command,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-    sockets: Vec<OwnedFd>,
+    descriptors: Descriptors,
     mask: &SigSet,
 ) -> io::Result<Pid> {
+    let Descriptors {
+        stdin,
+        stdout,
+        stderr,
+        sockets,
+        at_terminal,
+    } = descriptors;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
     let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
@@ -102,9 +124,16 @@ pub fn spawn_activated(
         .into_iter()
         .map(|socket| move_from(socket, free))
         .collect::<io::Result<_>>()?;
+    let stdin = stdin.map(|stdin| move_from(stdin, free)).transpose()?;
+    let terminal = at_terminal
+        .then(|| move_from(stdout.try_clone()?, free))
+        .transpose()?;
+    // The leader of a session leads its group already.
+    if !at_terminal {
+        command.process_group(0);
+    }
     command
-        .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
         .stdout(stdout)
         .stderr(stderr);
     // SAFETY: the process has a single thread (documented above), so no lock can be held by
@@ -121,7 +150,7 @@ pub fn spawn_activated(
             Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
         }
         ForkResult::Child => {
-            let error = become_activated(command, &sockets, mask);
+            let error = become_activated(command, terminal.as_ref(), &sockets, mask);
             let code = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
             // SAFETY: ends the child at once, without running what belongs to its parent.
@@ -131,7 +160,15 @@ pub fn spawn_activated(
 }
 
 /// The child's half of [`spawn_activated`]: comes back only with an error.
-fn become_activated(mut command: Command, sockets: &[OwnedFd], mask: &SigSet) -> io::Error {
+fn become_activated(
+    mut command: Command,
+    terminal: Option<&OwnedFd>,
+    sockets: &[OwnedFd],
+    mask: &SigSet,
+) -> io::Error {
+    if let Some(Err(error)) = terminal.map(|terminal| take_terminal(terminal.as_fd())) {
+        return error;
+    }
     for (target, socket) in (FIRST_SOCKET..).zip(sockets) {
         // SAFETY: whatever this child still needs was moved beyond the targets; dup2 leaves the
         // copy open across exec.
@@ -158,6 +195,20 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Lets `signal`, one that stops, do to this process what it does to every other one. Returns when
+/// it is continued; at once where nobody could continue it (PID 1, or no shell above it), since
+/// there the system ignores the signal.
+pub fn stop_by(signal: Signal) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_DFL runs no code of ours.
+    let Ok(ours) = (unsafe { sigaction(signal, &default) }) else {
+        return;
+    };
+    let _ = raise(signal);
+    // SAFETY: what was there before is put back as it was.
+    let _ = unsafe { sigaction(signal, &ours) };
+}
+
 /// Ends this process by `signal`, so that its parent sees how it ended.
 pub fn die_by(signal: i32) {
     if let Ok(signal) = Signal::try_from(signal) {
@@ -172,10 +223,22 @@ pub fn die_by(signal: i32) {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
+    use nix::fcntl::FdFlag;
+    use nix::sys::wait::{WaitPidFlag, WaitStatus};
+
     use super::*;
+
+    fn at_pipes(stdout: OwnedFd, stderr: OwnedFd, sockets: Vec<OwnedFd>) -> Descriptors {
+        Descriptors {
+            stdin: None,
+            stdout,
+            stderr,
+            sockets,
+            at_terminal: false,
+        }
+    }
 
     #[test]
     fn sockets_start_at_three_and_the_pid_is_the_childs() {
@@ -192,7 +255,8 @@ mod tests {
             "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
         ]);
         let sockets = vec![first.into(), second.into()];
-        let child = spawn_activated(command, stdout, stderr, sockets, &SigSet::empty()).unwrap();
+        let child =
+            spawn_activated(command, at_pipes(stdout, stderr, sockets), &SigSet::empty()).unwrap();
         waitpid(child, None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
@@ -209,7 +273,7 @@ mod tests {
         let mut command = Command::new("grep");
         command.args(["SigBlk", "/proc/self/status"]);
         let mask = SigSet::from(Signal::SIGUSR1);
-        let child = spawn_activated(command, stdout, stderr, vec![], &mask).unwrap();
+        let child = spawn_activated(command, at_pipes(stdout, stderr, vec![]), &mask).unwrap();
         waitpid(child, None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
@@ -225,7 +289,8 @@ mod tests {
         let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let program = Command::new("/no/such");
-        let error = spawn_activated(program, stdout, stderr, vec![], &SigSet::empty()).unwrap_err();
+        let error = spawn_activated(program, at_pipes(stdout, stderr, vec![]), &SigSet::empty())
+            .unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
@@ -258,6 +323,25 @@ mod tests {
         assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
         let error = adopt(1_000_000_000).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn a_process_that_stops_is_seen_to_stop_and_goes_on() {
+        // SAFETY: the child does nothing but stop and leave by `_exit`.
+        let child = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                // A group of its own below a parent of the same session: somebody may continue it.
+                let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                stop_by(Signal::SIGTSTP);
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(7) }
+            }
+        };
+        let stopped = waitpid(child, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(child, Signal::SIGTSTP));
+        nix::sys::signal::kill(child, Signal::SIGCONT).unwrap();
+        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 7));
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub fn view(now: Moment, view: &View) -> Value {
             cause,
         } => (
             "signalled",
-            json!({ "generation": generation.0, "signal": number, "cause": cause.to_string() }),
+            json!({ "generation": generation.map(|live| live.0), "signal": number,
+                "cause": cause.to_string() }),
         ),
         View::NobodyDepends { path } => ("nobody-depends", json!({ "path": path })),
         View::Loop { path, wait } => ("loop", json!({ "path": path, "wait_ms": ms(*wait) })),
@@ -94,6 +95,14 @@ pub fn view(now: Moment, view: &View) -> Value {
         } => (
             "suspended",
             json!({ "generation": generation.0, "suspended": suspended }),
+        ),
+        View::Debugged {
+            generation,
+            pid,
+            waits,
+        } => (
+            "debugged",
+            json!({ "generation": generation.0, "pid": pid, "waits": waits.map(|next| next.0) }),
         ),
         View::Live {
             generation,

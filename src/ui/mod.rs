@@ -6,7 +6,9 @@
 //! decision.
 
 pub mod json;
+pub mod log;
 pub mod style;
+mod supervisor;
 pub mod text;
 
 use std::fs::File;
@@ -27,7 +29,9 @@ use crate::session::action::View;
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Moment};
 use crate::sink::{Chunk, Sink, Stream};
+use log::Log;
 use style::Style;
+use supervisor::Supervisor;
 use text::{Context, Level, Text};
 
 /// How long the last words may take to get out when hotrun ends: nobody may read them.
@@ -58,6 +62,10 @@ enum Message {
     Note(Moment, Note),
     Chunk(Chunk),
     Flush(mpsc::SyncSender<()>),
+    Pause(mpsc::SyncSender<()>, mpsc::Receiver<()>),
+    ReopenLog,
+    Log(Option<Log>),
+    Prepared,
 }
 
 /// The handle of the printing thread.
@@ -78,12 +86,16 @@ impl Reporter {
             },
             context: Context {
                 once,
+                pid: std::process::id(),
                 ..Context::default()
             },
             events,
             errors: Vec::new(),
             running: false,
             status: None,
+            now: Moment::ZERO,
+            log: output.log.as_deref().map(Log::open).transpose()?,
+            supervisor: output.supervisor.as_deref().and_then(Supervisor::at),
         };
         let (messages, inbox) = mpsc::channel();
         let run = move || {
@@ -117,6 +129,31 @@ impl Reporter {
         })
     }
 
+    /// Writes what the app writes to this file from now on, or to none.
+    pub fn log_to(&self, log: Option<Log>) {
+        self.messages.send(Message::Log(log)).ok();
+    }
+
+    /// Goes on in a log file of the same name: somebody moved the old one away.
+    pub fn reopen_log(&self) {
+        self.messages.send(Message::ReopenLog).ok();
+    }
+
+    /// Tells the service manager that all is set up: addresses are held and files are watched.
+    pub fn prepared(&self) {
+        self.messages.send(Message::Prepared).ok();
+    }
+
+    /// Waits until everything so far is out and the status line is erased, unless nobody takes it;
+    /// nothing more is printed until the result is dropped.
+    pub fn pause(&self) -> Paused {
+        let (done, out) = mpsc::sync_channel(1);
+        let (paused, resumed) = mpsc::sync_channel(0);
+        self.messages.send(Message::Pause(done, resumed)).ok();
+        out.recv_timeout(FLUSH).ok();
+        Paused(paused)
+    }
+
     /// Waits until everything so far is out, unless nobody takes it.
     pub fn flush(&self) {
         let (done, out) = mpsc::sync_channel(1);
@@ -124,6 +161,10 @@ impl Reporter {
         out.recv_timeout(FLUSH).ok();
     }
 }
+
+/// As long as this exists, nothing is printed.
+#[derive(Debug)]
+pub struct Paused(#[expect(dead_code, reason = "its end is the message")] mpsc::SyncSender<()>);
 
 fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     if path == Path::new("-") {
@@ -166,13 +207,22 @@ struct Printer {
     running: bool,
     /// The line at the bottom of a terminal.
     status: Option<String>,
+    log: Option<Log>,
+    supervisor: Option<Supervisor>,
+    /// The time of the last view.
+    now: Moment,
 }
 
 impl Printer {
     fn take(&mut self, message: Message) {
         match message {
             Message::View(now, view) => {
+                self.now = now;
                 self.record(&json::view(now, &view));
+                self.log(|log| log.mark(&view));
+                if let Some(supervisor) = &mut self.supervisor {
+                    supervisor.tell(&view, &self.context);
+                }
                 if self.format != Format::Json {
                     self.show(*view);
                 }
@@ -183,7 +233,23 @@ impl Printer {
                     self.note(note);
                 }
             }
-            Message::Chunk(chunk) => self.output(&chunk),
+            Message::Chunk(chunk) => {
+                self.log(|log| log.lines(&chunk.bytes));
+                self.output(&chunk);
+            }
+            Message::ReopenLog => self.log(Log::reopen),
+            Message::Log(log) => self.log = log,
+            Message::Prepared => {
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.ready();
+                }
+            }
+            Message::Pause(done, resumed) => {
+                self.erase_status();
+                done.send(()).ok();
+                resumed.recv().ok();
+                self.draw_status();
+            }
             Message::Flush(done) => {
                 self.erase_status();
                 done.send(()).ok();
@@ -201,6 +267,14 @@ impl Printer {
         }
         if self.format == Format::Json {
             writeln!(io::stdout().lock(), "{event}").ok();
+        }
+    }
+
+    /// Does something to the log file; what is wrong with that is said.
+    fn log(&mut self, act: impl FnOnce(&mut Log) -> Option<String>) {
+        if let Some(problem) = self.log.as_mut().and_then(act) {
+            let now = self.now;
+            self.take(Message::Note(now, Note::Warning(problem)));
         }
     }
 
@@ -394,15 +468,13 @@ impl Printer {
     }
 
     fn above_status(&mut self, write: impl FnOnce(&mut Self)) {
-        let status = self.status.clone();
         self.erase_status();
         write(self);
-        self.status = status;
         self.draw_status();
     }
 
-    fn erase_status(&mut self) {
-        if self.status.take().is_some() {
+    fn erase_status(&self) {
+        if self.status.is_some() {
             let mut stderr = io::stderr().lock();
             stderr
                 .queue(MoveToColumn(0))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::session::action::{Evidence, Hint, Next, View};
-use crate::session::model::{Cause, Generation, Phases, Proof, signal_name};
+use crate::session::model::{Cause, Exit, Generation, Phases, Proof};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Context {
     pub addresses: Vec<String>,
     /// Build, start, report and end.
     pub once: bool,
+    /// Hotrun's own process id.
+    pub pid: u32,
 }
 
 /// The line for a view; builds' own output has none.
@@ -87,13 +89,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             number,
             cause,
-        } => (
-            Level::Good,
-            format!(
-                "{} sent to {generation} ({cause})",
-                signal_name(*number).map_or_else(|| format!("signal {number}"), str::to_owned)
-            ),
-        ),
+        } => signalled(*generation, *number, cause),
         View::NobodyDepends { path } => (Level::Info, nobody_depends(path)),
         View::Loop { path, wait } => (
             Level::Warn,
@@ -158,6 +154,19 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             suspended: false,
         } => (Level::Info, format!("{generation} goes on")),
+        View::Debugged {
+            generation,
+            pid,
+            waits,
+        } => {
+            let waits = waits.map_or_else(|| "the next one".into(), |next| next.to_string());
+            let text = format!(
+                "{generation} is being debugged (pid {pid}); {waits} waits until the debugger \
+                 detaches; `kill -HUP {}` swaps now",
+                context.pid
+            );
+            (Level::Warn, text)
+        }
         View::Live {
             generation,
             phases,
@@ -332,6 +341,17 @@ fn starting(
     }
 }
 
+fn signalled(generation: Option<Generation>, number: i32, cause: &Cause) -> (Level, String) {
+    let signal = Exit::Signal(number);
+    match generation {
+        Some(live) => (Level::Info, format!("{signal} sent to {live} ({cause})")),
+        None => (
+            Level::Warn,
+            format!("{signal} not sent: no app is live ({cause})"),
+        ),
+    }
+}
+
 fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) -> String {
     let mut parts = Vec::new();
     let mut part = |name: &str, time: Duration| parts.push(format!("{name} {}", time.as_millis()));
@@ -384,7 +404,9 @@ fn hint_words(hint: Hint, context: &Context) -> String {
             )
         }
         Hint::WantsTerminal => {
-            "\nhint: the app wants the terminal, which it does not get under hotrun".into()
+            "\nhint: the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
+             .reload.toml"
+                .into()
         }
     }
 }
@@ -414,13 +436,12 @@ fn cut(generation: Generation, connections: usize, after: Duration, for_next: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::model::Exit;
 
     #[track_caller]
     fn says(view: &View, expected: &str) {
         let context = Context {
             addresses: vec!["127.0.0.1:3000".into()],
-            once: false,
+            ..Context::default()
         };
         assert_eq!(of(view, &context).unwrap().text, expected);
     }

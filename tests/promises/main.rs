@@ -7,6 +7,8 @@
 
 mod common;
 
+mod a_debugger_is_not_interrupted;
+mod a_service_manager_is_told;
 mod activation_is_accepted;
 mod bad_input_is_refused_with_a_way_out;
 mod crash_after_swap_rolls_back;
@@ -16,6 +18,7 @@ mod edits_are_found_without_events;
 mod every_save_is_seen;
 mod failed_build_keeps_live;
 mod handover_learns;
+mod hotrun_may_be_init;
 mod no_refused_connection_during_swap;
 mod once_is_a_smoke_test;
 mod plain_output_without_terminal;
@@ -24,8 +27,11 @@ mod ready_timeout_keeps_old;
 mod requests_in_flight_finish;
 mod saves_become_one_build;
 mod sigkill_leaves_nothing;
+mod signals_mean_what_they_mean_elsewhere;
 mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
+mod the_app_may_have_the_terminal;
 mod the_last_save_wins;
+mod the_log_file_has_every_line;
 mod tidy;
 mod workers_never_run_twice;

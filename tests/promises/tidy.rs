@@ -20,6 +20,17 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sink", &["session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
+    ("helper", &["keeper", "lines", "session::model"]),
+    (
+        "hooks",
+        &[
+            "config",
+            "helper",
+            "keeper::protocol",
+            "session::event",
+            "session::model",
+        ],
+    ),
     ("signals", &["session::event", "session::model"]),
     ("sockets", &["exit", "sys"]),
     (
@@ -31,8 +42,8 @@ const KNOWS: &[(&str, &[&str])] = &[
         &[
             "config",
             "exit",
-            "keeper",
-            "lines",
+            "helper",
+            "keeper::protocol",
             "session::event",
             "session::model",
         ],
@@ -66,7 +77,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "rooms",
         &[
-            "app", "build", "config", "driver", "keeper", "session", "sockets", "ui", "watch",
+            "app", "build", "config", "driver", "exit", "hooks", "keeper", "session", "sockets",
+            "sys", "ui", "watch",
         ],
     ),
 ];

@@ -33,7 +33,8 @@ pub(crate) struct Run {
     dir: PathBuf,
     merged: bool,
     pipe: Option<PipeWriter>,
-    through: Vec<String>,
+    before: Vec<String>,
+    stdin: Option<Stdio>,
 }
 
 impl Run {
@@ -46,7 +47,8 @@ impl Run {
             dir: project.dir().to_owned(),
             merged: false,
             pipe: None,
-            through: Vec::new(),
+            before: Vec::new(),
+            stdin: None,
         }
     }
 
@@ -68,32 +70,37 @@ impl Run {
         self
     }
 
-    /// By a shell that runs this script before it becomes hotrun itself, under the same pid.
-    pub(crate) fn after(mut self, script: &str) -> Self {
+    /// With this as its stdin instead of nothing.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// By a shell that does this first and then becomes hotrun, under the same pid.
+    pub(crate) fn after(self, script: &str) -> Self {
         let script = format!("set -e; {script}; exec \"$0\" \"$@\"");
-        self.through.extend(["/bin/sh".into(), "-c".into(), script]);
+        self.by(&["/bin/sh", "-c", &script])
+    }
+
+    /// By another program, which is given hotrun's command line after its own.
+    pub(crate) fn by(mut self, command: &[&str]) -> Self {
+        self.before.extend(command.iter().map(ToString::to_string));
         self
     }
 
     /// As the root of a user namespace of its own, whose limits and mounts are nobody else's,
     /// after this script.
-    pub(crate) fn in_its_own_namespaces(mut self, script: &str) -> Self {
-        self.through = ["unshare", "--user", "--map-root-user", "--mount"]
-            .map(Into::into)
-            .into();
-        let mut unshare = self.project.command("unshare");
-        let output = unshare
-            .args(&self.through[1..])
-            .arg("true")
-            .output()
-            .unwrap();
+    pub(crate) fn in_its_own_namespaces(self, script: &str) -> Self {
+        let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
+        let mut trial = self.project.command(unshare[0]);
+        let output = trial.args(&unshare[1..]).arg("true").output().unwrap();
         assert!(
             output.status.success(),
             "this machine does not let its users have namespaces, which this test needs \
              (try `sysctl kernel.apparmor_restrict_unprivileged_userns=0`): {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        self.after(script)
+        self.by(&unshare).after(script)
     }
 
     /// Starts it.
@@ -114,9 +121,10 @@ impl Run {
         let stderr = open(stderr);
         let events = file("events");
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
-        let mut words = self.through.iter().map(String::as_str).chain([hotrun]);
-        let mut command = self.project.command(words.next().unwrap_or(hotrun));
-        command.args(words);
+        let mut words: Vec<&str> = self.before.iter().map(String::as_str).collect();
+        words.push(hotrun);
+        let mut command = self.project.command(words[0]);
+        command.args(&words[1..]);
         // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
         command
             .current_dir(&self.dir)
@@ -129,6 +137,9 @@ impl Run {
             command.arg("--events").arg(&events);
         }
         command.args(&self.args);
+        if let Some(stdin) = self.stdin {
+            command.stdin(stdin);
+        }
         let child = command.spawn().unwrap();
         let pid = child.id().cast_signed();
         let stream = Arc::new(Stream::default());
@@ -405,12 +416,18 @@ impl Hotrun {
         self.signal(Signal::SIGHUP);
     }
 
+    /// It was started with that signal ignored, as these tests were.
+    pub(crate) fn ignores_hangup(&self) -> bool {
+        let status = procfs::process::Process::new(self.pid).unwrap().status();
+        status.unwrap().sigign & 1 != 0
+    }
+
     /// `kill -KILL`, which it never sees.
     pub(crate) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
-    /// Any other signal.
+    /// `kill -SIGNAL`.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }

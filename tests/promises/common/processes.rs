@@ -83,15 +83,8 @@ pub(crate) fn of_hotrun(pid: i32, mark: &str, root: &Path) -> Vec<Running> {
             Some((process, stat))
         })
         .collect();
-    let mut family = HashSet::from([pid]);
-    loop {
-        let before = family.len();
-        let children = all.iter().filter(|(_, stat)| family.contains(&stat.ppid));
-        family.extend(children.map(|(_, stat)| stat.pid).collect::<Vec<_>>());
-        if family.len() == before {
-            break;
-        }
-    }
+    let stats: Vec<&Stat> = all.iter().map(|(_, stat)| stat).collect();
+    let family = family(pid, &stats);
     all.iter()
         .filter(|(_, stat)| stat.pid != pid)
         .filter(|(process, stat)| {
@@ -102,6 +95,19 @@ pub(crate) fn of_hotrun(pid: i32, mark: &str, root: &Path) -> Vec<Running> {
         .collect()
 }
 
+/// This process and all that descend from it.
+fn family(pid: i32, all: &[&Stat]) -> HashSet<i32> {
+    let mut family = HashSet::from([pid]);
+    loop {
+        let before = family.len();
+        let children = all.iter().filter(|stat| family.contains(&stat.ppid));
+        family.extend(children.map(|stat| stat.pid).collect::<Vec<_>>());
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
 fn mark_of(process: &Process) -> Option<OsString> {
     process.environ().ok()?.remove(OsStr::new(MARK))
 }
@@ -109,6 +115,19 @@ fn mark_of(process: &Process) -> Option<OsString> {
 fn at_home(process: &Process, root: &Path) -> bool {
     let places = [process.exe(), process.cwd()];
     places.into_iter().flatten().any(|at| at.starts_with(root))
+}
+
+/// The processes that descend from this one, have ended and wait to be reaped.
+pub(crate) fn zombies_of_family(pid: i32) -> Vec<i32> {
+    let all: Vec<Stat> = all_processes()
+        .unwrap()
+        .filter_map(|process| process.ok()?.stat().ok())
+        .collect();
+    let family = family(pid, &all.iter().collect::<Vec<_>>());
+    all.iter()
+        .filter(|stat| stat.state == 'Z' && family.contains(&stat.pid))
+        .map(|stat| stat.pid)
+        .collect()
 }
 
 /// How many children of this process have ended and wait to be reaped.

@@ -1,6 +1,9 @@
 //! The values of settings as they are written: each knows how it is read from a text, what kind of
 //! thing it is called, and what is wrong with a text that it can't read. Pure.
 
+mod pattern;
+mod reaction;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,14 +11,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use globset::{Glob, GlobBuilder};
 use nix::sys::signal::Signal;
 use regex::Regex;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::Reach;
-use crate::session::model::Reaction;
 use crate::sockets::spec::{self, Spec, Wrong};
+pub use pattern::Pattern;
+pub use reaction::{Command, Do, Dos};
 
 /// How a value is written in an environment variable, which is text and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,7 @@ macro_rules! text_value {
         }
     )*};
 }
+use text_value;
 
 text_value! {
     Time: "time";
@@ -101,7 +104,6 @@ text_value! {
     Ready: "proof of readiness";
     SocketName: "name";
     VariableName: "name";
-    Do: "reaction";
 }
 
 fn wrong<T>(reason: String, hint: impl Into<String>) -> Result<T, Wrong> {
@@ -356,215 +358,6 @@ impl Value for Address {
     }
 }
 
-/// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
-/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    text: String,
-    dir: PathBuf,
-}
-
-impl Pattern {
-    /// The pattern of whole paths; `None` for one that was not read by [`Text::read`].
-    pub fn glob(&self) -> Option<Glob> {
-        let text = self.text.trim_start_matches("./");
-        let dir = self.dir.display().to_string();
-        let dir = globset::escape(dir.trim_end_matches('/'));
-        if text.starts_with('/') {
-            glob(text).ok()
-        } else if self.text.contains('/') {
-            glob(&format!("{dir}/{text}")).ok()
-        } else {
-            glob(&format!("{dir}/**/{text}")).ok()
-        }
-    }
-
-    /// Where it can match, if it is a path: a name matches in what is watched anyway.
-    pub fn reach(&self) -> Option<Reach> {
-        let (dirs, name) = self.text.rsplit_once('/')?;
-        let dirs: Vec<&str> = dirs.trim_start_matches('.').split('/').collect();
-        let plain = |part: &&&str| !part.contains(['*', '?', '[', '{']);
-        let fixed = dirs.iter().take_while(plain).count();
-        let further = dirs[fixed..].iter().chain([&name]);
-        let anywhere = further.clone().any(|part| part.contains("**"));
-        let absolute = if self.text.starts_with('/') { "/" } else { "" };
-        let inside = dirs[..fixed].join("/");
-        Some(Reach {
-            root: self
-                .dir
-                .join(format!("{absolute}{}", inside.trim_start_matches('/'))),
-            depth: (!anywhere).then(|| further.count()),
-        })
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// A `*` stays within a name; `**` does not.
-fn glob(text: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(text).literal_separator(true).build()
-}
-
-impl Text for Pattern {
-    fn read(text: &str) -> Result<Self, Wrong> {
-        let hint = "write a pattern like `*.tmp` or `assets/**`";
-        if text.is_empty() {
-            return wrong("an empty pattern matches nothing".into(), hint);
-        }
-        match glob(text) {
-            Ok(_) => Ok(Self {
-                text: text.to_owned(),
-                dir: PathBuf::new(),
-            }),
-            Err(error) => wrong(format!("`{text}` is no pattern: {}", error.kind()), hint),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor(PhantomData))
-    }
-}
-
-impl Value for Pattern {
-    const SHAPE: Shape = Shape::Text;
-
-    fn kind() -> String {
-        "pattern".into()
-    }
-
-    fn rebase(&mut self, dir: &Path) {
-        dir.clone_into(&mut self.dir);
-    }
-}
-
-/// A command: a line for `sh -c`, or a program and its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command(pub Vec<String>);
-
-impl Text for Command {
-    fn read(text: &str) -> Result<Self, Wrong> {
-        if text.trim().is_empty() {
-            return wrong(
-                "an empty command does nothing".into(),
-                "write a command, or leave the key out",
-            );
-        }
-        Ok(Self(["sh", "-c", text].map(str::to_owned).to_vec()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Command {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Command;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a command line, or a list of a program and its arguments")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Command, E> {
-                TextVisitor(PhantomData).visit_str(text)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
-                let mut words: Vec<String> = Vec::new();
-                while let Some(word) = list.next_element()? {
-                    words.push(word);
-                }
-                match words.first() {
-                    Some(program) if !program.is_empty() => Ok(Command(words)),
-                    _ => TextVisitor(PhantomData).visit_str(""),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl Value for Command {
-    const SHAPE: Shape = Shape::List;
-
-    fn kind() -> String {
-        "command line, or list of a program and its arguments".into()
-    }
-}
-
-/// A reaction to a change, as `do` of `[[on]]` names it; `ignore` is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Do(pub Option<Reaction>);
-
-impl Text for Do {
-    fn read(text: &str) -> Result<Self, Wrong> {
-        let hint = "write `rebuild`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`";
-        let reaction = match text.split_once(':') {
-            None if text == "ignore" => return Ok(Self(None)),
-            None if text == "rebuild" => Reaction::Rebuild,
-            None if text == "restart" => Reaction::Restart,
-            Some(("signal", name)) => match signal(name) {
-                Some(signal) => Reaction::Signal(signal as i32),
-                None => return wrong(format!("`{name}` is no signal"), hint),
-            },
-            Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
-            _ => return wrong(format!("`{text}` is no reaction"), hint),
-        };
-        Ok(Self(Some(reaction)))
-    }
-}
-
-/// What a rule does: one reaction, or several in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dos(pub Vec<Do>);
-
-impl<'de> Deserialize<'de> for Dos {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Dos;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a reaction, or a list of them")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Dos, E> {
-                Ok(Dos(vec![TextVisitor(PhantomData).visit_str(text)?]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Dos, A::Error> {
-                let mut reactions = Vec::new();
-                while let Some(reaction) = list.next_element()? {
-                    reactions.push(reaction);
-                }
-                if reactions.is_empty() {
-                    return TextVisitor::<Do>(PhantomData)
-                        .visit_str("")
-                        .map(|_| Dos(vec![]));
-                }
-                Ok(Dos(reactions))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrMore)
-    }
-}
-
-impl Value for Dos {
-    const SHAPE: Shape = Shape::List;
-
-    fn kind() -> String {
-        "reaction, or list of reactions".into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -605,82 +398,5 @@ mod tests {
         for text in ["KILL", "STOP", "FOO", ""] {
             assert!(StopSignal::read(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn reactions_are_read() {
-        let read = |text| Do::read(text).ok().and_then(|known| known.0);
-        assert_eq!(Do::read("ignore"), Ok(Do(None)));
-        assert_eq!(read("restart"), Some(Reaction::Restart));
-        assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
-        let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
-        assert_eq!(read("run:make css"), Some(Reaction::Run(line)));
-        for text in ["", "reload", "signal:", "signal:NO", "run:", "restart:x"] {
-            assert_eq!(read(text), None, "{text}");
-        }
-    }
-
-    #[track_caller]
-    fn pattern(
-        text: &str,
-        dir: &str,
-        matches: &[&str],
-        not: &[&str],
-        reach: Option<(&str, Option<usize>)>,
-    ) {
-        let mut pattern = Pattern::read(text).unwrap();
-        pattern.rebase(Path::new(dir));
-        let matcher = pattern.glob().unwrap().compile_matcher();
-        for path in matches {
-            assert!(matcher.is_match(path), "`{text}` should match {path}");
-        }
-        for path in not {
-            assert!(!matcher.is_match(path), "`{text}` should not match {path}");
-        }
-        let reach = reach.map(|(root, depth)| Reach {
-            root: root.into(),
-            depth,
-        });
-        assert_eq!(pattern.reach(), reach);
-    }
-
-    #[test]
-    fn patterns_are_paths_or_names() {
-        pattern(
-            "*.tmp",
-            "/a",
-            &["/a/x.tmp", "/a/b/x.tmp"],
-            &["/x.tmp"],
-            None,
-        );
-        pattern(
-            "assets/**",
-            "/a",
-            &["/a/assets/x/y"],
-            &["/a/b/assets/x", "/a/src/assets.rs"],
-            Some(("/a/assets", None)),
-        );
-        pattern(
-            "config/*.toml",
-            "/a[1]",
-            &["/a[1]/config/x.toml"],
-            &["/a1/config/x.toml", "/a[1]/config/y/x.toml"],
-            Some(("/a[1]/config", Some(1))),
-        );
-        pattern(
-            "/etc/{a,b}.conf",
-            "/a",
-            &["/etc/b.conf"],
-            &["/etc/c.conf"],
-            Some(("/etc", Some(1))),
-        );
-        pattern("./x", "/a", &["/a/x"], &["/a/b/x"], Some(("/a", Some(1))));
-        pattern("a/*/c", "/", &["/a/b/c"], &["/a/c"], Some(("/a", Some(2))));
-        refuses::<Pattern>(
-            "a{",
-            "`a{` is no pattern: unclosed alternate group; missing '}' \
-             (maybe escape '{' with '[{]'?)",
-            "write a pattern like `*.tmp` or `assets/**`",
-        );
     }
 }

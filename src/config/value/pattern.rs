@@ -1,0 +1,168 @@
+//! Paths by pattern. Pure.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobBuilder};
+use serde::de::{Deserialize, Deserializer};
+
+use super::super::Reach;
+use super::{Shape, Text, TextVisitor, Value, wrong};
+use crate::sockets::spec::Wrong;
+
+/// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
+/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    dir: PathBuf,
+}
+
+impl Pattern {
+    /// The pattern of whole paths; `None` for one that was not read by [`Text::read`].
+    pub fn glob(&self) -> Option<Glob> {
+        let text = self.text.trim_start_matches("./");
+        let dir = self.dir.display().to_string();
+        let dir = globset::escape(dir.trim_end_matches('/'));
+        if text.starts_with('/') {
+            glob(text).ok()
+        } else if self.text.contains('/') {
+            glob(&format!("{dir}/{text}")).ok()
+        } else {
+            glob(&format!("{dir}/**/{text}")).ok()
+        }
+    }
+
+    /// Where it can match, if it is a path: a name matches in what is watched anyway.
+    pub fn reach(&self) -> Option<Reach> {
+        let (dirs, name) = self.text.rsplit_once('/')?;
+        let dirs: Vec<&str> = dirs.trim_start_matches('.').split('/').collect();
+        let plain = |part: &&&str| !part.contains(['*', '?', '[', '{']);
+        let fixed = dirs.iter().take_while(plain).count();
+        let further = dirs[fixed..].iter().chain([&name]);
+        let anywhere = further.clone().any(|part| part.contains("**"));
+        let absolute = if self.text.starts_with('/') { "/" } else { "" };
+        let inside = dirs[..fixed].join("/");
+        Some(Reach {
+            root: self
+                .dir
+                .join(format!("{absolute}{}", inside.trim_start_matches('/'))),
+            depth: (!anywhere).then(|| further.count()),
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A `*` stays within a name; `**` does not.
+fn glob(text: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(text).literal_separator(true).build()
+}
+
+impl Text for Pattern {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let hint = "write a pattern like `*.tmp` or `assets/**`";
+        if text.is_empty() {
+            return wrong("an empty pattern matches nothing".into(), hint);
+        }
+        match glob(text) {
+            Ok(_) => Ok(Self {
+                text: text.to_owned(),
+                dir: PathBuf::new(),
+            }),
+            Err(error) => wrong(format!("`{text}` is no pattern: {}", error.kind()), hint),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Value for Pattern {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "pattern".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn pattern(
+        text: &str,
+        dir: &str,
+        matches: &[&str],
+        not: &[&str],
+        reach: Option<(&str, Option<usize>)>,
+    ) {
+        let mut pattern = Pattern::read(text).unwrap();
+        pattern.rebase(Path::new(dir));
+        let matcher = pattern.glob().unwrap().compile_matcher();
+        for path in matches {
+            assert!(matcher.is_match(path), "`{text}` should match {path}");
+        }
+        for path in not {
+            assert!(!matcher.is_match(path), "`{text}` should not match {path}");
+        }
+        let reach = reach.map(|(root, depth)| Reach {
+            root: root.into(),
+            depth,
+        });
+        assert_eq!(pattern.reach(), reach);
+    }
+
+    #[test]
+    fn patterns_are_paths_or_names() {
+        pattern(
+            "*.tmp",
+            "/a",
+            &["/a/x.tmp", "/a/b/x.tmp"],
+            &["/x.tmp"],
+            None,
+        );
+        pattern(
+            "assets/**",
+            "/a",
+            &["/a/assets/x/y"],
+            &["/a/b/assets/x", "/a/src/assets.rs"],
+            Some(("/a/assets", None)),
+        );
+        pattern(
+            "config/*.toml",
+            "/a[1]",
+            &["/a[1]/config/x.toml"],
+            &["/a1/config/x.toml", "/a[1]/config/y/x.toml"],
+            Some(("/a[1]/config", Some(1))),
+        );
+        pattern(
+            "/etc/{a,b}.conf",
+            "/a",
+            &["/etc/b.conf"],
+            &["/etc/c.conf"],
+            Some(("/etc", Some(1))),
+        );
+        pattern("./x", "/a", &["/a/x"], &["/a/b/x"], Some(("/a", Some(1))));
+        pattern("a/*/c", "/", &["/a/b/c"], &["/a/c"], Some(("/a", Some(2))));
+        let wrong = Pattern::read("a{").unwrap_err();
+        assert_eq!(
+            wrong.reason,
+            "`a{` is no pattern: unclosed alternate group; missing '}' \
+             (maybe escape '{' with '[{]'?)"
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Commands of the user, and what their rules do. Pure.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use super::{Shape, Text, TextVisitor, Value, signal, text_value, wrong};
+use crate::session::model::Reaction;
+use crate::sockets::spec::Wrong;
+
+/// A command: a line for `sh -c`, or a program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command(pub Vec<String>);
+
+impl Text for Command {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.trim().is_empty() {
+            return wrong(
+                "an empty command does nothing".into(),
+                "write a command, or leave the key out",
+            );
+        }
+        Ok(Self(["sh", "-c", text].map(str::to_owned).to_vec()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command line, or a list of a program and its arguments")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Command, E> {
+                TextVisitor(PhantomData).visit_str(text)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+                let mut words: Vec<String> = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                match words.first() {
+                    Some(program) if !program.is_empty() => Ok(Command(words)),
+                    _ => TextVisitor(PhantomData).visit_str(""),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Value for Command {
+    const SHAPE: Shape = Shape::List;
+
+    fn kind() -> String {
+        "command line, or list of a program and its arguments".into()
+    }
+}
+
+/// A reaction to a change, as `do` of `[[on]]` names it; `ignore` is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Do(pub Option<Reaction>);
+
+impl Text for Do {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let hint = "write `rebuild`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`";
+        let reaction = match text.split_once(':') {
+            None if text == "ignore" => return Ok(Self(None)),
+            None if text == "rebuild" => Reaction::Rebuild,
+            None if text == "restart" => Reaction::Restart,
+            Some(("signal", name)) => match signal(name) {
+                Some(signal) => Reaction::Signal(signal as i32),
+                None => return wrong(format!("`{name}` is no signal"), hint),
+            },
+            Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
+            _ => return wrong(format!("`{text}` is no reaction"), hint),
+        };
+        Ok(Self(Some(reaction)))
+    }
+}
+
+/// What a rule does: one reaction, or several in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dos(pub Vec<Do>);
+
+impl<'de> Deserialize<'de> for Dos {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Dos;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reaction, or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Dos, E> {
+                Ok(Dos(vec![TextVisitor(PhantomData).visit_str(text)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Dos, A::Error> {
+                let mut reactions = Vec::new();
+                while let Some(reaction) = list.next_element()? {
+                    reactions.push(reaction);
+                }
+                if reactions.is_empty() {
+                    return TextVisitor::<Do>(PhantomData)
+                        .visit_str("")
+                        .map(|_| Dos(vec![]));
+                }
+                Ok(Dos(reactions))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl Value for Dos {
+    const SHAPE: Shape = Shape::List;
+
+    fn kind() -> String {
+        "reaction, or list of reactions".into()
+    }
+}
+
+text_value! {
+    Do: "reaction";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reactions_are_read() {
+        let read = |text| Do::read(text).ok().and_then(|known| known.0);
+        assert_eq!(Do::read("ignore"), Ok(Do(None)));
+        assert_eq!(read("restart"), Some(Reaction::Restart));
+        assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
+        let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
+        assert_eq!(read("run:make css"), Some(Reaction::Run(line)));
+        for text in ["", "reload", "signal:", "signal:NO", "run:", "restart:x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}
