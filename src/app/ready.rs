@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(2);
 const PATIENT_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at a process that takes its time.
 const PATIENT_LOOK: Duration = Duration::from_millis(20);
+/// So many looks have to find nobody waiting on a socket: who has a client's request in hand does
+/// not wait at that moment.
+const UNCLAIMED_LOOKS: u32 = 25;
 /// Between two HTTP requests, and the longest wait for an answer.
 const ASK: Duration = Duration::from_millis(20);
 const ANSWER: Duration = Duration::from_secs(2);
@@ -70,6 +73,9 @@ pub(super) struct Check {
     done: bool,
     /// When it was ready, until the sockets that nobody waits on were looked for.
     ready: Option<Instant>,
+    /// How often they were looked for, and which ones somebody was seen waiting on.
+    looks: u32,
+    claimed: HashSet<u64>,
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
@@ -96,6 +102,8 @@ impl Check {
             suspended: false,
             done: false,
             ready: None,
+            looks: 0,
+            claimed: HashSet::new(),
             beside,
             files: HashSet::new(),
         }
@@ -157,13 +165,17 @@ impl Check {
         let (How::Sight { inodes, settle }, Some(ready)) = (&self.how, self.ready) else {
             return std::future::pending().await;
         };
-        sleep_until(ready + *settle).await;
-        self.ready = None;
-        let found = look(&family(keeper), inodes);
-        if found.unseen {
-            return HashSet::new();
+        loop {
+            sleep_until(ready + *settle + PATIENT_LOOK * self.looks).await;
+            self.looks += 1;
+            let found = look(&family(keeper), inodes);
+            self.claimed.extend(found.waited);
+            let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
+            if found.unseen || left.is_empty() || self.looks == UNCLAIMED_LOOKS {
+                self.ready = None;
+                return if found.unseen { HashSet::new() } else { left };
+            }
         }
-        inodes.difference(&found.waited).copied().collect()
     }
 
     /// Waits for the next thing that can be found out. Safe to drop while it waits.
