@@ -22,6 +22,7 @@ mod ready_timeout_keeps_old;
 mod requests_in_flight_finish;
 mod saves_become_one_build;
 mod sigkill_leaves_nothing;
+mod sockets_of_every_kind;
 mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
 mod the_last_save_wins;

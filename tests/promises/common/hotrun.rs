@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, PipeWriter};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -33,7 +34,8 @@ pub(crate) struct Run {
     dir: PathBuf,
     merged: bool,
     pipe: Option<PipeWriter>,
-    leaks: bool,
+    shell: Option<String>,
+    sockets: Option<[OwnedFd; 2]>,
 }
 
 impl Run {
@@ -46,7 +48,8 @@ impl Run {
             dir: project.dir().to_owned(),
             merged: false,
             pipe: None,
-            leaks: false,
+            shell: None,
+            sockets: None,
         }
     }
 
@@ -69,9 +72,24 @@ impl Run {
     }
 
     /// By somebody who leaves a descriptor open that is not meant for it.
-    pub(crate) fn leaking(mut self) -> Self {
-        self.leaks = true;
+    pub(crate) fn leaking(self) -> Self {
+        self.after("exec 9</dev/null")
+    }
+
+    /// By a shell that does this first, and then becomes hotrun under the same pid.
+    pub(crate) fn after(mut self, commands: &str) -> Self {
+        self.shell = Some(commands.into());
         self
+    }
+
+    /// By somebody who hands two sockets over, as a service manager does.
+    pub(crate) fn inheriting(mut self, names: &str, sockets: [OwnedFd; 2]) -> Self {
+        self.sockets = Some(sockets);
+        // They come as stdin and stdout, which is what every child can be given.
+        self.after(&format!(
+            "exec 3<&0 4>&1 0</dev/null >>\"$out\"
+             export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names}"
+        ))
     }
 
     /// Starts it.
@@ -92,13 +110,15 @@ impl Run {
         let stderr = open(stderr);
         let events = file("events");
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
-        let mut command = self
-            .project
-            .command(if self.leaks { "/bin/sh" } else { hotrun });
-        if self.leaks {
-            // It becomes hotrun itself, under the same pid.
-            command.args(["-c", "exec 9</dev/null; exec \"$0\" \"$@\"", hotrun]);
-        }
+        let mut command = match &self.shell {
+            None => self.project.command(hotrun),
+            Some(commands) => {
+                let mut shell = self.project.command("/bin/sh");
+                let script = format!("out=$1; shift\n{commands}\nexec \"$0\" \"$@\"");
+                shell.args(["-c", &script, hotrun]).arg(&out);
+                shell
+            }
+        };
         // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
         command
             .current_dir(&self.dir)
@@ -107,6 +127,9 @@ impl Run {
             .stderr(stderr)
             .env(MARK, &mark)
             .envs(self.env);
+        if let Some([stdin, stdout]) = self.sockets {
+            command.stdin(stdin).stdout(stdout);
+        }
         if !self.args.iter().any(|arg| arg == "--events") {
             command.arg("--events").arg(&events);
         }
@@ -319,12 +342,21 @@ impl Hotrun {
         self.addresses()[0]
     }
 
-    /// All addresses it holds.
+    /// All TCP addresses it holds.
     #[track_caller]
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let held = self.held();
+        held.iter()
+            .filter_map(|address| address.parse().ok())
+            .collect()
+    }
+
+    /// All addresses it holds, as it shows them.
+    #[track_caller]
+    pub(crate) fn held(&self) -> Vec<String> {
         let held = self.wait_for("held", |_| true);
         let sockets = held["sockets"].as_array().unwrap();
-        let address = |socket: &Value| socket["address"].as_str().unwrap().parse().unwrap();
+        let address = |socket: &Value| socket["address"].as_str().unwrap().to_owned();
         sockets.iter().map(address).collect()
     }
 
