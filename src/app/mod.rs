@@ -189,6 +189,7 @@ impl Task {
                 order = inbox.recv() => match order {
                     Some(Order::Stop) => {
                         self.asked = true;
+                        check.asked_to_end();
                         let signal = self.settings.app.stop_signal;
                         keeper.order(&KeeperOrder::Signal(signal)).await;
                     }

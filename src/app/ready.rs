@@ -71,8 +71,8 @@ pub(super) struct Check {
     next_look: Instant,
     suspended: bool,
     done: bool,
-    /// When it was ready, until the sockets that nobody waits on were looked for.
-    ready: Option<Instant>,
+    /// When to look for sockets that nobody waits on.
+    claim_look: Option<Instant>,
     /// How often they were looked for, and which ones somebody was seen waiting on.
     looks: u32,
     claimed: HashSet<u64>,
@@ -101,7 +101,7 @@ impl Check {
             next_look: Instant::now(),
             suspended: false,
             done: false,
-            ready: None,
+            claim_look: None,
             looks: 0,
             claimed: HashSet::new(),
             beside,
@@ -132,9 +132,16 @@ impl Check {
         let first = counts && !self.done;
         if first {
             self.done = true;
-            self.ready = Some(Instant::now());
+            if let How::Sight { settle, .. } = &self.how {
+                self.claim_look = Some(Instant::now() + *settle);
+            }
         }
         first
+    }
+
+    /// It was asked to end, and rightly accepts no more.
+    pub(super) fn asked_to_end(&mut self) {
+        self.claim_look = None;
     }
 
     /// It printed this line: whether that is the awaited one.
@@ -162,19 +169,22 @@ impl Check {
     /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
     /// on, if that can be seen.
     async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
-        let (How::Sight { inodes, settle }, Some(ready)) = (&self.how, self.ready) else {
+        let (How::Sight { inodes, .. }, Some(mut at)) = (&self.how, self.claim_look) else {
             return std::future::pending().await;
         };
         loop {
-            sleep_until(ready + *settle + PATIENT_LOOK * self.looks).await;
+            sleep_until(at).await;
             self.looks += 1;
             let found = look(&family(keeper), inodes);
             self.claimed.extend(found.waited);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
             if found.unseen || left.is_empty() || self.looks == UNCLAIMED_LOOKS {
-                self.ready = None;
+                self.claim_look = None;
                 return if found.unseen { HashSet::new() } else { left };
             }
+            // From now on: on a busy machine many looks in a row would be one.
+            at = Instant::now() + PATIENT_LOOK;
+            self.claim_look = Some(at);
         }
     }
 
