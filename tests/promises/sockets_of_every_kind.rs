@@ -221,6 +221,19 @@ fn blocking_ones() {
     assert_eq!(nonblocking(&hotrun), [false; 3]);
 }
 
+/// Clients of an address that nobody serves wait; whoever declared it should know.
+#[test]
+fn what_the_app_does_not_take_is_named() {
+    let listen = ["127.0.0.1:0", "udp:127.0.0.1:0", "unix:app.sock"];
+    let args = listen.map(|address| ["--listen", address]).concat();
+    // It takes the first one and no other.
+    let hotrun = Hotrun::start(&Project::new("slow-drain"), &args);
+    let event = hotrun.wait_for("unclaimed", |_| true);
+    assert_eq!(event["generation"], 1);
+    let named = event["addresses"].as_array().unwrap();
+    assert_eq!(named[..], hotrun.held()[1..]);
+}
+
 /// A program that was killed leaves its file, and no other may take the place of one that lives.
 #[test]
 fn a_socket_file_is_replaced_when_nobody_is_behind_it() {
