@@ -224,7 +224,12 @@ impl Task {
             tokio::select! {
                 biased;
                 order = inbox.recv() => match order {
-                    Some(order) => self.obey(order, &keeper, &held).await,
+                    Some(order) => {
+                        if matches!(order, Order::Stop) {
+                            check.asked_to_end();
+                        }
+                        self.obey(order, &keeper, &held).await;
+                    }
                     // Nobody waits for an orderly end any more; the keeper sees ours.
                     None => return Ok(()),
                 },

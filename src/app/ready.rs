@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(2);
 const PATIENT_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at a process that takes its time.
 const PATIENT_LOOK: Duration = Duration::from_millis(20);
+/// So many looks have to find nobody waiting on a socket: who has a client's request in hand does
+/// not wait at that moment.
+const UNCLAIMED_LOOKS: u32 = 25;
 /// Between two HTTP requests, and the longest wait for an answer.
 const ASK: Duration = Duration::from_millis(20);
 const ANSWER: Duration = Duration::from_secs(2);
@@ -68,8 +71,11 @@ pub(super) struct Check {
     next_look: Instant,
     suspended: bool,
     done: bool,
-    /// When it was ready, until the sockets that nobody waits on were looked for.
-    ready: Option<Instant>,
+    /// When to look for sockets that nobody waits on.
+    claim_look: Option<Instant>,
+    /// How often they were looked for, and which ones somebody was seen waiting on.
+    looks: u32,
+    claimed: HashSet<u64>,
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
@@ -95,7 +101,9 @@ impl Check {
             next_look: Instant::now(),
             suspended: false,
             done: false,
-            ready: None,
+            claim_look: None,
+            looks: 0,
+            claimed: HashSet::new(),
             beside,
             files: HashSet::new(),
         }
@@ -124,9 +132,16 @@ impl Check {
         let first = counts && !self.done;
         if first {
             self.done = true;
-            self.ready = Some(Instant::now());
+            if let How::Sight { settle, .. } = &self.how {
+                self.claim_look = Some(Instant::now() + *settle);
+            }
         }
         first
+    }
+
+    /// It was asked to end, and rightly accepts no more.
+    pub(super) fn asked_to_end(&mut self) {
+        self.claim_look = None;
     }
 
     /// It printed this line: whether that is the awaited one.
@@ -154,16 +169,23 @@ impl Check {
     /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
     /// on, if that can be seen.
     async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
-        let (How::Sight { inodes, settle }, Some(ready)) = (&self.how, self.ready) else {
+        let (How::Sight { inodes, .. }, Some(mut at)) = (&self.how, self.claim_look) else {
             return std::future::pending().await;
         };
-        sleep_until(ready + *settle).await;
-        self.ready = None;
-        let found = look(&family(keeper), inodes);
-        if found.unseen {
-            return HashSet::new();
+        loop {
+            sleep_until(at).await;
+            self.looks += 1;
+            let found = look(&family(keeper), inodes);
+            self.claimed.extend(found.waited);
+            let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
+            if found.unseen || left.is_empty() || self.looks == UNCLAIMED_LOOKS {
+                self.claim_look = None;
+                return if found.unseen { HashSet::new() } else { left };
+            }
+            // From now on: on a busy machine many looks in a row would be one.
+            at = Instant::now() + PATIENT_LOOK;
+            self.claim_look = Some(at);
         }
-        inodes.difference(&found.waited).copied().collect()
     }
 
     /// Waits for the next thing that can be found out. Safe to drop while it waits.

@@ -82,7 +82,7 @@ impl Address {
         };
         let kind = self.tcp().is_some() == other.tcp().is_some();
         let both = own.is_ipv6() && own.ip().is_unspecified() && others.is_ipv4();
-        kind && both && own.port() == others.port()
+        kind && both && own.port() == others.port() && own.port() != 0
     }
 }
 
@@ -138,6 +138,7 @@ mod tests {
             (tcp("[::]:80"), tcp("127.0.0.1:80"), true),
             (tcp("[::]:80"), tcp("0.0.0.0:80"), true),
             (tcp("[::]:80"), tcp("0.0.0.0:81"), false),
+            (tcp("[::]:0"), tcp("0.0.0.0:0"), false),
             (tcp("[::]:80"), udp("0.0.0.0:80"), false),
             (tcp("[::]:80"), tcp("[::1]:80"), false),
             (tcp("[::1]:80"), tcp("127.0.0.1:80"), false),

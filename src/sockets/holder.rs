@@ -95,7 +95,7 @@ fn at(path: &Path) -> Option<Entry> {
     })
 }
 
-/// The process that has the socket open.
+/// The process that has the socket open; of several the oldest, which the others have it from.
 fn owner(inode: u64) -> Option<(i32, String)> {
     let has = |process: &Process| {
         process
@@ -105,7 +105,9 @@ fn owner(inode: u64) -> Option<(i32, String)> {
             .flatten()
             .any(|fd| matches!(fd.target, FDTarget::Socket(found) if found == inode))
     };
-    let process = all_processes().ok()?.flatten().find(has)?;
+    let age = |process: &Process| process.stat().map_or(u64::MAX, |stat| stat.starttime);
+    let all = all_processes().ok()?.flatten();
+    let process = all.filter(has).min_by_key(age)?;
     let command = process.cmdline().ok()?.join(" ");
     Some((process.pid(), command))
 }

@@ -92,7 +92,7 @@ fn named(address: &SockAddr, kind: Type) -> Address {
         return match kind {
             Type::STREAM => Address::Tcp(at),
             Type::DGRAM => Address::Udp(at),
-            _ => Address::Other(format!("{kind:?}:{at}")),
+            _ => Address::Other(format!("seqpacket:{at}")),
         };
     }
     if let Some(path) = address.as_pathname() {

@@ -158,7 +158,10 @@ fn no_address(kind: &str, text: &str) -> Wrong {
         _ => {}
     }
     match text.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_err() => no_port(port),
+        Some((_, port)) if port.parse::<u16>().is_err() => {
+            let Wrong { reason, hint } = no_port(port);
+            Wrong::new(format!("`{text}`: {reason}"), hint)
+        }
         Some((host, _)) if host.contains('%') => Wrong::new(
             format!("`{host}` has no number of an interface after the `%`"),
             "write the number that `ip address` shows, like `[fe80::1%2]:3000`",
@@ -255,8 +258,9 @@ mod tests {
         bad("3000", "`3000` is a port without an address");
         bad("udp:53", "`53` is a port without an address");
         bad(":99999", "`99999` is no port (0 to 65535)");
-        bad("127.0.0.1:99999", "`99999` is no port (0 to 65535)");
-        bad("127.0.0.1:", "`` is no port (0 to 65535)");
+        let port = "`127.0.0.1:99999`: `99999` is no port (0 to 65535)";
+        bad("127.0.0.1:99999", port);
+        bad("127.0.0.1:", "`127.0.0.1:`: `` is no port (0 to 65535)");
         bad("127.0.0.1", "`127.0.0.1` is an address without a port");
         bad("[::1]", "`[::1]` is an address without a port");
         bad("::1", "`::1` is an address without a port");

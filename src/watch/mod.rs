@@ -16,6 +16,7 @@ pub mod filter;
 mod silence;
 
 use std::collections::HashSet;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -244,7 +245,7 @@ impl Watcher {
                 if path.is_symlink() {
                     self.watch_target(path);
                 }
-                changes.extend(self.filter.change(path, presence));
+                changes.extend(self.change(path, presence));
             }
         }
         self.tell(changes);
@@ -349,10 +350,20 @@ impl Watcher {
             }
             let seen = path.parent().is_some_and(|dir| before.contains(dir));
             if !seen && fresh(path) {
-                changes.extend(self.filter.change(path, Presence::Appeared));
+                changes.extend(self.change(path, Presence::Appeared));
             }
         }
         changes
+    }
+
+    /// The change that an event on this path means, if any. Sockets and pipes are no inputs: the
+    /// app's own may well be in its project.
+    fn change(&mut self, path: &Path, presence: Presence) -> Option<Change> {
+        let kind = path.symlink_metadata().map(|found| found.file_type());
+        if kind.is_ok_and(|kind| kind.is_socket() || kind.is_fifo()) {
+            return None;
+        }
+        self.filter.change(path, presence)
     }
 
     /// A file behind a link is edited where it is.

@@ -28,6 +28,7 @@ mod requests_in_flight_finish;
 mod saves_become_one_build;
 mod sigkill_leaves_nothing;
 mod signals_mean_what_they_mean_elsewhere;
+mod sockets_of_every_kind;
 mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
 mod the_app_may_have_the_terminal;

@@ -7,6 +7,7 @@ use std::process::Output;
 
 use crate::common::hotrun::Place;
 use crate::common::processes::{size_of, zombies_of};
+use crate::common::project::REFUSES_SOCKETS;
 use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// The block that the `surroundings` fixture prints.
@@ -141,21 +142,7 @@ fn what_leaked_into_hotrun_does_not_reach_the_app() {
 #[test]
 fn cargo_gets_nothing_of_the_sockets() {
     let project = Project::new("slow-drain");
-    let script = "fn main() {
-        for (key, _) in std::env::vars() {
-            let of_ours = [\"LISTEN\", \"NOTIFY\", \"HOTRUN_SESSION\", \"HOTRUN_GEN\"];
-            if of_ours.iter().any(|start| key.starts_with(start)) {
-                println!(\"cargo::error=variable {key}\");
-            }
-        }
-        for entry in std::fs::read_dir(\"/proc/self/fd\").unwrap() {
-            let link = std::fs::read_link(entry.unwrap().path()).unwrap_or_default();
-            if link.to_string_lossy().starts_with(\"socket\") {
-                println!(\"cargo::error=descriptor {}\", link.display());
-            }
-        }
-    }";
-    project.save("build.rs", script);
+    project.save("build.rs", REFUSES_SOCKETS);
     let hotrun = Run::new(&project, &ANY)
         .env("LISTEN_FDS", "7")
         .env("LISTEN_FDNAMES", "others")

@@ -2,10 +2,31 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a client waits for the handshake, and then for each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a client connects to.
+#[derive(Clone, Debug)]
+pub(crate) enum At {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for At {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl From<&Path> for At {
+    fn from(path: &Path) -> Self {
+        Self::Unix(path.to_owned())
+    }
+}
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +81,18 @@ impl Outcome {
 }
 
 /// Asks for `/` on a new connection.
-pub(crate) fn get(address: SocketAddr) -> Outcome {
-    get_path(address, "/")
+pub(crate) fn get(at: impl Into<At>) -> Outcome {
+    get_path(at, "/")
 }
 
 /// Asks for a path on a new connection.
-pub(crate) fn get_path(address: SocketAddr, path: &str) -> Outcome {
-    exchange(address, &request("GET", path, 0))
+pub(crate) fn get_path(at: impl Into<At>, path: &str) -> Outcome {
+    exchange(&at.into(), &request("GET", path, 0))
 }
 
 /// Sends this many bytes on a new connection.
-pub(crate) fn post(address: SocketAddr, length: usize) -> Outcome {
-    exchange(address, &request("POST", "/", length))
+pub(crate) fn post(at: impl Into<At>, length: usize) -> Outcome {
+    exchange(&at.into(), &request("POST", "/", length))
 }
 
 fn request(method: &str, path: &str, length: usize) -> Vec<u8> {
@@ -84,17 +105,31 @@ fn request(method: &str, path: &str, length: usize) -> Vec<u8> {
     request
 }
 
-fn exchange(address: SocketAddr, request: &[u8]) -> Outcome {
-    match try_exchange(address, request) {
+fn exchange(at: &At, request: &[u8]) -> Outcome {
+    match try_exchange(at, request) {
         Ok(bytes) => parse(&bytes),
         Err(error) => Outcome::of_error(&error),
     }
 }
 
-fn try_exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn try_exchange(at: &At, request: &[u8]) -> io::Result<Vec<u8>> {
+    match at {
+        At::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            ask(stream, request)
+        }
+        At::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            ask(stream, request)
+        }
+    }
+}
+
+fn ask(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {

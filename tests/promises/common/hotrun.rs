@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, PipeWriter};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -35,6 +36,7 @@ pub(crate) struct Run {
     pipe: Option<PipeWriter>,
     before: Vec<String>,
     stdin: Option<Stdio>,
+    sockets: Option<[OwnedFd; 2]>,
 }
 
 impl Run {
@@ -49,6 +51,7 @@ impl Run {
             pipe: None,
             before: Vec::new(),
             stdin: None,
+            sockets: None,
         }
     }
 
@@ -103,6 +106,16 @@ impl Run {
         self.by(&unshare).after(script)
     }
 
+    /// By somebody who hands two sockets over, as a service manager does.
+    pub(crate) fn inheriting(mut self, names: &str, sockets: [OwnedFd; 2]) -> Self {
+        self.sockets = Some(sockets);
+        // They come as stdin and stdout, which is what every child can be given.
+        self.after(&format!(
+            "exec 3<&0 4>&1 0</dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2 \
+             LISTEN_FDNAMES={names}"
+        ))
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Hotrun {
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -133,6 +146,9 @@ impl Run {
             .stderr(stderr)
             .env(MARK, &mark)
             .envs(self.env);
+        if let Some([stdin, stdout]) = self.sockets {
+            command.stdin(stdin).stdout(stdout);
+        }
         if !self.args.iter().any(|arg| arg == "--events") {
             command.arg("--events").arg(&events);
         }
@@ -348,12 +364,21 @@ impl Hotrun {
         self.addresses()[0]
     }
 
-    /// All addresses it holds.
+    /// All TCP addresses it holds.
     #[track_caller]
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let held = self.held();
+        held.iter()
+            .filter_map(|address| address.parse().ok())
+            .collect()
+    }
+
+    /// All addresses it holds, as it shows them.
+    #[track_caller]
+    pub(crate) fn held(&self) -> Vec<String> {
         let held = self.wait_for("held", |_| true);
         let sockets = held["sockets"].as_array().unwrap();
-        let address = |socket: &Value| socket["address"].as_str().unwrap().parse().unwrap();
+        let address = |socket: &Value| socket["address"].as_str().unwrap().to_owned();
         sockets.iter().map(address).collect()
     }
 

@@ -1,13 +1,12 @@
 //! Clients that come at a fixed rate, whatever becomes of those before them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::client::{self, Answer, Outcome};
+use super::client::{self, Answer, At, Outcome};
 use super::{now, wait_until};
 
 /// The body of every other request of [`Kind::Mixed`].
@@ -52,12 +51,13 @@ pub(crate) struct Load {
 
 impl Load {
     /// So many new connections in a second.
-    pub(crate) fn start(address: SocketAddr, per_second: u32, kind: Kind) -> Self {
+    pub(crate) fn start(at: impl Into<At>, per_second: u32, kind: Kind) -> Self {
+        let at = at.into();
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(Mutex::new(Vec::new()));
         let gate = {
             let (stop, done) = (stop.clone(), done.clone());
-            thread::spawn(move || send(address, per_second, kind, &stop, &done))
+            thread::spawn(move || send(&at, per_second, kind, &stop, &done))
         };
         Self {
             stop,
@@ -94,13 +94,7 @@ impl Drop for Load {
     }
 }
 
-fn send(
-    address: SocketAddr,
-    per_second: u32,
-    kind: Kind,
-    stop: &AtomicBool,
-    done: &Arc<Mutex<Vec<Exchange>>>,
-) {
+fn send(at: &At, per_second: u32, kind: Kind, stop: &AtomicBool, done: &Arc<Mutex<Vec<Exchange>>>) {
     let start = now();
     let mut clients: Vec<JoinHandle<()>> = Vec::new();
     for number in 0.. {
@@ -109,14 +103,14 @@ fn send(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let done = done.clone();
+        let (at, done) = (at.clone(), done.clone());
         let upload = kind == Kind::Mixed && number % 2 == 1;
         clients.push(thread::spawn(move || {
             let opened = now();
             let outcome = if upload {
-                client::post(address, UPLOAD)
+                client::post(at, UPLOAD)
             } else {
-                client::get(address)
+                client::get(at)
             };
             let ended = now();
             let outcome = if upload { checked(outcome) } else { outcome };

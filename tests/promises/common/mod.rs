@@ -6,6 +6,7 @@
 //! stream and all of hotrun's output are printed.
 
 pub(crate) mod client;
+pub(crate) mod datagrams;
 pub(crate) mod hotrun;
 pub(crate) mod load;
 pub(crate) mod processes;
@@ -16,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Outcome, get};
+pub(crate) use datagrams::Datagrams;
 pub(crate) use hotrun::{Hotrun, Run};
 pub(crate) use load::Load;
 pub(crate) use project::Project;

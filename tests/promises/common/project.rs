@@ -18,6 +18,22 @@ pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
+/// A build script that fails if it finds anything of held sockets.
+pub(crate) const REFUSES_SOCKETS: &str = "fn main() {
+    for (key, _) in std::env::vars() {
+        let of_ours = [\"LISTEN\", \"NOTIFY\", \"HOTRUN_SESSION\", \"HOTRUN_GEN\"];
+        if of_ours.iter().any(|start| key.starts_with(start)) {
+            println!(\"cargo::error=variable {key}\");
+        }
+    }
+    for entry in std::fs::read_dir(\"/proc/self/fd\").unwrap() {
+        let link = std::fs::read_link(entry.unwrap().path()).unwrap_or_default();
+        if link.to_string_lossy().starts_with(\"socket\") {
+            println!(\"cargo::error=descriptor {}\", link.display());
+        }
+    }
+}";
+
 /// A project that a test may change as it likes; removed with its last handle.
 #[derive(Clone)]
 pub(crate) struct Project {
