@@ -183,7 +183,7 @@ impl Sources {
         if poll.is_some_and(|poll| poll < LEAST_POLL) {
             return Err(
                 Failure::usage("watch.poll: less than 10 ms would keep a processor busy")
-                    .hint("write `100ms` or more"),
+                    .hint("write `--poll=100ms` or more"),
             );
         }
         let paths: Vec<PathBuf> = paths(watch.paths.as_ref());
@@ -192,7 +192,7 @@ impl Sources {
                 "watch.paths: there is no `{}`",
                 missing.display()
             ))
-            .hint("name a file or directory that exists"));
+            .hint("name a file or directory that exists with --watch or watch.paths"));
         }
         let rules = layer.on.iter().flatten().map(rule);
         let mut rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;

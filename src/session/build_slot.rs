@@ -9,9 +9,6 @@ use super::model::{ArtifactRef, Cause, Change, ChangeSet, Generation, Moment};
 use super::preparation::{Preparation, Stage};
 use super::{OnChange, Policy};
 
-/// What changes so soon after a build may still be its doing.
-const ECHO: Duration = Duration::from_millis(100);
-
 /// A build under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -70,10 +67,10 @@ impl BuildSlot {
         &mut self,
         now: Moment,
         changes: Vec<Change>,
-        on_change: OnChange,
+        policy: &Policy,
     ) -> Option<Generation> {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        self.look_for_loops(now, &paths);
+        self.look_for_loops(now, &paths, policy.lag);
         self.preparation.saw(&paths);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
@@ -84,11 +81,12 @@ impl BuildSlot {
             self.requested = None;
             return None;
         }
-        self.outdated(on_change)
+        self.outdated(policy.on_change)
     }
 
-    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf]) {
-        let echo = |ended: Moment| now.saturating_sub(ended) < ECHO;
+    /// `lag`: how late a change may be noticed that a build made.
+    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf], lag: Duration) {
+        let echo = |ended: Moment| now.saturating_sub(ended) < lag;
         if self.requested.is_some() {
             self.loops.also(paths);
         } else if self.running.is_some() || self.ended.is_some_and(echo) {

@@ -32,7 +32,9 @@ impl Session {
         let (changes, others): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| change.kind.builds());
         if !others.is_empty() {
-            self.reactions.add(now, others);
+            // What an app writes when it starts is no reason to start it again.
+            let starting = self.swap.candidate.is_some() || self.swap.pending.is_some();
+            self.reactions.add(now, others, starting);
             self.warn_of_loop(self.reactions.found_loop());
         }
         let reading = self.builds.reading();
@@ -46,7 +48,7 @@ impl Session {
             .any(|change| change.kind != ChangeKind::Source);
         self.backoff.reset();
         let paths = changes.iter().map(|change| change.path.clone()).collect();
-        let stale = self.builds.add(now, changes, self.policy.on_change);
+        let stale = self.builds.add(now, changes, &self.policy);
         self.cancel(stale, Cause::Changed(paths));
         self.warn_of_loop(self.builds.found_loop());
     }

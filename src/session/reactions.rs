@@ -12,9 +12,6 @@ use super::model::{Cause, Change, ChangeKind, ChangeSet, Job, JobId, Moment, Occ
 use super::swap::Kind;
 use super::{Policy, Session};
 
-/// What changes so soon after a reaction may still be its doing: an app writes when it starts.
-const ECHO: Duration = Duration::from_secs(2);
-
 /// One thing to do, and the changes it is done for.
 #[derive(Clone, Debug)]
 enum Step {
@@ -41,22 +38,16 @@ pub(super) struct Reactions {
     collected: Option<(ChangeSet, Vec<ChangeKind>)>,
     steps: VecDeque<Step>,
     waits: Option<Waits>,
-    /// When the last step was done.
-    done: Option<Moment>,
     loops: Loops,
 }
 
 impl Reactions {
-    /// Adds changes that are not for a build.
-    pub(super) fn add(&mut self, now: Moment, changes: Vec<Change>) {
+    /// Adds changes that are not for a build. `starting`: a program is about to be live.
+    pub(super) fn add(&mut self, now: Moment, changes: Vec<Change>, starting: bool) {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
         if self.collected.is_some() {
             self.loops.also(&paths);
-        } else if self.waits.is_some()
-            || self
-                .done
-                .is_some_and(|done| now.saturating_sub(done) < ECHO)
-        {
+        } else if self.waits.is_some() || starting {
             self.loops.again(&paths);
         } else {
             self.loops.reset();
@@ -151,7 +142,6 @@ impl Session {
             return;
         }
         while let Some(step) = self.reactions.next(now, &self.policy) {
-            self.reactions.done = Some(now);
             match step {
                 Step::Configure => {
                     self.reactions.waits = Some(Waits::Settings);

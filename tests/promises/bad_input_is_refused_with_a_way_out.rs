@@ -104,7 +104,7 @@ fn a_misspelt_key() {
     project.configure("[app]\nready_timeout = 5\n");
     refused(&project, &[], USAGE, &[".reload.toml:2:"]);
     project.configure("[app]\nready_timeout = \"5\"\n");
-    refused(&project, &[], USAGE, &["app.ready_timeout", "`5s`"]);
+    refused(&project, &[], USAGE, &[".reload.toml:2:17:", "`5s`"]);
     project.configure("[app\n");
     refused(&project, &[], USAGE, &[".reload.toml:1:"]);
 }

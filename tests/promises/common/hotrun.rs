@@ -111,8 +111,8 @@ impl Run {
         self.sockets = Some(sockets);
         // They come as stdin and stdout, which is what every child can be given.
         self.after(&format!(
-            "exec 3<&0 4>&1 0</dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2 \
-             LISTEN_FDNAMES={names}"
+            "exec 3<&0 4>&1 0</dev/null >>\"$STDOUT\"; unset STDOUT; export LISTEN_PID=$$ \
+             LISTEN_FDS=2 LISTEN_FDNAMES={names}"
         ))
     }
 
@@ -147,7 +147,7 @@ impl Run {
             .env(MARK, &mark)
             .envs(self.env);
         if let Some([stdin, stdout]) = self.sockets {
-            command.stdin(stdin).stdout(stdout);
+            command.stdin(stdin).stdout(stdout).env("STDOUT", &out);
         }
         if !self.args.iter().any(|arg| arg == "--events") {
             command.arg("--events").arg(&events);
