@@ -74,6 +74,8 @@ impl BuildSlot {
         self.preparation.saw(&paths);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
+        let own = |change: &Change| self.preparation.writes(&change.path);
+        let changes = changes.into_iter().filter(|change| !own(change));
         for change in changes {
             set.add(now, change);
         }

@@ -75,6 +75,13 @@ pub enum Occasion {
     Rule,
 }
 
+impl Occasion {
+    /// A build or a start waits for its end.
+    pub fn is_waited_for(self) -> bool {
+        matches!(self, Self::BeforeBuild | Self::BeforeStart)
+    }
+}
+
 impl fmt::Display for Occasion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

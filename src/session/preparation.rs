@@ -3,7 +3,7 @@
 //! itself, can only be learned. So it runs once more for what changed meanwhile, and what changes
 //! with every run is its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::model::Moment;
@@ -50,6 +50,11 @@ impl Preparation {
     /// It has ended.
     pub(super) fn ended(&mut self, now: Moment) {
         self.stage = Stage::Ran(now);
+    }
+
+    /// It writes this itself, as far as one can know: that is no reason for anything.
+    pub(super) fn writes(&self, path: &Path) -> bool {
+        self.stage != Stage::Requested && self.own.iter().any(|own| own == path)
     }
 
     /// How long the build had to wait for it.

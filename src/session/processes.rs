@@ -38,7 +38,7 @@ impl Session {
             return;
         }
         let alone = launch.alone;
-        if !self.prepare_to_start() {
+        if !self.prepare_to_start(now) {
             return;
         }
         if let Some(candidate) = self.swap.candidate.take() {
@@ -109,7 +109,7 @@ impl Session {
     /// Whether the pending launch may go on: the user's `before_start` has run for it. One that
     /// still runs for a launch that is not wanted any more is left to end: it may be in the middle
     /// of a migration.
-    fn prepare_to_start(&mut self) -> bool {
+    fn prepare_to_start(&mut self, now: Moment) -> bool {
         let busy = |(_, occasion): &(_, _)| *occasion == Occasion::BeforeStart;
         let busy = self.jobs.iter().any(busy);
         let generation = Generation(self.numbered);
@@ -118,7 +118,7 @@ impl Session {
         };
         match (launch.prepared, &self.policy.hooks.before_start) {
             (Prepared::Yes, _) | (Prepared::No, None) => true,
-            (Prepared::Waits(_), _) => false,
+            (Prepared::Waits(..), _) => false,
             (Prepared::No, Some(_)) if busy => false,
             (Prepared::No, Some(command)) => {
                 let job = Job {
@@ -129,7 +129,7 @@ impl Session {
                 };
                 let id = self.run(job);
                 if let Some(launch) = &mut self.swap.pending {
-                    launch.prepared = Prepared::Waits(id);
+                    launch.prepared = Prepared::Waits(id, now);
                 }
                 false
             }
@@ -138,15 +138,20 @@ impl Session {
 
     /// `before_start` has ended, or failed: then what it was run for is not started.
     pub(super) fn prepared_to_start(&mut self, now: Moment, id: JobId, failed: Option<String>) {
-        let this = |launch: &&mut Launch| launch.prepared == Prepared::Waits(id);
-        let Some(launch) = self.swap.pending.as_mut().filter(this) else {
+        let Some(launch) = self.swap.pending.as_mut() else {
             return;
         };
+        let Prepared::Waits(_, since) = launch.prepared else {
+            return;
+        };
+        if launch.prepared != Prepared::Waits(id, since) {
+            return;
+        }
         let Some(reason) = failed else {
-            let took = now.saturating_sub(launch.since);
+            let took = now.saturating_sub(since);
             launch.prepared = Prepared::Yes;
             *launch.phases.hooks.get_or_insert_default() += took;
-            launch.since = now;
+            launch.since += took;
             return;
         };
         self.swap.pending = None;

@@ -22,8 +22,8 @@ pub(super) enum Kind {
 pub(super) enum Prepared {
     /// It was not run yet.
     No,
-    /// It runs.
-    Waits(JobId),
+    /// It runs, since then.
+    Waits(JobId, Moment),
     /// It ended well, or there is none.
     Yes,
 }

@@ -459,7 +459,10 @@ impl Printer {
                 Some(format!("{generation} waits for another cargo"))
             }
             View::Starting { generation, .. } => Some(format!("starting {generation}")),
-            View::Build(..) | View::Started { .. } | View::Draining(_) => return,
+            View::JobStarted(job) if job.occasion.is_waited_for() => {
+                Some(format!("{} runs", job.occasion))
+            }
+            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining(_) => return,
             _ => None,
         };
         self.erase_status();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::session::action::{Evidence, Hint, Next, View};
-use crate::session::model::{Cause, Exit, Generation, Phases, Proof};
+use crate::session::model::{Cause, Exit, Generation, Occasion, Phases, Proof};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,12 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 .command
                 .strip_prefix(&["sh".to_owned(), "-c".to_owned()][..]);
             let command = words.unwrap_or(&job.command).join(" ");
-            (Level::Info, format!("{}: {command}", job.occasion))
+            // A rule is a reaction to what the user has just done; hooks always run.
+            let level = match job.occasion {
+                Occasion::Rule => Level::Info,
+                _ => Level::Detail,
+            };
+            (level, format!("{}: {command}", job.occasion))
         }
         View::JobLine(line) => (Level::Info, line.clone()),
         View::JobFailed {
