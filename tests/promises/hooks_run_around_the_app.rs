@@ -1,0 +1,181 @@
+//! The user's own commands run when they say, know what they are about, and can't cost the live
+//! app anything.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::load::Kind;
+use crate::common::{ANY, Hotrun, Load, Project, wait_until};
+
+fn project_with(hooks: &str) -> Project {
+    let project = Project::new("slow-drain");
+    project.configure(&format!("[hooks]\n{hooks}"));
+    project
+}
+
+/// Code is generated from a file that no compiler knows: what is served is what that file says.
+#[test]
+fn before_build_generates_what_is_built() {
+    let generate = r#"before_build = '''printf 'pub const VERSION: &str = "%s";\n' "$(cat version.txt)" > src/version.rs'''
+"#;
+    let project = project_with(generate);
+    fs::write(project.path("version.txt"), "a").unwrap();
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("a");
+    for version in ["b", "c", "d"] {
+        let builds = hotrun.all("building").len();
+        project.save("version.txt", version);
+        hotrun.wait_version(version);
+        // What it writes is an input too, and is no reason for another build.
+        assert_eq!(hotrun.all("building").len(), builds + 1, "{version}");
+    }
+    let causes = hotrun.values("building", "cause");
+    assert_eq!(causes.last().unwrap(), "version.txt");
+    // An edit of the user is built like any other.
+    project.edit("src/main.rs", "println!(\"", "println!(\"now ");
+    hotrun.wait_line(|line| line.starts_with("now listening"));
+}
+
+#[test]
+fn a_hook_that_fails_or_hangs_costs_nobody_an_answer() {
+    let project = project_with("before_build = \"sh hook.sh\"\ntimeout = \"700ms\"\n");
+    let hook = |script: &str| fs::write(project.path("hook.sh"), script).unwrap();
+    hook("true");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    for (script, reason) in [
+        ("echo broken >&2; exit 7", "exit status 7"),
+        ("sleep 60 & sleep 60", "it did not end within 700ms"),
+        ("kill -9 $$", "exit status 137"),
+    ] {
+        let place = hotrun.here();
+        hook(script);
+        project.set_version("2");
+        let failed = hotrun.wait_after(place, "job-failed", |_| true);
+        let said = failed["reason"].as_str().unwrap();
+        assert!(said.starts_with(reason), "{said}");
+        assert_eq!(failed["occasion"], "before_build");
+        assert_eq!(failed["next"]["keeps"], 1);
+    }
+    let sleeps =
+        |process: &crate::common::processes::Running| process.to_string().contains("sleep");
+    assert!(
+        !hotrun.survivors().iter().any(sleeps),
+        "a hook was left running"
+    );
+    let outcomes = load.stop();
+    outcomes.assert_all_answered();
+    assert!(
+        outcomes
+            .0
+            .iter()
+            .all(|exchange| exchange.answer().unwrap().generation == 1)
+    );
+    hook("true");
+    project.set_version("3");
+    hotrun.wait_version("3");
+}
+
+/// A migration that fails must not meet a program that needs it; the live one still fits the
+/// database as it is.
+#[test]
+fn a_migration_that_fails_keeps_live() {
+    for handover in ["auto", "stop-first"] {
+        let project = project_with("before_start = \"test ! -e broken\"\n");
+        let hotrun = Hotrun::start(&project, &[&ANY[..], &["--handover", handover]].concat());
+        hotrun.wait_live(1);
+        let load = Load::start(hotrun.address(), 100, Kind::Get);
+        fs::write(project.path("broken"), "").unwrap();
+        project.set_version("2");
+        let failed = hotrun.wait_for("job-failed", |_| true);
+        assert_eq!(failed["next"]["keeps"], 1, "{handover}");
+        load.wait_more(50);
+        let outcomes = load.stop();
+        outcomes.assert_all_answered();
+        assert!(
+            outcomes
+                .0
+                .iter()
+                .all(|exchange| exchange.answer().unwrap().version == "1")
+        );
+        fs::remove_file(project.path("broken")).unwrap();
+        project.set_version("3");
+        hotrun.wait_version("3");
+    }
+}
+
+/// Each line: the hook, the generation, the error.
+fn told(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn hooks_know_what_they_are_about() {
+    let project = Project::new("slow-drain");
+    let note = "echo \"$HOTRUN_HOOK|$HOTRUN_GENERATION|$HOTRUN_ERROR|$FROM_FILE\" >> ../told";
+    let line = |name: &str| format!("{name} = '''{note}'''\n");
+    let names = ["before_build", "before_start", "after_live", "on_error"];
+    let hooks: String = names.map(line).concat();
+    let file = "[app]\nenv_files = [\"vars\"]\n";
+    project.configure(&format!("{file}[hooks]\n{hooks}"));
+    fs::write(project.path("vars"), "FROM_FILE=yes\n").unwrap();
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let path = project.root().join("told");
+    let wait = |count: usize| {
+        wait_until("the hooks", || {
+            Some(told(&path)).filter(|told| told.len() >= count)
+        })
+    };
+    assert_eq!(
+        wait(3),
+        [
+            "before_build|||yes",
+            "before_start|1||yes",
+            "after_live|1||yes"
+        ]
+    );
+    project.edit("src/version.rs", ";", "; }");
+    let lines = wait(5);
+    assert_eq!(lines[3..], ["before_build|||yes", "on_error|2|1 error|yes"]);
+}
+
+/// What a hook starts to stay must not keep the port, nor believe that it was given sockets.
+#[test]
+fn a_hook_has_nothing_of_the_apps_sockets() {
+    let project = project_with(
+        "before_start = \"ls -l /proc/self/fd > ../descriptors; env > ../environment\"\n",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let read = |name: &str| fs::read_to_string(project.root().join(name)).unwrap();
+    assert!(
+        !read("descriptors").contains("socket:"),
+        "{}",
+        read("descriptors")
+    );
+    assert!(
+        !read("environment").contains("LISTEN_"),
+        "{}",
+        read("environment")
+    );
+}
+
+#[test]
+fn a_hook_ends_with_hotrun() {
+    let project = project_with("before_build = \"touch ../started; sleep 60\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let started = project.root().join("started");
+    wait_until("the hook", || started.exists().then_some(()));
+    hotrun.interrupt();
+    hotrun.wait_killed_by(nix::sys::signal::Signal::SIGINT);
+    hotrun.assert_nothing_left();
+    fs::remove_file(&started).unwrap();
+    let hotrun = Hotrun::start(&project, &ANY);
+    wait_until("the hook", || started.exists().then_some(()));
+    hotrun.kill();
+    hotrun.wait_exit();
+    hotrun.assert_nothing_left();
+}

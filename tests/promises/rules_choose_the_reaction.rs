@@ -1,0 +1,178 @@
+//! `[[on]]` maps paths to the cheapest reaction that is enough, and nothing that is done for a
+//! change goes round for ever.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::load::Kind;
+use crate::common::{ANY, Hotrun, Load, Project};
+
+/// A server with these rules, live.
+fn live_with(rules: &str, dirs: &[&str]) -> (Project, Hotrun) {
+    let project = Project::new("slow-drain");
+    for dir in dirs {
+        fs::create_dir_all(project.path(dir)).unwrap();
+    }
+    project.configure(rules);
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    (project, hotrun)
+}
+
+/// Saves a source and waits until it is served: whatever came before is done by then, and hotrun
+/// still watches.
+fn fence(project: &Project, hotrun: &Hotrun, version: &str) {
+    project.set_version(version);
+    hotrun.wait_version(version);
+}
+
+#[test]
+fn a_restart_needs_no_build() {
+    let rules = "[[on]]\npaths = [\"config/*.toml\"]\ndo = \"restart\"\n";
+    let (project, hotrun) = live_with(rules, &["config"]);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    for number in 2..7 {
+        let place = hotrun.here();
+        project.save("config/app.toml", &format!("number = {number}"));
+        let live = hotrun.wait_next_live(place);
+        assert_eq!(live["cause"], "config/app.toml");
+        assert_eq!(live["phases"]["build_ms"], Value::Null);
+    }
+    load.stop().assert_nobody_refused();
+    assert_eq!(hotrun.all("building").len(), 1);
+    // The rule is for what is in the directory, not for what is below it.
+    fs::create_dir(project.path("config/old")).unwrap();
+    project.save("config/old/app.toml", "");
+    fence(&project, &hotrun, "2");
+    assert_eq!(hotrun.all("live").len(), 7);
+}
+
+/// Order decides, also against what git ignores.
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = "\
+        [[on]]\npaths = [\"assets/raw/**\", \"*.md\"]\ndo = \"ignore\"\n\
+        [[on]]\npaths = [\"assets/**\"]\ndo = [\"run:cp assets/in.css served.txt\", \"restart\"]\n\
+        [[on]]\npaths = [\"served.txt\"]\ndo = \"ignore\"\n";
+    let (project, hotrun) = live_with(rules, &["assets/raw"]);
+    fs::write(project.path(".gitignore"), "/target\nassets/\n").unwrap();
+    fence(&project, &hotrun, "2");
+    let builds = hotrun.all("building").len();
+    project.save("assets/raw/a.css", "raw");
+    project.save("README.md", "read me");
+    let place = hotrun.here();
+    project.save("assets/in.css", "made");
+    let live = hotrun.wait_next_live(place);
+    assert_eq!(live["cause"], "assets/in.css");
+    assert_eq!(
+        fs::read_to_string(project.path("served.txt")).unwrap(),
+        "made"
+    );
+    assert_eq!(hotrun.all("building").len(), builds);
+    assert_eq!(hotrun.all("job").len(), 1);
+}
+
+/// A directory that a rule is about may come later, and lie where nothing else is watched.
+#[test]
+fn what_a_rule_is_about_may_come_later() {
+    let rules = "[[on]]\npaths = [\"dist/**/*.js\"]\ndo = \"restart\"\n";
+    let (project, hotrun) = live_with(rules, &[]);
+    fs::write(project.path(".gitignore"), "/target\n/dist\n").unwrap();
+    fence(&project, &hotrun, "2");
+    let place = hotrun.here();
+    fs::create_dir_all(project.path("dist/deep")).unwrap();
+    fs::write(project.path("dist/deep/app.js"), "1").unwrap();
+    let live = hotrun.wait_next_live(place);
+    assert_eq!(live["cause"], "dist/deep/app.js");
+    let place = hotrun.here();
+    project.save("dist/deep/app.js", "2");
+    hotrun.wait_next_live(place);
+}
+
+#[test]
+fn a_signal_reaches_the_app() {
+    let rules = "[[on]]\npaths = [\"certificates/**\"]\ndo = \"signal:USR1\"\n";
+    let (project, hotrun) = live_with(rules, &["certificates"]);
+    project.save("certificates/a.pem", "a");
+    let signalled = hotrun.wait_for("signalled", |_| true);
+    assert_eq!(
+        (&signalled["generation"], &signalled["signal"]),
+        (&1.into(), &10.into())
+    );
+    assert_eq!(signalled["cause"], "certificates/a.pem");
+    // This app does not know the signal, which shows that it came.
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["exit"]["signal"], 10);
+}
+
+/// Stale styles with a new start would look as if the command had worked.
+#[test]
+fn what_follows_a_command_that_fails_is_left_out() {
+    let rules = "[[on]]\npaths = [\"styles/**\"]\n\
+                 do = [\"run:grep -q good styles/a.sass || { echo no style >&2; exit 3; }\", \
+                 \"restart\"]\n";
+    let (project, hotrun) = live_with(rules, &["styles"]);
+    project.save("styles/a.sass", "bad");
+    let failed = hotrun.wait_for("job-failed", |_| true);
+    assert_eq!(failed["reason"], "exit status 3");
+    assert_eq!(failed["next"]["keeps"], 1);
+    assert!(
+        hotrun
+            .values("job-output", "line")
+            .contains(&"no style".to_owned())
+    );
+    fence(&project, &hotrun, "2");
+    assert_eq!(hotrun.all("live").len(), 2);
+    let place = hotrun.here();
+    project.save("styles/a.sass", "good");
+    let live = hotrun.wait_next_live(place);
+    assert_eq!(live["cause"], "styles/a.sass");
+}
+
+/// A formatter that stamps its output, a build script that does: the machine must not be kept busy,
+/// and the user must learn which file it is.
+#[test]
+fn a_command_that_changes_what_it_is_run_for_slows_down() {
+    let rules = "[[on]]\npaths = [\"notes/**\"]\ndo = \"run:echo more >> notes/a\"\n";
+    let (project, hotrun) = live_with(rules, &["notes"]);
+    project.save("notes/a", "");
+    let found = hotrun.wait_for("loop", |_| true);
+    assert_eq!(found["path"], "notes/a");
+    fence(&project, &hotrun, "2");
+}
+
+#[test]
+fn a_build_that_changes_its_inputs_slows_down() {
+    let project = Project::new("slow-drain");
+    // Other content each time, as a time stamp would be; a file that is not there has it run with
+    // every build.
+    project.save(
+        "build.rs",
+        "fn main() {\n    let path = \"src/stamp.rs\";\n    \
+         let old = std::fs::read_to_string(path).unwrap_or_default();\n    \
+         std::fs::write(path, format!(\"{old}// again\\n\")).unwrap();\n    \
+         println!(\"cargo::rerun-if-changed=nowhere\");\n}\n",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    let found = hotrun.wait_for("loop", |_| true);
+    assert_eq!(found["path"], "src/stamp.rs");
+    fence(&project, &hotrun, "2");
+}
+
+/// Whether a file is read by the program is not to be seen, but that nothing was built of it is.
+#[test]
+fn a_file_nobody_depends_on_gets_one_hint() {
+    let (project, hotrun) = live_with("", &["templates"]);
+    for content in ["a", "b"] {
+        let place = hotrun.here();
+        project.save("templates/page.html", content);
+        hotrun.wait_after(place, "unchanged", |_| true);
+    }
+    fence(&project, &hotrun, "2");
+    assert_eq!(
+        hotrun.values("nobody-depends", "path"),
+        ["templates/page.html"]
+    );
+    assert!(hotrun.stderr().contains("[[on]]"), "{}", hotrun.stderr());
+}
