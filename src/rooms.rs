@@ -72,7 +72,6 @@ pub fn policy(settings: &Settings, serving: bool) -> Policy {
     Policy {
         debounce: settings.watch.debounce,
         max_wait: settings.watch.max_wait,
-        lag: settings.watch.poll.unwrap_or_default(),
         rules: rules.map(|rule| rule.reactions.clone()).collect(),
         hooks: settings.hooks.clone(),
         on_change: settings.build.on_change,

@@ -32,6 +32,8 @@ pub(super) struct BuildSlot {
     running: Option<Running>,
     /// When the last build ended.
     ended: Option<Moment>,
+    /// How late a change may be noticed that a build made.
+    pub(super) lag: Duration,
     loops: Loops,
     preparation: Preparation,
     closed: bool,
@@ -67,10 +69,10 @@ impl BuildSlot {
         &mut self,
         now: Moment,
         changes: Vec<Change>,
-        policy: &Policy,
+        on_change: OnChange,
     ) -> Option<Generation> {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        self.look_for_loops(now, &paths, policy.lag);
+        self.look_for_loops(now, &paths);
         self.preparation.saw(&paths);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
@@ -83,12 +85,11 @@ impl BuildSlot {
             self.requested = None;
             return None;
         }
-        self.outdated(policy.on_change)
+        self.outdated(on_change)
     }
 
-    /// `lag`: how late a change may be noticed that a build made.
-    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf], lag: Duration) {
-        let echo = |ended: Moment| now.saturating_sub(ended) < lag;
+    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf]) {
+        let echo = |ended: Moment| now.saturating_sub(ended) < self.lag;
         if self.requested.is_some() {
             self.loops.also(paths);
         } else if self.running.is_some() || self.ended.is_some_and(echo) {
@@ -147,8 +148,8 @@ impl BuildSlot {
             Stage::Requested => Some(quiet),
             Stage::Running => None,
             Stage::Ran(at) => {
-                let last = set.last.max(at) + policy.debounce + policy.lag;
-                Some(last.min(at + policy.max_wait + policy.lag))
+                let last = set.last.max(at) + policy.debounce + self.lag;
+                Some(last.min(at + policy.max_wait + self.lag))
             }
         }
     }

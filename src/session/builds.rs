@@ -48,7 +48,7 @@ impl Session {
             .any(|change| change.kind != ChangeKind::Source);
         self.backoff.reset();
         let paths = changes.iter().map(|change| change.path.clone()).collect();
-        let stale = self.builds.add(now, changes, &self.policy);
+        let stale = self.builds.add(now, changes, self.policy.on_change);
         self.cancel(stale, Cause::Changed(paths));
         self.warn_of_loop(self.builds.found_loop());
     }

@@ -1,6 +1,7 @@
 //! What happened: everything the session is told, by every room.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::Policy;
 use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
@@ -15,6 +16,11 @@ pub enum Event {
     Changed(Vec<Change>),
     /// Events were lost: everything may have changed.
     Rescan,
+    /// From now on changes are noticed this late: not at all where the system tells of them.
+    Watching {
+        /// The time between two looks.
+        lag: Duration,
+    },
     /// A directory could not be watched: which, why and the next step.
     Unwatched(String),
     /// A build says something.

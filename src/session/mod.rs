@@ -55,8 +55,6 @@ pub struct Policy {
     pub debounce: Duration,
     /// Cap of the quiet period.
     pub max_wait: Duration,
-    /// How late a change may be noticed.
-    pub lag: Duration,
     /// What each rule does.
     pub rules: Vec<Vec<Reaction>>,
     /// Commands around the app.
@@ -140,6 +138,7 @@ impl Session {
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
             Event::Rebuild => self.rebuild(now),
+            Event::Watching { lag } => self.builds.lag = lag,
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),

@@ -25,7 +25,6 @@ pub(crate) fn policy() -> Policy {
     Policy {
         debounce: Duration::from_millis(8),
         max_wait: Duration::from_millis(500),
-        lag: Duration::ZERO,
         rules: Vec::new(),
         hooks: Hooks::default(),
         on_change: OnChange::Cancel,
@@ -78,7 +77,6 @@ impl Story {
             "stop_timeout" => self.policy.stop_timeout = ms(),
             "probation" => self.policy.probation = ms(),
             "max_wait" => self.policy.max_wait = ms(),
-            "lag" => self.policy.lag = ms(),
             "rule" => self.policy.rules.push(reactions(value)),
             "before_build" => self.policy.hooks.before_build = Some(vec![value.into()]),
             "before_start" => self.policy.hooks.before_start = Some(vec![value.into()]),
@@ -164,6 +162,9 @@ fn event(text: &str) -> Event {
         ["begin"] => Event::Begin,
         ["tick"] => Event::Tick,
         ["changed", paths @ ..] => Event::Changed(changes(paths)),
+        ["polling", lag] => Event::Watching {
+            lag: Duration::from_millis(lag.parse().unwrap()),
+        },
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
         ["configured", effect, changed @ ..] => configured(effect, changed),

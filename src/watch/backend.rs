@@ -15,7 +15,7 @@ const WAKE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) enum Backend {
     Native(RecommendedWatcher),
-    Polled(Debouncer<PollWatcher, NoCache>),
+    Polled(Debouncer<PollWatcher, NoCache>, Duration),
 }
 
 impl Backend {
@@ -38,11 +38,20 @@ impl Backend {
         let config = notify::Config::default()
             .with_poll_interval(interval)
             .with_compare_contents(true);
-        new_debouncer_opt(COLLECT, Some(WAKE), found, NoCache, config).map(Self::Polled)
+        new_debouncer_opt(COLLECT, Some(WAKE), found, NoCache, config)
+            .map(|watcher| Self::Polled(watcher, interval))
     }
 
     pub(super) fn is_polled(&self) -> bool {
-        matches!(self, Self::Polled(_))
+        matches!(self, Self::Polled(..))
+    }
+
+    /// How late a change may be noticed.
+    pub(super) fn lag(&self) -> Duration {
+        match self {
+            Self::Native(_) => Duration::ZERO,
+            Self::Polled(_, interval) => *interval + COLLECT,
+        }
     }
 
     /// Watches a directory, and nothing below it.
@@ -50,7 +59,7 @@ impl Backend {
         let mode = RecursiveMode::NonRecursive;
         match self {
             Self::Native(watcher) => watcher.watch(dir, mode),
-            Self::Polled(debouncer) => debouncer.watch(dir, mode),
+            Self::Polled(debouncer, _) => debouncer.watch(dir, mode),
         }
     }
 
@@ -58,7 +67,7 @@ impl Backend {
         // The system drops the watch of a directory that is gone by itself.
         match self {
             Self::Native(watcher) => watcher.unwatch(dir).ok(),
-            Self::Polled(debouncer) => debouncer.unwatch(dir).ok(),
+            Self::Polled(debouncer, _) => debouncer.unwatch(dir).ok(),
         };
     }
 }

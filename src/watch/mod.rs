@@ -62,6 +62,8 @@ impl Watch {
         let mut problems = Vec::new();
         let backend = backend(settings, &messages, &mut problems)
             .map_err(|error| Failure::failed(format!("cannot watch files: {error}")))?;
+        let lag = backend.lag();
+        events.send(Event::Watching { lag }).ok();
         let mut watcher = Watcher {
             backend,
             silence: None,
@@ -182,12 +184,18 @@ impl Watcher {
         let interval = self.settings.poll_by_itself;
         match Backend::polled(interval, sender(&self.messages)) {
             Ok(backend) => {
-                self.backend = backend;
+                self.use_backend(backend);
                 self.problems.push(silence.explain(wanted, interval));
             }
             Err(error) => self.problems.push(format!("cannot watch files: {error}")),
         }
         true
+    }
+
+    fn use_backend(&mut self, backend: Backend) {
+        self.backend = backend;
+        let lag = self.backend.lag();
+        self.events.send(Event::Watching { lag }).ok();
     }
 
     /// Other settings. What changed between the two backends is looked for.
@@ -200,7 +208,7 @@ impl Watcher {
         }
         match backend(&self.settings, &self.messages, &mut self.problems) {
             Ok(backend) => {
-                self.backend = backend;
+                self.use_backend(backend);
                 self.watched.clear();
                 self.rescan();
             }
