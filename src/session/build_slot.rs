@@ -9,6 +9,9 @@ use super::model::{ArtifactRef, Cause, Change, ChangeSet, Generation, Moment};
 use super::preparation::{Preparation, Stage};
 use super::{OnChange, Policy};
 
+/// How often the quiet period is doubled at most.
+const LONGER: u32 = 4;
+
 /// A build under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
@@ -32,6 +35,8 @@ pub(super) struct BuildSlot {
     running: Option<Running>,
     /// When the last build ended.
     ended: Option<Moment>,
+    /// So many builds in a row were cancelled.
+    cancelled: u32,
     /// How late a change may be noticed that a build made.
     pub(super) lag: Duration,
     loops: Loops,
@@ -117,7 +122,9 @@ impl BuildSlot {
     pub(super) fn cancel(&mut self) -> Option<Generation> {
         let running = self.running.as_mut().filter(|running| !running.cancelled)?;
         running.cancelled = true;
-        Some(running.generation)
+        let generation = running.generation;
+        self.cancelled += 1;
+        Some(generation)
     }
 
     /// Forgets what was requested, now and later: hotrun ends.
@@ -139,7 +146,11 @@ impl BuildSlot {
         }
         let set = self.requested.as_ref()?;
         let quiet = match set.cause {
-            Cause::Changed(_) | Cause::Rescan => set.quiet_at(policy.debounce, policy.max_wait),
+            Cause::Changed(_) | Cause::Rescan => {
+                // Who has written over several builds is about to write more.
+                let debounce = policy.debounce * (1 << self.cancelled.min(LONGER));
+                set.quiet_at(debounce, policy.max_wait)
+            }
             _ => set.first,
         };
         let looped = self.loops.wait().map(|wait| set.first + wait);
@@ -234,6 +245,7 @@ impl BuildSlot {
             .take_if(|running| running.generation == generation)?;
         self.ended = Some(now);
         if !running.cancelled {
+            self.cancelled = 0;
             return Some(running);
         }
         if self.closed {
