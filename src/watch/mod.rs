@@ -292,9 +292,9 @@ impl Watcher {
         for root in self.filter.roots() {
             changes.extend(self.walk_below(&root, &before, newer));
         }
+        changes.extend(self.walk_rules(&before, newer));
         // Cargo itself has just written the lock file.
         changes.retain(|change| change.kind != ChangeKind::Lock);
-        changes.extend(self.walk_rules(&before, newer));
         let files: Vec<PathBuf> = self.filter.files().cloned().collect();
         for file in files {
             if let Some(dir) = file.parent().filter(|dir| dir.is_dir()) {
