@@ -146,6 +146,8 @@ impl Session {
                     self.out.push(Action::Rewatch(scope));
                 }
             }
+            // It stays true, whatever became of the build.
+            BuildNews::Inputs(scope) => self.out.push(Action::Rewatch(scope)),
             news => {
                 if self.builds.current(generation).is_some() {
                     self.show(View::Build(generation, news));
