@@ -35,4 +35,5 @@ mod the_app_may_have_the_terminal;
 mod the_last_save_wins;
 mod the_log_file_has_every_line;
 mod tidy;
+mod what_cargo_can_do_works;
 mod workers_never_run_twice;
