@@ -26,6 +26,7 @@ mod readiness_is_proved_as_configured;
 mod ready_timeout_keeps_old;
 mod requests_in_flight_finish;
 mod saves_become_one_build;
+mod several_services_side_by_side;
 mod sigkill_leaves_nothing;
 mod signals_mean_what_they_mean_elsewhere;
 mod sockets_of_every_kind;
