@@ -1,7 +1,7 @@
 //! What cargo found a program to be made of: the `.d` file beside the executable. It names what
 //! crates include and build scripts read, wherever that is. Pure but for the names of files.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::project::Project;
 
@@ -20,15 +20,22 @@ pub(super) fn outside(text: &str, project: &Project) -> Vec<PathBuf> {
         .flat_map(|dir| [Some(dir.clone()), real(dir)])
         .flatten()
         .collect();
+    let is_held = |path: &PathBuf| held.iter().any(|dir| path.starts_with(dir));
     // A version stamp of the repository is no reason to build at each of its commands.
     let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
     let mut inputs: Vec<PathBuf> = inputs(text)
+        // Nearly all are below a package, and need not be looked up.
+        .filter(|path| goes_up(path) || !is_held(path))
         .filter_map(|path| straight(&path))
-        .filter(|path| !of_git(path) && !held.iter().any(|dir| path.starts_with(dir)))
+        .filter(|path| !of_git(path) && !is_held(path))
         .collect();
     inputs.sort_unstable();
     inputs.dedup();
     inputs
+}
+
+fn goes_up(path: &Path) -> bool {
+    path.components().any(|part| part == Component::ParentDir)
 }
 
 /// Without a way up and down again; a link at its end stays one.

@@ -6,8 +6,9 @@
 //! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
 //! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
 //! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
-//! nothing of it runs any more, but for a cargo that has said its last word and is about to end. Deliberately absent: deciding when to build or what to do
-//! with the result.
+//! nothing of it runs any more, but for a cargo that has said its last word and is about to end.
+//! What that writes at its very end is read when it has: the inputs that no package holds.
+//! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
 pub mod command;
