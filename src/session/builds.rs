@@ -227,7 +227,7 @@ impl Session {
                 } else {
                     self.standing()
                 };
-                self.hook(Occasion::OnError, Some(generation), Some(reason.clone()));
+                let told = Some(reason.clone());
                 self.show(View::BuildFailed {
                     generation,
                     reason,
@@ -235,6 +235,7 @@ impl Session {
                     cause,
                     next,
                 });
+                self.hook(Occasion::OnError, Some(generation), told);
                 if self.policy.once {
                     self.quit(now, Ending::BuildFailed);
                 }

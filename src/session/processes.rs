@@ -262,7 +262,6 @@ impl Session {
                 None => self.after_candidate(now, &candidate, evidence.is_some()),
             };
             let hint = hint(last_lines, self.policy.serving);
-            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: false,
@@ -271,6 +270,7 @@ impl Session {
                 hint,
                 next,
             });
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             if let (Next::Alone, Some(evidence)) = (next, evidence) {
                 self.show(View::Learned(evidence));
             }
@@ -285,7 +285,6 @@ impl Session {
                 Some(next) => next,
                 None => self.after_live(now, &live),
             };
-            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: true,
@@ -294,6 +293,7 @@ impl Session {
                 hint: None,
                 next,
             });
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.kill(live);
         }
     }
@@ -425,12 +425,13 @@ impl Session {
         } else {
             self.after_candidate(now, &candidate, false)
         };
-        self.hook(Occasion::OnError, Some(generation), Some(error.clone()));
+        let told = Some(error.clone());
         self.show(View::CannotStart {
             generation,
             error,
             next,
         });
+        self.hook(Occasion::OnError, Some(generation), told);
         self.kill(candidate);
     }
 
@@ -498,13 +499,13 @@ impl Session {
             self.after_candidate(now, &candidate, false)
         };
         let error = Some("not ready in time".to_owned());
-        self.hook(Occasion::OnError, Some(candidate.generation), error);
         self.show(View::NotReady {
             generation: candidate.generation,
             after: candidate.ran(now),
             suspended: candidate.suspended,
             next,
         });
+        self.hook(Occasion::OnError, Some(candidate.generation), error);
         self.kill(candidate);
     }
 }
