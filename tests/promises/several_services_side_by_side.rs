@@ -43,6 +43,7 @@ impl State {
     }
 }
 
+/// Three services with their library, and what was saved last of each.
 struct Workspace {
     project: Project,
     states: [State; 4],
