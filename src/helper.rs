@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
@@ -45,13 +46,26 @@ pub(crate) enum After {
     Enough,
 }
 
+/// What ends by itself, when its last word is known already.
+pub(crate) type Rest = JoinHandle<()>;
+
 /// Runs `launch` to its end and hands on what it writes in pieces that end in a line end, or on
 /// stderr in a carriage return.
 pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
-    mut piece: impl FnMut(Stream, &str) -> After,
+    piece: impl FnMut(Stream, &str) -> After,
 ) -> Result<Exit, Stopped> {
+    let (exit, _) = run_until_enough(launch, cancel, piece).await?;
+    Ok(exit)
+}
+
+/// The same, and what has not ended yet.
+pub(crate) async fn run_until_enough(
+    launch: Launch,
+    cancel: &mut Cancel,
+    mut piece: impl FnMut(Stream, &str) -> After,
+) -> Result<(Exit, Option<Rest>), Stopped> {
     let failed = |error: io::Error| {
         Stopped::Failed(format!(
             "cannot start a keeper: {error}\nhint: free some processes or descriptors (`ulimit -u`, `ulimit -n`)"
@@ -91,8 +105,8 @@ pub(crate) async fn run(
         if matches!(after, After::Enough) && !told {
             stderr.drain(&output.stderr);
             stderr.pieces(&mut piece);
-            tokio::spawn(let_end(keeper, output));
-            return Ok(Exit::Status(0));
+            let rest = tokio::spawn(let_end(keeper, output));
+            return Ok((Exit::Status(0), Some(rest)));
         }
     }
     // The keeper itself was killed: what it kept has come to us.
@@ -109,7 +123,7 @@ pub(crate) async fn run(
     }
     match problem {
         Some(problem) => Err(Stopped::Failed(problem)),
-        None => Ok(exit.unwrap_or(Exit::Unknown)),
+        None => Ok((exit.unwrap_or(Exit::Unknown), None)),
     }
 }
 

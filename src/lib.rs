@@ -254,7 +254,7 @@ async fn watch_project(
     let scope = match loaded {
         Some(Loaded {
             project, read_at, ..
-        }) => scope::of_project(project, &settings.build, Some(*read_at)),
+        }) => scope::of_project(project, &settings.build, &[], Some(*read_at)),
         None => scope::of_manifest(&settings.build),
     };
     let watch = Watch::start(&settings.watch, events.clone())?;

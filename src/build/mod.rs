@@ -6,11 +6,13 @@
 //! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
 //! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
 //! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
-//! nothing of it runs any more, but for a cargo that has said its last word and is about to end. Deliberately absent: deciding when to build or what to do
-//! with the result.
+//! nothing of it runs any more, but for a cargo that has said its last word and is about to end.
+//! What that writes at its very end is read when it has: the inputs that no package holds.
+//! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
 pub mod command;
+mod depinfo;
 pub mod messages;
 pub mod project;
 pub mod scope;
@@ -31,7 +33,7 @@ use surroundings::Toolchain;
 
 use crate::config::{self, Settings};
 use crate::exit::Failure;
-use crate::helper::{self, After, Cancel, Stopped, Stream};
+use crate::helper::{self, After, Cancel, Rest, Stopped, Stream};
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{Artifact, ArtifactRef, BuildOutcome, Exit, Generation, Surroundings};
 
@@ -185,6 +187,8 @@ pub fn spawn(
         toolchain: None,
         known: None,
         built: None,
+        ending: None,
+        outside: Vec::new(),
         events,
     };
     tokio::spawn(work.run(inbox));
@@ -201,7 +205,19 @@ struct Work {
     known: Option<(Vec<String>, Surroundings)>,
     /// When the last good run of cargo began: it has seen what was written before.
     built: Option<SystemTime>,
+    /// A cargo that is about to end, and what it has built.
+    ending: Option<Finished>,
+    /// Inputs that no package holds.
+    outside: Vec<PathBuf>,
     events: mpsc::UnboundedSender<Event>,
+}
+
+/// A good run of cargo.
+struct Finished {
+    generation: Generation,
+    began: SystemTime,
+    executable: PathBuf,
+    rest: Option<Rest>,
 }
 
 /// What came of one cargo.
@@ -209,6 +225,8 @@ struct Work {
 struct Seen {
     /// Where the executable was set aside, or why it could not be.
     kept: Option<Result<PathBuf, String>>,
+    /// Where cargo has it.
+    executable: PathBuf,
     scripts: Vec<String>,
     errors: u32,
     warnings: u32,
@@ -216,7 +234,18 @@ struct Seen {
 
 impl Work {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        while let Some(order) = inbox.recv().await {
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = inbox.recv() => match order {
+                    Some(order) => order,
+                    None => return,
+                },
+                finished = end_of(&mut self.ending) => {
+                    self.look_outside(&finished);
+                    continue;
+                }
+            };
             let (generation, load, baseline, changed) = match order {
                 Order::Start {
                     generation,
@@ -291,7 +320,7 @@ impl Work {
             unseen::forget(build, &loaded.project, changed, built, cancel).await?;
         }
         let began = now();
-        let (exit, seen) = self.cargo_build(generation, cancel).await?;
+        let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             let reason = match seen.errors {
                 0 => format!("cargo ended with {exit}"),
@@ -306,6 +335,12 @@ impl Work {
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
             ));
         };
+        self.ending = Some(Finished {
+            generation,
+            began,
+            executable: seen.executable,
+            rest,
+        });
         let path = kept.map_err(Stopped::Failed)?;
         let surroundings = self.surroundings(seen.scripts, cancel).await?;
         let warnings = seen.warnings;
@@ -354,7 +389,7 @@ impl Work {
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(&project, &settings.build, Some(read_at));
+        let scope = scope::of_project(&project, &settings.build, &self.outside, Some(read_at));
         let place = Shelf::place(&project, &settings.build);
         let known = self
             .shelves
@@ -381,7 +416,7 @@ impl Work {
         &self,
         generation: Generation,
         cancel: &mut Cancel,
-    ) -> Result<(Exit, Seen), Stopped> {
+    ) -> Result<(Exit, Option<Rest>, Seen), Stopped> {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
@@ -395,7 +430,7 @@ impl Work {
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
         let mut seen = Seen::default();
         let mut blocked = false;
-        let exit = helper::run(launch, cancel, |stream, piece| {
+        let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, which nobody has to wait for.
@@ -423,7 +458,25 @@ impl Work {
         })
         .await?;
         self.tell(generation, BuildNews::Ended(exit));
-        Ok((exit, seen))
+        Ok((exit, rest, seen))
+    }
+
+    /// A cargo has ended, and so has written what the program is made of.
+    fn look_outside(&mut self, finished: &Finished) {
+        let Ok(text) = std::fs::read_to_string(depinfo::beside(&finished.executable)) else {
+            return;
+        };
+        let Some(loaded) = &self.loaded else {
+            return;
+        };
+        let outside = depinfo::outside(&text, &loaded.project);
+        if outside != self.outside {
+            let settings = &self.settings.build;
+            let scope =
+                scope::of_project(&loaded.project, settings, &outside, Some(finished.began));
+            self.outside = outside;
+            self.tell(finished.generation, BuildNews::Inputs(Box::new(scope)));
+        }
     }
 
     fn loaded(&self) -> Result<&Loaded, Stopped> {
@@ -448,6 +501,7 @@ impl Work {
                     && artifact.target.name == loaded.project.target.name;
                 if let Some(path) = artifact.executable.filter(|_| ours) {
                     // At once: cargo holds its lock until it ends, so nobody has replaced it yet.
+                    path.as_std_path().clone_into(&mut seen.executable);
                     seen.kept = Some(set_aside(&loaded.shelf, path.as_std_path(), generation));
                 }
             }
@@ -482,6 +536,17 @@ impl Work {
             surroundings::ask_cargo(&settings.build, target, &toolchain, cancel).await?;
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
+    }
+}
+
+/// The cargo that was about to end, once it has.
+async fn end_of(ending: &mut Option<Finished>) -> Finished {
+    if let Some(rest) = ending.as_mut().and_then(|finished| finished.rest.as_mut()) {
+        rest.await.ok();
+    }
+    match ending.take() {
+        Some(finished) => finished,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,8 +16,14 @@ const UPWARD: [&str; 4] = [
     "rust-toolchain",
 ];
 
-/// Everything a known project is made of; it was read at `read_at`.
-pub fn of_project(project: &Project, build: &Build, read_at: Option<SystemTime>) -> Scope {
+/// Everything a known project is made of, with what it needs `outside` of its packages; it was read
+/// at `read_at`.
+pub fn of_project(
+    project: &Project,
+    build: &Build,
+    outside: &[PathBuf],
+    read_at: Option<SystemTime>,
+) -> Scope {
     let mut without = vec![project.target_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -29,9 +35,14 @@ pub fn of_project(project: &Project, build: &Build, read_at: Option<SystemTime>)
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&build.dir));
+    let (dirs, others) = outside
+        .iter()
+        .cloned()
+        .partition::<Vec<PathBuf>, _>(|path| path.is_dir());
+    files.extend(others);
     Scope {
         base: project.workspace.clone(),
-        roots: project.packages.clone(),
+        roots: [project.packages.clone(), dirs].concat(),
         without,
         files,
         read_at,

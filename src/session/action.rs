@@ -135,7 +135,7 @@ pub enum View {
         /// Why.
         cause: Cause,
     },
-    /// What cargo and rustc say meanwhile (never `Loaded` or `Done`).
+    /// What cargo and rustc say meanwhile (never `Loaded`, `Inputs` or `Done`).
     Build(Generation, BuildNews),
     /// A newer change made the build worthless.
     BuildCancelled {

@@ -146,6 +146,8 @@ impl Session {
                     self.out.push(Action::Rewatch(scope));
                 }
             }
+            // It stays true, whatever became of the build.
+            BuildNews::Inputs(scope) => self.out.push(Action::Rewatch(scope)),
             news => {
                 if self.builds.current(generation).is_some() {
                     self.show(View::Build(generation, news));
@@ -225,7 +227,7 @@ impl Session {
                 } else {
                     self.standing()
                 };
-                self.hook(Occasion::OnError, Some(generation), Some(reason.clone()));
+                let told = Some(reason.clone());
                 self.show(View::BuildFailed {
                     generation,
                     reason,
@@ -233,6 +235,7 @@ impl Session {
                     cause,
                     next,
                 });
+                self.hook(Occasion::OnError, Some(generation), told);
                 if self.policy.once {
                     self.quit(now, Ending::BuildFailed);
                 }

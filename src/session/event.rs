@@ -81,6 +81,8 @@ pub enum JobNews {
 pub enum BuildNews {
     /// The project was read anew; this is what it is made of.
     Loaded(Box<Scope>),
+    /// A build that is over has told more of what the program is made of.
+    Inputs(Box<Scope>),
     /// The command that is run, as the user would type it.
     Command(String),
     /// A line of cargo itself, as rendered.
@@ -145,6 +147,7 @@ impl fmt::Debug for BuildNews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loaded(scope) => write!(f, "Loaded({} roots)", scope.roots.len()),
+            Self::Inputs(scope) => write!(f, "Inputs({} roots)", scope.roots.len()),
             Self::Command(line) => write!(f, "Command({line})"),
             Self::Line(line) => write!(f, "Line({line})"),
             Self::Diagnostic { error, .. } => write!(f, "Diagnostic(error: {error})"),

@@ -70,17 +70,14 @@ impl Session {
     /// Says that a command failed, and has the user's own hook do so too.
     pub(super) fn job_failed(&mut self, occasion: Occasion, reason: String) {
         let next = self.standing();
-        if occasion != Occasion::OnError {
-            self.hook(
-                Occasion::OnError,
-                None,
-                Some(format!("{occasion}: {reason}")),
-            );
-        }
+        let told = Some(format!("{occasion}: {reason}"));
         self.show(View::JobFailed {
             occasion,
             reason,
             next,
         });
+        if occasion != Occasion::OnError {
+            self.hook(Occasion::OnError, None, told);
+        }
     }
 }

@@ -267,7 +267,6 @@ impl Session {
                 None => self.after_candidate(now, &candidate, evidence.is_some()),
             };
             let hint = hint(last_lines, self.policy.serving);
-            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: false,
@@ -276,6 +275,7 @@ impl Session {
                 hint,
                 next,
             });
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             if let (Next::Alone, Some(evidence)) = (next, evidence) {
                 self.show(View::Learned(evidence));
             }
@@ -290,7 +290,6 @@ impl Session {
                 Some(next) => next,
                 None => self.after_live(now, &live),
             };
-            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.show(View::Ended {
                 generation,
                 live: true,
@@ -299,6 +298,7 @@ impl Session {
                 hint: None,
                 next,
             });
+            self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.kill(live);
         }
     }
@@ -430,12 +430,13 @@ impl Session {
         } else {
             self.after_candidate(now, &candidate, false)
         };
-        self.hook(Occasion::OnError, Some(generation), Some(error.clone()));
+        let told = Some(error.clone());
         self.show(View::CannotStart {
             generation,
             error,
             next,
         });
+        self.hook(Occasion::OnError, Some(generation), told);
         self.kill(candidate);
     }
 
@@ -503,13 +504,13 @@ impl Session {
             self.after_candidate(now, &candidate, false)
         };
         let error = Some("not ready in time".to_owned());
-        self.hook(Occasion::OnError, Some(candidate.generation), error);
         self.show(View::NotReady {
             generation: candidate.generation,
             after: candidate.ran(now),
             suspended: candidate.suspended,
             next,
         });
+        self.hook(Occasion::OnError, Some(candidate.generation), error);
         self.kill(candidate);
     }
 }

@@ -176,6 +176,7 @@ fn event(text: &str) -> Event {
         ["suspend"] => Event::Suspend,
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
+        ["inputs", which] => build(which, BuildNews::Inputs(Box::default())),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
         ["failed", which] => {
             let reason = quoted.unwrap_or_else(|| "1 error".into());

@@ -195,7 +195,7 @@ fn build(now: Moment, generation: Generation, news: &BuildNews) -> Value {
         }
         BuildNews::Blocked(on) => ("blocked", json!({ "on": on })),
         BuildNews::Ended(exit) => ("build-ended", json!({ "exit": exit_of(*exit) })),
-        BuildNews::Loaded(_) | BuildNews::Done(_) => ("build", json!({})),
+        BuildNews::Loaded(_) | BuildNews::Inputs(_) | BuildNews::Done(_) => ("build", json!({})),
     };
     let mut value = object(now, event, fields);
     value["generation"] = generation.0.into();

@@ -398,6 +398,7 @@ impl Printer {
             BuildNews::Blocked(None)
             | BuildNews::Progress { .. }
             | BuildNews::Loaded(_)
+            | BuildNews::Inputs(_)
             | BuildNews::Done(_) => {}
         }
     }

@@ -287,9 +287,11 @@ impl Watcher {
     }
 
     /// Watches what the scope needs and nothing else. Returns what was written since the project
-    /// was read in directories that were not watched before.
+    /// was read, where nobody listened before.
     fn watch_scope(&mut self) -> Vec<Change> {
-        self.filter = Filter::new(&self.scope, &self.settings);
+        let filter = Filter::new(&self.scope, &self.settings);
+        let known = std::mem::replace(&mut self.filter, filter);
+        let known: HashSet<&PathBuf> = known.files().collect();
         let before = std::mem::take(&mut self.watched);
         let since = self.scope.read_at;
         let newer = |path: &Path| {
@@ -300,15 +302,19 @@ impl Watcher {
         for root in self.filter.roots() {
             changes.extend(self.walk_below(&root, &before, newer));
         }
-        // Cargo itself has just written the lock file.
-        changes.retain(|change| change.kind != ChangeKind::Lock);
         changes.extend(self.walk_rules(&before, newer));
         let files: Vec<PathBuf> = self.filter.files().cloned().collect();
         for file in files {
             if let Some(dir) = file.parent().filter(|dir| dir.is_dir()) {
+                let heard = before.contains(dir) && known.contains(&file);
+                if !heard && newer(&file) {
+                    changes.extend(self.change(&file, Presence::There));
+                }
                 self.watch_dir(dir, &before);
             }
         }
+        // Cargo itself has just written the lock file.
+        changes.retain(|change| change.kind != ChangeKind::Lock);
         for gone in before.difference(&self.watched) {
             self.backend.unwatch(gone);
         }

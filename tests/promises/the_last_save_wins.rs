@@ -4,19 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{ANY, Hotrun, Project, say};
-
-/// Numbers that look random and are the same in every run (xorshift, G. Marsaglia 2003).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
+use crate::common::{ANY, Hotrun, Numbers, Project, say};
 
 fn save_on_and_on(seed: u64, handover: &str) {
     const SAVES: u32 = 40;

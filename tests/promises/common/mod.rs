@@ -65,6 +65,19 @@ pub(crate) fn wait_within<T>(
     }
 }
 
+/// Numbers that look random and are the same in every run (xorshift, G. Marsaglia 2003).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    /// The next one, from 0 on.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
 /// Numbers for the log of a test that passes, seen with `--nocapture`.
 #[expect(clippy::print_stdout, reason = "the output of a test")]
 pub(crate) fn say(text: &str) {

@@ -72,6 +72,15 @@ impl Project {
         Self { temp, dir }
     }
 
+    /// A project of these files.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let project = Self::empty();
+        for (path, content) in files {
+            project.add(path, content);
+        }
+        project
+    }
+
     /// A project without any file.
     pub(crate) fn empty() -> Self {
         let temp = tempfile::Builder::new()
@@ -124,6 +133,12 @@ impl Project {
     /// Saves a file as the other editors do: where it is.
     pub(crate) fn save_in_place(&self, path: &str, content: &str) {
         fs::write(self.path(path), content).unwrap();
+    }
+
+    /// Adds a file, with the directories it is in.
+    pub(crate) fn add(&self, path: &str, content: &str) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        self.save_in_place(path, content);
     }
 
     /// Makes the app say another version.
