@@ -232,7 +232,14 @@ async fn prepare(
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
-    let line = |line| reporter.note(clock.now(), Note::Cargo(line));
+    // An error of a manifest is left to the first build, which reads it again.
+    let mut broken = false;
+    let line = |line: String| {
+        broken |= line.starts_with("error");
+        if !broken {
+            reporter.note(clock.now(), Note::Cargo(line));
+        }
+    };
     let loaded = build::load(settings, line).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
     Ok((loaded, watch))

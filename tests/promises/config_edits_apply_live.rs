@@ -2,6 +2,9 @@
 //! and a bad edit costs nothing.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
 
 use crate::common::hotrun::Place;
 use crate::common::load::Kind;
@@ -179,7 +182,7 @@ fn addresses_come_and_go_while_others_serve() {
     );
     let both = held_after(&hotrun, here);
     assert_eq!(both[1], ("web".to_owned(), web.to_string()));
-    let admin: std::net::SocketAddr = both[0].1.parse().unwrap();
+    let admin: SocketAddr = both[0].1.parse().unwrap();
     hotrun.wait_live(2);
     hotrun.wait_for("gone", |event| event["generation"] == 1);
     assert_eq!(get(admin).answer().generation, 2);
@@ -210,7 +213,7 @@ fn addresses_come_and_go_while_others_serve() {
 fn an_address_that_cannot_be_held_changes_nothing() {
     let any = ("web", "127.0.0.1:0");
     let (project, hotrun) = start("sockets", &listen(&[any]), &[]);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let here = hotrun.here();
     project.save(".reload.toml", &listen(&[any, ("more", &taken)]));
@@ -307,16 +310,21 @@ fn another_proof_of_readiness_is_asked_of_the_next() {
 /// Many editors empty a file before they write it. What is between is no configuration.
 #[test]
 fn an_edit_in_two_steps_does_not_flicker() {
-    let text = |times: u32| format!("[app]\nargs = [\"one\"]\nsettle = \"{times}ms\"\n");
+    // Slow for a program, and so is this quiet period.
+    const PAUSE: Duration = Duration::from_millis(10);
+    let text = |settle: u32| {
+        format!("[watch]\ndebounce = \"400ms\"\n[app]\nargs = [\"one\"]\nsettle = \"{settle}ms\"\n")
+    };
     let (project, hotrun) = start("surroundings", &text(1), &ANY);
-    for times in 2..20 {
+    for settle in 2..6 {
         let here = hotrun.here();
-        project.save_in_place(".reload.toml", &text(times));
+        project.save_in_place(".reload.toml", "");
+        thread::sleep(PAUSE);
+        project.save_in_place(".reload.toml", &text(settle));
         let configured = hotrun.wait_after(here, "configured", |_| true);
         assert_eq!(configured["changed"], serde_json::json!(["app.settle"]));
     }
     assert_eq!(hotrun.all("starting").len(), 1);
-    assert_eq!(hotrun.all("misconfigured").len(), 0);
 }
 
 #[test]
@@ -429,7 +437,9 @@ fn the_root_of_a_workspace_speaks_for_its_members() {
     hotrun.wait_line(|line| line == "Some(\"member\")");
     hotrun.wait_live(2);
     fs::remove_file(project.path("member/.reload.toml")).unwrap();
-    hotrun.wait_live(3);
-    assert_eq!(hotrun.stdout().matches("Some(\"root\")").count(), 2);
+    wait_until("the root's again", || {
+        let said = hotrun.stdout();
+        (said.matches("Some(\"root\")").count() == 2).then_some(())
+    });
     assert_eq!(hotrun.all("building").len(), 1);
 }
