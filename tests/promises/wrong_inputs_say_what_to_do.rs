@@ -4,7 +4,7 @@
 //! A case is what `.reload.toml` says (`| line`, if there is one), the command as a shell is given
 //! it (`$ command`), everything on its stderr, and its exit code (`[2]`); `#` starts a comment.
 //! `{app}` is the directory of the project, `{taken}` a port that the tests have (`$TAKEN` in a
-//! command), `...` any lines. With `BLESS=1` in the environment the
+//! command), `...` any lines, or any part of one: what is cargo's own may read otherwise tomorrow. With `BLESS=1` in the environment the
 //! answers are written anew, to be read before they are believed.
 
 use std::env;
@@ -120,8 +120,18 @@ fn matches(expected: &[String], lines: &[String]) -> bool {
         }
         Some((first, rest)) => lines
             .split_first()
-            .is_some_and(|(line, others)| line == first && matches(rest, others)),
+            .is_some_and(|(line, others)| fits(first, line) && matches(rest, others)),
     }
+}
+
+/// Whether the line is the one that was expected.
+fn fits(expected: &str, line: &str) -> bool {
+    let Some((start, rest)) = expected.split_once("...") else {
+        return expected == line;
+    };
+    let ends =
+        |line: &str| (0..=line.len()).any(|at| line.get(at..).is_some_and(|end| fits(rest, end)));
+    line.strip_prefix(start).is_some_and(ends)
 }
 
 /// Every case of a file.
