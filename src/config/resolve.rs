@@ -184,6 +184,8 @@ impl Sources {
         mut config: Vec<PathBuf>,
         log: Option<&Path>,
     ) -> Result<Watch, Failure> {
+        let mut written: Vec<PathBuf> = log.map(Path::to_owned).into_iter().collect();
+        written.extend(outputs(&self.args));
         let watch = &layer.watch;
         let poll = watch.poll.map(|poll| poll.0);
         if poll.is_some_and(|poll| poll < LEAST_POLL) {
@@ -212,7 +214,7 @@ impl Sources {
             poll,
             poll_by_itself: layer::POLL.0,
             paths,
-            ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), log)?,
+            ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), &written)?,
             rules,
             config,
         })
@@ -476,11 +478,23 @@ fn globs(place: &str, globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, 
     })
 }
 
-/// What the user wants ignored. What is written to the log, and what it is renamed to when it is
+/// The files that hotrun itself writes its lines and events to, by their real names.
+fn outputs(args: &Args) -> Vec<PathBuf> {
+    let events = args.events.iter().filter_map(|path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(dir.join(path.file_name()?))
+    });
+    let own = ["/proc/self/fd/1", "/proc/self/fd/2"];
+    let own = own.iter().filter_map(|link| std::fs::read_link(link).ok());
+    events.chain(own.filter(|path| path.is_file())).collect()
+}
+
+/// What the user wants ignored. What we write ourselves, and what a log is renamed to when it is
 /// rotated, is nobody's input either.
-fn ignored(patterns: &[Pattern], log: Option<&Path>) -> Result<GlobSet, Failure> {
+fn ignored(patterns: &[Pattern], written: &[PathBuf]) -> Result<GlobSet, Failure> {
     let mut all: Vec<Glob> = patterns.iter().filter_map(Pattern::glob).collect();
-    if let Some(log) = log.and_then(Path::to_str) {
+    for log in written.iter().filter_map(|path| path.to_str()) {
         let log = globset::escape(log);
         let older = format!("{log}{{.,-}}*");
         all.extend([log, older].iter().filter_map(|glob| Glob::new(glob).ok()));
@@ -569,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_log_is_no_input_and_neither_is_an_older_one() {
-        let set = ignored(&[], Some(Path::new("/a[b]/app.log"))).unwrap();
+        let set = ignored(&[], &["/a[b]/app.log".into()]).unwrap();
         for log in ["app.log", "app.log.1", "app.log.2.gz", "app.log-20260101"] {
             assert!(set.is_match(Path::new("/a[b]").join(log)), "{log}");
         }
