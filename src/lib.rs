@@ -51,7 +51,7 @@ use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, announce, policy};
+use rooms::{House, announce, caution, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -157,10 +157,8 @@ async fn serve(
     if !held.is_empty() {
         reporter.note(clock.now(), announce(&held));
     }
-    if matches!(settings.app.ready, Some(config::Ready::Http(_))) {
-        let text = "readiness `http:` stops live before the next version starts: on one shared \
-                    socket a request cannot be told to reach the candidate";
-        reporter.note(clock.now(), Note::Warning(text.into()));
+    if let Some(note) = caution(&settings) {
+        reporter.note(clock.now(), note);
     }
     let prepare = prepare(&settings, &events, &reporter, clock);
     // Cargo may wait for another one's lock, or for the network; the user need not.
@@ -234,7 +232,14 @@ async fn prepare(
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
-    let line = |line| reporter.note(clock.now(), Note::Cargo(line));
+    // An error of a manifest is left to the first build, which reads it again.
+    let mut broken = false;
+    let line = |line: String| {
+        broken |= line.starts_with("error");
+        if !broken {
+            reporter.note(clock.now(), Note::Cargo(line));
+        }
+    };
     let loaded = build::load(settings, line).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
     Ok((loaded, watch))

@@ -11,9 +11,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
-use crate::config::Settings;
 use crate::config::layer;
 use crate::config::resolve::Sources;
+use crate::config::{Ready, Settings};
 use crate::driver::Rooms;
 use crate::exit::Failure;
 use crate::hooks::Hooks;
@@ -90,6 +90,16 @@ pub fn announce(held: &HeldSet) -> Note {
     Note::Held(held.iter().map(socket).collect())
 }
 
+/// What the user may not expect of these settings.
+pub fn caution(settings: &Settings) -> Option<Note> {
+    let asks = matches!(settings.app.ready, Some(Ready::Http(_)));
+    asks.then(|| {
+        let text = "readiness `http:` stops live before the next version starts: on one shared \
+                    socket a request cannot be told to reach the candidate";
+        Note::Warning(text.into())
+    })
+}
+
 impl Rooms for House {
     fn perform(&mut self, now: Moment, action: Action) {
         match action {
@@ -163,6 +173,10 @@ impl House {
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         if self.held.adapt(&settings.listen)? {
             self.reporter.note(now, announce(&self.held));
+        }
+        let is_new = caution(&self.settings).is_none();
+        if let Some(note) = caution(&settings).filter(|_| is_new) {
+            self.reporter.note(now, note);
         }
         let policy = policy(&settings, !self.held.is_empty());
         self.reporter.log_to(log);

@@ -122,7 +122,7 @@ pub async fn load(
 fn split_hint(what: &str) -> Failure {
     match what.split_once("\nhint: ") {
         Some((what, hint)) => Failure::failed(what).hint(hint),
-        None => Failure::failed(what),
+        None => Failure::failed(what).hint("leave `CARGO` unset, or let it name a cargo"),
     }
 }
 

@@ -40,6 +40,14 @@ impl TargetKind {
         }
     }
 
+    /// Where cargo looks for one.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Bin => "`src/main.rs`",
+            Self::Example => "`examples/NAME.rs`",
+        }
+    }
+
     fn cargos(self) -> CargoKind {
         match self {
             Self::Bin => CargoKind::Bin,
@@ -196,12 +204,21 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
         ([], Some(wanted)) => {
             let names: Vec<String> = all.iter().map(|(_, name)| (*name).to_owned()).collect();
             Err(
-                Failure::usage(format!("{flag}: there is no `{wanted}` here"))
-                    .hint(nearest_of(wanted, &names)),
+                Failure::usage(format!("{flag}: there is no `{wanted}` here")).hint(
+                    if names.is_empty() {
+                        format!("add {}, or choose a package with --package", kind.place())
+                    } else {
+                        nearest_of(wanted, &names)
+                    },
+                ),
             )
         }
-        ([], None) => Err(Failure::usage("there is no binary to run here")
-            .hint("choose a package with --package, or an example with --example")),
+        ([], None) => Err(
+            Failure::usage("there is no binary to run here").hint(format!(
+                "add {}, or choose a package with --package or an example with --example",
+                kind.place()
+            )),
+        ),
         (several, Some(wanted)) => {
             let packages: Vec<String> = several
                 .iter()
@@ -235,7 +252,6 @@ fn nearest_of(wanted: &str, names: &[String]) -> String {
         .min();
     match near {
         Some((_, name)) => format!("did you mean `{name}`?"),
-        None if names.is_empty() => "there is none at all".into(),
         None => format!("there is `{}`", names.join("`, `")),
     }
 }

@@ -4,16 +4,16 @@
 use std::path::Path;
 
 use super::layer::Layer;
+use super::wording::reword;
 use crate::exit::Failure;
 
 /// Reads `text` as the configuration file that is shown as `path`.
 pub fn parse(path: &Path, text: &str) -> Result<Layer, Failure> {
     let layer: Layer = toml::from_str(text).map_err(|error| {
-        let (line, column) = error
-            .span()
-            .map_or((1, 1), |span| position(text, span.start));
+        let at = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text, at);
         let place = format!("{}:{line}:{column}", path.display());
-        refused(&place, error.message())
+        refused(&place, error.message(), text.get(at..).unwrap_or_default())
     })?;
     let mut whole = std::iter::once(&layer).chain(layer.env.values());
     match whole.find_map(incomplete) {
@@ -62,21 +62,10 @@ fn both(one: &str, other: &str) -> (String, &'static str) {
     (problem, "keep one of them")
 }
 
-/// The error for what serde says about the value at `place`.
-pub(super) fn refused(place: &str, message: &str) -> Failure {
-    let (message, hint) = match message.split_once("\nhint: ") {
-        Some((message, hint)) => (message, hint.to_owned()),
-        None => match nearest_known(message) {
-            Some(name) => (message, format!("did you mean `{name}`?")),
-            None => (
-                message,
-                "every section and key is in docs/configuration.md".to_owned(),
-            ),
-        },
-    };
-    // Some messages of the parser have several lines.
-    let message = message.trim_end().replace('\n', ", ");
-    Failure::usage(format!("{place}: {message}")).hint(hint)
+/// The error for what the reader says about the text at `place`, which goes on with `text`.
+pub(super) fn refused(place: &str, message: &str, text: &str) -> Failure {
+    let (reason, hint) = reword(message, text);
+    Failure::usage(format!("{place}: {reason}")).hint(hint)
 }
 
 /// Line and column, from 1, of a byte.
@@ -93,26 +82,6 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// The known name nearest to the unknown one. Both stand in serde's message, between backticks,
-/// the unknown one first.
-fn nearest_known(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown ") {
-        return None;
-    }
-    let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = names.next()?;
-    nearest(unknown, names)
-}
-
-/// The known name nearest to an unknown one, if one is near.
-pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
-        .min()
-        .map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,14 +96,12 @@ mod tests {
     fn mistakes_have_a_place_and_a_way_out() {
         case(
             "[build]\nbinn = \"x\"\n",
-            ".reload.toml:2:1: unknown field `binn`, expected one of `package`, `bin`, `example`, \
-             `features`, `all_features`, `no_default_features`, `release`, `profile`, `target`, \
-             `target_dir`, `on_change`\nhint: did you mean `bin`?",
+            ".reload.toml:2:1: `[build]` has no key `binn`\nhint: did you mean `bin`?",
         );
         case(
             "[handover]\nmode = \"stopfirst\"\n",
-            ".reload.toml:2:8: unknown variant `stopfirst`, expected one of `auto`, `overlap`, \
-             `stop-first`\nhint: did you mean `stop-first`?",
+            ".reload.toml:2:8: `stopfirst` is none of `auto`, `overlap`, `stop-first`\n\
+             hint: did you mean `stop-first`?",
         );
         case(
             "[app]\n\nsettle = 5\n",

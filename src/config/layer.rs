@@ -6,14 +6,17 @@
 //! line. Layers are laid over each other key by key. Pure.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::value::{
-    Address, Command, Dos, FilePath, Pattern, Ready, Shape, SocketName, StopSignal, Time, Value,
-    VariableName,
+    Address, Command, Dos, FilePath, Pattern, Ready, Shape, SocketName, StopSignal, Text,
+    TextVisitor, Time, Value, VariableName, text_value,
 };
+use super::wording::nearest;
+use crate::sockets::spec::Wrong;
 
 /// What a changed setting does to a session that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -260,8 +263,7 @@ section! {
 }
 
 /// Value of `handover.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Beside live where that works.
     Auto,
@@ -272,8 +274,7 @@ pub enum Mode {
 }
 
 /// Value of `build.on_change`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnChange {
     /// End it and start anew.
     Cancel,
@@ -283,11 +284,20 @@ pub enum OnChange {
 
 macro_rules! choice {
     ($type:ty { $($variant:ident: $name:literal),+ }) => {
-        impl Value for $type {
-            const SHAPE: Shape = Shape::Text;
+        text_value! { $type: [$(concat!("`", $name, "`")),+].join(", "); }
 
-            fn kind() -> String {
-                [$(concat!("`", $name, "`")),+].join(", ")
+        impl Text for $type {
+            fn read(text: &str) -> Result<Self, Wrong> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(Wrong {
+                        reason: format!("`{text}` is none of {}", Self::kind()),
+                        hint: match nearest(text, [$($name),+].into_iter()) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => "write one of them".into(),
+                        },
+                    }),
+                }
             }
         }
 

@@ -3,7 +3,8 @@
 //!
 //! [`layer`] defines every setting; [`file`] and [`variables`] read one layer each; [`resolve`]
 //! lays them over each other, defaults < file < overlay < environment < command line, and gives
-//! them their meaning; [`reference`] writes them down.
+//! them their meaning; [`reference`] writes them down,
+//! and `wording` says what is wrong with them.
 
 pub mod file;
 pub mod layer;
@@ -11,6 +12,7 @@ pub mod reference;
 pub mod resolve;
 pub mod value;
 pub mod variables;
+mod wording;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

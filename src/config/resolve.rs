@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::layer::{self, Layer, Listen, Mode, On};
 use super::value::{Command, FilePath, Pattern, Text};
+use super::wording::nearest;
 use super::{
     App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file,
     variables,
@@ -75,7 +76,7 @@ impl Sources {
     /// Reads the files and makes settings of everything.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let places = self.places();
-        let file = match places.iter().find(|path| path.is_file()) {
+        let file = match places.iter().find(|path| path.symlink_metadata().is_ok()) {
             Some(path) => self.read(path)?,
             None if self.args.config.is_some() => self.read(&places[0])?,
             None => Layer::default(),
@@ -114,13 +115,18 @@ impl Sources {
 
     fn read(&self, path: &Path) -> Result<Layer, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("cannot read `{}`: {error}", path.display()))
-                .hint("name a readable file with --config")
+            let hint = match error.kind() {
+                ErrorKind::InvalidData => "save it as UTF-8",
+                _ => "make it a file that can be read, or name another one with --config",
+            };
+            Failure::usage(format!("cannot read `{}`: {error}", path.display())).hint(hint)
         })?;
+        // Some editors begin a file with a mark that is not seen.
+        let text = text.trim_start_matches('\u{feff}');
         let shown = path
             .strip_prefix(self.manifest.parent().unwrap_or(&self.manifest))
             .unwrap_or(path);
-        let mut layer = file::parse(shown, &text)?;
+        let mut layer = file::parse(shown, text)?;
         layer.rebase(path.parent().unwrap_or(&self.dir));
         Ok(layer)
     }
@@ -135,7 +141,7 @@ impl Sources {
         }
         let names: Vec<&str> = file.env.keys().map(String::as_str).collect();
         let failure = Failure::usage(format!("--env: there is no `[env.{name}]`"));
-        Err(match file::nearest(name, names.iter().copied()) {
+        Err(match nearest(name, names.iter().copied()) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
             None if names.is_empty() => {
                 failure.hint(format!("write the section `[env.{name}]` into {FILE_NAME}"))
@@ -178,12 +184,14 @@ impl Sources {
         mut config: Vec<PathBuf>,
         log: Option<&Path>,
     ) -> Result<Watch, Failure> {
+        let mut written: Vec<PathBuf> = log.map(Path::to_owned).into_iter().collect();
+        written.extend(outputs(&self.args));
         let watch = &layer.watch;
         let poll = watch.poll.map(|poll| poll.0);
         if poll.is_some_and(|poll| poll < LEAST_POLL) {
             return Err(
                 Failure::usage("watch.poll: less than 10 ms would keep a processor busy")
-                    .hint("write `--poll=100ms` or more"),
+                    .hint("write `100ms` or more"),
             );
         }
         let paths: Vec<PathBuf> = paths(watch.paths.as_ref());
@@ -206,7 +214,7 @@ impl Sources {
             poll,
             poll_by_itself: layer::POLL.0,
             paths,
-            ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), log)?,
+            ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), &written)?,
             rules,
             config,
         })
@@ -243,6 +251,13 @@ fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
         if !path.is_file() {
             return Err(Failure::usage(format!(
                 "--manifest-path: there is no `{}`",
+                named.display()
+            ))
+            .hint("name the Cargo.toml of the project to run"));
+        }
+        if path.file_name().is_none_or(|name| name != "Cargo.toml") {
+            return Err(Failure::usage(format!(
+                "--manifest-path: `{}` is no Cargo.toml",
                 named.display()
             ))
             .hint("name the Cargo.toml of the project to run"));
@@ -388,15 +403,25 @@ fn env_files(app: &layer::App) -> Vec<PathBuf> {
 
 /// The variables of an environment file.
 fn variables_of(path: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!("cannot read `{}`: {error}", path.display()))
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read `{shown}`: {error}"))
             .hint("name a file of `KEY=value` lines with --env-file or app.env_files")
-    };
-    let lines = dotenvy::from_path_iter(path).map_err(|error| unreadable(&error))?;
-    lines
+    })?;
+    dotenvy::from_read_iter(text.as_bytes())
         .map(|line| line.map(|(name, value)| (name.into(), value.into())))
         .collect::<Result<_, _>>()
-        .map_err(|error| unreadable(&error))
+        .map_err(|error| {
+            let wrong = match &error {
+                dotenvy::Error::LineParse(line, _) => line.lines().next(),
+                _ => None,
+            };
+            // The line itself may have a secret in it.
+            let number = text.lines().position(|line| Some(line) == wrong);
+            let number = number.map_or_else(String::new, |at| format!(":{}", at + 1));
+            Failure::usage(format!("{shown}{number}: this is no `KEY=value` line"))
+                .hint("put a value with blanks or `$` in single quotes: `KEY='a b'`")
+        })
 }
 
 fn listen(entries: &[Listen]) -> Result<Vec<Spec>, Failure> {
@@ -453,11 +478,23 @@ fn globs(place: &str, globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, 
     })
 }
 
-/// What the user wants ignored. What is written to the log, and what it is renamed to when it is
+/// The files that hotrun itself writes its lines and events to, by their real names.
+fn outputs(args: &Args) -> Vec<PathBuf> {
+    let events = args.events.iter().filter_map(|path| {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(dir.join(path.file_name()?))
+    });
+    let own = ["/proc/self/fd/1", "/proc/self/fd/2"];
+    let own = own.iter().filter_map(|link| std::fs::read_link(link).ok());
+    events.chain(own.filter(|path| path.is_file())).collect()
+}
+
+/// What the user wants ignored. What we write ourselves, and what a log is renamed to when it is
 /// rotated, is nobody's input either.
-fn ignored(patterns: &[Pattern], log: Option<&Path>) -> Result<GlobSet, Failure> {
+fn ignored(patterns: &[Pattern], written: &[PathBuf]) -> Result<GlobSet, Failure> {
     let mut all: Vec<Glob> = patterns.iter().filter_map(Pattern::glob).collect();
-    if let Some(log) = log.and_then(Path::to_str) {
+    for log in written.iter().filter_map(|path| path.to_str()) {
         let log = globset::escape(log);
         let older = format!("{log}{{.,-}}*");
         all.extend([log, older].iter().filter_map(|glob| Glob::new(glob).ok()));
@@ -473,6 +510,10 @@ fn log(log: &layer::Log) -> Result<Option<PathBuf>, Failure> {
     let dir = path.parent().unwrap_or(path);
     match (dir.canonicalize(), path.file_name()) {
         (Ok(dir), Some(name)) => Ok(Some(dir.join(name))),
+        (_, None) => Err(
+            Failure::usage(format!("log.file: `{}` is no file", path.display()))
+                .hint("name a file that is writable"),
+        ),
         _ => Err(Failure::usage(format!(
             "log.file: there is no directory `{}`",
             dir.display()
@@ -542,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_log_is_no_input_and_neither_is_an_older_one() {
-        let set = ignored(&[], Some(Path::new("/a[b]/app.log"))).unwrap();
+        let set = ignored(&[], &["/a[b]/app.log".into()]).unwrap();
         for log in ["app.log", "app.log.1", "app.log.2.gz", "app.log-20260101"] {
             assert!(set.is_match(Path::new("/a[b]").join(log)), "{log}");
         }

@@ -4,9 +4,10 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::file::{nearest, refused};
+use super::file::refused;
 use super::layer::{Key, Layer, SECTIONS};
 use super::value::Shape;
+use super::wording::nearest;
 use crate::exit::Failure;
 
 /// What the names of all of them begin with.
@@ -38,42 +39,57 @@ fn one(variable: &str, text: &str) -> Result<Layer, Failure> {
     };
     let Some((section, key)) = known().find(|(section, key)| name(section, key.name) == variable)
     else {
-        let names: Vec<String> = known()
-            .map(|(section, key)| name(section, key.name))
-            .collect();
-        let failure = Failure::usage(format!("{variable}: there is no such setting"));
-        return Err(match nearest(variable, names.iter().map(String::as_str)) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint("every section and key is in docs/configuration.md"),
-        });
+        return Err(unknown(
+            variable,
+            known().map(|(section, key)| name(section, key.name)),
+        ));
     };
-    let value = value(key, text).map_err(|error| refused(variable, error.message()))?;
+    let value = value(key, text).ok_or_else(|| {
+        let kind = (key.kind)();
+        Failure::usage(format!(
+            "{variable}: cannot read `{text}`; it takes: {kind}"
+        ))
+        .hint("write it as in the file: `true`, `['a', 'b']` or `{ NAME = 'value' }`")
+    })?;
     let table = Table::from_iter([(key.name.to_owned(), value)]);
     let table = Table::from_iter([(section.to_owned(), table.into())]);
     // The message ends with the place in a file that there is none of.
     Layer::deserialize(table).map_err(|error| {
         let message = error.to_string();
         let (message, _) = message.rsplit_once("\nin `").unwrap_or((&message, ""));
-        refused(variable, message)
+        refused(variable, message, "")
     })
 }
 
-fn value(key: &Key, text: &str) -> Result<Value, toml::de::Error> {
+fn unknown(variable: &str, known: impl Iterator<Item = String>) -> Failure {
+    // What is the same in all of them says nothing.
+    let bare = |name: &str| name.trim_start_matches(PREFIX).to_owned();
+    let known: Vec<String> = known.map(|name| bare(&name)).collect();
+    let near = nearest(&bare(variable), known.iter().map(String::as_str));
+    let listed = SECTIONS.1.iter().map(|section| name(section.name, ""));
+    let hint = match near {
+        Some(near) => format!("did you mean `{PREFIX}{near}`?"),
+        None if listed.into_iter().any(|list| variable.starts_with(&list)) => {
+            "a section with double brackets stands in the file only".to_owned()
+        }
+        None => format!("write `{PREFIX}SECTION_KEY`, like `{PREFIX}APP_SETTLE`"),
+    };
+    Failure::usage(format!("{variable}: there is no such setting")).hint(hint)
+}
+
+fn value(key: &Key, text: &str) -> Option<Value> {
     let as_it_is = match key.shape {
         Shape::Text => true,
         Shape::List => !text.trim_start().starts_with('['),
         Shape::Toml => false,
     };
     if !as_it_is {
-        return toml::from_str::<Table>(&format!("value = {text}")).map(|mut table| {
-            let value = table.remove("value");
-            value.unwrap_or_else(|| Value::String(text.to_owned()))
-        });
+        return text.parse().ok();
     }
     let text = Value::String(text.to_owned());
     // A command line stays one; only a list of texts is a list of one.
     let list = key.shape == Shape::List && (key.kind)().starts_with("list of");
-    Ok(if list { Value::Array(vec![text]) } else { text })
+    Some(if list { Value::Array(vec![text]) } else { text })
 }
 
 #[cfg(test)]
@@ -129,8 +145,8 @@ mod tests {
         case(
             "HOTRUN_CFG_HANDOVER_MODE",
             "overlapp",
-            "HOTRUN_CFG_HANDOVER_MODE: unknown variant `overlapp`, expected one of `auto`, \
-             `overlap`, `stop-first`\nhint: did you mean `overlap`?",
+            "HOTRUN_CFG_HANDOVER_MODE: `overlapp` is none of `auto`, `overlap`, `stop-first`\n\
+             hint: did you mean `overlap`?",
         );
     }
 }

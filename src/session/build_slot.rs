@@ -106,7 +106,7 @@ impl BuildSlot {
 
     /// The file that the builds themselves change, at the moment at which that is clear, and how
     /// long is waited now.
-    pub(super) fn found_loop(&self) -> Option<(PathBuf, Duration)> {
+    pub(super) fn found_loop(&mut self) -> Option<(PathBuf, Duration)> {
         self.loops.found()
     }
 

@@ -35,7 +35,8 @@ impl Session {
             // What an app writes when it starts is no reason to start it again.
             let starting = self.swap.candidate.is_some() || self.swap.pending.is_some();
             self.reactions.add(now, others, starting);
-            self.warn_of_loop(self.reactions.found_loop());
+            let found = self.reactions.found_loop();
+            self.warn_of_loop(found);
         }
         let reading = self.builds.reading();
         let ours = |change: &Change| reading && change.kind == ChangeKind::Lock;
@@ -50,7 +51,8 @@ impl Session {
         let paths = changes.iter().map(|change| change.path.clone()).collect();
         let stale = self.builds.add(now, changes, self.policy.on_change);
         self.cancel(stale, Cause::Changed(paths));
-        self.warn_of_loop(self.builds.found_loop());
+        let found = self.builds.found_loop();
+        self.warn_of_loop(found);
     }
 
     fn warn_of_loop(&mut self, found: Option<(PathBuf, Duration)>) {

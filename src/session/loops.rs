@@ -16,6 +16,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 pub(super) struct Loops {
     path: Option<PathBuf>,
     times: u32,
+    /// The user has been told.
+    told: bool,
 }
 
 impl Loops {
@@ -23,7 +25,13 @@ impl Loops {
     pub(super) fn again(&mut self, paths: &[PathBuf]) {
         match paths {
             [path] if self.path.as_ref() == Some(path) => self.times += 1,
-            [path] => (self.path, self.times) = (Some(path.clone()), 1),
+            [path] => {
+                *self = Self {
+                    path: Some(path.clone()),
+                    times: 1,
+                    told: false,
+                };
+            }
             _ => self.reset(),
         }
     }
@@ -47,10 +55,12 @@ impl Loops {
         Some(wait.min(LONGEST))
     }
 
-    /// The file, at the moment at which it is clear that it goes round.
-    pub(super) fn found(&self) -> Option<(PathBuf, Duration)> {
-        let path = self.path.clone().filter(|_| self.times == MANY)?;
-        Some((path, self.wait()?))
+    /// The file, at the moment at which it is clear that it goes round. Once: what is said may be
+    /// written to that very file.
+    pub(super) fn found(&mut self) -> Option<(PathBuf, Duration)> {
+        let wait = self.wait().filter(|_| !self.told)?;
+        self.told = true;
+        Some((self.path.clone()?, wait))
     }
 }
 
@@ -69,6 +79,8 @@ mod tests {
         loops.also(std::slice::from_ref(&a));
         loops.again(std::slice::from_ref(&a));
         assert_eq!(loops.found(), Some((a.clone(), Duration::from_secs(1))));
+        loops.also(std::slice::from_ref(&a));
+        assert_eq!(loops.found(), None);
         loops.again(std::slice::from_ref(&a));
         assert_eq!(
             (loops.wait(), loops.found()),

@@ -83,7 +83,7 @@ impl Reactions {
 
     /// The file that reactions themselves change, at the moment at which that is clear, and how
     /// long is waited now.
-    pub(super) fn found_loop(&self) -> Option<(PathBuf, Duration)> {
+    pub(super) fn found_loop(&mut self) -> Option<(PathBuf, Duration)> {
         self.loops.found()
     }
 

@@ -117,7 +117,7 @@ fn internet(kind: &str, text: &str) -> Result<Vec<SocketAddr>, Wrong> {
         .strip_prefix(':')
         .or_else(|| text.strip_prefix("localhost:"));
     if let Some(port) = loopback.filter(|_| text.parse::<IpAddr>().is_err()) {
-        let port = port.parse().map_err(|_| no_port(port))?;
+        let port = port.parse().map_err(|_| no_port(text, port))?;
         let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(both.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }
@@ -125,8 +125,13 @@ fn internet(kind: &str, text: &str) -> Result<Vec<SocketAddr>, Wrong> {
     Ok(vec![address])
 }
 
-fn no_port(text: &str) -> Wrong {
-    Wrong::new(format!("`{text}` is no port (0 to 65535)"), FORMS)
+fn no_port(text: &str, port: &str) -> Wrong {
+    let reason = if port.is_empty() {
+        format!("`{text}` has no port")
+    } else {
+        format!("`{text}`: `{port}` is no port")
+    };
+    Wrong::new(reason, "write a number from 0 to 65535 behind the last `:`")
 }
 
 /// What is wrong with a text that is no address and port.
@@ -138,6 +143,18 @@ fn no_address(kind: &str, text: &str) -> Wrong {
         );
     }
     let unwrapped = text.trim_start_matches('[').trim_end_matches(']');
+    if text == "localhost" {
+        return Wrong::new(
+            "`localhost` is an address without a port",
+            format!("write `{kind}:3000`, which is both its addresses"),
+        );
+    }
+    if let Some((ip, port)) = port_behind(unwrapped) {
+        return Wrong::new(
+            format!("`{text}` has no brackets between address and port"),
+            format!("write `{kind}{}`", SocketAddr::new(ip.into(), port)),
+        );
+    }
     if let Ok(ip) = unwrapped.parse::<IpAddr>() {
         return Wrong::new(
             format!("`{text}` is an address without a port"),
@@ -158,10 +175,11 @@ fn no_address(kind: &str, text: &str) -> Wrong {
         _ => {}
     }
     match text.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_err() => {
-            let Wrong { reason, hint } = no_port(port);
-            Wrong::new(format!("`{text}`: {reason}"), hint)
-        }
+        Some((_, port)) if port.parse::<u16>().is_err() => no_port(text, port),
+        Some(("*", port)) => Wrong::new(
+            "`*` is no address",
+            format!("write `{kind}0.0.0.0:{port}` for every interface"),
+        ),
         Some((host, _)) if host.contains('%') => Wrong::new(
             format!("`{host}` has no number of an interface after the `%`"),
             "write the number that `ip address` shows, like `[fe80::1%2]:3000`",
@@ -172,6 +190,14 @@ fn no_address(kind: &str, text: &str) -> Wrong {
         ),
         _ => Wrong::new(format!("`{text}` is no address"), FORMS),
     }
+}
+
+/// An IPv6 address and a port that were written without brackets.
+fn port_behind(text: &str) -> Option<(Ipv6Addr, u16)> {
+    let (ip, port) = text.rsplit_once(':')?;
+    // What is shorter is rather a part of the address.
+    let port = port.parse().ok().filter(|_| port.len() > 1)?;
+    Some((ip.parse().ok()?, port))
 }
 
 fn is_number(text: &str) -> bool {
@@ -257,10 +283,13 @@ mod tests {
         bad("", "`` is no address");
         bad("3000", "`3000` is a port without an address");
         bad("udp:53", "`53` is a port without an address");
-        bad(":99999", "`99999` is no port (0 to 65535)");
-        let port = "`127.0.0.1:99999`: `99999` is no port (0 to 65535)";
+        bad(":99999", "`:99999`: `99999` is no port");
+        let port = "`127.0.0.1:99999`: `99999` is no port";
         bad("127.0.0.1:99999", port);
-        bad("127.0.0.1:", "`127.0.0.1:`: `` is no port (0 to 65535)");
+        bad("127.0.0.1:", "`127.0.0.1:` has no port");
+        bad("*:80", "`*` is no address");
+        let brackets = "`::1:3000` has no brackets between address and port";
+        bad("::1:3000", brackets);
         bad("127.0.0.1", "`127.0.0.1` is an address without a port");
         bad("[::1]", "`[::1]` is an address without a port");
         bad("::1", "`::1` is an address without a port");
@@ -287,6 +316,9 @@ mod tests {
         let hint = |text| read(text).unwrap_err().hint;
         assert_eq!(hint("udp:53"), "write `udp::53` for loopback");
         assert_eq!(hint("udp:::1"), "write `udp:[::1]:3000`");
+        assert_eq!(hint("udp:::1:53"), "write `udp:[::1]:53`");
+        let everywhere = "write `udp:0.0.0.0:53` for every interface";
+        assert_eq!(hint("udp:*:53"), everywhere);
     }
 
     #[test]

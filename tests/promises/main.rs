@@ -9,8 +9,9 @@ mod common;
 
 mod a_debugger_is_not_interrupted;
 mod a_service_manager_is_told;
+mod a_target_has_one_hotrun;
 mod activation_is_accepted;
-mod bad_input_is_refused_with_a_way_out;
+mod config_edits_apply_live;
 mod crash_after_swap_rolls_back;
 mod crash_at_start_keeps_live;
 mod ctrl_c_leaves_no_orphans;
@@ -40,3 +41,4 @@ mod the_log_file_has_every_line;
 mod tidy;
 mod what_cargo_can_do_works;
 mod workers_never_run_twice;
+mod wrong_inputs_say_what_to_do;

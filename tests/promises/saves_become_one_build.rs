@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::common::{Hotrun, Project};
+use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// A quiet period in which a test makes a burst of saves even on a machine that lets it wait.
 const QUIET: [&str; 4] = ["--listen", "127.0.0.1:0", "--debounce", "250ms"];
@@ -285,4 +285,21 @@ fn an_edit_is_found_where_the_system_tells_of_none() {
     hotrun.wait_version("2");
     project.set_version_in_place("three");
     hotrun.wait_version("three");
+}
+
+/// `hotrun > hotrun.log` in the project: each line it writes would be a change, and lead to more.
+#[test]
+fn its_own_output_is_no_input() {
+    let project = Project::new("slow-drain");
+    let script = "exec >hotrun.log 2>&1";
+    let events = ["--events", "hotrun.events"];
+    let hotrun = Run::new(&project, &[&ANY[..], &events].concat());
+    let hotrun = hotrun.after(script).start();
+    let log = || fs::read_to_string(project.path("hotrun.log")).unwrap_or_default();
+    wait_until("live", || log().contains("g1 live").then_some(()));
+    project.set_version("2");
+    wait_until("live again", || log().contains("g2 live").then_some(()));
+    hotrun.terminate();
+    hotrun.wait_exit();
+    assert_eq!(log().matches("building").count(), 2, "{}", log());
 }

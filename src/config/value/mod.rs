@@ -54,9 +54,9 @@ pub trait Text: Sized {
     fn read(text: &str) -> Result<Self, Wrong>;
 }
 
-/// Reads a text value where serde wants one, with its own words for what is wrong. A number is
-/// read as the text that it is written as, so that it gets those words too.
-struct TextVisitor<T>(PhantomData<T>);
+/// Reads a text value where serde wants one, with its own words for what is wrong. A number,
+/// or `true`, is read as the text that it is written as, so that it gets those words too.
+pub(super) struct TextVisitor<T>(pub(super) PhantomData<T>);
 
 impl<T: Text> Visitor<'_> for TextVisitor<T> {
     type Value = T;
@@ -67,6 +67,10 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         T::read(text).map_err(|wrong| E::custom(format!("{}\nhint: {}", wrong.reason, wrong.hint)))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
+        self.visit_str(&value.to_string())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
@@ -80,7 +84,7 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
 
 /// A type that is read by [`Text::read`] and is called this.
 macro_rules! text_value {
-    ($($type:ty: $kind:literal;)*) => {$(
+    ($($type:ty: $kind:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(TextVisitor(PhantomData))
@@ -96,7 +100,7 @@ macro_rules! text_value {
         }
     )*};
 }
-use text_value;
+pub(super) use text_value;
 
 text_value! {
     Time: "time";
@@ -190,8 +194,8 @@ impl fmt::Display for Time {
 
 impl Text for Time {
     fn read(text: &str) -> Result<Self, Wrong> {
-        if text.trim().parse::<f64>().is_ok() {
-            let number = text.trim();
+        let number = text.trim();
+        if number.starts_with(|c: char| c.is_ascii_digit()) && number.parse::<f64>().is_ok() {
             let hint = format!("write `{number}ms` or `{number}s`");
             return wrong(format!("`{text}` has no unit"), hint);
         }
@@ -275,19 +279,31 @@ impl Text for Ready {
         match text.split_once(':') {
             None if text == "notify" => Ok(Self::Notify),
             Some(("http", path))
-                if path.starts_with('/') && !path.contains(char::is_whitespace) =>
+                if path.starts_with('/')
+                    && !path.starts_with("//")
+                    && !path.contains(char::is_whitespace) =>
             {
                 Ok(Self::Http(path.to_owned()))
             }
             Some(("http", path)) => no_proof(format!("`{path}` is no path of a URL")),
             Some(("log", pattern)) => match Regex::new(pattern) {
                 Ok(pattern) => Ok(Self::Log(pattern)),
-                Err(error) => no_proof(format!("`{pattern}` is no regular expression: {error}")),
+                Err(error) => no_proof(format!(
+                    "`{pattern}` is no regular expression: {}",
+                    last_line(&error)
+                )),
             },
             Some(("delay", time)) => Time::read(time).map(|time| Self::Delay(time.0)),
             _ => no_proof(format!("`{text}` is no proof of readiness")),
         }
     }
+}
+
+/// What is wrong, without the drawing that shows where.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
 }
 
 /// The name of a socket in `LISTEN_FDNAMES`.
@@ -373,6 +389,7 @@ mod tests {
         assert_eq!(Time::read("1m 30s").unwrap().0, Duration::from_secs(90));
         assert_eq!(Time::ms(1500).to_string(), "1s 500ms");
         refuses::<Time>("300", "`300` has no unit", "write `300ms` or `300s`");
+        refuses::<Time>("-1", "`-1` is no time", "write `300ms`, `5s` or `1m`");
         refuses::<Time>("soon", "`soon` is no time", "write `300ms`, `5s` or `1m`");
     }
 
@@ -386,7 +403,14 @@ mod tests {
         assert!(matches!(Ready::read("log:^up$"), Ok(Ready::Log(_))));
         let two = Duration::from_secs(2);
         assert_eq!(Ready::read("delay:2s").unwrap(), Ready::Delay(two));
-        for text in ["http:up", "log:(", "delay:2", "tcp", "notify:x"] {
+        for text in [
+            "http:up",
+            "http://up",
+            "log:(",
+            "delay:2",
+            "tcp",
+            "notify:x",
+        ] {
             assert!(Ready::read(text).is_err(), "{text}");
         }
     }
