@@ -1,15 +1,16 @@
 //! The settings of a session: what was typed and what was written, made one immutable value. The
 //! rest of the program sees only [`Settings`].
 //!
-//! [`layer`] defines every setting; [`file`] and [`variables`] read one layer each; [`resolve`]
-//! lays them over each other, defaults < file < overlay < environment < command line, and gives
-//! them their meaning; [`reference`] writes them down,
-//! and `wording` says what is wrong with them.
+//! [`layer`] defines every setting; [`file`], [`variables`] and `typed` read one layer each;
+//! [`resolve`] lays them over each other, defaults < file < overlay < environment < command line,
+//! and gives them their meaning; `wording` says what is wrong with them, and [`reference`] writes
+//! all of them down.
 
 pub mod file;
 pub mod layer;
 pub mod reference;
 pub mod resolve;
+mod typed;
 pub mod value;
 pub mod variables;
 mod wording;

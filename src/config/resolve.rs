@@ -1,5 +1,4 @@
-//! Where settings come from, and what they mean: the only reader of [`Args`] and of the
-//! environment.
+//! Where settings come from, and what they mean: the only reader of the environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,10 +9,10 @@ use std::time::Duration;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::layer::{self, Layer, Listen, Mode, On};
-use super::value::{Command, FilePath, Pattern, Text};
+use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
-    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file,
+    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file, typed,
     variables,
 };
 use crate::cli::{self, Args};
@@ -55,7 +54,7 @@ impl Sources {
                 .hint("start hotrun in a directory that exists")
         })?;
         let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
-        let mut typed = typed(&args)?;
+        let mut typed = typed::layer(&args)?;
         typed.rebase(&dir);
         let known = env::vars_os().filter_map(|(name, text)| {
             let name = name.into_string().ok()?;
@@ -283,68 +282,6 @@ fn workspace_root(manifest: &Path) -> PathBuf {
     };
     let own = manifest.parent().unwrap_or(manifest);
     own.ancestors().find(is_root).unwrap_or(own).to_owned()
-}
-
-/// The command line as a layer.
-fn typed(args: &Args) -> Result<Layer, Failure> {
-    fn read<T: Text>(flag: &str, text: Option<&String>) -> Result<Option<T>, Failure> {
-        let refused =
-            |wrong: Wrong| Failure::usage(format!("{flag}: {}", wrong.reason)).hint(wrong.hint);
-        text.map(|text| T::read(text).map_err(refused)).transpose()
-    }
-    fn read_all<T: Text>(flag: &str, texts: &[String]) -> Result<Option<Vec<T>>, Failure> {
-        let values: Vec<T> = texts
-            .iter()
-            .filter_map(|text| read(flag, Some(text)).transpose())
-            .collect::<Result<_, _>>()?;
-        Ok(Some(values).filter(|values| !values.is_empty()))
-    }
-    let some = |paths: &[PathBuf]| {
-        let paths: Vec<FilePath> = paths.iter().cloned().map(FilePath).collect();
-        Some(paths).filter(|paths| !paths.is_empty())
-    };
-    let listen = read_all("--listen", &args.listen)?.map(|addresses| {
-        let entry = |address| Listen {
-            address: Some(address),
-            ..Listen::default()
-        };
-        addresses.into_iter().map(entry).collect()
-    });
-    Ok(Layer {
-        build: layer::Build {
-            package: args.package.clone(),
-            bin: args.bin.clone(),
-            example: args.example.clone(),
-            features: Some(args.features.clone()).filter(|features| !features.is_empty()),
-            all_features: args.all_features.then_some(true),
-            no_default_features: args.no_default_features.then_some(true),
-            release: args.release.then_some(true),
-            profile: args.profile.clone(),
-            target: args.target.clone(),
-            target_dir: args.target_dir.clone().map(FilePath),
-            on_change: None,
-        },
-        app: layer::App {
-            env_files: some(&args.env_file),
-            ..layer::App::default()
-        },
-        handover: layer::Handover {
-            mode: args.handover.map(|mode| match mode {
-                cli::Handover::Auto => Mode::Auto,
-                cli::Handover::Overlap => Mode::Overlap,
-                cli::Handover::StopFirst => Mode::StopFirst,
-            }),
-        },
-        watch: layer::Watch {
-            debounce: read("--debounce", args.debounce.as_ref())?,
-            max_wait: None,
-            poll: read("--poll", args.poll.as_ref())?,
-            paths: some(&args.watch),
-            ignore: read_all("--ignore", &args.ignore)?,
-        },
-        listen,
-        ..Layer::default()
-    })
 }
 
 fn paths(paths: Option<&Vec<FilePath>>) -> Vec<PathBuf> {

@@ -224,7 +224,7 @@ fn only_the_settings_read_the_command_line() {
         .filter(reads)
         .map(|source| source.path.clone())
         .collect();
-    assert_eq!(found, ["config/resolve.rs", "lib.rs"]);
+    assert_eq!(found, ["config/resolve.rs", "config/typed.rs", "lib.rs"]);
 }
 
 #[test]

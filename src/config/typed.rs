@@ -1,0 +1,73 @@
+//! The command line as a layer: texts become values, and what is wrong names its flag. Pure.
+
+use std::path::PathBuf;
+
+use super::layer::{self, Layer, Listen, Mode};
+use super::value::{FilePath, Text};
+use crate::cli::{self, Args};
+use crate::exit::Failure;
+use crate::sockets::spec::Wrong;
+
+/// What was typed.
+pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
+    let some = |paths: &[PathBuf]| {
+        let paths: Vec<FilePath> = paths.iter().cloned().map(FilePath).collect();
+        Some(paths).filter(|paths| !paths.is_empty())
+    };
+    let listen = read_all("--listen", &args.listen)?.map(|addresses| {
+        let entry = |address| Listen {
+            address: Some(address),
+            ..Listen::default()
+        };
+        addresses.into_iter().map(entry).collect()
+    });
+    Ok(Layer {
+        build: layer::Build {
+            package: args.package.clone(),
+            bin: args.bin.clone(),
+            example: args.example.clone(),
+            features: Some(args.features.clone()).filter(|features| !features.is_empty()),
+            all_features: args.all_features.then_some(true),
+            no_default_features: args.no_default_features.then_some(true),
+            release: args.release.then_some(true),
+            profile: args.profile.clone(),
+            target: args.target.clone(),
+            target_dir: args.target_dir.clone().map(FilePath),
+            on_change: None,
+        },
+        app: layer::App {
+            env_files: some(&args.env_file),
+            ..layer::App::default()
+        },
+        handover: layer::Handover {
+            mode: args.handover.map(|mode| match mode {
+                cli::Handover::Auto => Mode::Auto,
+                cli::Handover::Overlap => Mode::Overlap,
+                cli::Handover::StopFirst => Mode::StopFirst,
+            }),
+        },
+        watch: layer::Watch {
+            debounce: read("--debounce", args.debounce.as_ref())?,
+            max_wait: None,
+            poll: read("--poll", args.poll.as_ref())?,
+            paths: some(&args.watch),
+            ignore: read_all("--ignore", &args.ignore)?,
+        },
+        listen,
+        ..Layer::default()
+    })
+}
+
+fn read<T: Text>(flag: &str, text: Option<&String>) -> Result<Option<T>, Failure> {
+    let refused =
+        |wrong: Wrong| Failure::usage(format!("{flag}: {}", wrong.reason)).hint(wrong.hint);
+    text.map(|text| T::read(text).map_err(refused)).transpose()
+}
+
+fn read_all<T: Text>(flag: &str, texts: &[String]) -> Result<Option<Vec<T>>, Failure> {
+    let values: Vec<T> = texts
+        .iter()
+        .filter_map(|text| read(flag, Some(text)).transpose())
+        .collect::<Result<_, _>>()?;
+    Ok(Some(values).filter(|values| !values.is_empty()))
+}
