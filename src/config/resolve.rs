@@ -205,6 +205,9 @@ impl Sources {
         let mut rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
         rules.extend(self.dot_env());
         config.extend(env_files(&layer.app));
+        // One that is a link is edited where it leads.
+        let real = config.iter().filter_map(|path| path.canonicalize().ok());
+        config.extend(real.collect::<Vec<_>>());
         let debounce = watch.debounce().0;
         Ok(Watch {
             debounce,

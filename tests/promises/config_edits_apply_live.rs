@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::Duration;
 
@@ -345,6 +346,20 @@ fn the_file_that_was_named_is_the_one_that_counts() {
     hotrun.wait_live(2);
     assert_has(&hotrun, 2, &["arg 1 two", &dir]);
     assert_eq!(hotrun.all("configured").len(), 1);
+}
+
+#[test]
+fn a_linked_file_is_edited_where_it_is() {
+    let project = Project::new("surroundings");
+    let shared = project.root().join("shared.toml");
+    fs::write(&shared, "[app]\nargs = [\"one\"]\n").unwrap();
+    symlink(&shared, project.path(".reload.toml")).unwrap();
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    project.save("../shared.toml", "[app]\nargs = [\"two\"]\n");
+    hotrun.wait_live(2);
+    assert_has(&hotrun, 2, &["arg 1 two"]);
+    assert_eq!(hotrun.all("building").len(), 1);
 }
 
 #[test]
