@@ -1,10 +1,9 @@
 //! The settings of a session: what was typed and what was written, made one immutable value. The
 //! rest of the program sees only [`Settings`].
 //!
-//! [`layer`] defines every setting; [`file`], [`variables`] and `typed` read one layer each;
-//! [`resolve`] lays them over each other, defaults < file < overlay < environment < command line,
-//! and gives them their meaning; `wording` says what is wrong with them, and [`reference`] writes
-//! all of them down.
+//! [`layer`] defines every setting; `file`, `variables` and `typed` read one layer each; `resolve`
+//! lays them over each other, defaults < file < overlay < environment < command line, and gives them
+//! their meaning; `wording` says what is wrong with them, and `reference` writes all of them down.
 
 pub mod file;
 pub mod layer;

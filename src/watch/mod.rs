@@ -6,7 +6,7 @@
 //! walking and watching can block. It takes in raw events and new scopes through one channel and
 //! sends [`Event::Changed`] or [`Event::Rescan`]. Where the system tells of changes, events are
 //! taken as they come, since the session keeps the quiet period. Where it tells of nothing or can
-//! tell no more ([`silence`]), all of it is polled from then on, and what happened in between is
+//! tell no more (`silence`), all of it is polled from then on, and what happened in between is
 //! looked for. Directories are watched, never files, because editors save by renaming.
 //! Deliberately absent: any waiting for quiet, any look at content.
 
