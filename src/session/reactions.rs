@@ -202,6 +202,9 @@ impl Session {
         if self.reactions.waits == Some(Waits::Settings) {
             self.reactions.waits = None;
         }
+        if self.ending.is_some() {
+            return;
+        }
         let settings = match read {
             Ok(settings) => *settings,
             Err(problem) => return self.show(View::Misconfigured(problem)),
