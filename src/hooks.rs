@@ -77,6 +77,8 @@ async fn run(
     let mut late = false;
     let ended = loop {
         tokio::select! {
+            // Both may have happened while hotrun itself was stopped.
+            biased;
             ended = &mut running => break ended,
             () = tokio::time::sleep(timeout), if !late => {
                 late = true;

@@ -139,20 +139,28 @@ async fn hand_on(
 
 impl HandOn {
     fn take(&mut self, order: Message) {
-        // Half a piece makes no sense to another one.
-        if std::mem::take(&mut self.begun) {
-            self.rest.clear();
-        }
-        self.line_open = false;
+        let newest = self.newest();
         match order {
             Message::Attach(generation, reader) => {
                 self.readers.insert(generation, reader);
-                if self.ended {
-                    self.end();
-                }
             }
             Message::Detach(generation) => _ = self.readers.remove(&generation),
         }
+        if self.newest() != newest {
+            // Half a piece makes no sense to another one.
+            if std::mem::take(&mut self.begun) {
+                self.rest.clear();
+            }
+            self.line_open = false;
+            if self.ended {
+                self.end();
+            }
+        }
+    }
+
+    fn newest(&self) -> Option<Generation> {
+        let newest = self.readers.last_key_value();
+        newest.map(|(generation, _)| *generation)
     }
 
     /// Nothing more comes: a pipe is closed, at a terminal somebody has to say so.

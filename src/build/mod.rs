@@ -400,7 +400,9 @@ impl Work {
             Ok(shelf) => shelf,
             Err(failure) => return Ok(Some(failure.to_string())),
         };
-        self.shelves.push(shelf.clone());
+        if !self.shelves.iter().any(|known| Arc::ptr_eq(known, &shelf)) {
+            self.shelves.push(shelf.clone());
+        }
         self.loaded = Some(Loaded {
             project,
             read_at,

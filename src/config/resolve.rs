@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -103,7 +103,7 @@ impl Sources {
     /// the manifest up to the root of its workspace.
     fn places(&self) -> Vec<PathBuf> {
         if let Some(named) = &self.args.config {
-            return vec![self.dir.join(named)];
+            return vec![straight(&self.dir.join(named))];
         }
         let root = workspace_root(&self.manifest);
         let dirs = self.manifest.ancestors().skip(1);
@@ -206,7 +206,8 @@ impl Sources {
         rules.extend(self.dot_env());
         config.extend(env_files(&layer.app));
         // One that is a link is edited where it leads.
-        let real = config.iter().filter_map(|path| path.canonicalize().ok());
+        let links = config.iter().filter(|path| path.is_symlink());
+        let real = links.filter_map(|path| path.canonicalize().ok());
         config.extend(real.collect::<Vec<_>>());
         let debounce = watch.debounce().0;
         Ok(Watch {
@@ -241,7 +242,7 @@ impl Sources {
 /// The manifest that cargo would find, or the one that was named.
 fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
-        let path = dir.join(named);
+        let path = straight(&dir.join(named));
         if path.is_dir() {
             let inside = named.join("Cargo.toml");
             return Err(Failure::usage(format!(
@@ -273,6 +274,20 @@ fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
             Failure::usage(format!("no Cargo.toml in `{}` or above it", dir.display()))
                 .hint("start hotrun in a Cargo project, or name one with --manifest-path")
         })
+}
+
+/// A path without `.` and `..`, by its names alone, as cargo does it: everything is told apart by
+/// its path.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = straight.pop(),
+            part => straight.push(part),
+        }
+    }
+    straight
 }
 
 /// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By

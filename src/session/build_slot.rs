@@ -61,12 +61,15 @@ impl BuildSlot {
         self.outdated(on_change)
     }
 
-    /// The result of the build that runs or is requested, if there is one, is to be started even
-    /// if it is the program that runs.
-    pub(super) fn force(&mut self) -> bool {
+    /// The build that runs or is requested, if there is one, is to bring a new start, whatever
+    /// becomes of it.
+    pub(super) fn restart(&mut self) -> bool {
         let running = self.running.iter_mut().map(|running| &mut running.set);
         let mut sets = running.chain(self.requested.iter_mut());
-        sets.next().map(|set| set.forced = true).is_some()
+        let first = sets.next();
+        first
+            .map(|set| (set.forced, set.restart) = (true, true))
+            .is_some()
     }
 
     /// Adds changed paths. Returns the running build, if that became worthless by them.
@@ -78,7 +81,7 @@ impl BuildSlot {
     ) -> Option<Generation> {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
         self.look_for_loops(now, &paths);
-        self.preparation.saw(&paths);
+        self.preparation.saw(&changes);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
         let own = |change: &Change| self.preparation.writes(&change.path);
@@ -182,10 +185,12 @@ impl BuildSlot {
 
     /// The command has failed: what was requested can't be built before something changes, unless
     /// that happened while it ran.
-    pub(super) fn unprepared(&mut self) {
-        if !self.preparation.failed() {
-            self.give_up();
+    /// Returns what is given up.
+    pub(super) fn unprepared(&mut self) -> Option<ChangeSet> {
+        if self.preparation.failed() {
+            return None;
         }
+        self.give_up()
     }
 
     /// The command has ended well.
@@ -255,6 +260,7 @@ impl BuildSlot {
         set.made.clear();
         if let Some(newer) = self.requested.take() {
             set.merge(newer.last, newer.cause, newer.forced);
+            set.restart |= newer.restart;
             // The quiet period is that of the newer changes: the older ones have had theirs.
             set.first = newer.first;
             set.made = newer.made;

@@ -34,7 +34,7 @@ impl Session {
         if !others.is_empty() {
             // What an app writes when it starts is no reason to start it again.
             let starting = self.swap.candidate.is_some() || self.swap.pending.is_some();
-            self.reactions.add(now, others, starting);
+            self.reactions.add(now, others, &self.policy, starting);
             let found = self.reactions.found_loop();
             self.warn_of_loop(found);
         }
@@ -132,8 +132,11 @@ impl Session {
         let Some(reason) = failed else {
             return self.builds.prepared(now);
         };
-        self.builds.unprepared();
+        let given_up = self.builds.unprepared();
         self.job_failed(Occasion::BeforeBuild, reason);
+        if let Some(set) = given_up.filter(|set| set.restart) {
+            self.start_again(now, set.cause);
+        }
         if self.policy.once {
             self.quit(now, Ending::BuildFailed);
         }
@@ -183,6 +186,7 @@ impl Session {
                 ..
             } => {
                 self.remember(&artifact);
+                self.newest_built = Some(artifact.built_by);
                 let runs = self.runs(&artifact);
                 match runs {
                     Some(runs) if unchanged && !running.set.forced => {
@@ -240,6 +244,9 @@ impl Session {
                 self.hook(Occasion::OnError, Some(generation), told);
                 if self.policy.once {
                     self.quit(now, Ending::BuildFailed);
+                }
+                if running.set.restart {
+                    self.start_again(now, running.set.cause);
                 }
             }
             // A build that nobody cancelled says it was: it is asked for again rather than lost.

@@ -269,7 +269,10 @@ impl World {
                 let free = live.is_none_or(|live| live.traced.is_none());
                 self.must(free || self.asked, "live is replaced under a debugger");
                 let goes_on = self.session.ending.is_none();
-                self.must(goes_on, "something is launched after hotrun was asked to end");
+                self.must(
+                    goes_on,
+                    "something is launched after hotrun was asked to end",
+                );
                 self.must(generation > self.launched, "an older number is launched");
                 self.must(self.processes.len() < 2, "three generations have processes");
                 let kept = !self.discarded.contains(&artifact.built_by);

@@ -4,7 +4,7 @@
 use super::Session;
 use super::action::{Action, View};
 use super::event::JobNews;
-use super::model::{Generation, Job, JobId, Moment, Occasion};
+use super::model::{Ending, Generation, Job, JobId, Moment, Occasion};
 
 impl Session {
     /// Runs a command of the user.
@@ -24,7 +24,7 @@ impl Session {
         generation: Option<Generation>,
         error: Option<String>,
     ) {
-        if self.ending.is_some() && !self.policy.once {
+        if matches!(self.ending, Some(Ending::Quit | Ending::Signal(_))) {
             return;
         }
         let hooks = &self.policy.hooks;
@@ -52,9 +52,9 @@ impl Session {
             return;
         };
         let (_, occasion) = self.jobs.remove(at);
-        let failed = result
-            .err()
-            .filter(|_| self.ending.is_none() || self.policy.once);
+        // One that we ended has not failed.
+        let ours = matches!(self.ending, Some(Ending::Quit | Ending::Signal(_)));
+        let failed = result.err().filter(|_| !ours);
         match occasion {
             Occasion::BeforeBuild => self.prepared_to_build(now, failed),
             Occasion::BeforeStart => self.prepared_to_start(now, id, failed),

@@ -85,6 +85,8 @@ pub struct Session {
     reactions: Reactions,
     swap: Swap,
     backoff: Backoff,
+    /// The build that made the newest program.
+    newest_built: Option<Generation>,
     numbered_jobs: u32,
     /// The user's commands that run.
     jobs: Vec<(JobId, Occasion)>,
@@ -113,6 +115,7 @@ impl Session {
             reactions: Reactions::default(),
             swap: Swap::default(),
             backoff: Backoff::default(),
+            newest_built: None,
             numbered_jobs: 0,
             jobs: Vec::new(),
             advised: Vec::new(),
@@ -133,7 +136,9 @@ impl Session {
             Event::Changed(changes) => self.changed(now, changes),
             Event::Rescan => {
                 self.stale_project = true;
-                self.request(now, Cause::Rescan, false);
+                self.read_settings();
+                // What the app reads when it starts may be among what changed.
+                self.request(now, Cause::Rescan, true);
             }
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),

@@ -194,6 +194,8 @@ pub struct ChangeSet {
     pub cause: Cause,
     /// Restart even if the program turns out to be the same.
     pub forced: bool,
+    /// Start the app again even if there is no new program in the end.
+    pub restart: bool,
     /// Paths that were made within this set: if they vanish within it too, they were never there
     /// (the temporary file of a safe write).
     pub made: Vec<PathBuf>,
@@ -207,6 +209,7 @@ impl ChangeSet {
             last: now,
             cause,
             forced,
+            restart: false,
             made: Vec::new(),
         }
     }

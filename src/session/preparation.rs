@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::model::Moment;
+use super::model::{Change, Moment, Presence};
 
 /// So often it runs for one build, whatever changes.
 const RUNS: u32 = 3;
@@ -63,12 +63,17 @@ impl Preparation {
     }
 
     /// These paths changed.
-    pub(super) fn saw(&mut self, paths: &[PathBuf]) {
-        if self.stage == Stage::Requested {
-            // Nothing of ours runs: it is the user who writes this.
-            self.own.retain(|path| !paths.contains(path));
-        } else {
-            self.changed.extend_from_slice(paths);
+    pub(super) fn saw(&mut self, changes: &[Change]) {
+        for Change { path, presence, .. } in changes {
+            if self.stage == Stage::Requested {
+                // Nothing of ours runs: it is the user who writes this.
+                self.own.retain(|own| own != path);
+            } else if *presence == Presence::Vanished {
+                // What came and went was somebody's temporary file.
+                self.changed.retain(|changed| changed != path);
+            } else {
+                self.changed.push(path.clone());
+            }
         }
     }
 
@@ -80,10 +85,9 @@ impl Preparation {
 
     /// It failed. Whether something changed meanwhile that may mend it.
     pub(super) fn failed(&mut self) -> bool {
+        let again = self.again();
         self.stage = Stage::Requested;
-        self.runs = 0;
-        self.learn();
-        self.changed.iter().any(|path| !self.own.contains(path))
+        again
     }
 
     /// What changed in two runs in a row is its own.
@@ -107,11 +111,21 @@ impl Preparation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::ChangeKind;
     use super::*;
 
     fn run(preparation: &mut Preparation, changes: &[&str]) -> bool {
         preparation.begin(Moment::ZERO);
-        let changes: Vec<PathBuf> = changes.iter().map(PathBuf::from).collect();
+        let change = |path: &&str| Change {
+            path: path.trim_start_matches('-').into(),
+            kind: ChangeKind::Source,
+            presence: if path.starts_with('-') {
+                Presence::Vanished
+            } else {
+                Presence::There
+            },
+        };
+        let changes: Vec<Change> = changes.iter().map(change).collect();
         preparation.saw(&changes);
         preparation.ended(Moment::ZERO);
         let again = preparation.again();
@@ -131,6 +145,11 @@ mod tests {
         assert!(!run(&mut preparation, &["generated.rs"]));
         assert!(run(&mut preparation, &["schema.sql"]));
         assert!(!run(&mut preparation, &[]));
+        // `sed -i` writes under another name each time.
+        assert!(!run(
+            &mut preparation,
+            &["sedAbC", "generated.rs", "-sedAbC"]
+        ));
     }
 
     #[test]

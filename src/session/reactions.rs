@@ -1,7 +1,7 @@
 //! What changes lead to that no build takes in: settings that are read anew, and what the user's
 //! rules say. Collected over a quiet period of their own, then done one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,10 +32,19 @@ enum Waits {
     Command { job: JobId, rule: usize },
 }
 
+/// Changes, and what they call for. Rules are looked up at once: their numbers may be those of
+/// others when the time comes.
+#[derive(Clone, Debug)]
+struct Collected {
+    set: ChangeSet,
+    config: bool,
+    rules: BTreeMap<usize, Vec<Reaction>>,
+}
+
 /// What was collected, and what is being done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reactions {
-    collected: Option<(ChangeSet, Vec<ChangeKind>)>,
+    collected: Option<Collected>,
     steps: VecDeque<Step>,
     waits: Option<Waits>,
     loops: Loops,
@@ -43,7 +52,13 @@ pub(super) struct Reactions {
 
 impl Reactions {
     /// Adds changes that are not for a build. `starting`: a program is about to be live.
-    pub(super) fn add(&mut self, now: Moment, changes: Vec<Change>, starting: bool) {
+    pub(super) fn add(
+        &mut self,
+        now: Moment,
+        changes: Vec<Change>,
+        policy: &Policy,
+        starting: bool,
+    ) {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
         if self.collected.is_some() {
             self.loops.also(&paths);
@@ -52,20 +67,24 @@ impl Reactions {
         } else {
             self.loops.reset();
         }
-        let empty = || {
-            (
-                ChangeSet::new(now, Cause::Changed(Vec::new()), false),
-                Vec::new(),
-            )
+        let empty = || Collected {
+            set: ChangeSet::new(now, Cause::Changed(Vec::new()), false),
+            config: false,
+            rules: BTreeMap::new(),
         };
-        let (set, kinds) = self.collected.get_or_insert_with(empty);
+        let collected = self.collected.get_or_insert_with(empty);
         for change in changes {
-            if !kinds.contains(&change.kind) {
-                kinds.push(change.kind);
+            match change.kind {
+                ChangeKind::Config => collected.config = true,
+                ChangeKind::Rule(rule) => {
+                    let reactions = policy.rules.get(rule).cloned();
+                    collected.rules.insert(rule, reactions.unwrap_or_default());
+                }
+                ChangeKind::Source | ChangeKind::Manifest | ChangeKind::Lock => {}
             }
-            set.add(now, change);
+            collected.set.add(now, change);
         }
-        if set.is_empty() {
+        if collected.set.is_empty() {
             self.collected = None;
         }
     }
@@ -75,7 +94,7 @@ impl Reactions {
         if self.waits.is_some() || !self.steps.is_empty() {
             return None;
         }
-        let (set, _) = self.collected.as_ref()?;
+        let set = &self.collected.as_ref()?.set;
         let looped = self.loops.wait().map(|wait| set.first + wait);
         let quiet = set.quiet_at(policy.debounce, policy.max_wait);
         Some(quiet.max(looped.unwrap_or_default()))
@@ -95,28 +114,26 @@ impl Reactions {
     /// The next step, unless something has to be waited for.
     fn next(&mut self, now: Moment, policy: &Policy) -> Option<Step> {
         if self.due(policy).is_some_and(|due| due <= now) {
-            self.plan(policy);
+            self.plan();
         }
         self.steps.pop_front_if(|_| self.waits.is_none())
     }
 
     /// Turns what was collected into steps: settings first, then rules by number.
-    fn plan(&mut self, policy: &Policy) {
-        let Some((set, kinds)) = self.collected.take() else {
+    fn plan(&mut self) {
+        let Some(Collected { set, config, rules }) = self.collected.take() else {
             return;
         };
-        if kinds.contains(&ChangeKind::Config) {
+        if config {
             self.steps.push_back(Step::Configure);
         }
-        for (rule, reactions) in policy.rules.iter().enumerate() {
-            if kinds.contains(&ChangeKind::Rule(rule)) {
-                self.steps
-                    .extend(reactions.iter().map(|reaction| Step::React {
-                        rule,
-                        reaction: reaction.clone(),
-                        cause: set.cause.clone(),
-                    }));
-            }
+        for (rule, reactions) in rules {
+            let steps = reactions.into_iter().map(|reaction| Step::React {
+                rule,
+                reaction,
+                cause: set.cause.clone(),
+            });
+            self.steps.extend(steps);
         }
     }
 
@@ -173,16 +190,29 @@ impl Session {
         }
     }
 
-    /// Starts the same program again. A build under way brings a new start anyway.
-    fn start_again(&mut self, now: Moment, cause: Cause) {
+    /// Starts the same program again: the newest one, whatever became of it. A build under way does
+    /// it, whatever becomes of that.
+    pub(super) fn start_again(&mut self, now: Moment, cause: Cause) {
         self.backoff.reset();
-        if self.builds.force() {
+        if self.builds.restart() {
             return;
         }
-        let program = self.swap.newest().or(self.swap.last_good.as_ref());
-        if let Some(program) = program.cloned() {
-            self.again(now, program, cause, Kind::Restart, Duration::ZERO);
+        let newest = self.swap.newest().cloned();
+        match newest.filter(|newest| Some(newest.built_by) == self.newest_built) {
+            Some(program) => {
+                // What its failure means does not change by that.
+                let kind = self.swap.unproved().unwrap_or(Kind::Restart);
+                self.again(now, program, cause, kind, Duration::ZERO);
+            }
+            // The newest one failed and was let go of: cargo still has it.
+            None if self.newest_built.is_some() => self.request(now, cause, true),
+            None => {}
         }
+    }
+
+    /// Whatever changed was not seen: the settings too may be others.
+    pub(super) fn read_settings(&mut self) {
+        self.reactions.steps.push_back(Step::Configure);
     }
 
     /// Passes a signal on to live.
@@ -209,10 +239,6 @@ impl Session {
             Ok(settings) => *settings,
             Err(problem) => return self.show(View::Misconfigured(problem)),
         };
-        // Steps of rules that are not there any more would be those of others.
-        if settings.policy.rules != self.policy.rules {
-            self.reactions.steps.clear();
-        }
         self.policy = settings.policy;
         if settings.changed.is_empty() {
             return;
@@ -223,7 +249,8 @@ impl Session {
             Effect::Restart => self.start_again(now, Cause::Configured),
             Effect::Rebuild => {
                 self.stale_project = true;
-                self.request(now, Cause::Configured, false);
+                // What else has changed may be for the app alone.
+                self.request(now, Cause::Configured, true);
             }
         }
     }

@@ -131,6 +131,12 @@ impl Swap {
             .or(self.live.as_ref().map(|process| &process.artifact))
     }
 
+    /// What the launch that waits, or the candidate, is for.
+    pub(super) fn unproved(&self) -> Option<Kind> {
+        let pending = self.pending.as_ref().map(|launch| launch.kind);
+        pending.or(self.candidate.as_ref().map(|process| process.kind))
+    }
+
     /// The process of this generation, whatever it is for.
     pub(super) fn find(&mut self, generation: Generation) -> Option<&mut Process> {
         self.live

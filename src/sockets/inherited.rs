@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::sys;
 
 /// More than these can't be handed on to an app in one message, with its stdout and stderr.
-const MOST: usize = sys::MOST_DESCRIPTORS - 2;
+const MOST: usize = sys::MOST_DESCRIPTORS - 3;
 
 /// What the environment says that `listenfd` does not tell.
 #[derive(Clone, Debug, Default)]

@@ -68,6 +68,7 @@ impl Supervisor {
             | View::Ended { .. }
             | View::Finished { .. }
             | View::NotReady { .. }
+            | View::JobFailed { .. }
             | View::CannotStart { .. } => {
                 if std::mem::take(&mut self.reloading) {
                     self.send("READY=1");

@@ -90,7 +90,12 @@ impl Filter {
         if self.config.contains(path) {
             return Some(ChangeKind::Config);
         }
-        // The first rule that matches decides, even about what is ignored otherwise.
+        let name = path.file_name()?.to_str().unwrap_or_default();
+        let is_noise = is_dropping(name) || self.ignore.is_match(path);
+        if is_noise && !self.files.contains(path) {
+            return None;
+        }
+        // The first rule that matches decides, even about what git ignores.
         let rule = self.rules.iter().position(|rule| rule.paths.is_match(path));
         if let Some(number) = rule {
             return match self.rules[number].reactions.as_slice() {
@@ -99,7 +104,6 @@ impl Filter {
                 _ => Some(ChangeKind::Rule(number)),
             };
         }
-        let name = path.file_name()?.to_str().unwrap_or_default();
         let kind = match name {
             "Cargo.lock" => ChangeKind::Lock,
             "Cargo.toml" | "rust-toolchain" | "rust-toolchain.toml" => ChangeKind::Manifest,
@@ -127,8 +131,8 @@ impl Filter {
         builder.build()
     }
 
-    /// Everything that the user's rules can match, ignored or not.
-    pub fn walk_rules(&self) -> Vec<Walk> {
+    /// Everything that the user's rules can match, ignored or not, and how deep that can be.
+    pub fn walk_rules(&self) -> Vec<(Walk, Option<usize>)> {
         let reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
         let walk = |reach: &config::Reach| {
             let mut builder = WalkBuilder::new(&reach.root);
@@ -138,7 +142,7 @@ impl Filter {
                 let path = entry.path();
                 !path.ends_with(".git") && !without.iter().any(|out| out == path)
             });
-            builder.build()
+            (builder.build(), reach.depth)
         };
         reaches.map(walk).collect()
     }
@@ -248,6 +252,8 @@ mod tests {
             ("app/generated.rs", None),
             ("app/assets/x.css", Some(ChangeKind::Rule(2))),
             ("app/assets/x.sql", Some(ChangeKind::Source)),
+            ("app/assets/.x.css.swp", None),
+            ("app/assets/x.log", None),
             ("app/src/x.ignored", None),
             (".reload.toml", Some(ChangeKind::Config)),
             ("app/target/debug/app.d", None),

@@ -264,11 +264,18 @@ impl Watcher {
         if self.watched.contains(dir) {
             return Vec::new();
         }
-        if self.filter.enters(dir) {
-            return self.walk_below(dir, &HashSet::new(), |_| true);
-        }
-        if self.filter.reaches(dir) {
-            return self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
+        let (enters, reaches) = (self.filter.enters(dir), self.filter.reaches(dir));
+        if enters || reaches {
+            let mut changes = Vec::new();
+            if enters {
+                changes.extend(self.walk_below(dir, &HashSet::new(), |_| true));
+            }
+            // What git ignores below it may be what a rule is about.
+            if reaches {
+                let more = self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
+                changes.extend(more);
+            }
+            return changes;
         }
         // One that is hidden may hold a single file that is an input (`.cargo/config.toml`).
         let inside: Vec<PathBuf> = self
@@ -330,7 +337,7 @@ impl Watcher {
         fresh: impl Fn(&Path) -> bool,
     ) -> Vec<Change> {
         let walk = self.filter.walk(root);
-        self.walk(walk, before, fresh)
+        self.walk(walk, None, before, fresh)
     }
 
     /// The same for what rules reach, where it is ignored otherwise too.
@@ -340,8 +347,8 @@ impl Watcher {
         fresh: impl Fn(&Path) -> bool,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for walk in self.filter.walk_rules() {
-            changes.extend(self.walk(walk, before, &fresh));
+        for (walk, deepest) in self.filter.walk_rules() {
+            changes.extend(self.walk(walk, deepest, before, &fresh));
         }
         changes
     }
@@ -349,6 +356,7 @@ impl Watcher {
     fn walk(
         &mut self,
         walk: Walk,
+        deepest: Option<usize>,
         before: &HashSet<PathBuf>,
         fresh: impl Fn(&Path) -> bool,
     ) -> Vec<Change> {
@@ -356,7 +364,10 @@ impl Watcher {
         for entry in walk.flatten() {
             let path = entry.path();
             if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-                self.watch_dir(path, before);
+                // At the end of the way there is nothing that could match below.
+                if deepest.is_none_or(|deepest| entry.depth() < deepest) {
+                    self.watch_dir(path, before);
+                }
                 continue;
             }
             if entry.path_is_symlink() {

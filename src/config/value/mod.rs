@@ -192,6 +192,9 @@ impl fmt::Display for Time {
     }
 }
 
+/// More would be as good as for ever, and could not be added to a moment.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 impl Text for Time {
     fn read(text: &str) -> Result<Self, Wrong> {
         let number = text.trim();
@@ -200,7 +203,11 @@ impl Text for Time {
             return wrong(format!("`{text}` has no unit"), hint);
         }
         match humantime::parse_duration(text) {
-            Ok(time) => Ok(Self(time)),
+            Ok(time) if time <= LONGEST => Ok(Self(time)),
+            Ok(_) => wrong(
+                format!("`{text}` is longer than a year"),
+                "write `300ms`, `5s` or `1m`",
+            ),
             Err(_) => wrong(
                 format!("`{text}` is no time"),
                 "write `300ms`, `5s` or `1m`",

@@ -22,8 +22,8 @@ pub struct Pattern {
 impl Pattern {
     /// The pattern of whole paths; `None` for one that was not read by [`Text::read`].
     pub fn glob(&self) -> Option<Glob> {
-        let text = self.text.trim_start_matches("./");
-        let dir = self.dir.display().to_string();
+        let (dir, text) = self.place();
+        let dir = dir.display().to_string();
         let dir = globset::escape(dir.trim_end_matches('/'));
         if text.starts_with('/') {
             glob(text).ok()
@@ -34,20 +34,37 @@ impl Pattern {
         }
     }
 
+    /// The directory it starts from, and the rest: what goes nowhere or up in front is gone.
+    fn place(&self) -> (&Path, &str) {
+        let (mut dir, mut text) = (self.dir.as_path(), self.text.as_str());
+        loop {
+            if let Some(rest) = text.strip_prefix("./") {
+                text = rest;
+            } else if let Some(rest) = text.strip_prefix("../") {
+                text = rest;
+                dir = dir.parent().unwrap_or(dir);
+            } else {
+                return (dir, text);
+            }
+        }
+    }
+
     /// Where it can match, if it is a path: a name matches in what is watched anyway.
     pub fn reach(&self) -> Option<Reach> {
-        let (dirs, name) = self.text.rsplit_once('/')?;
-        let dirs: Vec<&str> = dirs.trim_start_matches('.').split('/').collect();
+        if !self.text.contains('/') {
+            return None;
+        }
+        let (dir, text) = self.place();
+        let (dirs, name) = text.rsplit_once('/').unwrap_or(("", text));
+        let dirs: Vec<&str> = dirs.split('/').filter(|part| !part.is_empty()).collect();
         let plain = |part: &&&str| !part.contains(['*', '?', '[', '{']);
         let fixed = dirs.iter().take_while(plain).count();
         let further = dirs[fixed..].iter().chain([&name]);
         let anywhere = further.clone().any(|part| part.contains("**"));
-        let absolute = if self.text.starts_with('/') { "/" } else { "" };
+        let absolute = if text.starts_with('/') { "/" } else { "" };
         let inside = dirs[..fixed].join("/");
         Some(Reach {
-            root: self
-                .dir
-                .join(format!("{absolute}{}", inside.trim_start_matches('/'))),
+            root: dir.join(format!("{absolute}{}", inside.trim_start_matches('/'))),
             depth: (!anywhere).then(|| further.count()),
         })
     }
@@ -157,6 +174,20 @@ mod tests {
             Some(("/etc", Some(1))),
         );
         pattern("./x", "/a", &["/a/x"], &["/a/b/x"], Some(("/a", Some(1))));
+        pattern(
+            ".sqlx/**",
+            "/a",
+            &["/a/.sqlx/x"],
+            &["/a/sqlx/x"],
+            Some(("/a/.sqlx", None)),
+        );
+        pattern(
+            "../shared/*.sql",
+            "/a/b",
+            &["/a/shared/x.sql"],
+            &["/a/b/shared/x.sql"],
+            Some(("/a/shared", Some(1))),
+        );
         pattern("a/*/c", "/", &["/a/b/c"], &["/a/c"], Some(("/a", Some(2))));
         let wrong = Pattern::read("a{").unwrap_err();
         assert_eq!(
