@@ -195,6 +195,7 @@ async fn serve(
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
         settings,
+        waited: false,
         events,
         reporter: reporter.clone(),
         builder,

@@ -12,7 +12,7 @@ use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
 use crate::build::{Builder, artifact};
 use crate::config::layer;
-use crate::config::resolve::Sources;
+use crate::config::resolve::{FILE_NAME, Sources};
 use crate::config::{Ready, Settings};
 use crate::driver::Rooms;
 use crate::exit::Failure;
@@ -22,7 +22,7 @@ use crate::keeper::client::Keeper;
 use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{AppNews, Effect, Event, Reconfigured};
-use crate::session::model::{ArtifactRef, Generation, Moment};
+use crate::session::model::{ArtifactRef, Change, ChangeKind, Generation, Moment, Presence};
 use crate::sockets::set::{Held, HeldSet};
 use crate::sys;
 use crate::ui::log::Log;
@@ -36,6 +36,8 @@ pub struct House {
     pub sources: Sources,
     /// What the user wants.
     pub settings: Arc<Settings>,
+    /// The configuration file went blank, and it was waited for what comes.
+    pub waited: bool,
     /// Where what happens is told.
     pub events: UnboundedSender<Event>,
     /// Prints.
@@ -162,10 +164,41 @@ impl House {
     /// Reads the settings anew and has every room go by them; if they can't be used, nothing
     /// changes.
     fn reconfigure(&mut self, now: Moment) {
+        // What is written anew is empty for a moment. Taken at its word, it would let go of every
+        // address that it declares.
+        let went_blank = self.sources.is_blank() && self.settings.watch.configured;
+        if went_blank && !self.waited {
+            self.waited = true;
+            self.read_later();
+            let unchanged = Reconfigured {
+                policy: policy(&self.settings, !self.held.is_empty()),
+                changed: Vec::new(),
+                effect: Effect::Nothing,
+            };
+            self.events
+                .send(Event::Configured(Ok(Box::new(unchanged))))
+                .ok();
+            return;
+        }
+        self.waited = false;
         let read = self.sources.settings();
         let read = read.and_then(|settings| self.adopt(now, settings));
         let read = read.map(Box::new).map_err(|failure| failure.to_string());
         self.events.send(Event::Configured(read)).ok();
+    }
+
+    /// Has the configuration read once more, after a while.
+    fn read_later(&self) {
+        let (events, wait) = (self.events.clone(), self.settings.watch.max_wait);
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let change = Change {
+                path: FILE_NAME.into(),
+                kind: ChangeKind::Config,
+                presence: Presence::There,
+            };
+            events.send(Event::Changed(vec![change])).ok();
+        });
     }
 
     fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {

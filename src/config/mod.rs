@@ -160,6 +160,8 @@ pub struct Watch {
     pub rules: Vec<Rule>,
     /// Files that settings are read from, there or not.
     pub config: Vec<PathBuf>,
+    /// One of them says something.
+    pub configured: bool,
 }
 
 /// What changes of some paths lead to.

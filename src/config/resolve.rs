@@ -112,6 +112,13 @@ impl Sources {
             .collect()
     }
 
+    /// There is no configuration file, or nothing in it.
+    pub fn is_blank(&self) -> bool {
+        let places = self.places();
+        let found = places.iter().find_map(|path| path.metadata().ok());
+        found.is_none_or(|found| found.len() == 0)
+    }
+
     fn read(&self, path: &Path) -> Result<Layer, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = match error.kind() {
@@ -220,6 +227,7 @@ impl Sources {
             ignore: ignored(watch.ignore.as_deref().unwrap_or_default(), &written)?,
             rules,
             config,
+            configured: !self.is_blank(),
         })
     }
 

@@ -33,11 +33,9 @@ pub(super) struct Running {
 pub(super) struct BuildSlot {
     requested: Option<ChangeSet>,
     running: Option<Running>,
-    /// When the last build ended.
-    ended: Option<Moment>,
     /// So many builds in a row were cancelled.
     cancelled: u32,
-    /// How late a change may be noticed that a build made.
+    /// How late a change may be noticed that `before_build` made.
     pub(super) lag: Duration,
     loops: Loops,
     preparation: Preparation,
@@ -80,7 +78,7 @@ impl BuildSlot {
         on_change: OnChange,
     ) -> Option<Generation> {
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        self.look_for_loops(now, &paths);
+        self.look_for_loops(&paths);
         self.preparation.saw(&changes);
         let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
         let set = self.requested.get_or_insert_with(empty);
@@ -96,11 +94,10 @@ impl BuildSlot {
         self.outdated(on_change)
     }
 
-    fn look_for_loops(&mut self, now: Moment, paths: &[PathBuf]) {
-        let echo = |ended: Moment| now.saturating_sub(ended) < self.lag;
+    fn look_for_loops(&mut self, paths: &[PathBuf]) {
         if self.requested.is_some() {
             self.loops.also(paths);
-        } else if self.running.is_some() || self.ended.is_some_and(echo) {
+        } else if self.running.is_some() {
             self.loops.again(paths);
         } else {
             self.loops.reset();
@@ -244,11 +241,10 @@ impl BuildSlot {
 
     /// The build is over. What a cancelled one was to build is requested again, with the newer
     /// changes, and `None` is returned: its result must not be used.
-    pub(super) fn done(&mut self, now: Moment, generation: Generation) -> Option<Running> {
+    pub(super) fn done(&mut self, generation: Generation) -> Option<Running> {
         let running = self
             .running
             .take_if(|running| running.generation == generation)?;
-        self.ended = Some(now);
         if !running.cancelled {
             self.cancelled = 0;
             return Some(running);

@@ -164,7 +164,7 @@ impl Session {
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
         // It ended before the project was read.
         self.stale_project |= self.builds.reading();
-        let finished = self.builds.done(now, generation);
+        let finished = self.builds.done(generation);
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: nobody will ever launch it.
             if let BuildOutcome::Built {
