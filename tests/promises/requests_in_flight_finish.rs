@@ -22,7 +22,7 @@ fn finish(project: &Project) {
     project.set_version("2");
     hotrun.wait_live(2);
     let reload = start.elapsed();
-    let requests = ask(hotrun.address(), 2000 + 2 * reload.as_millis());
+    let requests = ask(hotrun.address(), 4000 + 5 * reload.as_millis());
     project.set_version("3");
     hotrun.wait_live(3);
     let swapped = now();
