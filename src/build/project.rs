@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, Package, PackageId, TargetKind as CargoKind};
 
-use crate::config::Build;
+use crate::config::{Build, nearest};
 use crate::exit::Failure;
 
 /// What is run.
@@ -245,13 +245,8 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
 }
 
 fn nearest_of(wanted: &str, names: &[String]) -> String {
-    let near = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(2))
-        .min();
-    match near {
-        Some((_, name)) => format!("did you mean `{name}`?"),
+    match nearest(wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean `{name}`?"),
         None => format!("there is `{}`", names.join("`, `")),
     }
 }

@@ -226,7 +226,7 @@ section! {
 section! {
     /// A cheaper reaction to changes of certain paths. The first rule that matches a path decides.
     On {
-        /// The paths. They are watched even where they are ignored otherwise.
+        /// The paths. Those with a slash are watched even where git ignores them.
         paths: Vec<Pattern>, Next;
         /// What happens, in order: `rebuild`, `restart` (the same program again), `signal:NAME`
         /// (to the live app), `run:COMMAND` (with `sh`; if it fails, what follows in this rule is

@@ -25,6 +25,7 @@ use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
 use layer::{Effect, Layer};
 pub use value::Ready;
+pub(crate) use wording::nearest;
 
 /// Everything a session is told by its user.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub(super) fn reword(message: &str, text: &str) -> (String, String) {
 }
 
 /// The known name nearest to an unknown one, if one is near.
-pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
