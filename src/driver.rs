@@ -156,6 +156,9 @@ mod tests {
                     }
                     format!("launch {generation}")
                 }
+                Action::Look(generation) => {
+                    return answer(Event::App(generation, AppNews::Traced(None)));
+                }
                 Action::Stop(generation) => {
                     let news = AppNews::Exited {
                         exit: Exit::Status(0),

@@ -10,8 +10,8 @@
 //!   commands, [`signals`] and [`ui`] speak with the user.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. `helper`, [`lines`], [`sink`]: small things that several rooms
-//!   need.
+//! - [`sys`]: the only `unsafe`. [`digest`], `helper`, [`lines`], [`sink`]: small things that
+//!   several rooms need.
 //!
 //! Rooms never import each other; what one learns reaches another as a value in an action. Only
 //! `ui` and this file print. `tests/promises/tidy.rs` checks it.
@@ -20,6 +20,7 @@ pub mod app;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod driver;
 pub mod exit;
 mod helper;
@@ -258,9 +259,9 @@ async fn watch_project(
         return Ok(None);
     }
     let scope = match loaded {
-        Some(Loaded {
-            project, read_at, ..
-        }) => scope::of_project(project, &settings.build, &[], Some(*read_at)),
+        Some(Loaded { project, seen, .. }) => {
+            scope::of_project(project, &settings.build, &[], *seen)
+        }
         None => scope::of_manifest(&settings.build),
     };
     let watch = Watch::start(&settings.watch, events.clone())?;

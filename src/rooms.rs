@@ -121,9 +121,6 @@ impl Rooms for House {
             } => {
                 // Without one the app's launch starts its own, and says so if it can't.
                 self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
-                for app in self.apps.values() {
-                    app.look();
-                }
                 self.builder.start(generation, load, baseline, changed);
             }
             Action::CancelBuild(generation) => self.builder.cancel(generation),
@@ -134,10 +131,15 @@ impl Rooms for House {
             } => {
                 self.launch(generation, artifact, beside);
             }
+            Action::Look(generation) => self.with(generation, App::look),
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
-            Action::Stop(generation) => self.with(generation, App::stop),
+            Action::Stop(generation) => {
+                // The settings of now, which may be others than those it was started with.
+                let signal = self.settings.app.stop_signal;
+                self.with(generation, |app| app.stop(signal));
+            }
             Action::Kill(generation) => self.with(generation, App::kill),
             Action::Discard(artifact) => artifact::discard(&artifact.path),
             Action::Serving(_) => self.held.raise_backlog(),

@@ -85,7 +85,7 @@ pub struct HeldSocket {
 enum Order {
     Look,
     Signal(i32),
-    Stop,
+    Stop(i32),
     Kill,
 }
 
@@ -121,7 +121,7 @@ impl App {
         Self { orders, keeper }
     }
 
-    /// Looks whether a debugger has attached to it.
+    /// Looks whether a debugger has attached to it, and tells.
     pub fn look(&self) {
         self.orders.send(Order::Look).ok();
     }
@@ -131,9 +131,9 @@ impl App {
         self.orders.send(Order::Signal(number)).ok();
     }
 
-    /// Asks it to end.
-    pub fn stop(&self) {
-        self.orders.send(Order::Stop).ok();
+    /// Asks it to end, by this signal.
+    pub fn stop(&self, signal: i32) {
+        self.orders.send(Order::Stop(signal)).ok();
     }
 
     /// Ends everything of it.
@@ -225,7 +225,7 @@ impl Task {
                 biased;
                 order = inbox.recv() => match order {
                     Some(order) => {
-                        if matches!(order, Order::Stop) {
+                        if matches!(order, Order::Stop(_)) {
                             check.asked_to_end();
                         }
                         self.obey(order, &keeper, &held).await;
@@ -264,7 +264,7 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
-                () = later(self.traced) => self.look(keeper_pid),
+                () = later(self.traced) => self.look_again(keeper_pid),
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
                 }
@@ -295,12 +295,13 @@ impl Task {
         let order = match order {
             Order::Look => {
                 self.look(keeper.pid);
+                self.tell(AppNews::Traced(self.traced.map(|(pid, _)| pid)));
                 return;
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
-            Order::Stop => {
+            Order::Stop(signal) => {
                 self.asked = true;
-                KeeperOrder::Stop(self.settings.app.stop_signal)
+                KeeperOrder::Stop(signal)
             }
             Order::Kill => {
                 if self.asked {
@@ -312,13 +313,17 @@ impl Task {
         keeper.order(&order).await;
     }
 
-    /// Tells whether a debugger has come, or gone.
+    /// Looks for a debugger; where there is one, again after a while.
     fn look(&mut self, keeper: u32) {
-        let before = self.traced.map(|(pid, _)| pid);
         let found = sight::traced(keeper);
         self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGED));
-        if found != before {
-            self.tell(AppNews::Traced(found));
+    }
+
+    /// Tells when the debugger that was found has gone.
+    fn look_again(&mut self, keeper: u32) {
+        self.look(keeper);
+        if self.traced.is_none() {
+            self.tell(AppNews::Traced(None));
         }
     }
 

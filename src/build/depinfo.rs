@@ -11,7 +11,7 @@ pub(super) fn beside(executable: &Path) -> PathBuf {
 }
 
 /// The inputs that no package holds, sorted. What is below a package is an input anyway.
-pub(super) fn outside(text: &str, project: &Project) -> Vec<PathBuf> {
+pub(super) fn outside(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
     let real = |path: &PathBuf| path.canonicalize().ok();
     let held: Vec<PathBuf> = project
         .packages
@@ -23,15 +23,16 @@ pub(super) fn outside(text: &str, project: &Project) -> Vec<PathBuf> {
     let is_held = |path: &PathBuf| held.iter().any(|dir| path.starts_with(dir));
     // A version stamp of the repository is no reason to build at each of its commands.
     let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
-    let mut inputs: Vec<PathBuf> = inputs(text)
+    let mut outside: Vec<PathBuf> = inputs
+        .iter()
         // Nearly all are below a package, and need not be looked up.
         .filter(|path| goes_up(path) || !is_held(path))
-        .filter_map(|path| straight(&path))
+        .filter_map(|path| straight(path))
         .filter(|path| !of_git(path) && !is_held(path))
         .collect();
-    inputs.sort_unstable();
-    inputs.dedup();
-    inputs
+    outside.sort_unstable();
+    outside.dedup();
+    outside
 }
 
 fn goes_up(path: &Path) -> bool {
@@ -48,15 +49,14 @@ fn straight(path: &Path) -> Option<PathBuf> {
 }
 
 /// What stands behind the colon of the one rule in it; spaces in names are escaped.
-fn inputs(text: &str) -> impl Iterator<Item = PathBuf> {
+pub(super) fn inputs(text: &str) -> Vec<PathBuf> {
     let rule = text.lines().next().unwrap_or_default();
     let (_, names) = rule.split_once(": ").unwrap_or_default();
     let names = names.replace("\\ ", "\0");
-    let names: Vec<PathBuf> = names
+    names
         .split_ascii_whitespace()
         .map(|name| name.replace('\0', " ").into())
-        .collect();
-    names.into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -66,8 +66,8 @@ mod tests {
     #[test]
     fn names_are_told_apart_by_spaces() {
         let names = |text: &str| -> Vec<String> {
-            let names = inputs(text).map(|path| path.display().to_string());
-            names.collect()
+            let shown = |path: PathBuf| path.display().to_string();
+            inputs(text).into_iter().map(shown).collect()
         };
         assert_eq!(
             names("/w/target/debug/app: /w/build.rs /w/a\\ b.txt /w/src/main.rs\n\n/w/build.rs:\n"),

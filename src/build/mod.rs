@@ -32,10 +32,13 @@ use project::{Problem, Project};
 use surroundings::Toolchain;
 
 use crate::config::{self, Settings};
+use crate::digest;
 use crate::exit::Failure;
 use crate::helper::{self, After, Cancel, Rest, Stopped, Stream};
 use crate::session::event::{BuildNews, Event};
-use crate::session::model::{Artifact, ArtifactRef, BuildOutcome, Exit, Generation, Surroundings};
+use crate::session::model::{
+    Artifact, ArtifactRef, BuildOutcome, Changed, Exit, Generation, Seen, Surroundings,
+};
 
 /// What a builder is told.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ enum Order {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
-        changed: Vec<PathBuf>,
+        changed: Changed,
     },
     Cancel(Generation),
     Configure(Arc<Settings>),
@@ -63,7 +66,7 @@ impl Builder {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
-        changed: Vec<PathBuf>,
+        changed: Changed,
     ) {
         self.orders
             .send(Order::Start {
@@ -91,8 +94,8 @@ impl Builder {
 pub struct Loaded {
     /// The project.
     pub project: Project,
-    /// When its reading began: what was written later, nobody has seen.
-    pub read_at: SystemTime,
+    /// What its reader has seen.
+    pub seen: Seen,
     /// Where its executables are kept.
     pub shelf: Arc<Shelf>,
 }
@@ -105,11 +108,11 @@ pub async fn load(
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
     match read_project(&settings.build, &mut cancel, &mut line).await {
-        Ok((project, read_at)) => {
+        Ok((project, seen)) => {
             let shelf = Arc::new(Shelf::open(Shelf::place(&project, &settings.build))?);
             Ok(Some(Loaded {
                 project,
-                read_at,
+                seen,
                 shelf,
             }))
         }
@@ -144,9 +147,9 @@ async fn read_project(
     build: &config::Build,
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
-) -> Result<(Project, SystemTime), Unread> {
+) -> Result<(Project, Seen), Unread> {
     let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
-    let read_at = now();
+    let at = now();
     let mut json = String::new();
     let exit = helper::run(launch, cancel, |stream, piece| {
         match stream {
@@ -169,7 +172,8 @@ async fn read_project(
         Unread::Problem(Problem::Broken)
     })?;
     let project = project::choose(&metadata, build).map_err(Unread::Problem)?;
-    Ok((project, read_at))
+    let lock = digest::of(&project.workspace.join("Cargo.lock"));
+    Ok((project, Seen { at, lock }))
 }
 
 /// Starts the builder.
@@ -186,7 +190,9 @@ pub fn spawn(
         shelves,
         toolchain: None,
         known: None,
-        built: None,
+        ran: None,
+        changed: Changed::default(),
+        inputs: Vec::new(),
         ending: None,
         outside: Vec::new(),
         events,
@@ -203,8 +209,12 @@ struct Work {
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
-    /// When the last good run of cargo began: it has seen what was written before.
-    built: Option<SystemTime>,
+    /// When the last run of cargo began: it has seen what was written before.
+    ran: Option<SystemTime>,
+    /// What changed since then.
+    changed: Changed,
+    /// What the program is made of, as far as cargo knows.
+    inputs: Vec<PathBuf>,
     /// A cargo that is about to end, and what it has built.
     ending: Option<Finished>,
     /// Inputs that no package holds.
@@ -222,7 +232,7 @@ struct Finished {
 
 /// What came of one cargo.
 #[derive(Default)]
-struct Seen {
+struct Yield {
     /// Where the executable was set aside, or why it could not be.
     kept: Option<Result<PathBuf, String>>,
     /// Where cargo has it.
@@ -259,16 +269,11 @@ impl Work {
                 }
                 Order::Cancel(_) => continue,
             };
+            self.changed.merge(changed);
             let mut configured = None;
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(
-                    generation,
-                    load,
-                    baseline.as_ref(),
-                    &changed,
-                    &mut cancelled,
-                );
+                let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -309,17 +314,14 @@ impl Work {
         generation: Generation,
         load: bool,
         baseline: Option<&ArtifactRef>,
-        changed: &[PathBuf],
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
-        if let (Some(built), Some(loaded)) = (self.built, &self.loaded) {
-            let build = &self.settings.build;
-            unseen::forget(build, &loaded.project, changed, built, cancel).await?;
-        }
+        self.forget_unseen(cancel).await?;
         let began = now();
+        self.ran = Some(began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             let reason = match seen.errors {
@@ -329,7 +331,6 @@ impl Work {
             };
             return Ok(BuildOutcome::Failed { reason });
         }
-        self.built = Some(began);
         let Some(kept) = seen.kept else {
             return Err(Stopped::Failed(
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
@@ -368,6 +369,23 @@ impl Work {
         })
     }
 
+    /// Has cargo forget what it has built from files whose changes it does not see by itself.
+    async fn forget_unseen(&mut self, cancel: &mut Cancel) -> Result<(), Stopped> {
+        if let (Some(ran), Some(loaded)) = (self.ran, &self.loaded) {
+            let project = &loaded.project;
+            let packages = unseen::packages(project, &self.changed, &self.inputs, ran);
+            if !packages.is_empty() {
+                let build = &self.settings.build;
+                let args = command::clean(build, packages.into_iter());
+                let launch = command::launch(build, build.cargo.clone(), args, &[]);
+                // If it can't, the build shows what cargo sees, as without hotrun.
+                helper::run(launch, cancel, |_, _| After::GoOn).await?;
+            }
+        }
+        self.changed = Changed::default();
+        Ok(())
+    }
+
     /// Reads the project anew; why it can't be used, if so.
     async fn reload(
         &mut self,
@@ -381,7 +399,7 @@ impl Work {
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
         };
-        let (project, read_at) = match read_project(&settings.build, cancel, &mut line).await {
+        let (project, seen) = match read_project(&settings.build, cancel, &mut line).await {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => {
@@ -389,7 +407,7 @@ impl Work {
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(&project, &settings.build, &self.outside, Some(read_at));
+        let scope = scope::of_project(&project, &settings.build, &self.outside, seen);
         let place = Shelf::place(&project, &settings.build);
         let known = self
             .shelves
@@ -405,7 +423,7 @@ impl Work {
         }
         self.loaded = Some(Loaded {
             project,
-            read_at,
+            seen,
             shelf,
         });
         self.toolchain = None;
@@ -418,7 +436,7 @@ impl Work {
         &self,
         generation: Generation,
         cancel: &mut Cancel,
-    ) -> Result<(Exit, Option<Rest>, Seen), Stopped> {
+    ) -> Result<(Exit, Option<Rest>, Yield), Stopped> {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
@@ -430,7 +448,7 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
-        let mut seen = Seen::default();
+        let mut seen = Yield::default();
         let mut blocked = false;
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
@@ -471,11 +489,15 @@ impl Work {
         let Some(loaded) = &self.loaded else {
             return;
         };
-        let outside = depinfo::outside(&text, &loaded.project);
+        self.inputs = depinfo::inputs(&text);
+        let outside = depinfo::outside(&self.inputs, &loaded.project);
         if outside != self.outside {
             let settings = &self.settings.build;
-            let scope =
-                scope::of_project(&loaded.project, settings, &outside, Some(finished.began));
+            let seen = Seen {
+                at: finished.began,
+                ..loaded.seen
+            };
+            let scope = scope::of_project(&loaded.project, settings, &outside, seen);
             self.outside = outside;
             self.tell(finished.generation, BuildNews::Inputs(Box::new(scope)));
         }
@@ -487,7 +509,7 @@ impl Work {
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
     }
 
-    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut Seen) {
+    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut Yield) {
         match told {
             Told::Diagnostic {
                 error,

@@ -2,11 +2,10 @@
 //! for the files that cargo and rustup read there.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::project::Project;
 use crate::config::Build;
-use crate::session::model::Scope;
+use crate::session::model::{Scope, Seen};
 
 /// Files that cargo or rustup look for in a directory and all above it.
 const UPWARD: [&str; 4] = [
@@ -16,14 +15,8 @@ const UPWARD: [&str; 4] = [
     "rust-toolchain",
 ];
 
-/// Everything a known project is made of, with what it needs `outside` of its packages; it was read
-/// at `read_at`.
-pub fn of_project(
-    project: &Project,
-    build: &Build,
-    outside: &[PathBuf],
-    read_at: Option<SystemTime>,
-) -> Scope {
+/// Everything a known project is made of, with what it needs `outside` of its packages.
+pub fn of_project(project: &Project, build: &Build, outside: &[PathBuf], seen: Seen) -> Scope {
     let mut without = vec![project.target_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -45,7 +38,7 @@ pub fn of_project(
         roots: [project.packages.clone(), dirs].concat(),
         without,
         files,
-        read_at,
+        seen: Some(seen),
     }
 }
 
@@ -74,7 +67,7 @@ pub fn of_manifest(build: &Build) -> Scope {
         base,
         without: vec![target],
         files,
-        read_at: None,
+        seen: None,
     }
 }
 

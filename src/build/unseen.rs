@@ -1,9 +1,9 @@
 //! Changes that cargo does not see.
 //!
 //! Cargo goes by time stamps. A file that was moved, copied with its time or linked to may be older
-//! than what was built from the one before; then everything is fresh to cargo. So it is told to
-//! forget what it built of that package. Its time stamps are left alone: other programs go by them
-//! too.
+//! than what was built from the one before; then everything is fresh to cargo. Nor does it know of
+//! files that procedural macros read. So it is told to forget what it built of their packages. Time
+//! stamps are left alone: other programs go by them too.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,28 @@ use std::time::SystemTime;
 
 use cargo_metadata::PackageId;
 
-use super::command;
 use super::project::Project;
-use crate::config::Build;
-use crate::helper::{self, After, Cancel, Stopped};
+use crate::session::model::Changed;
 
-/// Makes cargo forget what it built from those of the `changed` files that are older than the last
-/// good build, which began at `built`.
-pub(super) async fn forget(
-    build: &Build,
-    project: &Project,
-    changed: &[PathBuf],
-    built: SystemTime,
-    cancel: &mut Cancel,
-) -> Result<(), Stopped> {
-    let paths = changed.iter().map(|path| project.workspace.join(path));
-    let old: Vec<PathBuf> = paths.filter(|path| is_older(path, built)).collect();
-    let packages = owners(&project.ids, &old);
-    if packages.is_empty() {
-        return Ok(());
+/// The packages of which cargo would miss one of these changes. `inputs` is what it knows of, and
+/// its last run began at `ran`.
+pub(super) fn packages<'a>(
+    project: &'a Project,
+    changed: &Changed,
+    inputs: &[PathBuf],
+    ran: SystemTime,
+) -> BTreeSet<&'a str> {
+    if changed.anything {
+        return project.ids.iter().map(|(_, id)| id.repr.as_str()).collect();
     }
-    let args = command::clean(build, packages.into_iter());
-    let launch = command::launch(build, build.cargo.clone(), args, &[]);
-    // If it can't, the build shows what cargo sees, as without hotrun.
-    helper::run(launch, cancel, |_, _| After::GoOn).await?;
-    Ok(())
+    let unseen = changed.paths.iter().filter_map(|shown| {
+        let path = project.workspace.join(shown);
+        let known = || inputs.iter().any(|input| path.starts_with(input));
+        let unseen = is_older(&path, ran) || changed.named.contains(shown) && !known();
+        unseen.then_some(path)
+    });
+    let unseen: Vec<PathBuf> = unseen.collect();
+    owners(&project.ids, &unseen)
 }
 
 /// One that is gone is missed by cargo itself.

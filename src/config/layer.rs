@@ -216,7 +216,8 @@ section! {
         /// Look for changes every so often instead of waiting for events. Where the system tells of
         /// none (network file systems, a limit of inotify), they are looked for every second.
         poll: Time, Next;
-        /// Further files and directories whose changes rebuild.
+        /// Further files and directories whose changes rebuild, such as those that procedural macros
+        /// read: the package of one that cargo knows nothing of is built anew.
         paths: Vec<FilePath>, Next;
         /// Paths that never do.
         ignore: Vec<Pattern>, Next;

@@ -200,7 +200,9 @@ impl Sources {
                     .hint("write `100ms` or more"),
             );
         }
-        let paths: Vec<PathBuf> = paths(watch.paths.as_ref());
+        // Of a way up and down again, the file system tells in other words.
+        let paths = paths(watch.paths.as_ref());
+        let paths: Vec<PathBuf> = paths.iter().map(|path| straight(path)).collect();
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
             return Err(Failure::usage(format!(
                 "watch.paths: there is no `{}`",

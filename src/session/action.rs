@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::event::BuildNews;
 use super::model::{
-    ArtifactRef, Cause, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof, Scope,
+    ArtifactRef, Cause, Changed, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof,
+    Scope,
 };
 
 /// One thing to do. The driver carries it out at once and reports back by events.
@@ -27,8 +28,8 @@ pub enum Action {
         load: bool,
         /// What the result is compared with to find out whether the program changed.
         baseline: Option<ArtifactRef>,
-        /// What changed, as far as it is known by name.
-        changed: Vec<PathBuf>,
+        /// What changed since the last one began.
+        changed: Changed,
     },
     /// End the build and everything it runs; answered by `Done`.
     CancelBuild(Generation),
@@ -41,6 +42,9 @@ pub enum Action {
         /// The generation that serves meanwhile, in whose way it might get.
         beside: Option<Generation>,
     },
+    /// Look whether a debugger has attached to it; answered by `Traced`, and told of again when
+    /// that changes for as long as there is one.
+    Look(Generation),
     /// Send this signal to its process group; nothing else changes.
     Signal {
         /// Whose.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::loops::Loops;
-use super::model::{ArtifactRef, Cause, Change, ChangeSet, Generation, Moment};
+use super::model::{ArtifactRef, Cause, Change, ChangeSet, Changed, Generation, Moment};
 use super::preparation::{Preparation, Stage};
 use super::{OnChange, Policy};
 
@@ -33,6 +33,8 @@ pub(super) struct Running {
 pub(super) struct BuildSlot {
     requested: Option<ChangeSet>,
     running: Option<Running>,
+    /// What changed since a build last began, whatever became of what was requested for it.
+    changed: Changed,
     /// So many builds in a row were cancelled.
     cancelled: u32,
     /// How late a change may be noticed that `before_build` made.
@@ -52,6 +54,7 @@ impl BuildSlot {
         on_change: OnChange,
     ) -> Option<Generation> {
         self.loops.reset();
+        self.changed.anything |= cause == Cause::Rescan;
         match &mut self.requested {
             Some(set) => set.merge(now, cause, forced),
             None => self.requested = Some(ChangeSet::new(now, cause, forced)),
@@ -85,6 +88,7 @@ impl BuildSlot {
         let own = |change: &Change| self.preparation.writes(&change.path);
         let changes = changes.into_iter().filter(|change| !own(change));
         for change in changes {
+            self.changed.add(&change);
             set.add(now, change);
         }
         if set.is_empty() {
@@ -222,6 +226,11 @@ impl BuildSlot {
         }))
     }
 
+    /// What changed since a build last began; asked for once, by the one that begins now.
+    pub(super) fn changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+
     /// The running build, if it is this one and its news are still wanted.
     pub(super) fn current(&mut self, generation: Generation) -> Option<&mut Running> {
         self.running
@@ -273,5 +282,44 @@ impl BuildSlot {
     /// A build runs.
     pub(super) fn running(&self) -> bool {
         self.running.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{ChangeKind, Presence};
+    use super::super::scenarios::policy;
+    use super::*;
+
+    fn change(path: &str, kind: ChangeKind) -> Change {
+        Change {
+            path: path.into(),
+            kind,
+            presence: Presence::There,
+        }
+    }
+
+    /// Cargo may miss what is older than its last run: it has to hear of all that changed, whatever
+    /// was said to be the cause, and though what was requested first could not be built.
+    #[test]
+    fn the_next_build_hears_of_everything_that_changed() {
+        let (policy, now) = (policy(), Moment::ZERO);
+        let mut slot = BuildSlot::default();
+        let add = |slot: &mut BuildSlot, path: &str, kind| {
+            slot.add(now, vec![change(path, kind)], OnChange::Cancel);
+        };
+        add(&mut slot, "a.rs", ChangeKind::Source);
+        slot.request(now, Cause::Asked, true, OnChange::Cancel);
+        slot.give_up();
+        add(&mut slot, "b.sql", ChangeKind::Named);
+        let due = slot.due(&policy).unwrap();
+        assert!(slot.start(due, &policy, || Generation(1)).is_some());
+        let changed = slot.changed();
+        assert_eq!(changed.paths, ["a.rs", "b.sql"].map(PathBuf::from).into());
+        assert_eq!(changed.named, ["b.sql"].map(PathBuf::from).into());
+        assert!(!changed.anything);
+        slot.request(now, Cause::Rescan, true, OnChange::Cancel);
+        assert!(slot.changed().anything);
+        assert_eq!(slot.changed(), Changed::default());
     }
 }

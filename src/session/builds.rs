@@ -44,9 +44,7 @@ impl Session {
         if changes.is_empty() {
             return;
         }
-        self.stale_project |= changes
-            .iter()
-            .any(|change| change.kind != ChangeKind::Source);
+        self.stale_project |= changes.iter().any(|change| change.kind.reloads());
         self.backoff.reset();
         let paths = changes.iter().map(|change| change.path.clone()).collect();
         let stale = self.builds.add(now, changes, self.policy.on_change);
@@ -114,7 +112,7 @@ impl Session {
         let generation = running.generation;
         let baseline = running.baseline.clone();
         let cause = running.set.cause.clone();
-        let changed = running.set.paths().to_vec();
+        let changed = self.builds.changed();
         self.numbered = numbered;
         // A manifest that changes from here on is read by the next build.
         self.stale_project = false;

@@ -122,7 +122,7 @@ pub enum AppNews {
     Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.
     Suspended(bool),
-    /// A debugger has attached to this process of it, or to none any more.
+    /// It was asked for: this process of it has a debugger, or none has, or none has any more.
     Traced(Option<i32>),
     /// Its first process ended. What it left behind may still run.
     Exited {

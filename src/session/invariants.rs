@@ -38,6 +38,9 @@ struct World {
     /// The user's commands that run, and the one question for settings.
     jobs: BTreeMap<JobId, Occasion>,
     reading_settings: bool,
+    /// Whether it has a debugger was asked and not answered; and who is known to have one.
+    looked_at: Option<Generation>,
+    debugged: Option<Generation>,
     launched: Generation,
     discarded: Vec<Generation>,
     /// Somebody asked for a restart, which even a debugger does not stop.
@@ -58,6 +61,8 @@ impl World {
             processes: BTreeMap::new(),
             jobs: BTreeMap::new(),
             reading_settings: false,
+            looked_at: None,
+            debugged: None,
             launched: Generation(0),
             discarded: Vec::new(),
             asked: false,
@@ -131,10 +136,11 @@ impl World {
             let news = |news| Event::App(*generation, news);
             if !process.ended {
                 events.push(news(AppNews::Ready(Proof::Accepting)));
-                let live = self.session.swap.live.as_ref();
-                if let Some(live) = live.filter(|live| live.generation == *generation) {
-                    let other = live.traced.map_or(Some(7), |_| None);
-                    events.push(news(AppNews::Traced(other)));
+                if self.looked_at == Some(*generation) {
+                    events.push(news(AppNews::Traced(Some(7))));
+                }
+                if self.looked_at.or(self.debugged) == Some(*generation) {
+                    events.push(news(AppNews::Traced(None)));
                 }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
@@ -186,6 +192,10 @@ impl World {
             Event::Build(_, BuildNews::Done(_)) => self.build = None,
             Event::App(generation, AppNews::Exited { .. }) => {
                 self.processes.get_mut(generation).unwrap().ended = true;
+            }
+            Event::App(generation, AppNews::Traced(pid)) => {
+                self.looked_at = None;
+                self.debugged = pid.map(|_| *generation);
             }
             Event::App(generation, AppNews::Gone { .. }) => {
                 self.processes.remove(generation);
@@ -266,7 +276,8 @@ impl World {
                 ..
             } => {
                 let live = self.session.swap.live.as_ref();
-                let free = live.is_none_or(|live| live.traced.is_none());
+                let live = live.map(|live| live.generation);
+                let free = live.is_none() || (self.debugged != live && self.looked_at != live);
                 self.must(free || self.asked, "live is replaced under a debugger");
                 let goes_on = self.session.ending.is_none();
                 self.must(
@@ -286,6 +297,10 @@ impl World {
                     killed: false,
                 };
                 self.processes.insert(generation, process);
+            }
+            Action::Look(generation) => {
+                self.must(self.looked_at != Some(generation), "two looks at once");
+                self.looked_at = Some(generation);
             }
             Action::Stop(generation) => {
                 let process = self.processes.get(&generation).cloned();

@@ -195,7 +195,6 @@ impl Session {
         if matches!(ending, Ending::Quit | Ending::Signal(_)) {
             self.show(View::Quitting { now: again });
         }
-        self.swap.pending = None;
         self.reactions.close();
         // A hook that says how `--once` went may finish; nobody waits for one after a Ctrl-C.
         if matches!(ending, Ending::Quit | Ending::Signal(_)) {

@@ -1,6 +1,7 @@
 //! The plain data that the session reasons about: generations, artifacts, change sets, and how
 //! processes end. Values only; nothing here waits or touches the system.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ impl fmt::Display for Generation {
 pub enum ChangeKind {
     /// A file of a package.
     Source,
+    /// What the user has named as an input: cargo may know nothing of it.
+    Named,
     /// A manifest, a lock file, a cargo configuration or a toolchain file: the project model has
     /// to be read again.
     Manifest,
@@ -39,7 +42,15 @@ pub enum ChangeKind {
 impl ChangeKind {
     /// A build takes it in.
     pub fn builds(self) -> bool {
-        matches!(self, Self::Source | Self::Manifest | Self::Lock)
+        matches!(
+            self,
+            Self::Source | Self::Named | Self::Manifest | Self::Lock
+        )
+    }
+
+    /// The project has to be read again.
+    pub fn reloads(self) -> bool {
+        matches!(self, Self::Manifest | Self::Lock)
     }
 }
 
@@ -140,6 +151,34 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Whether it is there.
     pub presence: Presence,
+}
+
+/// What changed since a build last began, for a cargo that may not see it by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The paths, as they are shown.
+    pub paths: BTreeSet<PathBuf>,
+    /// Those of them that the user has named as inputs.
+    pub named: BTreeSet<PathBuf>,
+    /// Events were lost: anything else may have changed as well.
+    pub anything: bool,
+}
+
+impl Changed {
+    /// Adds one change.
+    pub fn add(&mut self, change: &Change) {
+        self.paths.insert(change.path.clone());
+        if change.kind == ChangeKind::Named {
+            self.named.insert(change.path.clone());
+        }
+    }
+
+    /// Adds what changed later.
+    pub fn merge(&mut self, later: Self) {
+        self.paths.extend(later.paths);
+        self.named.extend(later.named);
+        self.anything |= later.anything;
+    }
 }
 
 /// Why something runs, as one phrase in every line about it.
@@ -312,8 +351,17 @@ pub struct Scope {
     pub without: Vec<PathBuf>,
     /// Single files that are inputs wherever they are; they need not exist.
     pub files: Vec<PathBuf>,
-    /// When the project was read: what was written later was not seen by it.
-    pub read_at: Option<SystemTime>,
+    /// What the reader of the project has seen, if it was read.
+    pub seen: Option<Seen>,
+}
+
+/// What was there when a project was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What was written later was not seen.
+    pub at: SystemTime,
+    /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
+    pub lock: Option<u64>,
 }
 
 /// How a build ended.

@@ -16,6 +16,9 @@ use super::swap::{Debugger, Kind, Launch, Prepared, Process, Told};
 impl Session {
     /// Starts what is pending as soon as it has its place, and makes the place.
     pub(super) fn launch(&mut self, now: Moment) {
+        if self.ending.is_some() {
+            self.swap.pending = None;
+        }
         let Some(launch) = &mut self.swap.pending else {
             return;
         };
@@ -23,19 +26,16 @@ impl Session {
             return;
         }
         launch.due = true;
-        if let Some(live) = &self.swap.live
-            && let Some(pid) = live.traced.filter(|_| launch.debugger != Debugger::Ignored)
-        {
-            let (generation, waits) = (live.generation, launch.generation);
-            let before = std::mem::replace(&mut launch.debugger, Debugger::Awaited);
-            if before == Debugger::Respected {
-                self.show(View::Debugged {
-                    generation,
-                    pid,
-                    waits,
-                });
+        if let Some(live) = &self.swap.live {
+            match launch.debugger {
+                Debugger::Unknown => {
+                    launch.debugger = Debugger::Sought;
+                    self.out.push(Action::Look(live.generation));
+                    return;
+                }
+                Debugger::Sought | Debugger::Awaited => return,
+                Debugger::Absent | Debugger::Ignored => {}
             }
-            return;
         }
         let alone = launch.alone;
         if !self.prepare_to_start(now) {
@@ -101,9 +101,33 @@ impl Session {
             asked: None,
             ended: None,
             suspended: false,
-            traced: None,
+            missed: Vec::new(),
             cut_for_next: false,
         });
+    }
+
+    /// Live has a debugger, in this process of it, or none.
+    fn looked(&mut self, generation: Generation, traced: Option<i32>) {
+        let is_live = |live: &Process| live.generation == generation;
+        let (Some(launch), true) = (
+            &mut self.swap.pending,
+            self.swap.live.as_ref().is_some_and(is_live),
+        ) else {
+            return;
+        };
+        match (launch.debugger, traced) {
+            (Debugger::Sought, Some(pid)) => {
+                launch.debugger = Debugger::Awaited;
+                let waits = launch.generation;
+                self.show(View::Debugged {
+                    generation,
+                    pid,
+                    waits,
+                });
+            }
+            (Debugger::Sought | Debugger::Awaited, None) => launch.debugger = Debugger::Absent,
+            _ => {}
+        }
     }
 
     /// Whether the pending launch may go on: the user's `before_start` has run for it. One that
@@ -204,7 +228,7 @@ impl Session {
                     suspended,
                 });
             }
-            AppNews::Traced(pid) => process.traced = pid,
+            AppNews::Traced(pid) => self.looked(generation, pid),
             AppNews::CannotStart(error) => self.cannot_start(now, generation, error),
             AppNews::Exited {
                 exit,
@@ -233,7 +257,16 @@ impl Session {
             cause: process.cause.clone(),
         });
         self.out.push(Action::Serving(generation));
+        for number in std::mem::take(&mut process.missed) {
+            self.out.push(Action::Signal { generation, number });
+        }
         self.hook(Occasion::AfterLive, Some(generation), None);
+        // What waits was about the one that was live until now.
+        if let Some(launch) = &mut self.swap.pending
+            && launch.debugger != Debugger::Ignored
+        {
+            launch.debugger = Debugger::Unknown;
+        }
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());

@@ -80,7 +80,10 @@ impl Reactions {
                     let reactions = policy.rules.get(rule).cloned();
                     collected.rules.insert(rule, reactions.unwrap_or_default());
                 }
-                ChangeKind::Source | ChangeKind::Manifest | ChangeKind::Lock => {}
+                ChangeKind::Source
+                | ChangeKind::Named
+                | ChangeKind::Manifest
+                | ChangeKind::Lock => {}
             }
             collected.set.add(now, change);
         }
@@ -217,14 +220,20 @@ impl Session {
 
     /// Passes a signal on to live.
     pub(super) fn signal(&mut self, number: i32, cause: Cause) {
-        let generation = self.swap.live.as_ref().map(|live| live.generation);
+        let live = self.swap.live.as_ref().map(|live| live.generation);
+        let candidate = self.swap.candidate.as_mut();
+        // Before it is ready it may not know what to do with a signal, and end by it.
+        let candidate = candidate.map(|candidate| {
+            candidate.missed.push(number);
+            candidate.generation
+        });
         self.show(View::Signalled {
-            generation,
+            generation: live.or(candidate),
             number,
             cause,
         });
         self.out
-            .extend(generation.map(|generation| Action::Signal { generation, number }));
+            .extend(live.map(|generation| Action::Signal { generation, number }));
     }
 
     /// The settings were read anew.

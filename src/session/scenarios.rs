@@ -3,10 +3,12 @@
 //!
 //! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes
 //! first. Between two events the session is woken at every moment it asks for, and what it does
-//! then stands under a line `<ms> tick`. A story names every tick and every action, in order.
+//! then stands under a line `<ms> tick`. A story names every tick and every action, in order, but for
+//! looks for a debugger: they are answered at once, by what the story has said of it.
 //! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
 //! ticks and actions are written anew, to be read before they are believed.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -259,6 +261,7 @@ fn action(action: &Action) -> String {
             )
         }
         Action::EndJob(JobId(number)) => format!("end job {number}"),
+        Action::Look(generation) => format!("look at {generation}"),
         Action::Signal { generation, number } => format!("signal {generation} {number}"),
         Action::StartBuild {
             generation,
@@ -308,6 +311,7 @@ fn play(text: &str) -> String {
         loaded: true,
     };
     let mut session = None;
+    let mut traced = Traced::new();
     let mut told = String::new();
     for line in text.lines().map(str::trim) {
         if line.starts_with("->") || line.ends_with(" tick") {
@@ -328,17 +332,35 @@ fn play(text: &str) -> String {
         let (at, what) = line.split_once(' ').unwrap();
         let now = Duration::from_millis(at.parse().unwrap());
         while let Some(due) = session.due().filter(|due| *due <= now) {
-            tell(&mut told, session, due, "tick");
+            tell(&mut told, session, &mut traced, due, "tick");
         }
-        tell(&mut told, session, now, what);
+        tell(&mut told, session, &mut traced, now, what);
     }
     told
 }
 
-fn tell(told: &mut String, session: &mut Session, now: Moment, what: &str) {
+/// The generations that have a debugger.
+type Traced = BTreeMap<Generation, Option<i32>>;
+
+fn tell(told: &mut String, session: &mut Session, traced: &mut Traced, now: Moment, what: &str) {
     writeln!(told, "{} {what}", now.as_millis()).unwrap();
-    for done in session.handle(now, event(what)) {
-        writeln!(told, "-> {}", action(&done)).unwrap();
+    let event = event(what);
+    if let Event::App(generation, AppNews::Traced(pid)) = event {
+        traced.insert(generation, pid);
+        if pid.is_some() {
+            return;
+        }
+    }
+    let mut open = VecDeque::from([event]);
+    while let Some(event) = open.pop_front() {
+        for done in session.handle(now, event) {
+            if let Action::Look(generation) = done {
+                let pid = traced.get(&generation).copied().flatten();
+                open.push_back(Event::App(generation, AppNews::Traced(pid)));
+            } else {
+                writeln!(told, "-> {}", action(&done)).unwrap();
+            }
+        }
     }
 }
 

@@ -28,15 +28,19 @@ pub(super) enum Prepared {
     Yes,
 }
 
-/// What a launch does about a debugger that has attached to live.
+/// What a launch knows and does about a debugger that may have attached to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Debugger {
-    /// It would wait.
+    /// Nobody has looked for it yet.
     #[default]
-    Respected,
-    /// It waits, and that was said.
+    Unknown,
+    /// It is being looked for.
+    Sought,
+    /// There is none.
+    Absent,
+    /// It was found, that was said, and the launch waits for its end.
     Awaited,
-    /// Somebody wants it now.
+    /// Somebody wants the launch now.
     Ignored,
 }
 
@@ -58,7 +62,6 @@ pub(super) struct Launch {
     /// Live is stopped first.
     pub(super) alone: bool,
     pub(super) prepared: Prepared,
-    /// Whether it waits for it.
     pub(super) debugger: Debugger,
 }
 
@@ -89,8 +92,8 @@ pub(super) struct Process {
     /// Its first process has ended.
     pub(super) ended: Option<Exit>,
     pub(super) suspended: bool,
-    /// A process of it that has a debugger.
-    pub(super) traced: Option<i32>,
+    /// Signals that were passed on to live meanwhile; it may not have been able to take them yet.
+    pub(super) missed: Vec<i32>,
     /// The next candidate, not the time limit, ended its drain.
     pub(super) cut_for_next: bool,
 }

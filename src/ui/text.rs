@@ -349,7 +349,10 @@ fn starting(
 fn signalled(generation: Option<Generation>, number: i32, cause: &Cause) -> (Level, String) {
     let signal = Exit::Signal(number);
     match generation {
-        Some(live) => (Level::Info, format!("{signal} sent to {live} ({cause})")),
+        Some(live) => (
+            Level::Info,
+            format!("{signal} passed on to {live} ({cause})"),
+        ),
         None => (
             Level::Warn,
             format!("{signal} not sent: no app is live ({cause})"),

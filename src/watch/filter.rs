@@ -17,6 +17,8 @@ pub struct Filter {
     roots: Vec<(PathBuf, IncrementalIgnore)>,
     without: Vec<PathBuf>,
     files: HashSet<PathBuf>,
+    /// What the user added: a directory with everything below it, a file as it is.
+    named: Vec<PathBuf>,
     config: HashSet<PathBuf>,
     ignore: GlobSet,
     rules: Vec<Rule>,
@@ -40,7 +42,6 @@ impl Filter {
                 .next()
                 .map(|matcher| (root.clone(), matcher))
         };
-        // What the user added: a directory with everything below it, a file as it is.
         let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
             settings.paths.iter().partition(|path| path.is_dir());
         let files = scope.files.iter().chain(files);
@@ -49,6 +50,7 @@ impl Filter {
             roots: scope.roots.iter().chain(dirs).filter_map(matcher).collect(),
             without: scope.without.clone(),
             files: files.cloned().collect(),
+            named: settings.paths.clone(),
             config: settings.config.iter().cloned().collect(),
             ignore: settings.ignore.clone(),
             rules: settings.rules.clone(),
@@ -100,7 +102,7 @@ impl Filter {
         if let Some(number) = rule {
             return match self.rules[number].reactions.as_slice() {
                 [] => None,
-                [Reaction::Rebuild] => Some(ChangeKind::Source),
+                [Reaction::Rebuild] => Some(ChangeKind::Named),
                 _ => Some(ChangeKind::Rule(number)),
             };
         }
@@ -108,6 +110,7 @@ impl Filter {
             "Cargo.lock" => ChangeKind::Lock,
             "Cargo.toml" | "rust-toolchain" | "rust-toolchain.toml" => ChangeKind::Manifest,
             "config" | "config.toml" if path.parent()?.ends_with(".cargo") => ChangeKind::Manifest,
+            _ if self.named.iter().any(|named| path.starts_with(named)) => ChangeKind::Named,
             _ => ChangeKind::Source,
         };
         if self.files.contains(path) {
@@ -220,7 +223,7 @@ mod tests {
             roots: vec![base.join("app")],
             without: vec![base.join("app/target"), base.join("app/inner")],
             files: vec![base.join("Cargo.lock"), base.join(".cargo/config.toml")],
-            read_at: None,
+            seen: None,
         };
         let set = |glob: String| {
             let glob = Glob::new(&glob).unwrap();
@@ -251,7 +254,7 @@ mod tests {
             ("app/Cargo.lock", None),
             ("app/generated.rs", None),
             ("app/assets/x.css", Some(ChangeKind::Rule(2))),
-            ("app/assets/x.sql", Some(ChangeKind::Source)),
+            ("app/assets/x.sql", Some(ChangeKind::Named)),
             ("app/assets/.x.css.swp", None),
             ("app/assets/x.log", None),
             ("app/src/x.ignored", None),

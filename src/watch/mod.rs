@@ -16,6 +16,7 @@ pub mod filter;
 mod silence;
 
 use std::collections::HashSet;
+use std::fs::FileType;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -32,6 +33,7 @@ use filter::Filter;
 use silence::Silence;
 
 use crate::config;
+use crate::digest;
 use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Presence, Scope};
@@ -71,6 +73,7 @@ impl Watch {
             filter: Filter::new(&Scope::default(), settings),
             settings: settings.clone(),
             watched: HashSet::new(),
+            specials: HashSet::new(),
             problems,
             messages: messages.clone(),
             events,
@@ -138,6 +141,8 @@ struct Watcher {
     filter: Filter,
     settings: config::Watch,
     watched: HashSet<PathBuf>,
+    /// Sockets and pipes that were seen: no inputs, not even when they go.
+    specials: HashSet<PathBuf>,
     /// What could not be watched since the last scope.
     problems: Vec<String>,
     /// For another backend than the first.
@@ -300,7 +305,7 @@ impl Watcher {
         let known = std::mem::replace(&mut self.filter, filter);
         let known: HashSet<&PathBuf> = known.files().collect();
         let before = std::mem::take(&mut self.watched);
-        let since = self.scope.read_at;
+        let since = self.scope.seen.map(|seen| seen.at);
         let newer = |path: &Path| {
             let written = path.metadata().and_then(|metadata| metadata.modified());
             matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since)
@@ -308,6 +313,13 @@ impl Watcher {
         let mut changes = Vec::new();
         for root in self.filter.roots() {
             changes.extend(self.walk_below(&root, &before, newer));
+            // Nothing tells of what comes back under a name but the directory that has the name.
+            if root != self.scope.base
+                && let Some(parent) = root.parent()
+                && parent.starts_with(&self.scope.base)
+            {
+                self.watch_dir(parent, &before);
+            }
         }
         changes.extend(self.walk_rules(&before, newer));
         let files: Vec<PathBuf> = self.filter.files().cloned().collect();
@@ -320,8 +332,12 @@ impl Watcher {
                 self.watch_dir(dir, &before);
             }
         }
-        // Cargo itself has just written the lock file.
+        // Cargo itself may have written it, and somebody else after that.
         changes.retain(|change| change.kind != ChangeKind::Lock);
+        let lock = self.scope.base.join("Cargo.lock");
+        if self.scope.seen.is_some() {
+            changes.extend(self.change(&lock, Presence::There));
+        }
         for gone in before.difference(&self.watched) {
             self.backend.unwatch(gone);
         }
@@ -373,6 +389,9 @@ impl Watcher {
             if entry.path_is_symlink() {
                 self.watch_target(path);
             }
+            if entry.file_type().is_some_and(is_special) {
+                self.specials.insert(path.to_owned());
+            }
             let seen = path.parent().is_some_and(|dir| before.contains(dir));
             if !seen && fresh(path) {
                 changes.extend(self.change(path, Presence::Appeared));
@@ -385,10 +404,18 @@ impl Watcher {
     /// app's own may well be in its project.
     fn change(&mut self, path: &Path, presence: Presence) -> Option<Change> {
         let kind = path.symlink_metadata().map(|found| found.file_type());
-        if kind.is_ok_and(|kind| kind.is_socket() || kind.is_fifo()) {
+        if kind.as_ref().is_ok_and(|kind| is_special(*kind)) {
+            self.specials.insert(path.to_owned());
             return None;
         }
-        self.filter.change(path, presence)
+        if self.specials.remove(path) && kind.is_err() {
+            return None;
+        }
+        let change = self.filter.change(path, presence)?;
+        // Each cargo that reads the project may write it, other ones than ours as well.
+        let known = self.scope.seen.and_then(|seen| seen.lock);
+        let again = change.kind == ChangeKind::Lock && digest::of(path) == known;
+        (!again).then_some(change)
     }
 
     /// A file behind a link is edited where it is.
@@ -441,6 +468,10 @@ impl Watcher {
             self.backend.unwatch(&gone);
         }
     }
+}
+
+fn is_special(kind: FileType) -> bool {
+    kind.is_socket() || kind.is_fifo()
 }
 
 fn is_ignore_file(path: &Path) -> bool {

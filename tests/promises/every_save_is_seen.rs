@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -172,6 +173,7 @@ const OTHERS: &[Way] = &[
     Way("touch", touch, NONE, NONE),
     Way("chmod", chmod, NONE, NONE),
     Way("swap files and backups", droppings, NONE, NONE),
+    Way("the app's own socket", own_socket, NONE, NONE),
     // It is in the package, so it might be included; cargo knows better. The fence comes at once,
     // so its build may be the only one.
     Way("README", readme, 0..=1, NONE),
@@ -496,6 +498,15 @@ fn droppings(scene: &Scene) {
     ] {
         scene.write(&scene.beside(name));
     }
+}
+
+/// One that the app makes when it starts, and removes when it ends.
+fn own_socket(scene: &Scene) {
+    let path = scene.beside("app.sock");
+    let _socket = UnixListener::bind(&path).unwrap();
+    fs::write(&scene.path, file("bound")).unwrap();
+    scene.prepared("bound");
+    fs::remove_file(&path).unwrap();
 }
 
 fn readme(scene: &Scene) {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
+    ("digest", &[]),
     ("lines", &[]),
     ("session", &[]),
     ("sys", &[]),
@@ -35,12 +36,19 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sockets", &["exit", "sys"]),
     (
         "watch",
-        &["config", "exit", "session::event", "session::model"],
+        &[
+            "config",
+            "digest",
+            "exit",
+            "session::event",
+            "session::model",
+        ],
     ),
     (
         "build",
         &[
             "config",
+            "digest",
             "exit",
             "helper",
             "keeper::protocol",

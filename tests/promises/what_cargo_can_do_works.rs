@@ -314,6 +314,78 @@ fn packages_of_every_kind() {
     session.end();
 }
 
+/// Cargo knows nothing of what a procedural macro reads, so that it is built only if the user has
+/// named it: by `watch.paths` or by a rule.
+#[test]
+fn files_that_only_a_macro_reads() {
+    let read = "extern crate proc_macro;\nuse proc_macro::{TokenStream, TokenTree};\n\
+                #[proc_macro]\npub fn text(path: TokenStream) -> TokenStream {\n\
+                let Some(TokenTree::Literal(path)) = path.into_iter().next() else { panic!() };\n\
+                let path = path.to_string();\n\
+                let text = std::fs::read_to_string(path.trim_matches('\"')).unwrap();\n\
+                format!(\"{:?}\", text.trim()).parse().unwrap()\n}\n";
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            &manifest("api", "[dependencies]\nmacros = { path = \"macros\" }\n"),
+        ),
+        ("src/main.rs", ""),
+        ("queries/one.sql", "o1"),
+        ("../outside/two.sql", "t1"),
+        (
+            "macros/Cargo.toml",
+            &manifest("macros", "[lib]\nproc-macro = true"),
+        ),
+        ("macros/src/lib.rs", read),
+    ]);
+    let at = |path: &str| project.path(path).display().to_string();
+    let said = format!(
+        "format_args!(\"{{}} {{}}\", macros::text!({:?}), macros::text!({:?}))",
+        at("queries/one.sql"),
+        at("../outside/two.sql")
+    );
+    project.save("src/main.rs", &main_of(&said));
+    project.configure(
+        "[watch]\npaths = [\"../outside\"]\n\
+         [[on]]\npaths = [\"queries/*.sql\"]\ndo = \"rebuild\"\n",
+    );
+    let session = Session::start(&project, &[], &[], "o1 t1");
+    session.edit("queries/one.sql", "o1", "o2", "o2 t1");
+    session.edit("../outside/two.sql", "t1", "t2", "o2 t2");
+    session.edit("queries/one.sql", "o2", "o3", "o3 t2");
+    session.end();
+}
+
+/// The directory above a package is nobody's input where the workspace has none at its root.
+#[test]
+fn a_package_that_was_away() {
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"api\", \"part\"]\n\
+             default-members = [\"api\"]\n",
+        ),
+        (
+            "api/Cargo.toml",
+            &manifest("api", "[dependencies]\npart = { path = \"../part\" }\n"),
+        ),
+        ("api/src/main.rs", &main_of("part::TEXT")),
+        ("part/Cargo.toml", &manifest("part", "")),
+        ("part/src/lib.rs", "pub const TEXT: &str = \"p1\";"),
+    ]);
+    let session = Session::start(&project, &[], &[], "p1");
+    let place = session.hotrun.here();
+    let away = project.path("../away");
+    fs::rename(project.path("part"), &away).unwrap();
+    session.hotrun.wait_after(place, "build-failed", |_| true);
+    let text = away.join("src/lib.rs");
+    fs::write(&text, "pub const TEXT: &str = \"p2\";").unwrap();
+    fs::rename(&away, project.path("part")).unwrap();
+    session.says("p2");
+    session.edit("part/src/lib.rs", "p2", "p3", "p3");
+    session.end();
+}
+
 #[test]
 fn binaries_and_examples() {
     let more = "default-run = \"one\"\n\
