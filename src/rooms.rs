@@ -21,7 +21,7 @@ use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::session::Policy;
 use crate::session::action::Action;
-use crate::session::event::{AppNews, Effect, Event, Reconfigured};
+use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{ArtifactRef, Change, ChangeKind, Generation, Moment, Presence};
 use crate::sockets::set::{Held, HeldSet};
 use crate::sys;
@@ -248,23 +248,6 @@ impl House {
         beside: Option<Generation>,
     ) {
         self.apps.retain(|_, app| !app.is_gone());
-        let sockets = match self.held.copies() {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                let what =
-                    format!("cannot copy the held sockets: {error}\nhint: raise `ulimit -n`");
-                for news in [
-                    AppNews::CannotStart(what),
-                    AppNews::Gone {
-                        cut: 0,
-                        survivors: vec![],
-                    },
-                ] {
-                    self.events.send(Event::App(generation, news)).ok();
-                }
-                return;
-            }
-        };
         let held = self
             .held
             .iter()
@@ -277,7 +260,7 @@ impl House {
         let start = Start {
             generation,
             artifact,
-            sockets,
+            sockets: self.held.share(),
             held,
             beside: beside
                 .and_then(|live| self.apps.get(&live))

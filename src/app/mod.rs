@@ -53,8 +53,9 @@ pub struct Start {
     pub generation: Generation,
     /// The program.
     pub artifact: ArtifactRef,
-    /// The sockets it gets, and what there is to know about each, in the same order.
-    pub sockets: Vec<OwnedFd>,
+    /// The sockets it gets, and what there is to know about each, in the same order. They are kept
+    /// until nothing of it is left.
+    pub sockets: Vec<Arc<OwnedFd>>,
     /// What they are.
     pub held: Vec<HeldSocket>,
     /// The processes that serve meanwhile, by their keeper's pid.
@@ -202,7 +203,6 @@ impl Task {
             ..
         } = start;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
-        drop(sockets);
         let terminal = output.terminal;
         let mut resized = terminal
             .as_ref()
@@ -287,6 +287,8 @@ impl Task {
         }
         let survivors = survivors.unwrap_or_default();
         let cut = self.cut;
+        // What is held for nobody else is refused from here on.
+        drop(sockets);
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
     }
@@ -388,7 +390,7 @@ async fn next(signals: &mut Option<std::io::Result<Signal>>) {
 async fn keep_with(
     prepared: Option<Keeper>,
     launch: &Launch,
-    sockets: &[OwnedFd],
+    sockets: &[Arc<OwnedFd>],
 ) -> std::io::Result<(Keeper, Output)> {
     if let Some(keeper) = prepared
         && let Ok(output) = keeper.launch(launch.clone(), sockets).await

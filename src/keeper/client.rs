@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
@@ -58,7 +59,7 @@ impl Keeper {
     }
 
     /// Has it start `launch` with these sockets; the answer is the first news.
-    pub async fn launch(&self, launch: Launch, sockets: &[OwnedFd]) -> io::Result<Output> {
+    pub async fn launch(&self, launch: Launch, sockets: &[Arc<OwnedFd>]) -> io::Result<Output> {
         let (theirs, output) = match launch.input {
             Input::Terminal => at_terminal()?,
             input => at_pipes(input == Input::Pipe)?,

@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use super::address::Address;
 use super::open::{How, open, refused};
-use super::set::{Declared, Held, HeldSet};
+use super::set::{Declared, Held, HeldSet, Released};
 use super::spec::Spec;
 use crate::exit::Failure;
 
@@ -32,18 +32,27 @@ impl HeldSet {
     pub fn adapt(&mut self, specs: &[Spec]) -> Result<bool, Failure> {
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
-        self.keep(&mut groups);
+        let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
+        let there: Vec<&Held> = self.iter().chain(&returning).collect();
+        keep(&there, &mut groups);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
         let is_leaving = |held: &&Held| held.declared.is_some() && !kept.contains(&held.inode);
-        let leaving: Vec<&Held> = self.iter().filter(is_leaving).collect();
+        let leaving: Vec<&Held> = there.iter().copied().filter(is_leaving).collect();
         share_ports(&leaving, true);
         let opened: Result<Vec<_>, Refused> = groups
             .iter()
-            .map(|group| self.open_group(group, &leaving))
+            .map(|group| open_group(group, &there, &leaving))
             .collect();
         share_ports(&leaving, false);
-        let opened = opened.map_err(|(address, error)| refused(&address, &error))?;
-        Ok(self.replace(groups, opened))
+        let published = opened.and_then(|mut opened| {
+            for held in opened.iter_mut().flatten().flatten() {
+                held.publish()
+                    .map_err(|error| (held.address.clone(), error))?;
+            }
+            Ok(opened)
+        });
+        let opened = published.map_err(|(address, error)| refused(&address, &error))?;
+        Ok(self.replace(groups, opened, returning))
     }
 
     /// What a declaration asks for; not again what was inherited.
@@ -72,73 +81,13 @@ impl HeldSet {
             .collect()
     }
 
-    /// Finds out which sockets stay, those of the same name first.
-    fn keep(&self, groups: &mut [Vec<Wanted>]) {
-        let mut free: Vec<&Held> = self.iter().collect();
-        for any_name in [false, true] {
-            for wanted in groups.iter_mut().flatten() {
-                let fits = |held: &&Held| {
-                    held.serves(&wanted.declared) && (any_name || held.name == wanted.name)
-                };
-                if wanted.kept.is_none()
-                    && let Some(found) = free.iter().position(fits)
-                {
-                    wanted.kept = Some(free.remove(found).inode);
-                }
-            }
-        }
-    }
-
-    /// Opens what is not kept of a declaration; where several share a port that is to be chosen,
-    /// the same for all.
-    fn open_group(
-        &self,
-        group: &[Wanted],
-        leaving: &[&Held],
-    ) -> Result<Vec<Option<Held>>, Refused> {
-        let mut result = self.try_open_group(group, leaving);
-        for _ in 0..TRIES {
-            match &result {
-                Err((address, error))
-                    if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
-                {
-                    result = self.try_open_group(group, leaving);
-                }
-                _ => break,
-            }
-        }
-        result
-    }
-
-    fn try_open_group(
-        &self,
-        group: &[Wanted],
-        leaving: &[&Held],
-    ) -> Result<Vec<Option<Held>>, Refused> {
-        let mut opened: Vec<Option<Held>> = Vec::new();
-        let mut port = None;
-        for wanted in group {
-            if wanted.kept.is_some() {
-                let kept = self.iter().find(|held| Some(held.inode) == wanted.kept);
-                port = port.or(kept.and_then(|held| held.address.internet()));
-                opened.push(None);
-                continue;
-            }
-            match new(wanted, port.map(|address| address.port()), leaving) {
-                Ok(held) => {
-                    port = port.or(held.address.internet());
-                    opened.push(Some(held));
-                }
-                // A machine without IPv6: the first address is all there is.
-                Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
-                Err(error) => return Err((wanted.declared.address.clone(), error)),
-            }
-        }
-        Ok(opened)
-    }
-
     /// Puts the new set in the place of the old one; whether it is another one.
-    fn replace(&mut self, groups: Vec<Vec<Wanted>>, opened: Vec<Vec<Option<Held>>>) -> bool {
+    fn replace(
+        &mut self,
+        groups: Vec<Vec<Wanted>>,
+        opened: Vec<Vec<Option<Held>>>,
+        returning: Vec<Held>,
+    ) -> bool {
         let now = |set: &Self| -> Vec<_> {
             let nonblocking = |held: &Held| held.declared.as_ref().map(|own| own.nonblocking);
             set.iter()
@@ -150,6 +99,7 @@ impl HeldSet {
             .into_iter()
             .partition(|held| held.declared.is_none());
         self.sockets = inherited;
+        old.extend(returning);
         let opened = opened.into_iter().flatten();
         for (wanted, opened) in groups.into_iter().flatten().zip(opened) {
             let kept = old.iter().position(|held| Some(held.inode) == wanted.kept);
@@ -161,7 +111,7 @@ impl HeldSet {
                 .declared
                 .is_some_and(|own| own.nonblocking != nonblocking)
             {
-                SockRef::from(&held.socket)
+                SockRef::from(&*held.socket)
                     .set_nonblocking(nonblocking)
                     .ok();
             }
@@ -169,11 +119,77 @@ impl HeldSet {
             held.declared = Some(wanted.declared);
             self.sockets.push(held);
         }
+        self.released = old.into_iter().filter_map(Held::release).collect();
         now(self) != before
     }
 }
 
 type Refused = (Address, io::Error);
+
+/// Finds out which sockets stay, those of the same name first.
+fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
+    let mut free = there.to_vec();
+    for any_name in [false, true] {
+        for wanted in groups.iter_mut().flatten() {
+            let fits = |held: &&Held| {
+                held.serves(&wanted.declared) && (any_name || held.name == wanted.name)
+            };
+            if wanted.kept.is_none()
+                && let Some(found) = free.iter().position(fits)
+            {
+                wanted.kept = Some(free.remove(found).inode);
+            }
+        }
+    }
+}
+
+/// Opens what is not kept of a declaration; where several share a port that is to be chosen,
+/// the same for all.
+fn open_group(
+    group: &[Wanted],
+    there: &[&Held],
+    leaving: &[&Held],
+) -> Result<Vec<Option<Held>>, Refused> {
+    let mut result = try_open_group(group, there, leaving);
+    for _ in 0..TRIES {
+        match &result {
+            Err((address, error))
+                if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
+            {
+                result = try_open_group(group, there, leaving);
+            }
+            _ => break,
+        }
+    }
+    result
+}
+
+fn try_open_group(
+    group: &[Wanted],
+    there: &[&Held],
+    leaving: &[&Held],
+) -> Result<Vec<Option<Held>>, Refused> {
+    let mut opened: Vec<Option<Held>> = Vec::new();
+    let mut port = None;
+    for wanted in group {
+        if wanted.kept.is_some() {
+            let kept = there.iter().find(|held| Some(held.inode) == wanted.kept);
+            port = port.or(kept.and_then(|held| held.address.internet()));
+            opened.push(None);
+            continue;
+        }
+        match new(wanted, port.map(|address| address.port()), leaving) {
+            Ok(held) => {
+                port = port.or(held.address.internet());
+                opened.push(Some(held));
+            }
+            // A machine without IPv6: the first address is all there is.
+            Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
+            Err(error) => return Err((wanted.declared.address.clone(), error)),
+        }
+    }
+    Ok(opened)
+}
 
 /// A new socket, on this port if it may choose and others have chosen already.
 fn new(wanted: &Wanted, port: Option<u16>, leaving: &[&Held]) -> io::Result<Held> {
@@ -203,7 +219,7 @@ fn share_ports(sockets: &[&Held], share: bool) {
         .iter()
         .filter(|held| held.address.internet().is_some())
     {
-        SockRef::from(&held.socket).set_reuse_port(share).ok();
+        SockRef::from(&*held.socket).set_reuse_port(share).ok();
     }
 }
 
@@ -254,7 +270,7 @@ mod tests {
             assert_eq!(held.name.as_deref(), Some("web"));
             TcpStream::connect(held.address.tcp().unwrap()).unwrap();
         }
-        assert_eq!(set.copies().unwrap().len(), ports.len());
+        assert_eq!(set.share().len(), ports.len());
     }
 
     #[test]
@@ -285,7 +301,7 @@ mod tests {
         let mut set = HeldSet::default();
         let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
         assert!(set.adapt(&wanted).unwrap());
-        let sockets = set.copies().unwrap();
+        let sockets = set.share();
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
         // Nonblocking, as it is unless the declaration has it otherwise.
@@ -392,7 +408,11 @@ mod tests {
         blocking[0].nonblocking = false;
         assert!(set.adapt(&blocking).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
-        assert!(!SockRef::from(&set.sockets[0].socket).nonblocking().unwrap());
+        assert!(
+            !SockRef::from(&*set.sockets[0].socket)
+                .nonblocking()
+                .unwrap()
+        );
         assert!(set.adapt(&[]).unwrap());
         assert!(set.is_empty());
     }
@@ -424,7 +444,7 @@ mod tests {
             let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let port = ports(&set)[0];
             for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
-                let _of_app = set.copies().unwrap();
+                let _of_app = set.share();
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
                 assert!(set.adapt(&other).unwrap());
             }
@@ -433,5 +453,50 @@ mod tests {
             let failure = open(&[&format!("{kind}{address}")]).unwrap_err();
             assert_eq!(failure.kind, ExitKind::InUse);
         }
+    }
+
+    /// A generation that is still there has the address: it is given the same socket again, also
+    /// after others had parts of it in between.
+    #[test]
+    fn what_was_let_go_of_comes_back_as_long_as_somebody_has_it() {
+        let nowhere = Path::new("/nowhere");
+        for kind in ["", "udp:"] {
+            let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
+            let before = (inodes(&set), ports(&set));
+            let of_app = set.share();
+            let narrow = specs(&[&format!("{kind}127.0.0.1:{}", before.1[0])], nowhere);
+            let wide = specs(&[&format!("{kind}0.0.0.0:{}", before.1[0])], nowhere);
+            for between in [&[][..], &wide] {
+                assert!(set.adapt(between).unwrap());
+                assert_ne!(inodes(&set), before.0);
+                assert!(set.adapt(&narrow).unwrap());
+                assert_eq!((inodes(&set), ports(&set)), before);
+            }
+            assert!(set.adapt(&[]).unwrap());
+            drop(of_app);
+            // Nobody has it any more: it may be somebody else's, and here it is a new one.
+            assert!(set.adapt(&narrow).unwrap());
+            assert_ne!(inodes(&set), before.0);
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_can_become_one_of_another_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = |text: &str| specs(&[text], dir.path());
+        let mut set = HeldSet::default();
+        set.adapt(&wanted("unix:s")).unwrap();
+        let of_app = set.share();
+        assert!(set.adapt(&wanted("unix-dgram:s")).unwrap());
+        let client = UnixDatagram::unbound().unwrap();
+        client.send_to(b"one", dir.path().join("s")).unwrap();
+        assert!(set.adapt(&wanted("unix:s")).unwrap());
+        UnixStream::connect(dir.path().join("s")).unwrap();
+        // If something else can't be had, the first stays where it is.
+        let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
+        set.adapt(&broken).unwrap_err();
+        UnixStream::connect(dir.path().join("s")).unwrap();
+        drop((set, of_app));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -56,6 +56,16 @@ fn internet(address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
 }
 
 fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
+    if !how.beside {
+        let socket = unix_at(path, kind, how)?;
+        return Ok((socket, Some(SocketFile::made(path)?)));
+    }
+    let aside = path.with_added_extension("new");
+    let socket = unix_at(&aside, kind, how)?;
+    Ok((socket, Some(SocketFile::made_for(path, &aside)?)))
+}
+
+fn unix_at(path: &Path, kind: Type, how: How) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
     match start(&socket, &address, kind, how) {
@@ -65,8 +75,7 @@ fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
         }
         started => started?,
     }
-    let file = SocketFile::made(path)?;
-    Ok((socket, Some(file)))
+    Ok(socket)
 }
 
 fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Result<()> {

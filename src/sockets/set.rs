@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 use socket2::{SockRef, Type};
 
@@ -21,9 +22,19 @@ pub struct Held {
     pub inode: u64,
     /// How it was declared; one that was inherited was not.
     pub(super) declared: Option<Declared>,
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Arc<OwnedFd>,
     /// Removed with it.
-    _file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
+}
+
+/// A socket that was let go of. The generations that were started with it have it still, and so its
+/// address: should that be wanted again meanwhile, nothing but this very socket will do.
+#[derive(Debug)]
+pub(super) struct Released {
+    address: Address,
+    inode: u64,
+    declared: Option<Declared>,
+    socket: Weak<OwnedFd>,
 }
 
 /// What a socket was opened for.
@@ -51,8 +62,24 @@ impl Held {
             address,
             inode: nix::sys::stat::fstat(socket.as_fd())?.st_ino,
             declared,
-            socket,
-            _file: file,
+            socket: Arc::new(socket),
+            file,
+        })
+    }
+
+    /// Takes the place of another one, if it was made for that.
+    pub(super) fn publish(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), SocketFile::publish)
+    }
+
+    /// Lets go of it, but for what can come back: the file of a unix socket can't.
+    pub(super) fn release(self) -> Option<Released> {
+        self.address.internet()?;
+        Some(Released {
+            address: self.address,
+            inode: self.inode,
+            declared: self.declared,
+            socket: Arc::downgrade(&self.socket),
         })
     }
 
@@ -71,16 +98,35 @@ impl Held {
     }
 }
 
+impl Released {
+    /// The socket again, if there is still somebody who has it.
+    pub(super) fn held(&self) -> Option<Held> {
+        Some(Held {
+            name: None,
+            address: self.address.clone(),
+            inode: self.inode,
+            declared: self.declared.clone(),
+            socket: self.socket.upgrade()?,
+            file: None,
+        })
+    }
+}
+
 /// All held sockets, in the order of their descriptors.
 #[derive(Debug, Default)]
 pub struct HeldSet {
     pub(super) sockets: Vec<Held>,
+    /// Those that are not any more.
+    pub(super) released: Vec<Released>,
 }
 
 impl HeldSet {
     /// Holds what hotrun was started with.
     pub(super) fn inherited(sockets: Vec<Held>) -> Self {
-        let set = Self { sockets };
+        let set = Self {
+            sockets,
+            released: Vec::new(),
+        };
         // Whoever made them may have been content with a queue of one.
         set.raise_backlog();
         set
@@ -101,18 +147,16 @@ impl HeldSet {
         self.iter().any(|held| held.address.tcp().is_some())
     }
 
-    /// Copies of the descriptors, for an app.
-    pub fn copies(&self) -> io::Result<Vec<OwnedFd>> {
-        self.sockets
-            .iter()
-            .map(|held| held.socket.try_clone())
-            .collect()
+    /// The descriptors, for a generation that keeps them until nothing of it is left.
+    pub fn share(&self) -> Vec<Arc<OwnedFd>> {
+        let sockets = self.sockets.iter();
+        sockets.map(|held| held.socket.clone()).collect()
     }
 
     /// An app's own `listen` sets the backlog of the socket that all share; this sets it back.
     pub fn raise_backlog(&self) {
         for held in &self.sockets {
-            let socket = SockRef::from(&held.socket);
+            let socket = SockRef::from(&*held.socket);
             // What takes datagrams has no queue of connections.
             if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
                 socket.listen(BACKLOG).ok();

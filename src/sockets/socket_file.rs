@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
+    /// Where it is to be in the end.
+    goes_to: Option<PathBuf>,
 }
 
 impl SocketFile {
@@ -19,7 +21,24 @@ impl SocketFile {
         Ok(Self {
             path: path.to_owned(),
             id: id(&fs::symlink_metadata(path)?),
+            goes_to: None,
         })
+    }
+
+    /// The same for one that is to take the place of another one, once all is well.
+    pub(super) fn made_for(place: &Path, path: &Path) -> io::Result<Self> {
+        let mut file = Self::made(path)?;
+        file.goes_to = Some(place.to_owned());
+        Ok(file)
+    }
+
+    /// Takes the place that it was made for; nobody finds nothing there meanwhile.
+    pub(super) fn publish(&mut self) -> io::Result<()> {
+        if let Some(place) = self.goes_to.take() {
+            fs::rename(&self.path, &place)?;
+            self.path = place;
+        }
+        Ok(())
     }
 }
 
