@@ -103,6 +103,14 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What was written of a failure, and the next step if there is one.
+pub fn split_hint(text: &str) -> (&str, Option<&str>) {
+    match text.split_once("\nhint: ") {
+        Some((text, hint)) => (text, Some(hint)),
+        None => (text, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

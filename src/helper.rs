@@ -14,17 +14,8 @@ use tokio::task::JoinHandle;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
-use crate::lines::Lines;
+use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
-
-/// Where a line was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// Why there is no exit status.
 #[derive(Debug)]

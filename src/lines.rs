@@ -1,8 +1,21 @@
 //! Bytes as they come in, whole lines out. Pure.
 
+/// Where a program writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
 /// A line longer than this is handed on in parts, so that an app without line ends can't fill
 /// the memory.
 const LONGEST: usize = 64 * 1024;
+
+/// The same for a piece that somebody waits for as a whole: what cargo tells of a project is one line
+/// of some megabytes.
+const LONGEST_PIECE: usize = 64 * 1024 * 1024;
 
 /// Room for one read.
 const READ: usize = 16 * 1024;
@@ -41,7 +54,8 @@ impl Lines {
         let end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let Some(at) = self.bytes[self.searched..].iter().position(end) else {
             self.searched = self.bytes.len();
-            return None;
+            let too_long = self.searched >= LONGEST_PIECE;
+            return too_long.then(|| self.rest());
         };
         let length = self.searched + at + 1;
         Some(self.take(length))
@@ -91,5 +105,7 @@ mod tests {
         assert_eq!(lines.piece(), None);
         lines.push(b"\n");
         assert_eq!(lines.piece().as_deref(), Some(&b"done\n"[..]));
+        lines.push(&vec![b'x'; LONGEST_PIECE]);
+        assert_eq!(lines.piece().map(|piece| piece.len()), Some(LONGEST_PIECE));
     }
 }

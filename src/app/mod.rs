@@ -34,9 +34,10 @@ use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
 use crate::keeper::terminal::Terminal;
+use crate::lines::Stream;
 use crate::session::event::{AppNews, Event};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
-use crate::sink::{Sink, Stream};
+use crate::sink::Sink;
 use crate::sockets::activation;
 use crate::sockets::address::Address;
 

@@ -4,9 +4,9 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use crate::lines::Lines;
+use crate::lines::{Lines, Stream};
 use crate::session::model::Generation;
-use crate::sink::{Chunk, Room, Sink, Stream};
+use crate::sink::{Chunk, Room, Sink};
 
 /// The most that is taken from a pipe after its app has ended: what it left behind may go on
 /// writing for ever.

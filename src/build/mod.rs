@@ -33,8 +33,9 @@ use surroundings::Toolchain;
 
 use crate::config::{self, Settings};
 use crate::digest;
-use crate::exit::Failure;
-use crate::helper::{self, After, Cancel, Rest, Stopped, Stream};
+use crate::exit::{self, Failure};
+use crate::helper::{self, After, Cancel, Rest, Stopped};
+use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
     Artifact, ArtifactRef, BuildOutcome, Changed, Exit, Generation, Seen, Surroundings,
@@ -117,16 +118,14 @@ pub async fn load(
             }))
         }
         Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
-        Err(Unread::Stopped(Stopped::Failed(what))) => Err(split_hint(&what)),
+        Err(Unread::Stopped(Stopped::Failed(what))) => Err(no_cargo(&what)),
         Err(Unread::Problem(Problem::Broken) | Unread::Stopped(Stopped::Cancelled)) => Ok(None),
     }
 }
 
-fn split_hint(what: &str) -> Failure {
-    match what.split_once("\nhint: ") {
-        Some((what, hint)) => Failure::failed(what).hint(hint),
-        None => Failure::failed(what).hint("leave `CARGO` unset, or let it name a cargo"),
-    }
+fn no_cargo(what: &str) -> Failure {
+    let (what, hint) = exit::split_hint(what);
+    Failure::failed(what).hint(hint.unwrap_or("leave `CARGO` unset, or let it name a cargo"))
 }
 
 /// Why the project could not be read.

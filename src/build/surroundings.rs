@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::command;
 use super::project::Target;
 use crate::config::Build;
-use crate::helper::{self, After, Cancel, Stopped, Stream};
+use crate::helper::{self, After, Cancel, Stopped};
+use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
 
 /// The hidden first argument that prints what this process was started with.

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::Note;
+use crate::lines::Stream;
 use crate::session::action::{Evidence, Next, View};
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Generation, Moment, Phases, Proof};
-use crate::sink::{Chunk, Stream};
+use crate::sink::Chunk;
 
 /// The version of the schema: raised when a reader of an older one could be misled.
 pub const VERSION: u32 = 1;

@@ -25,10 +25,11 @@ use serde_json::Value;
 
 use crate::config::{Format, Output, Verbosity};
 use crate::exit::Failure;
+use crate::lines::Stream;
 use crate::session::action::View;
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Moment};
-use crate::sink::{Chunk, Sink, Stream};
+use crate::sink::{Chunk, Sink};
 use log::Log;
 use style::Style;
 use supervisor::Supervisor;

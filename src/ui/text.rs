@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::exit;
 use crate::session::action::{Evidence, Hint, Next, View};
 use crate::session::model::{Cause, Exit, Generation, Occasion, Phases, Proof};
 
@@ -304,9 +305,9 @@ fn ms(time: Duration) -> String {
 }
 
 fn split_hint(text: &str) -> (&str, String) {
-    match text.split_once("\nhint: ") {
-        Some((text, hint)) => (text, format!("\nhint: {hint}")),
-        None => (text, String::new()),
+    match exit::split_hint(text) {
+        (text, Some(hint)) => (text, format!("\nhint: {hint}")),
+        (text, None) => (text, String::new()),
     }
 }
 
