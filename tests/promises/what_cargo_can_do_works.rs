@@ -506,7 +506,9 @@ fn a_toolchain_of_the_project() {
     toolchain(&format!("path = \"{home}\""));
     let named = format!("\"RUSTUP_TOOLCHAIN\",\n        \"{home}\"");
     wait_until("an app of the other toolchain", || {
-        session.hotrun.stdout().contains(&named).then_some(())
+        let said = session.hotrun.stdout();
+        let (_, rest) = said.split_once(&named)?;
+        rest.contains("\nsaid 2\n").then_some(())
     });
     let mut cargo = project.command("cargo");
     cargo.env_remove("RUSTUP_TOOLCHAIN");
