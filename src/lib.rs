@@ -52,7 +52,7 @@ use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, announce, caution, policy};
+use rooms::{House, announce, cautions, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -151,14 +151,14 @@ async fn serve(
         events: events_inbox,
     };
     // The addresses first: from here on nobody is refused.
-    held.adapt(&settings.listen)?;
+    held.adapt(&settings.listen, settings.twins)?;
     signals::listen(&urgent)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
     if !held.is_empty() {
         reporter.note(clock.now(), announce(&held));
     }
-    if let Some(note) = caution(&settings) {
+    for note in cautions(&settings, &held) {
         reporter.note(clock.now(), note);
     }
     let prepare = prepare(&settings, &events, &reporter, clock);
@@ -189,7 +189,7 @@ async fn serve(
         config::Stdin::None => None,
     };
     reporter.prepared();
-    let session = Session::new(policy(&settings, !held.is_empty()), loaded.is_some());
+    let session = Session::new(policy(&settings, &held), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let name: Arc<str> = session_name(clock).into();
     let mut house = House {
@@ -203,11 +203,14 @@ async fn serve(
         watch,
         held,
         apps: HashMap::new(),
+        relay: None,
+        goodbye: None,
         spare: None,
         input,
         session: name,
         runtime_dir: runtime_dir(),
     };
+    house.relay_idle();
     let ending = driver::run(session, inbox, clock, &mut house).await;
     drop(house);
     // The builder lets go of its directory.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
@@ -22,8 +23,13 @@ use crate::keeper::client::Keeper;
 use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{Effect, Event, Reconfigured};
-use crate::session::model::{ArtifactRef, Change, ChangeKind, Generation, Moment, Presence};
+use crate::session::model::{
+    ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
+};
+use crate::sockets::goodbye;
+use crate::sockets::relay::Relay;
 use crate::sockets::set::{Held, HeldSet};
+use crate::sockets::twins::Side;
 use crate::sys;
 use crate::ui::log::Log;
 use crate::ui::{Note, Reporter};
@@ -50,8 +56,12 @@ pub struct House {
     pub watch: Option<Watch>,
     /// Holds the sockets.
     pub held: HeldSet,
-    /// The generations that have processes.
-    pub apps: HashMap<Generation, App>,
+    /// The generations that have processes, and the side of the held sockets that each has.
+    pub apps: HashMap<Generation, (App, Side)>,
+    /// Carries what comes to the side that nobody serves to live.
+    pub relay: Option<Relay>,
+    /// Waits until a version has everything that was on its way to it.
+    pub goodbye: Option<JoinHandle<()>>,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
     pub spare: Option<Keeper>,
     /// Hands on what is typed, if anybody wants it.
@@ -64,9 +74,11 @@ pub struct House {
 
 /// The session's knobs, as the user has set them.
 ///
-/// `serving`: an address is held.
-pub fn policy(settings: &Settings, serving: bool) -> Policy {
+/// Some of them depend on what is `held` for the app.
+pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     let app = &settings.app;
+    let serving = !held.is_empty();
+    let alone = asks(settings) && !held.can_probe();
     // Without an address and without a configured proof, being alive is all there is to wait for;
     // under `--once` such a program is waited for to its end.
     let bounded = serving || app.ready.is_some();
@@ -77,10 +89,15 @@ pub fn policy(settings: &Settings, serving: bool) -> Policy {
         rules: rules.map(|rule| rule.reactions.clone()).collect(),
         hooks: settings.hooks.clone(),
         on_change: settings.build.on_change,
-        handover: settings.handover,
+        handover: if alone {
+            Handover::StopFirst
+        } else {
+            settings.handover
+        },
         serving,
         ready_timeout: bounded.then_some(app.ready_timeout),
         stop_timeout: app.stop_timeout,
+        goodbye_max: held.has_twins().then_some(settings.goodbye_max),
         probation: app.probation,
         once: settings.once,
     }
@@ -92,14 +109,28 @@ pub fn announce(held: &HeldSet) -> Note {
     Note::Held(held.iter().map(socket).collect())
 }
 
-/// What the user may not expect of these settings.
-pub fn caution(settings: &Settings) -> Option<Note> {
-    let asks = matches!(settings.app.ready, Some(Ready::Http(_)));
-    asks.then(|| {
+/// Readiness is asked for over HTTP.
+fn asks(settings: &Settings) -> bool {
+    matches!(settings.app.ready, Some(Ready::Http(_)))
+}
+
+/// What the user may not expect of these settings, with what is held.
+pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
+    let mut cautions = Vec::new();
+    let shared = held.iter().find_map(|held| Some((held, held.shared()?)));
+    if let Some((held, reason)) = shared {
+        cautions.push(format!(
+            "{}: old and new version share one socket during a swap, where a connection can be lost: \
+             {reason}",
+            held.address
+        ));
+    }
+    if asks(settings) && !held.can_probe() {
         let text = "readiness `http:` stops live before the next version starts: on one shared \
                     socket a request cannot be told to reach the candidate";
-        Note::Warning(text.into())
-    })
+        cautions.push(text.into());
+    }
+    cautions.into_iter().map(Note::Warning).collect()
 }
 
 impl Rooms for House {
@@ -135,14 +166,19 @@ impl Rooms for House {
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
+            Action::Goodbye(generation) => self.say_goodbye(generation),
             Action::Stop(generation) => {
+                self.leaves(generation);
                 // The settings of now, which may be others than those it was started with.
                 let signal = self.settings.app.stop_signal;
                 self.with(generation, |app| app.stop(signal));
             }
-            Action::Kill(generation) => self.with(generation, App::kill),
+            Action::Kill(generation) => {
+                self.leaves(generation);
+                self.with(generation, App::kill);
+            }
             Action::Discard(artifact) => artifact::discard(&artifact.path),
-            Action::Serving(_) => self.held.raise_backlog(),
+            Action::Serving(generation) => self.serves(now, generation),
             Action::Show(view) => self.reporter.view(now, view),
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
@@ -158,9 +194,52 @@ impl Rooms for House {
 
 impl House {
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
-        if let Some(app) = self.apps.get(&generation) {
+        if let Some((app, _)) = self.apps.get(&generation) {
             order(app);
         }
+    }
+
+    /// Clients are sent to this generation from now on.
+    fn serves(&mut self, now: Moment, generation: Generation) {
+        let Some((_, side)) = self.apps.get(&generation) else {
+            return;
+        };
+        if let Err(error) = self.held.switch(*side) {
+            let problem = format!("cannot send clients to {generation}: {error}");
+            self.reporter.note(now, Note::Warning(problem));
+        }
+    }
+
+    /// Finds out when a generation has everything that was on its way to it.
+    fn say_goodbye(&mut self, generation: Generation) {
+        let Some((_, side)) = self.apps.get(&generation) else {
+            return;
+        };
+        let everything = goodbye::has_everything(self.held.leaving(*side));
+        let events = self.events.clone();
+        self.goodbye = Some(tokio::spawn(async move {
+            // What can't be known is waited out.
+            if everything.await.is_ok() {
+                events.send(Event::Quiet(generation)).ok();
+            }
+        }));
+    }
+
+    /// A generation is about to end: what still comes to its side is for live, if that has another
+    /// one; else it waits for the next version.
+    fn leaves(&mut self, generation: Generation) {
+        let side = self.apps.get(&generation).map(|(_, side)| *side);
+        if side.is_some_and(|side| side != self.held.live()) {
+            self.goodbye.take().inspect(JoinHandle::abort);
+            self.held.mend().ok();
+            self.relay_idle();
+        }
+    }
+
+    /// From now on, what comes to the side that is not live is carried to live.
+    pub fn relay_idle(&mut self) {
+        let idle = self.held.live().other();
+        self.relay = Some(Relay::start(self.held.apart(idle)));
     }
 
     /// Reads the settings anew and has every room go by them; if they can't be used, nothing
@@ -173,7 +252,7 @@ impl House {
             self.waited = true;
             self.read_later();
             let unchanged = Reconfigured {
-                policy: policy(&self.settings, !self.held.is_empty()),
+                policy: policy(&self.settings, &self.held),
                 changed: Vec::new(),
                 effect: Effect::Nothing,
             };
@@ -206,14 +285,19 @@ impl House {
     fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {
         let (changed, effect) = self.settings.changed(&settings);
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
-        if self.held.adapt(&settings.listen)? {
+        let known = cautions(&self.settings, &self.held);
+        if self.held.adapt(&settings.listen, settings.twins)? {
             self.reporter.note(now, announce(&self.held));
+            // It must not keep what was let go of.
+            if self.relay.take().is_some() {
+                self.relay_idle();
+            }
         }
-        let is_new = caution(&self.settings).is_none();
-        if let Some(note) = caution(&settings).filter(|_| is_new) {
+        let cautions = cautions(&settings, &self.held).into_iter();
+        for note in cautions.filter(|note| !known.contains(note)) {
             self.reporter.note(now, note);
         }
-        let policy = policy(&settings, !self.held.is_empty());
+        let policy = policy(&settings, &self.held);
         self.reporter.log_to(log);
         self.settings = Arc::new(settings);
         self.builder.configure(self.settings.clone());
@@ -247,24 +331,37 @@ impl House {
         artifact: ArtifactRef,
         beside: Option<Generation>,
     ) {
-        self.apps.retain(|_, app| !app.is_gone());
+        self.apps.retain(|_, (app, _)| !app.is_gone());
+        // What waits on a side is for who gets it, and nobody else takes it from here on.
+        self.relay = None;
+        self.held.mend().ok();
+        let live = self.held.live();
+        let side = if beside.is_some() {
+            live.other()
+        } else {
+            self.relay_idle();
+            live
+        };
+        let asked = beside.is_some() && asks(&self.settings);
+        let probe = asked.then(|| self.held.probe().ok().flatten()).flatten();
         let held = self
             .held
             .iter()
             .map(|held| HeldSocket {
                 name: held.name.clone(),
                 address: held.address.clone(),
-                inode: held.inode,
+                inode: held.inode(side),
             })
             .collect();
         let start = Start {
             generation,
             artifact,
-            sockets: self.held.share(),
+            sockets: self.held.share(side),
             held,
             beside: beside
                 .and_then(|live| self.apps.get(&live))
-                .and_then(App::keeper),
+                .and_then(|(app, _)| app.keeper()),
+            probe,
             keeper: self.spare.take(),
             input: self.input.clone(),
             session: self.session.clone(),
@@ -275,6 +372,6 @@ impl House {
         };
         let sink = self.reporter.sink();
         let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
-        self.apps.insert(generation, app);
+        self.apps.insert(generation, (app, side));
     }
 }

@@ -61,6 +61,8 @@ pub struct Start {
     pub held: Vec<HeldSocket>,
     /// The processes that serve meanwhile, by their keeper's pid.
     pub beside: Option<u32>,
+    /// The port from which a question reaches it, while clients are sent to another generation.
+    pub probe: Option<u16>,
     /// The name of this run of hotrun, in the app's environment.
     pub session: Arc<str>,
     /// Where it may say that it is ready.
@@ -115,7 +117,6 @@ impl App {
             sink,
             keeper_pid: keeper.clone(),
             last_lines: VecDeque::new(),
-            asked: false,
             cut: 0,
             traced: None,
         };
@@ -161,8 +162,6 @@ struct Task {
     sink: Sink,
     keeper_pid: Arc<std::sync::OnceLock<u32>>,
     last_lines: VecDeque<String>,
-    /// It was asked to end.
-    asked: bool,
     /// Its open connections when it was killed.
     cut: usize,
     /// The process of it that has a debugger, and when to look again.
@@ -193,7 +192,7 @@ impl Task {
         mut inbox: mpsc::UnboundedReceiver<Order>,
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
-        let mut check = Check::new(&self.settings.app, &start.held, start.beside);
+        let mut check = Check::new(&self.settings.app, &start.held, start.beside, start.probe);
         let Start {
             held,
             session,
@@ -302,14 +301,9 @@ impl Task {
                 return;
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
-            Order::Stop(signal) => {
-                self.asked = true;
-                KeeperOrder::Stop(signal)
-            }
+            Order::Stop(signal) => KeeperOrder::Stop(signal),
             Order::Kill => {
-                if self.asked {
-                    self.cut = sight::connections(keeper.pid, held);
-                }
+                self.cut = sight::connections(keeper.pid, held);
                 KeeperOrder::Kill
             }
         };

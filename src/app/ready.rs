@@ -4,14 +4,15 @@
 //! does prove something is a process of the generation that waits for connections, see `sight`.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -19,6 +20,7 @@ use super::HeldSocket;
 use super::sight::{Sight, family, locks, look, open_files};
 use crate::config::{self, Ready};
 use crate::session::model::Proof;
+use crate::sockets::address::reachable;
 
 /// Between two looks at a process that starts.
 const LOOK: Duration = Duration::from_millis(2);
@@ -39,7 +41,7 @@ enum How {
     /// Only by saying so.
     Notify,
     /// The task asks until it gets a good answer.
-    Http(Option<JoinHandle<()>>, SocketAddr, String),
+    Http(Option<JoinHandle<()>>, Question),
     Log(Regex),
     Delay(Duration),
     /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
@@ -50,6 +52,15 @@ enum How {
     },
     /// It has lived for a while, or says so.
     Settle(Duration),
+}
+
+/// What is asked over HTTP.
+#[derive(Clone, Debug)]
+struct Question {
+    address: SocketAddr,
+    path: String,
+    /// The port that it comes from, so that it reaches this very generation.
+    from: Option<u16>,
 }
 
 /// What a check finds out.
@@ -82,11 +93,25 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn new(settings: &config::App, held: &[HeldSocket], beside: Option<u32>) -> Self {
+    /// `probe`: the port from which requests reach it, while others still go to live.
+    pub(super) fn new(
+        settings: &config::App,
+        held: &[HeldSocket],
+        beside: Option<u32>,
+        probe: Option<u16>,
+    ) -> Self {
         let tcp = held.iter().find_map(|held| held.address.tcp());
         let how = match (&settings.ready, tcp) {
             (Some(Ready::Notify), _) => How::Notify,
-            (Some(Ready::Http(path)), Some(first)) => How::Http(None, first, path.clone()),
+            (Some(Ready::Http(path)), Some(address)) => {
+                let (path, from) = (path.clone(), probe);
+                let question = Question {
+                    address,
+                    path,
+                    from,
+                };
+                How::Http(None, question)
+            }
             (Some(Ready::Log(pattern)), _) => How::Log(pattern.clone()),
             (Some(Ready::Delay(time)), _) => How::Delay(*time),
             (None | Some(Ready::Http(_)), _) if held.is_empty() => How::Settle(settings.settle),
@@ -113,8 +138,8 @@ impl Check {
     pub(super) fn started(&mut self) {
         self.started = Instant::now();
         self.next_look = self.started + LOOK;
-        if let How::Http(task, address, path) = &mut self.how {
-            *task = Some(tokio::spawn(answered(*address, path.clone())));
+        if let How::Http(task, question) = &mut self.how {
+            *task = Some(tokio::spawn(answered(question.clone())));
         }
     }
 
@@ -244,19 +269,34 @@ impl Drop for Check {
     }
 }
 
-/// Asks for `path` until the answer is one of success.
-async fn answered(address: SocketAddr, path: String) {
+/// Asks until the answer is one of success.
+async fn answered(question: Question) {
     loop {
         sleep(ASK).await;
-        if matches!(timeout(ANSWER, ask(address, &path)).await, Ok(Ok(true))) {
+        if matches!(timeout(ANSWER, ask(&question)).await, Ok(Ok(true))) {
             return;
         }
     }
 }
 
-/// Asks for `path`; whether the answer is one of success.
-async fn ask(address: SocketAddr, path: &str) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(reachable(address)).await?;
+/// Asks once; whether the answer is one of success.
+async fn ask(question: &Question) -> std::io::Result<bool> {
+    let Question { address, path, .. } = question;
+    let to = reachable(*address);
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    if let Some(port) = question.from {
+        socket.set_reuseaddr(true)?;
+        socket.bind(match to {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+        })?;
+        // An end in order would keep the port from the next question for a minute.
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    }
+    let mut stream = socket.connect(to).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: hotrun\r\nConnection: close\r\n\r\n"
     );
@@ -275,15 +315,4 @@ async fn ask(address: SocketAddr, path: &str) -> std::io::Result<bool> {
         .nth(1)
         .and_then(|code| code.parse::<u16>().ok());
     Ok(status.starts_with("HTTP/") && code.is_some_and(|code| code < 400))
-}
-
-/// An address that listens on every interface is reached on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }

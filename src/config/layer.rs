@@ -200,6 +200,13 @@ section! {
         /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is
         /// `overlap` until a program shows that it can't run beside itself.
         mode: Mode = Mode::Auto, Next;
+        /// Two sockets behind each TCP address, one for each version: clients are sent to one of them
+        /// alone, and none is lost in a swap. Without, both versions share one. Counts for addresses
+        /// that are held from then on.
+        twins: bool = true, Next;
+        /// How long the old version is waited for at the most before it is asked to end, until it has
+        /// everything that was on its way to it.
+        goodbye_max: Time = Time::ms(250), Next;
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Settings {
     pub listen: Vec<Spec>,
     /// How a new generation takes over.
     pub handover: Handover,
+    /// Old and new version get a socket each, where that can be.
+    pub twins: bool,
+    /// The longest wait before the old version is asked to end.
+    pub goodbye_max: Duration,
     /// What is watched.
     pub watch: Watch,
     /// Commands around the app.

@@ -90,6 +90,8 @@ impl Sources {
             watch: self.watch(&layer, places, log.as_deref())?,
             build: self.build(&layer.build),
             hooks: hooks(&layer.hooks),
+            twins: layer.handover.twins(),
+            goodbye_max: layer.handover.goodbye_max().0,
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, log),
             once: self.args.once,
@@ -410,21 +412,11 @@ fn listen(entries: &[Listen]) -> Result<Vec<Spec>, Failure> {
 /// `can_ask`: a TCP address is held.
 fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure> {
     let mode = layer.handover.mode();
-    if matches!(app.ready, Some(Ready::Http(_))) {
-        if !can_ask {
-            return Err(
-                Failure::usage("app.ready: `http:` needs a TCP address to ask")
-                    .hint("declare one with --listen or [[listen]]"),
-            );
-        }
-        if mode == Mode::Overlap {
-            return Err(Failure::usage(
-                "handover `overlap`: not with app.ready = \"http:…\" on one shared socket",
-            )
-            .hint("leave the handover out, or choose another proof of readiness"));
-        }
-        // On one shared socket a request can't be told to reach the candidate and not live.
-        return Ok(Handover::StopFirst);
+    if matches!(app.ready, Some(Ready::Http(_))) && !can_ask {
+        return Err(
+            Failure::usage("app.ready: `http:` needs a TCP address to ask")
+                .hint("declare one with --listen or [[listen]]"),
+        );
     }
     Ok(match mode {
         Mode::Auto => Handover::Auto,

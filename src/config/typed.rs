@@ -45,6 +45,7 @@ pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
                 cli::Handover::Overlap => Mode::Overlap,
                 cli::Handover::StopFirst => Mode::StopFirst,
             }),
+            ..layer::Handover::default()
         },
         watch: layer::Watch {
             debounce: read("--debounce", args.debounce.as_ref())?,

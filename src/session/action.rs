@@ -56,8 +56,12 @@ pub enum Action {
     Stop(Generation),
     /// End everything of the generation now.
     Kill(Generation),
-    /// It serves from now on: what it did to the held sockets on its way is put right.
+    /// It serves from now on: clients are sent to it, and what it did to the held sockets on its way
+    /// is put right.
     Serving(Generation),
+    /// Clients are not sent to it any more: find out when it has everything that was on its way to it;
+    /// answered by `Quiet`.
+    Goodbye(Generation),
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.

@@ -27,6 +27,8 @@ pub enum Event {
     Build(Generation, BuildNews),
     /// A process says something.
     App(Generation, AppNews),
+    /// A version that clients are not sent to any more has everything that was on its way to it.
+    Quiet(Generation),
     /// The settings were read anew, or what is wrong with them.
     Configured(Result<Box<Reconfigured>, String>),
     /// A user's command says something.

@@ -14,10 +14,16 @@ use super::scenarios::{artifact, policy};
 use super::{OnChange, Policy, Session};
 
 /// A process as the world has it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is the case and what is not"
+)]
 #[derive(Clone, Debug)]
 struct Process {
     built_by: Generation,
     ended: bool,
+    /// Clients are not sent to it any more, and it was not told yet.
+    patient: bool,
     stopped: bool,
     killed: bool,
 }
@@ -141,6 +147,9 @@ impl World {
                 }
                 if self.looked_at.or(self.debugged) == Some(*generation) {
                     events.push(news(AppNews::Traced(None)));
+                }
+                if process.patient {
+                    events.push(Event::Quiet(*generation));
                 }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
@@ -293,20 +302,24 @@ impl World {
                 let process = Process {
                     built_by,
                     ended: false,
+                    patient: false,
                     stopped: false,
                     killed: false,
                 };
                 self.processes.insert(generation, process);
             }
-            Action::Look(generation) => {
-                self.must(self.looked_at != Some(generation), "two looks at once");
-                self.looked_at = Some(generation);
-            }
+            Action::Look(generation) => self.looked_at = Some(generation),
             Action::Stop(generation) => {
                 let process = self.processes.get(&generation).cloned();
                 let once = process.is_some_and(|process| !process.stopped && !process.killed);
                 self.must(once, "a stale generation is stopped, or one twice");
-                self.processes.get_mut(&generation).unwrap().stopped = true;
+                let process = self.processes.get_mut(&generation).unwrap();
+                (process.stopped, process.patient) = (true, false);
+            }
+            Action::Goodbye(generation) => {
+                let unasked = |process: &&mut Process| !process.stopped && !process.killed;
+                let process = self.processes.get_mut(&generation).filter(unasked);
+                process.unwrap().patient = true;
             }
             Action::Kill(generation) => {
                 // It may be gone this very moment, when nobody saw how it ended.
@@ -356,7 +369,7 @@ impl World {
         let unasked = self
             .processes
             .values()
-            .filter(|process| !process.stopped && !process.killed);
+            .filter(|process| !process.stopped && !process.killed && !process.patient);
         let serving = usize::from(swap.live.is_some()) + usize::from(swap.candidate.is_some());
         self.must(
             unasked.count() == serving,
@@ -403,6 +416,10 @@ fn policies() -> Vec<Policy> {
     let mut all = vec![base.clone(), worker.clone()];
     all.push(Policy {
         handover: Handover::StopFirst,
+        ..base.clone()
+    });
+    all.push(Policy {
+        goodbye_max: Some(Duration::from_millis(250)),
         ..base.clone()
     });
     all.push(Policy {

@@ -69,6 +69,9 @@ pub struct Policy {
     pub ready_timeout: Option<Duration>,
     /// How long a leaving generation may finish its work.
     pub stop_timeout: Duration,
+    /// How long a version that clients are not sent to any more is waited for at the most, until it has
+    /// everything that was on its way to it; `None`: they can't be sent to one alone.
+    pub goodbye_max: Option<Duration>,
     /// How long live must stay up to count as good.
     pub probation: Duration,
     /// Build, start, report and end.
@@ -147,6 +150,7 @@ impl Session {
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
+            Event::Quiet(generation) => self.ask_to_end(now, generation),
             Event::Signal(number) => self.signal(number, Cause::Asked),
             Event::ReopenLog => self.out.push(Action::ReopenLog),
             Event::Suspend => self.out.push(Action::Suspend),
@@ -210,6 +214,10 @@ impl Session {
         }
         if let Some(live) = self.swap.live.take() {
             self.stop(now, live);
+        }
+        let waiting = self.swap.leaving.iter().map(|process| process.generation);
+        for generation in waiting.collect::<Vec<_>>() {
+            self.ask_to_end(now, generation);
         }
         if again {
             for process in &mut self.swap.leaving {

@@ -52,7 +52,7 @@ impl Session {
         } else {
             // The drain before last ends here: at most two generations have processes.
             for process in &mut self.swap.leaving {
-                process.cut_for_next |= process.told == Told::Stop;
+                process.cut_for_next |= process.told != Told::Kill;
                 self.out.extend(process.kill());
             }
         }
@@ -185,14 +185,39 @@ impl Session {
         }
     }
 
+    /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
+    /// and it would not be there for that if it were asked to finish at once.
+    fn say_goodbye(&mut self, now: Moment, mut process: Process) {
+        let Some(max) = self.policy.goodbye_max else {
+            return self.stop(now, process);
+        };
+        process.asked = Some(now);
+        process.deadline = Some(now + max);
+        self.out.push(Action::Goodbye(process.generation));
+        self.swap.leaving.push(process);
+    }
+
     /// Asks a process to finish; it is leaving from now on.
-    pub(super) fn stop(&mut self, now: Moment, mut process: Process) {
+    pub(super) fn stop(&mut self, now: Moment, process: Process) {
+        let generation = process.generation;
+        self.swap.leaving.push(process);
+        self.ask_to_end(now, generation);
+    }
+
+    /// Asks a process that is leaving to finish, unless it was told before.
+    pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
+        let is_this = |process: &&mut Process| process.generation == generation;
+        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
+            return;
+        };
+        if process.told != Told::Nothing {
+            return;
+        }
         process.told = Told::Stop;
         process.asked = Some(now);
         process.deadline = Some(now + self.policy.stop_timeout);
-        self.show(View::Draining(process.generation));
-        self.out.push(Action::Stop(process.generation));
-        self.swap.leaving.push(process);
+        self.show(View::Draining(generation));
+        self.out.push(Action::Stop(generation));
     }
 
     /// Ends a process and all it started; it is leaving from now on.
@@ -270,7 +295,7 @@ impl Session {
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());
-            self.stop(now, old);
+            self.say_goodbye(now, old);
         }
         // Without an address, `--once` runs the program to its end.
         if self.policy.once && self.policy.ready_timeout.is_some() {
@@ -522,10 +547,17 @@ impl Session {
             let artifact = live.artifact.clone();
             self.good(artifact);
         }
+        let mut patient = Vec::new();
         for process in &mut self.swap.leaving {
-            if due(process) {
-                self.out.extend(process.kill());
+            let due = due(process);
+            match process.told {
+                _ if !due => {}
+                Told::Nothing => patient.push(process.generation),
+                Told::Stop | Told::Kill => self.out.extend(process.kill()),
             }
+        }
+        for generation in patient {
+            self.ask_to_end(now, generation);
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn policy() -> Policy {
         serving: true,
         ready_timeout: Some(Duration::from_secs(30)),
         stop_timeout: Duration::from_secs(5),
+        goodbye_max: None,
         probation: Duration::from_secs(5),
         once: false,
     }
@@ -77,6 +78,7 @@ impl Story {
             "ready_timeout" if value == "none" => self.policy.ready_timeout = None,
             "ready_timeout" => self.policy.ready_timeout = Some(ms()),
             "stop_timeout" => self.policy.stop_timeout = ms(),
+            "goodbye_max" => self.policy.goodbye_max = Some(ms()),
             "probation" => self.policy.probation = ms(),
             "max_wait" => self.policy.max_wait = ms(),
             "rule" => self.policy.rules.push(reactions(value)),
@@ -206,6 +208,7 @@ fn event(text: &str) -> Event {
                 },
             )
         }
+        ["quiet", which] => Event::Quiet(generation(which)),
         ["gone", which] => app(
             which,
             AppNews::Gone {
@@ -291,6 +294,7 @@ fn action(action: &Action) -> String {
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),
+        Action::Goodbye(generation) => format!("goodbye {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),

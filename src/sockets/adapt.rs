@@ -1,6 +1,7 @@
 //! How the held set follows what is declared: at the start, and when the configuration changes.
 
 use std::io;
+use std::sync::Arc;
 
 use nix::libc;
 use socket2::SockRef;
@@ -9,6 +10,7 @@ use super::address::Address;
 use super::open::{How, open, refused};
 use super::set::{Declared, Held, HeldSet, Released};
 use super::spec::Spec;
+use super::twins::{Side, Sockets};
 use crate::exit::Failure;
 
 /// How often a port is chosen anew when the one that was free for IPv4 is not for IPv6.
@@ -28,20 +30,25 @@ impl HeldSet {
     /// declaration is still there stays the very same, with the port that was chosen for it, new
     /// ones are opened, the others are let go of. What was inherited stays, and comes first.
     ///
-    /// Fails as a whole, naming who is in the way; then everything is as before.
-    pub fn adapt(&mut self, specs: &[Spec]) -> Result<bool, Failure> {
+    /// Fails as a whole, naming who is in the way; then everything is as before. `twins`: what is
+    /// opened for TCP gets two sockets, so that old and new version have one each during a swap.
+    pub fn adapt(&mut self, specs: &[Spec], twins: bool) -> Result<bool, Failure> {
+        if twins {
+            self.pair_inherited();
+        }
+        let pair = twins.then_some(self.live);
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
         let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
         let there: Vec<&Held> = self.iter().chain(&returning).collect();
         keep(&there, &mut groups);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
-        let is_leaving = |held: &&Held| held.declared.is_some() && !kept.contains(&held.inode);
+        let is_leaving = |held: &&Held| held.declared.is_some() && !kept.contains(&id(held));
         let leaving: Vec<&Held> = there.iter().copied().filter(is_leaving).collect();
         share_ports(&leaving, true);
         let opened: Result<Vec<_>, Refused> = groups
             .iter()
-            .map(|group| open_group(group, &there, &leaving))
+            .map(|group| open_group(group, &there, &leaving, pair))
             .collect();
         share_ports(&leaving, false);
         let published = opened.and_then(|mut opened| {
@@ -53,6 +60,20 @@ impl HeldSet {
         });
         let opened = published.map_err(|(address, error)| refused(&address, &error))?;
         Ok(self.replace(groups, opened, returning))
+    }
+
+    /// Gives what hotrun was started with a twin too, where that can be.
+    fn pair_inherited(&mut self) {
+        for held in &mut self.sockets {
+            if held.address.tcp().is_some()
+                && let Sockets::Shared(socket, None) = &held.sockets
+                && held.declared.is_none()
+                // Whoever made it may have others in its group.
+                && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
+            {
+                held.pair(socket.clone(), self.live);
+            }
+        }
     }
 
     /// What a declaration asks for; not again what was inherited.
@@ -91,7 +112,7 @@ impl HeldSet {
         let now = |set: &Self| -> Vec<_> {
             let nonblocking = |held: &Held| held.declared.as_ref().map(|own| own.nonblocking);
             set.iter()
-                .map(|held| (held.inode, held.name.clone(), nonblocking(held)))
+                .map(|held| (id(held), held.name.clone(), nonblocking(held)))
                 .collect()
         };
         let before = now(self);
@@ -102,7 +123,7 @@ impl HeldSet {
         old.extend(returning);
         let opened = opened.into_iter().flatten();
         for (wanted, opened) in groups.into_iter().flatten().zip(opened) {
-            let kept = old.iter().position(|held| Some(held.inode) == wanted.kept);
+            let kept = old.iter().position(|held| Some(id(held)) == wanted.kept);
             let Some(mut held) = kept.map(|at| old.swap_remove(at)).or(opened) else {
                 continue;
             };
@@ -111,9 +132,9 @@ impl HeldSet {
                 .declared
                 .is_some_and(|own| own.nonblocking != nonblocking)
             {
-                SockRef::from(&*held.socket)
-                    .set_nonblocking(nonblocking)
-                    .ok();
+                for socket in held.sockets.each() {
+                    SockRef::from(&**socket).set_nonblocking(nonblocking).ok();
+                }
             }
             held.name = wanted.name;
             held.declared = Some(wanted.declared);
@@ -137,7 +158,7 @@ fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
             if wanted.kept.is_none()
                 && let Some(found) = free.iter().position(fits)
             {
-                wanted.kept = Some(free.remove(found).inode);
+                wanted.kept = Some(id(free.remove(found)));
             }
         }
     }
@@ -149,14 +170,15 @@ fn open_group(
     group: &[Wanted],
     there: &[&Held],
     leaving: &[&Held],
+    pair: Option<Side>,
 ) -> Result<Vec<Option<Held>>, Refused> {
-    let mut result = try_open_group(group, there, leaving);
+    let mut result = try_open_group(group, there, leaving, pair);
     for _ in 0..TRIES {
         match &result {
             Err((address, error))
                 if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
             {
-                result = try_open_group(group, there, leaving);
+                result = try_open_group(group, there, leaving, pair);
             }
             _ => break,
         }
@@ -168,17 +190,18 @@ fn try_open_group(
     group: &[Wanted],
     there: &[&Held],
     leaving: &[&Held],
+    pair: Option<Side>,
 ) -> Result<Vec<Option<Held>>, Refused> {
     let mut opened: Vec<Option<Held>> = Vec::new();
     let mut port = None;
     for wanted in group {
         if wanted.kept.is_some() {
-            let kept = there.iter().find(|held| Some(held.inode) == wanted.kept);
+            let kept = there.iter().find(|held| Some(id(held)) == wanted.kept);
             port = port.or(kept.and_then(|held| held.address.internet()));
             opened.push(None);
             continue;
         }
-        match new(wanted, port.map(|address| address.port()), leaving) {
+        match new(wanted, port.map(|address| address.port()), leaving, pair) {
             Ok(held) => {
                 port = port.or(held.address.internet());
                 opened.push(Some(held));
@@ -192,7 +215,12 @@ fn try_open_group(
 }
 
 /// A new socket, on this port if it may choose and others have chosen already.
-fn new(wanted: &Wanted, port: Option<u16>, leaving: &[&Held]) -> io::Result<Held> {
+fn new(
+    wanted: &Wanted,
+    port: Option<u16>,
+    leaving: &[&Held],
+    pair: Option<Side>,
+) -> io::Result<Held> {
     let declared = &wanted.declared;
     let address = match port {
         Some(port) if declared.address.is_open() => declared.address.with_port(port),
@@ -202,24 +230,37 @@ fn new(wanted: &Wanted, port: Option<u16>, leaving: &[&Held]) -> io::Result<Held
         nonblocking: declared.nonblocking,
         only_v6: declared.only_v6,
         beside: leaving.iter().any(|old| old.is_in_the_way_of(&address)),
+        paired: pair.is_some() && address.tcp().is_some(),
     };
     let (socket, file) = open(&address, how)?;
     let address = match socket.local_addr()?.as_socket() {
         Some(chosen) => address.with_port(chosen.port()),
         None => address,
     };
+    let socket = Arc::new(socket.into());
+    let sockets = match pair.filter(|_| how.paired) {
+        Some(side) => Sockets::pair(socket, side),
+        None => Sockets::Shared(socket, None),
+    };
     let name = wanted.name.clone();
-    Held::new(name, address, Some(declared.clone()), socket.into(), file)
+    Held::new(name, address, Some(declared.clone()), sockets, file)
+}
+
+/// What tells one from all others.
+fn id(held: &Held) -> u64 {
+    held.inode(Side::First)
 }
 
 /// Lets others have the addresses of these sockets as well, as long as both sides say so. An app
 /// keeps its copies until it ends, so that letting go of a socket does not free its address.
 fn share_ports(sockets: &[&Held], share: bool) {
-    for held in sockets
-        .iter()
-        .filter(|held| held.address.internet().is_some())
-    {
-        SockRef::from(&*held.socket).set_reuse_port(share).ok();
+    for held in sockets {
+        // Twins do so anyway, with each other.
+        if let Sockets::Shared(socket, _) = &held.sockets
+            && held.address.internet().is_some()
+        {
+            SockRef::from(&**socket).set_reuse_port(share).ok();
+        }
     }
 }
 
@@ -245,7 +286,7 @@ mod tests {
 
     fn open(texts: &[&str]) -> Result<HeldSet, Failure> {
         let mut set = HeldSet::default();
-        set.adapt(&specs(texts, Path::new("/nowhere")))?;
+        set.adapt(&specs(texts, Path::new("/nowhere")), true)?;
         Ok(set)
     }
 
@@ -255,7 +296,7 @@ mod tests {
     }
 
     fn inodes(set: &HeldSet) -> Vec<u64> {
-        set.iter().map(|held| held.inode).collect()
+        set.iter().map(id).collect()
     }
 
     #[test]
@@ -270,7 +311,7 @@ mod tests {
             assert_eq!(held.name.as_deref(), Some("web"));
             TcpStream::connect(held.address.tcp().unwrap()).unwrap();
         }
-        assert_eq!(set.share().len(), ports.len());
+        assert_eq!(set.share(Side::First).len(), ports.len());
     }
 
     #[test]
@@ -300,8 +341,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut set = HeldSet::default();
         let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
-        assert!(set.adapt(&wanted).unwrap());
-        let sockets = set.share();
+        assert!(set.adapt(&wanted, true).unwrap());
+        let sockets = set.share(Side::First);
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
         // Nonblocking, as it is unless the declaration has it otherwise.
@@ -325,7 +366,7 @@ mod tests {
         let wanted = specs(&["unix:s"], dir.path());
         let hold = || {
             let mut set = HeldSet::default();
-            set.adapt(&wanted).map(|_| set)
+            set.adapt(&wanted, true).map(|_| set)
         };
         let set = hold().unwrap();
         UnixStream::connect(&path).unwrap();
@@ -345,7 +386,9 @@ mod tests {
 
     #[track_caller]
     fn no_path(text: &str, base: &Path, expected: &str) {
-        let failure = HeldSet::default().adapt(&specs(&[text], base)).unwrap_err();
+        let failure = HeldSet::default()
+            .adapt(&specs(&[text], base), true)
+            .unwrap_err();
         assert_eq!(failure.kind, ExitKind::Usage);
         let message = failure.message.replace(&base.display().to_string(), "BASE");
         assert_eq!(message, expected);
@@ -387,33 +430,33 @@ mod tests {
         let mut set = open(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"]).unwrap();
         let before = inodes(&set);
         let unchanged = specs(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"], nowhere);
-        assert!(!set.adapt(&unchanged).unwrap());
+        assert!(!set.adapt(&unchanged, true).unwrap());
         assert_eq!(inodes(&set), before);
         // In another order: each by its name. One more, and one less.
         let other = specs(
             &["127.0.0.1:0", "admin=127.0.0.1:0", "web=127.0.0.1:0"],
             nowhere,
         );
-        assert!(set.adapt(&other).unwrap());
+        assert!(set.adapt(&other, true).unwrap());
         assert_eq!(inodes(&set)[1..], [before[1], before[0]]);
         assert!(!before.contains(&inodes(&set)[0]));
         // The port that was chosen, written down, is none; a new name is one, but no new socket.
         let address = set.iter().nth(2).unwrap().address.to_string();
         assert!(
-            set.adapt(&specs(&[&format!("new={address}")], nowhere))
+            set.adapt(&specs(&[&format!("new={address}")], nowhere), true)
                 .unwrap()
         );
         assert_eq!(inodes(&set), [before[0]]);
         let mut blocking = specs(&[&format!("new={address}")], nowhere);
         blocking[0].nonblocking = false;
-        assert!(set.adapt(&blocking).unwrap());
+        assert!(set.adapt(&blocking, true).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
         assert!(
-            !SockRef::from(&*set.sockets[0].socket)
+            !SockRef::from(&**set.sockets[0].sockets.of(Side::First))
                 .nonblocking()
                 .unwrap()
         );
-        assert!(set.adapt(&[]).unwrap());
+        assert!(set.adapt(&[], true).unwrap());
         assert!(set.is_empty());
     }
 
@@ -423,11 +466,11 @@ mod tests {
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         let taken = format!("udp:{}", other.local_addr().unwrap());
         let mut set = HeldSet::default();
-        set.adapt(&specs(&["a=127.0.0.1:0", "unix:s"], dir.path()))
+        set.adapt(&specs(&["a=127.0.0.1:0", "unix:s"], dir.path()), true)
             .unwrap();
         let before = inodes(&set);
         let broken = specs(&["b=127.0.0.1:0", "unix:new", &taken], dir.path());
-        let failure = set.adapt(&broken).unwrap_err();
+        let failure = set.adapt(&broken, true).unwrap_err();
         assert_eq!(failure.kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
@@ -444,9 +487,9 @@ mod tests {
             let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let port = ports(&set)[0];
             for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
-                let _of_app = set.share();
+                let _of_app = set.share(Side::First);
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
-                assert!(set.adapt(&other).unwrap());
+                assert!(set.adapt(&other, true).unwrap());
             }
             // It is ours alone again.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -463,19 +506,19 @@ mod tests {
         for kind in ["", "udp:"] {
             let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let before = (inodes(&set), ports(&set));
-            let of_app = set.share();
+            let of_app = set.share(Side::First);
             let narrow = specs(&[&format!("{kind}127.0.0.1:{}", before.1[0])], nowhere);
             let wide = specs(&[&format!("{kind}0.0.0.0:{}", before.1[0])], nowhere);
             for between in [&[][..], &wide] {
-                assert!(set.adapt(between).unwrap());
+                assert!(set.adapt(between, true).unwrap());
                 assert_ne!(inodes(&set), before.0);
-                assert!(set.adapt(&narrow).unwrap());
+                assert!(set.adapt(&narrow, true).unwrap());
                 assert_eq!((inodes(&set), ports(&set)), before);
             }
-            assert!(set.adapt(&[]).unwrap());
+            assert!(set.adapt(&[], true).unwrap());
             drop(of_app);
             // Nobody has it any more: it may be somebody else's, and here it is a new one.
-            assert!(set.adapt(&narrow).unwrap());
+            assert!(set.adapt(&narrow, true).unwrap());
             assert_ne!(inodes(&set), before.0);
         }
     }
@@ -485,16 +528,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let wanted = |text: &str| specs(&[text], dir.path());
         let mut set = HeldSet::default();
-        set.adapt(&wanted("unix:s")).unwrap();
-        let of_app = set.share();
-        assert!(set.adapt(&wanted("unix-dgram:s")).unwrap());
+        set.adapt(&wanted("unix:s"), true).unwrap();
+        let of_app = set.share(Side::First);
+        assert!(set.adapt(&wanted("unix-dgram:s"), true).unwrap());
         let client = UnixDatagram::unbound().unwrap();
         client.send_to(b"one", dir.path().join("s")).unwrap();
-        assert!(set.adapt(&wanted("unix:s")).unwrap());
+        assert!(set.adapt(&wanted("unix:s"), true).unwrap());
         UnixStream::connect(dir.path().join("s")).unwrap();
         // If something else can't be had, the first stays where it is.
         let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
-        set.adapt(&broken).unwrap_err();
+        set.adapt(&broken, true).unwrap_err();
         UnixStream::connect(dir.path().join("s")).unwrap();
         drop((set, of_app));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -1,7 +1,7 @@
 //! Where a socket is, shown in the form in which users write it. Pure.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The address of a held socket.
@@ -84,6 +84,17 @@ impl Address {
         let both = own.is_ipv6() && own.ip().is_unspecified() && others.is_ipv4();
         kind && both && own.port() == others.port() && own.port() != 0
     }
+}
+
+/// Where to connect to: what listens on every interface is reached on loopback.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 impl fmt::Display for Address {

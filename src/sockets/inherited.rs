@@ -7,6 +7,7 @@
 //! as a number open across exec.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use listenfd::ListenFd;
 use socket2::{SockAddr, SockRef, Type};
@@ -14,6 +15,7 @@ use socket2::{SockAddr, SockRef, Type};
 use super::activation::UNNAMED;
 use super::address::Address;
 use super::set::{Held, HeldSet};
+use super::twins::Sockets;
 use crate::exit::Failure;
 use crate::sys;
 
@@ -56,9 +58,10 @@ fn held(number: i32, name: Option<&str>) -> Result<Held, Failure> {
     let refused = |what: &str| wrong(&format!("LISTEN_FDS: descriptor {number} {what}"));
     let socket = sys::adopt(number).map_err(|_| refused("is not open"))?;
     let address = address(&socket).map_err(refused)?;
-    let ready = SockRef::from(&socket)
-        .set_nonblocking(true)
-        .and_then(|()| Held::new(name.map(str::to_owned), address, None, socket, None));
+    let ready = SockRef::from(&socket).set_nonblocking(true).and_then(|()| {
+        let sockets = Sockets::Shared(Arc::new(socket), None);
+        Held::new(name.map(str::to_owned), address, None, sockets, None)
+    });
     ready.map_err(|error| refused(&error.to_string()))
 }
 

@@ -3,9 +3,14 @@
 pub mod activation;
 mod adapt;
 pub mod address;
+mod diag;
+pub mod goodbye;
 pub mod holder;
 pub mod inherited;
 mod open;
+pub mod relay;
 pub mod set;
 mod socket_file;
 pub mod spec;
+mod steer;
+pub mod twins;

@@ -17,6 +17,10 @@ use crate::exit::{ExitKind, Failure};
 pub(super) const BACKLOG: i32 = i32::MAX;
 
 /// How a socket is to be made.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what the others do not"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct How {
     /// Whether accepting and receiving return at once.
@@ -25,6 +29,8 @@ pub(super) struct How {
     pub(super) only_v6: bool,
     /// Another socket of ours, which is about to be released, has the address as well.
     pub(super) beside: bool,
+    /// It is to have a twin.
+    pub(super) paired: bool,
 }
 
 /// A new socket, with the file that it has if it is a unix socket.
@@ -41,17 +47,32 @@ pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
     }
 }
 
-fn internet(address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
-    let socket = Socket::new(Domain::for_address(address), kind, None)?;
-    // Connections of an earlier run in TIME_WAIT must not be in the way; another listener is. With
-    // UDP it would let two programs have one address without either knowing.
-    socket.set_reuse_address(kind == Type::STREAM)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(how.only_v6)?;
-    }
-    socket.set_reuse_port(how.beside)?;
+fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
+    let new = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        // Connections of an earlier run in TIME_WAIT must not be in the way; another listener is. With
+        // UDP it would let two programs have one address without either knowing.
+        socket.set_reuse_address(kind == Type::STREAM)?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket.set_only_v6(how.only_v6)?;
+        }
+        socket.set_reuse_port(how.beside)?;
+        Ok(socket)
+    };
+    let socket = new()?;
+    // A port that was left to the system goes back to it when an app ends the listening. So another
+    // socket finds out which one is free, and has it until ours has it by its number.
+    let scout = if address.port() == 0 && kind == Type::STREAM {
+        let scout = new()?;
+        scout.bind(&address.into())?;
+        let chosen = scout.local_addr()?.as_socket();
+        address.set_port(chosen.map_or(0, |chosen| chosen.port()));
+        Some(scout)
+    } else {
+        None
+    };
     start(&socket, &address.into(), kind, how)?;
-    socket.set_reuse_port(false)?;
+    drop(scout);
     Ok((socket, None))
 }
 
@@ -81,6 +102,11 @@ fn unix_at(path: &Path, kind: Type, how: How) -> io::Result<Socket> {
 fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Result<()> {
     socket.set_nonblocking(how.nonblocking)?;
     socket.bind(address)?;
+    if address.is_ipv4() || address.is_ipv6() {
+        // Not before: nobody else may have the address, not even somebody who would share it. And not
+        // later: the group of twins begins with the first one that listens.
+        socket.set_reuse_port(how.paired)?;
+    }
     if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
     }

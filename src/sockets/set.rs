@@ -2,39 +2,43 @@
 //! ends, so that a connect succeeds whatever happens to the app.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
-use socket2::{SockRef, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::address::Address;
+use super::goodbye::Leaving;
 use super::open::BACKLOG;
 use super::socket_file::SocketFile;
+use super::twins::{Side, Sockets, Twins};
 
-/// One socket that is held.
+/// One address that is held.
 #[derive(Debug)]
 pub struct Held {
     /// Its name in `LISTEN_FDNAMES`.
     pub name: Option<String>,
     /// Where it is, with the port that was chosen.
     pub address: Address,
-    /// Its number in /proc: the same in every process that has it.
-    pub inode: u64,
     /// How it was declared; one that was inherited was not.
     pub(super) declared: Option<Declared>,
-    pub(super) socket: Arc<OwnedFd>,
+    pub(super) sockets: Sockets,
+    inodes: [u64; 2],
     /// Removed with it.
     pub(super) file: Option<SocketFile>,
 }
 
-/// A socket that was let go of. The generations that were started with it have it still, and so its
-/// address: should that be wanted again meanwhile, nothing but this very socket will do.
+/// An address that was let go of. The generations that were started with a socket of it have that
+/// still, and so the address: should it be wanted again meanwhile, nothing but this very socket will
+/// do.
 #[derive(Debug)]
 pub(super) struct Released {
     address: Address,
-    inode: u64,
     declared: Option<Declared>,
-    socket: Weak<OwnedFd>,
+    /// Of each side, and which one came first.
+    sockets: [Weak<OwnedFd>; 2],
+    leads: Option<Side>,
 }
 
 /// What a socket was opened for.
@@ -49,22 +53,46 @@ pub(super) struct Declared {
 }
 
 impl Held {
-    /// Holds a socket.
+    /// Holds sockets.
     pub(super) fn new(
         name: Option<String>,
         address: Address,
         declared: Option<Declared>,
-        socket: OwnedFd,
+        sockets: Sockets,
         file: Option<SocketFile>,
     ) -> io::Result<Self> {
         Ok(Self {
             name,
             address,
-            inode: nix::sys::stat::fstat(socket.as_fd())?.st_ino,
             declared,
-            socket: Arc::new(socket),
+            inodes: sockets.inodes()?,
+            sockets,
             file,
         })
+    }
+
+    /// The number in /proc of the socket of this side: the same in every process that has it.
+    pub fn inode(&self, side: Side) -> u64 {
+        match side {
+            Side::First => self.inodes[0],
+            Side::Second => self.inodes[1],
+        }
+    }
+
+    /// Has a socket for each side from now on, if that can be.
+    pub(super) fn pair(&mut self, socket: Arc<OwnedFd>, side: Side) {
+        let sockets = Sockets::pair(socket, side);
+        if let Ok(inodes) = sockets.inodes() {
+            (self.sockets, self.inodes) = (sockets, inodes);
+        }
+    }
+
+    /// Why old and new version share one socket during a swap, though they would not have to.
+    pub fn shared(&self) -> Option<&str> {
+        match &self.sockets {
+            Sockets::Shared(_, reason) => reason.as_deref(),
+            Sockets::Twins(_) => None,
+        }
     }
 
     /// Takes the place of another one, if it was made for that.
@@ -75,11 +103,15 @@ impl Held {
     /// Lets go of it, but for what can come back: the file of a unix socket can't.
     pub(super) fn release(self) -> Option<Released> {
         self.address.internet()?;
+        let weak = |side| Arc::downgrade(self.sockets.of(side));
         Some(Released {
+            sockets: [weak(Side::First), weak(Side::Second)],
+            leads: match &self.sockets {
+                Sockets::Shared(..) => None,
+                Sockets::Twins(twins) => Some(twins.leads()),
+            },
             address: self.address,
-            inode: self.inode,
             declared: self.declared,
-            socket: Arc::downgrade(&self.socket),
         })
     }
 
@@ -99,16 +131,19 @@ impl Held {
 }
 
 impl Released {
-    /// The socket again, if there is still somebody who has it.
+    /// The address again, if there is still somebody who has it.
     pub(super) fn held(&self) -> Option<Held> {
-        Some(Held {
-            name: None,
-            address: self.address.clone(),
-            inode: self.inode,
-            declared: self.declared.clone(),
-            socket: self.socket.upgrade()?,
-            file: None,
-        })
+        let [first, second] = self.sockets.each_ref().map(Weak::upgrade);
+        let sockets = match (first, second, self.leads) {
+            (Some(first), Some(second), Some(leads)) => {
+                Sockets::Twins(Twins::again([first, second], leads))
+            }
+            (Some(first), _, Some(_)) => Sockets::pair(first, Side::First),
+            (_, Some(second), Some(_)) => Sockets::pair(second, Side::Second),
+            (shared, ..) => Sockets::Shared(shared?, None),
+        };
+        let (address, declared) = (self.address.clone(), self.declared.clone());
+        Held::new(None, address, declared, sockets, None).ok()
     }
 }
 
@@ -118,21 +153,25 @@ pub struct HeldSet {
     pub(super) sockets: Vec<Held>,
     /// Those that are not any more.
     pub(super) released: Vec<Released>,
+    /// Where clients are sent to.
+    pub(super) live: Side,
+    /// Has the port that a question to the other side comes from, so that nobody else gets it.
+    asker: Option<Socket>,
 }
 
 impl HeldSet {
     /// Holds what hotrun was started with.
     pub(super) fn inherited(sockets: Vec<Held>) -> Self {
-        let set = Self {
+        let mut set = Self {
             sockets,
-            released: Vec::new(),
+            ..Self::default()
         };
         // Whoever made them may have been content with a queue of one.
-        set.raise_backlog();
+        set.mend().ok();
         set
     }
 
-    /// Every socket.
+    /// Every address.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.sockets.iter()
     }
@@ -147,19 +186,218 @@ impl HeldSet {
         self.iter().any(|held| held.address.tcp().is_some())
     }
 
-    /// The descriptors, for a generation that keeps them until nothing of it is left.
-    pub fn share(&self) -> Vec<Arc<OwnedFd>> {
-        let sockets = self.sockets.iter();
-        sockets.map(|held| held.socket.clone()).collect()
+    /// Two versions have a socket each, of one address at least.
+    pub fn has_twins(&self) -> bool {
+        self.sockets
+            .iter()
+            .any(|held| matches!(held.sockets, Sockets::Twins(_)))
     }
 
-    /// An app's own `listen` sets the backlog of the socket that all share; this sets it back.
-    pub fn raise_backlog(&self) {
-        for held in &self.sockets {
-            let socket = SockRef::from(&*held.socket);
-            // What takes datagrams has no queue of connections.
-            if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
-                socket.listen(BACKLOG).ok();
+    /// The first TCP address has, so that the one that is not live can be asked something.
+    pub fn can_probe(&self) -> bool {
+        let first = self.iter().find(|held| held.address.tcp().is_some());
+        first.is_some_and(|held| matches!(held.sockets, Sockets::Twins(_)))
+    }
+
+    /// The side that clients are sent to.
+    pub fn live(&self) -> Side {
+        self.live
+    }
+
+    /// The descriptors of a side, for a generation that keeps them until nothing of it is left.
+    pub fn share(&self, side: Side) -> Vec<Arc<OwnedFd>> {
+        let sockets = self.sockets.iter();
+        sockets.map(|held| held.sockets.of(side).clone()).collect()
+    }
+
+    /// What comes from the port that this returns goes to the side that is not live, at the first TCP
+    /// address, until the sides are switched or mended.
+    pub fn probe(&mut self) -> io::Result<Option<u16>> {
+        let first = self.iter().find(|held| held.address.tcp().is_some());
+        let Some((Sockets::Twins(twins), Some(address))) =
+            first.map(|held| (&held.sockets, held.address.tcp()))
+        else {
+            return Ok(None);
+        };
+        let asker = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        asker.set_reuse_address(true)?;
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        asker.bind(&any.into())?;
+        let port = asker.local_addr()?.as_socket().map(|own| own.port());
+        if let Some(port) = port {
+            twins.probe(port, self.live.other())?;
+        }
+        self.asker = Some(asker);
+        Ok(port)
+    }
+
+    /// The sockets of this side that others have beside it, and the address of each.
+    pub fn apart(&self, side: Side) -> Vec<(Arc<OwnedFd>, SocketAddr)> {
+        let apart = self.sockets.iter().filter_map(|held| match &held.sockets {
+            Sockets::Twins(twins) => Some((twins.at(side).clone(), held.address.tcp()?)),
+            Sockets::Shared(..) => None,
+        });
+        apart.collect()
+    }
+
+    /// The same as it is needed to wait until everything has reached them.
+    pub fn leaving(&self, side: Side) -> Vec<Leaving> {
+        let apart = self.sockets.iter().filter_map(|held| match &held.sockets {
+            Sockets::Twins(_) => Some(Leaving {
+                inode: held.inode(side),
+                address: held.address.tcp()?,
+            }),
+            Sockets::Shared(..) => None,
+        });
+        apart.collect()
+    }
+
+    /// Sends clients to this side from now on: a connection that is made later comes there.
+    pub fn switch(&mut self, side: Side) -> io::Result<()> {
+        self.live = side;
+        self.twins().try_for_each(|twins| twins.steer(side))?;
+        self.mend()
+    }
+
+    /// Puts right what apps have done to their sockets, and asks no side any more. An app's own
+    /// `listen` sets the length of a queue; a `shutdown` ends the listening.
+    pub fn mend(&mut self) -> io::Result<()> {
+        self.asker = None;
+        for held in &mut self.sockets {
+            match &mut held.sockets {
+                Sockets::Twins(twins) => twins.mend(self.live)?,
+                Sockets::Shared(socket, _) => {
+                    let socket = SockRef::from(&**socket);
+                    // What takes datagrams has no queue of connections.
+                    if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
+                        socket.listen(BACKLOG).ok();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn twins(&self) -> impl Iterator<Item = &Twins> {
+        self.sockets.iter().filter_map(|held| match &held.sockets {
+            Sockets::Twins(twins) => Some(twins),
+            Sockets::Shared(..) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpStream};
+    use std::path::Path;
+
+    use super::super::address::reachable;
+    use super::super::spec;
+    use super::*;
+
+    fn held(address: &str) -> HeldSet {
+        let mut set = HeldSet::default();
+        let spec = spec::parse(address, Path::new("/")).unwrap();
+        set.adapt(&[spec], true).unwrap();
+        assert!(set.has_twins(), "{:?}", set.sockets[0].shared());
+        set
+    }
+
+    /// Where clients can reach it, in each family.
+    fn ways(set: &HeldSet) -> Vec<SocketAddr> {
+        let address = set.sockets[0].address.tcp().unwrap();
+        let v4 = (Ipv4Addr::LOCALHOST, address.port()).into();
+        let dual = address.is_ipv6() && address.ip().is_unspecified();
+        let more = dual.then_some(v4);
+        std::iter::once(reachable(address)).chain(more).collect()
+    }
+
+    /// How many connections wait on a side; they are taken.
+    fn taken(set: &HeldSet, side: Side) -> usize {
+        let socket = set.share(side).remove(0);
+        let socket = SockRef::from(&*socket);
+        std::iter::from_fn(|| socket.accept().ok()).count()
+    }
+
+    const MANY: usize = 20;
+
+    #[track_caller]
+    fn goes_to(set: &HeldSet, side: Side) {
+        for way in ways(set) {
+            let _clients: Vec<TcpStream> = (0..MANY)
+                .map(|_| TcpStream::connect(way).unwrap())
+                .collect();
+            assert_eq!(taken(set, side.other()), 0, "{way}");
+            assert_eq!(taken(set, side), MANY, "{way}");
+        }
+    }
+
+    #[test]
+    fn clients_are_sent_to_one_side_alone() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"] {
+            let mut set = held(address);
+            goes_to(&set, Side::First);
+            for side in [Side::Second, Side::First, Side::Second] {
+                set.switch(side).unwrap();
+                goes_to(&set, side);
+            }
+            // One more address, as it is now: it begins on the side that is live.
+            let specs = [address, "127.0.0.1:0"].map(|text| spec::parse(text, Path::new("/")));
+            set.adapt(&specs.map(Result::unwrap), true).unwrap();
+            set.sockets.swap(0, 1);
+            goes_to(&set, Side::Second);
+        }
+    }
+
+    #[test]
+    fn a_question_reaches_the_other_side_and_nobody_else_does() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let mut set = held(address);
+            for side in [Side::First, Side::Second] {
+                set.switch(side).unwrap();
+                let port = set.probe().unwrap().unwrap();
+                let to = ways(&set)[0];
+                for _ in 0..3 {
+                    let asker = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+                    asker.set_reuse_address(true).unwrap();
+                    let own: SocketAddr = match to {
+                        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+                        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+                    };
+                    asker.bind(&own.into()).unwrap();
+                    asker.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+                    asker.connect(&to.into()).unwrap();
+                    assert_eq!(taken(&set, side.other()), 1, "{to}");
+                    assert_eq!(taken(&set, side), 0, "{to}");
+                }
+                goes_to(&set, side);
+                set.mend().unwrap();
+                goes_to(&set, side);
+            }
+        }
+    }
+
+    /// An app that ends its listening ends that of the socket, in every process that has it.
+    #[test]
+    fn what_apps_do_to_their_sockets_is_mended() {
+        let sides = [Side::First, Side::Second];
+        for live in sides {
+            for broken in [&sides[..1], &sides[1..], &sides] {
+                let mut set = held("127.0.0.1:0");
+                set.switch(live).unwrap();
+                for side in broken {
+                    let socket = set.share(*side).remove(0);
+                    SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+                }
+                set.mend().unwrap();
+                goes_to(&set, live);
+                set.switch(live.other()).unwrap();
+                goes_to(&set, live.other());
+                set.switch(live).unwrap();
+                goes_to(&set, live);
             }
         }
     }

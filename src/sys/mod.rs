@@ -1,14 +1,18 @@
 //! The only room with `unsafe`: small safe functions over what the system offers and no safe
 //! crate does. Files of other systems carry the same names for the same act.
 
+#[cfg(target_os = "linux")]
+mod linux;
 #[cfg(unix)]
 mod terminal;
 #[cfg(unix)]
 mod unix;
+#[cfg(target_os = "linux")]
+pub use linux::steer;
 #[cfg(unix)]
 pub use terminal::{set_terminal_size, take_terminal, terminal_size};
 #[cfg(unix)]
 pub use unix::{
-    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, adopt, close_inherited, die_by, receive, send,
-    spawn_activated, stop_by,
+    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, adopt, close_inherited, die_by, readable, receive,
+    send, spawn_activated, stop_by,
 };

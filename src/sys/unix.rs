@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
@@ -12,6 +13,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::terminal::take_terminal;
 
@@ -69,6 +72,14 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: it is open, and by the caller's word nobody else has charge of it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets the runtime wait until a descriptor can be read from.
+pub fn readable(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: it is one and the same descriptor for as long as there is the `Arc`, which nobody gets
+    // out of this, and it is not closed before.
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    Ok(registered?)
 }
 
 /// Closes every descriptor from 3 up. For the first lines of a process that has opened nothing

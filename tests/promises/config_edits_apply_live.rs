@@ -291,8 +291,9 @@ fn a_bad_edit_costs_nothing() {
 /// Asked by HTTP, a candidate can't stand beside live on one socket; that is said at the edit too.
 #[test]
 fn another_proof_of_readiness_is_asked_of_the_next() {
-    let (project, hotrun) = start("slow-drain", "", &ANY);
-    let asked = "[app]\nready = \"http:/\"\n";
+    let shared = "[handover]\ntwins = false\n";
+    let (project, hotrun) = start("slow-drain", shared, &ANY);
+    let asked = &format!("{shared}[app]\nready = \"http:/\"\n");
     let here = save(&hotrun, &project, asked, &["app.ready"]);
     hotrun.wait_after(here, "warning", |_| true);
     project.set_version("2");
@@ -303,7 +304,7 @@ fn another_proof_of_readiness_is_asked_of_the_next() {
     let text = format!("{asked}settle = \"1ms\"\n");
     save(&hotrun, &project, &text, &["app.settle"]);
     assert_eq!(hotrun.all("warning").len(), 1);
-    save(&hotrun, &project, "", &["app.ready", "app.settle"]);
+    save(&hotrun, &project, shared, &["app.ready", "app.settle"]);
     project.set_version("3");
     assert_eq!(hotrun.wait_live(3)["proof"], "accepting");
 }

@@ -38,6 +38,7 @@ mod the_app_is_started_as_by_cargo_run;
 mod the_app_may_have_the_terminal;
 mod the_last_save_wins;
 mod the_log_file_has_every_line;
+mod the_switch_is_atomic;
 mod tidy;
 mod what_cargo_can_do_works;
 mod workers_never_run_twice;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::common::{ANY, Hotrun, Project};
+use crate::common::load::Kind;
+use crate::common::{ANY, Hotrun, Load, Project};
 
 /// A server that does what is awaited after a while, and something like it before: a proof that
 /// counted too early would be seen.
@@ -91,18 +92,43 @@ fn by_notification() {
     proved(&project("notify", late), "notified");
 }
 
+/// The candidate alone is asked, while clients are sent to live.
+#[test]
+fn by_an_answer() {
+    let project = asked("");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 100, Kind::Get);
+    project.set_version("2");
+    assert_eq!(hotrun.wait_live(2)["proof"], "answered");
+    hotrun.wait_version("2");
+    load.wait_more(20);
+    let outcomes = load.stop();
+    outcomes.assert_all_answered();
+    for exchange in &outcomes.0 {
+        assert_eq!(exchange.answer().unwrap().status, 200);
+    }
+    assert_eq!(outcomes.stale(), 0);
+    assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
+}
+
 /// On one shared socket a request can't be told to reach the candidate and not live, so live is
 /// stopped first; clients wait in the queue.
 #[test]
-fn by_an_answer() {
+fn by_an_answer_on_a_shared_socket() {
+    let hotrun = proved(&asked("[handover]\ntwins = false\n"), "answered");
+    assert_eq!(beside(&hotrun), [Value::Null, Value::Null]);
+}
+
+/// A server that is not up at first: it answers then too, but with an error to everybody.
+fn asked(more: &str) -> Project {
     let project = project(
         "http:/up",
         "UP.store(true, std::sync::atomic::Ordering::SeqCst);",
     );
     project.edit("src/main.rs", "mod http;", "mod http;\npub static UP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);");
-    // Not up yet: an answer as well, but not a good one.
     let not_yet = "let up = crate::UP.load(std::sync::atomic::Ordering::SeqCst);
-    let status = if up || target != \"/up\" { \"200 OK\" } else { \"503 Service Unavailable\" };
+    let status = if up { \"200 OK\" } else { \"503 Service Unavailable\" };
     let generation";
     project.edit("src/http.rs", "let generation", not_yet);
     project.edit(
@@ -110,6 +136,7 @@ fn by_an_answer() {
         "\"HTTP/1.1 200 OK\\r\\n",
         "\"HTTP/1.1 {status}\\r\\n",
     );
-    let hotrun = proved(&project, "answered");
-    assert_eq!(beside(&hotrun), [Value::Null, Value::Null]);
+    let settings = std::fs::read_to_string(project.path(".reload.toml")).unwrap();
+    project.configure(&format!("{settings}{more}"));
+    project
 }

@@ -1,0 +1,236 @@
+//! What the kernel tells of the TCP sockets of an address: `sock_diag(7)`, which needs no privilege.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+};
+
+/// States of a connection (`net/tcp_states.h`).
+pub(super) const ESTABLISHED: u8 = 1;
+pub(super) const SYN_RECEIVED: u8 = 3;
+pub(super) const LISTENING: u8 = 10;
+/// A handshake under way in the newer way of counting.
+pub(super) const NEW_SYN_RECEIVED: u8 = 12;
+
+// Of linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INFO: u16 = 2;
+const REQUEST_DUMP: u16 = 0x301;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// `AF_INET`, `AF_INET6` and `IPPROTO_TCP`.
+const V4: u8 = 2;
+const V6: u8 = 10;
+const TCP: u8 = 6;
+/// The lengths of a message's header, and of what an answer says before its attributes.
+const HEADER: usize = 16;
+const SAID: usize = 72;
+/// Where `tcpi_bytes_received` is in `struct tcp_info`.
+const BYTES_RECEIVED: usize = 128;
+
+/// One socket, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) state: u8,
+    /// Tells it from every other one, from its handshake to its end.
+    pub(super) cookie: u64,
+    /// Its number in /proc; zero until somebody has accepted it.
+    pub(super) inode: u32,
+    /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet.
+    pub(super) waiting: u32,
+    /// How much has ever come from its client.
+    pub(super) received: u64,
+}
+
+/// Every socket that listens on this address, and every connection to it.
+pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
+    send(socket.as_raw_fd(), &question(address), MsgFlags::empty())?;
+    let mut entries = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        match answers(&buffer[..length], address, &mut entries) {
+            Some(result) => return result.map(|()| entries),
+            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => {}
+        }
+    }
+}
+
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
+fn question(address: SocketAddr) -> Vec<u8> {
+    let family = if address.is_ipv4() { V4 } else { V6 };
+    let states = [ESTABLISHED, SYN_RECEIVED, LISTENING, NEW_SYN_RECEIVED];
+    let states = states.iter().fold(0_u32, |all, state| all | 1 << state);
+    let mut said = Vec::with_capacity(HEADER + SAID);
+    let length = u32::try_from(HEADER + 56).unwrap_or_default();
+    said.extend(length.to_ne_bytes());
+    said.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    said.extend(REQUEST_DUMP.to_ne_bytes());
+    said.extend([0; 8]);
+    let extension = 1 << (INFO - 1);
+    said.extend([family, TCP, extension, 0]);
+    said.extend(states.to_ne_bytes());
+    said.extend(address.port().to_be_bytes());
+    said.resize(HEADER + 56, 0);
+    said
+}
+
+/// Takes in what one datagram says; `Some` at the end.
+fn answers(said: &[u8], of: SocketAddr, entries: &mut Vec<Entry>) -> Option<io::Result<()>> {
+    let mut rest = said;
+    while let (Some(length), Some(kind)) = (u32_at(rest, 0), u16_at(rest, 4)) {
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length >= HEADER)?;
+        let message = rest.get(HEADER..length)?;
+        match kind {
+            DONE => return Some(Ok(())),
+            ERROR => {
+                let code = u32_at(message, 0).unwrap_or_default().cast_signed();
+                return Some(Err(io::Error::from_raw_os_error(-code)));
+            }
+            SOCK_DIAG_BY_FAMILY => entries.extend(entry(message, of)),
+            _ => {}
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
+}
+
+/// `struct inet_diag_msg`, with `struct tcp_info` among its attributes.
+fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
+    let (family, state) = (*said.first()?, *said.get(1)?);
+    let port = u16::from_be_bytes(said.get(4..6)?.try_into().ok()?);
+    let source: [u8; 16] = said.get(8..24)?.try_into().ok()?;
+    let ip: IpAddr = if family == V4 {
+        let [a, b, c, d, ..] = source;
+        [a, b, c, d].into()
+    } else {
+        Ipv6Addr::from(source).into()
+    };
+    let ours = of.ip().is_unspecified() || of.ip() == ip;
+    if port != of.port() || !ours {
+        return None;
+    }
+    let [low, high] = [u32_at(said, 44)?, u32_at(said, 48)?].map(u64::from);
+    Some(Entry {
+        state,
+        cookie: high << 32 | low,
+        inode: u32_at(said, 68)?,
+        waiting: u32_at(said, 56)?,
+        received: attribute(said.get(SAID..)?, INFO)
+            .and_then(|info| {
+                info.get(BYTES_RECEIVED..BYTES_RECEIVED + 8)?
+                    .try_into()
+                    .ok()
+            })
+            .map(u64::from_ne_bytes)
+            .unwrap_or_default(),
+    })
+}
+
+/// The content of an attribute (`struct rtattr`).
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16_at(rest, 0)?);
+        if u16_at(rest, 2)? == wanted {
+            return rest.get(4..length);
+        }
+        rest = rest.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// The number in /proc of a socket of this process.
+    fn inode(socket: &impl AsRawFd) -> u32 {
+        let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        u32::try_from(std::fs::metadata(path).unwrap().ino()).unwrap()
+    }
+
+    #[test]
+    fn queues_connections_and_what_came_over_them_are_seen() {
+        for at in ["127.0.0.1:0", "[::]:0"] {
+            let listener = TcpListener::bind(at).unwrap();
+            let address = listener.local_addr().unwrap();
+            let find = |is: &dyn Fn(&Entry) -> bool| -> Vec<Entry> {
+                let entries = dump(address).unwrap();
+                entries.into_iter().filter(|entry| is(entry)).collect()
+            };
+            let listening = |entry: &Entry| entry.state == LISTENING;
+            let open = |entry: &Entry| entry.state == ESTABLISHED;
+            let [empty] = find(&listening)[..] else {
+                panic!("{:?}", dump(address))
+            };
+            assert_eq!((empty.inode, empty.waiting), (inode(&listener), 0));
+            let mut client = TcpStream::connect(("127.0.0.1", address.port())).unwrap();
+            assert_eq!(find(&listening)[0].waiting, 1);
+            let silent = find(&open)[0];
+            assert_eq!((silent.inode, silent.received), (0, 0));
+            let (mut server, _) = listener.accept().unwrap();
+            client.write_all(b"four").unwrap();
+            let spoke = find(&open)[0];
+            assert_eq!(spoke.cookie, silent.cookie);
+            assert_eq!(spoke.inode, inode(&server));
+            assert_eq!((spoke.waiting, spoke.received), (4, 4));
+            server.read_exact(&mut [0; 4]).unwrap();
+            let read = find(&open)[0];
+            assert_eq!((read.waiting, read.received), (0, 4));
+            drop(client);
+            assert!(find(&open).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_refusal_and_nonsense_are_no_answers() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let message = |kind: u16, said: &[u8]| {
+            let length = u32::try_from(HEADER + said.len()).unwrap();
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.resize(HEADER, 0);
+            bytes.extend(said);
+            bytes
+        };
+        let take = |bytes: &[u8]| {
+            let mut entries = Vec::new();
+            let end = answers(bytes, address, &mut entries);
+            assert!(entries.is_empty());
+            end
+        };
+        assert!(take(&message(DONE, &[])).unwrap().is_ok());
+        let refused = take(&message(ERROR, &(-nix::libc::EPERM).to_ne_bytes()));
+        let refused = refused.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        for length in 0..80 {
+            let mut bytes = message(SOCK_DIAG_BY_FAMILY, &vec![0xff; length]);
+            assert!(take(&bytes).is_none());
+            bytes.truncate(length);
+            assert!(take(&bytes).is_none());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The program on a pair of twins that says which one a new connection goes to: classic BPF, run by
+//! the kernel for the first packet of each (`SO_ATTACH_REUSEPORT_CBPF` of socket(7)). It answers with
+//! an index: the place of a socket in its group, in order of `listen`. Pure.
+
+use nix::libc;
+
+/// One instruction, as the kernel has it.
+pub(super) type Instruction = libc::sock_filter;
+
+// Names and values of linux/filter.h.
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Where the kernel keeps the protocol of a packet (`SKF_AD_OFF + SKF_AD_PROTOCOL`), and where its
+/// network header begins (`SKF_NET_OFF`): numbers below zero.
+const PROTOCOL: u32 = 0xffff_f000;
+const NETWORK: u32 = 0xfff0_0000;
+
+/// The protocol of an IPv4 packet, also of one that comes to a socket of IPv6.
+const IPV4: u32 = 0x0800;
+
+/// The lengths of both headers; TCP begins with the source port. Options of IPv4 and further headers
+/// of IPv6 are not looked for: a probe has none.
+const IPV4_HEADER: u32 = 20;
+const IPV6_HEADER: u32 = 40;
+
+/// Everything goes to the socket at `index`.
+pub(super) fn all_to(index: u32) -> Vec<Instruction> {
+    vec![step(RETURN, index)]
+}
+
+/// What comes from this port goes to `probed`, everything else to `others`.
+pub(super) fn from_port(port: u16, probed: u32, others: u32) -> Vec<Instruction> {
+    vec![
+        step(LOAD_WORD, PROTOCOL),
+        choice(IPV4, 0, 2),
+        step(LOAD_HALF, NETWORK + IPV4_HEADER),
+        choice(u32::from(port), 2, 3),
+        step(LOAD_HALF, NETWORK + IPV6_HEADER),
+        choice(u32::from(port), 0, 1),
+        step(RETURN, probed),
+        step(RETURN, others),
+    ]
+}
+
+fn step(code: u16, k: u32) -> Instruction {
+    Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+/// Goes on so many instructions further down: if what was loaded is `k`, and if not.
+fn choice(k: u32, then: u8, otherwise: u8) -> Instruction {
+    Instruction {
+        code: JUMP_IF_EQUAL,
+        jt: then,
+        jf: otherwise,
+        k,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do with a packet of this protocol from this port.
+    fn run(program: &[Instruction], protocol: u32, port: u16) -> u32 {
+        let header = if protocol == IPV4 { 20 } else { 40 };
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let Instruction { code, jt, jf, k } = program[at];
+            at += 1;
+            match code {
+                LOAD_WORD if k == PROTOCOL => loaded = protocol,
+                LOAD_HALF if k == NETWORK + header => loaded = u32::from(port),
+                LOAD_HALF => loaded = 0xdead,
+                JUMP_IF_EQUAL => at += usize::from(if loaded == k { jt } else { jf }),
+                RETURN => return k,
+                _ => panic!("instruction {code:#x} of {k:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn one_port_is_told_from_all_others_in_both_families() {
+        let program = from_port(4711, 1, 0);
+        for protocol in [IPV4, 0x86dd] {
+            assert_eq!(run(&program, protocol, 4711), 1);
+            for port in [0, 4710, 4712, u16::MAX] {
+                assert_eq!(run(&program, protocol, port), 0);
+            }
+            assert_eq!(run(&all_to(1), protocol, 4711), 1);
+        }
+    }
+}

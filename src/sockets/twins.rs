@@ -1,0 +1,197 @@
+//! Two sockets behind one address. Both are bound and listen for as long as the address is held, and
+//! a program on their `SO_REUSEPORT` group says which one new connections go to (`steer`). Live has
+//! one of them and the next version gets the other, so that a switch is one system call, and what
+//! waits in either queue stays with who is to answer it.
+//!
+//! The kernel's rules: the program speaks of members by their place in order of `listen`; a place
+//! that does not exist makes it spread connections over all; when a member goes, the last one takes
+//! its place. So the program is always put on before a socket begins to listen beside the other.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::sys::stat::fstat;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::open::BACKLOG;
+use super::steer::{self, Instruction};
+use crate::sys;
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// The one that serves first.
+    #[default]
+    First,
+    /// The one that the second version gets.
+    Second,
+}
+
+impl Side {
+    /// The one that this is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    const BOTH: [Self; 2] = [Self::First, Self::Second];
+}
+
+/// The sockets behind one address.
+#[derive(Debug)]
+pub(super) enum Sockets {
+    /// All versions share one. With the reason, if two were wanted.
+    Shared(Arc<OwnedFd>, Option<String>),
+    /// Each side has its own.
+    Twins(Twins),
+}
+
+/// A pair.
+#[derive(Debug)]
+pub(super) struct Twins {
+    sockets: [Arc<OwnedFd>; 2],
+    /// The one that comes first in the group; nobody else has a place in it.
+    leads: Side,
+}
+
+impl Sockets {
+    /// Makes a pair of a socket that listens, which becomes this `side` of it; if that can't be, it
+    /// is shared.
+    pub(super) fn pair(socket: Arc<OwnedFd>, side: Side) -> Self {
+        match Twins::of(&socket, side) {
+            Ok(twins) => Self::Twins(twins),
+            Err(error) => {
+                SockRef::from(&*socket).set_reuse_port(false).ok();
+                Self::Shared(socket, Some(error.to_string()))
+            }
+        }
+    }
+
+    /// The one of this side.
+    pub(super) fn of(&self, side: Side) -> &Arc<OwnedFd> {
+        match self {
+            Self::Shared(socket, _) => socket,
+            Self::Twins(twins) => twins.at(side),
+        }
+    }
+
+    /// Each socket once.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Arc<OwnedFd>> {
+        let both = match self {
+            Self::Shared(socket, _) => [Some(socket), None],
+            Self::Twins(twins) => Side::BOTH.map(|side| Some(twins.at(side))),
+        };
+        both.into_iter().flatten()
+    }
+
+    /// The numbers of both sides in /proc.
+    pub(super) fn inodes(&self) -> io::Result<[u64; 2]> {
+        let inode = |side| fstat(self.of(side).as_fd()).map(|found| found.st_ino);
+        Ok([inode(Side::First)?, inode(Side::Second)?])
+    }
+}
+
+impl Twins {
+    /// Makes the other one of a socket that listens and has no other yet.
+    fn of(socket: &Arc<OwnedFd>, side: Side) -> io::Result<Self> {
+        let own = SockRef::from(&**socket);
+        let address = own.local_addr()?;
+        own.set_reuse_port(true)?;
+        let other = like(&own, &address)?;
+        let mut sockets = [socket.clone(), Arc::new(other.into())];
+        if side == Side::Second {
+            sockets.swap(0, 1);
+        }
+        let twins = Self {
+            sockets,
+            leads: side,
+        };
+        // A socket that has listened before it could be shared is in no group yet; then whatever comes
+        // at this very moment may go to the other one.
+        let late = twins.steer(side).is_err();
+        twins.socket(side.other()).listen(BACKLOG)?;
+        if late {
+            twins.steer(side)?;
+        }
+        Ok(twins)
+    }
+
+    /// Two that are a pair already.
+    pub(super) fn again(sockets: [Arc<OwnedFd>; 2], leads: Side) -> Self {
+        Self { sockets, leads }
+    }
+
+    pub(super) fn leads(&self) -> Side {
+        self.leads
+    }
+
+    /// The one of this side.
+    pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
+        match side {
+            Side::First => &self.sockets[0],
+            Side::Second => &self.sockets[1],
+        }
+    }
+
+    fn socket(&self, side: Side) -> SockRef<'_> {
+        SockRef::from(&**self.at(side))
+    }
+
+    /// The place of a side in the group.
+    fn place(&self, side: Side) -> u32 {
+        u32::from(side != self.leads)
+    }
+
+    /// New connections go to this side from now on.
+    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
+        self.attach(steer::all_to(self.place(side)))
+    }
+
+    /// New connections from this port go to the side that is `probed`, all others to the other one.
+    pub(super) fn probe(&self, port: u16, probed: Side) -> io::Result<()> {
+        let [probed, others] = [probed, probed.other()].map(|side| self.place(side));
+        self.attach(steer::from_port(port, probed, others))
+    }
+
+    fn attach(&self, mut program: Vec<Instruction>) -> io::Result<()> {
+        sys::steer(self.at(self.leads), &mut program)
+    }
+
+    /// Has both listen with the longest queue again, whatever apps have done to them: `listen` of
+    /// an app shortens the queue, and `shutdown` ends the listening. New connections go to `side`.
+    pub(super) fn mend(&mut self, side: Side) -> io::Result<()> {
+        let listens = |side| self.socket(side).is_listener().unwrap_or(true);
+        let listen = Side::BOTH.map(listens);
+        if listen != [true, true] {
+            // Who is left has taken the first place.
+            self.leads = match listen {
+                [false, true] => Side::Second,
+                _ => Side::First,
+            };
+            self.socket(self.leads).listen(BACKLOG)?;
+            self.steer(self.leads)?;
+        }
+        for side in Side::BOTH {
+            self.socket(side).listen(BACKLOG)?;
+        }
+        self.steer(side)
+    }
+}
+
+/// A socket of the same kind on the same address.
+fn like(own: &SockRef<'_>, address: &SockAddr) -> io::Result<Socket> {
+    let domain = Domain::from(i32::from(address.family()));
+    let other = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    other.set_reuse_address(true)?;
+    other.set_reuse_port(true)?;
+    if domain == Domain::IPV6 {
+        other.set_only_v6(own.only_v6()?)?;
+    }
+    other.set_nonblocking(own.nonblocking()?)?;
+    other.bind(address)?;
+    Ok(other)
+}

@@ -1,0 +1,224 @@
+//! A client is sent to one version alone. What was on its way to the old one at the switch is still
+//! answered, by it or by the new one, however late it comes; and nobody waits for who says nothing.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::setsockopt;
+use nix::{libc, setsockopt_impl, sockopt_impl};
+use procfs::net::TcpState;
+use procfs::process::{FDTarget, Process};
+
+use crate::common::load::{Kind, Outcomes};
+use crate::common::{ANY, Hotrun, LIMIT, Load, Outcome, Project, Run, say};
+
+/// Clients come while a real server is put through reloads, half of them with a body to upload.
+fn reload(project: &Project, hotrun: &Hotrun, reloads: u32) -> Outcomes {
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 400, Kind::Mixed);
+    for number in 2..reloads + 2 {
+        let place = hotrun.here();
+        project.set_version(&number.to_string());
+        hotrun.wait_next_live(place);
+        hotrun.wait_after(place, "gone", |_| true);
+    }
+    load.wait_more(100);
+    let outcomes = load.stop();
+    let last = outcomes.0.last().and_then(|last| last.answer()).unwrap();
+    assert_eq!(last.version, (reloads + 1).to_string());
+    let stale = outcomes.stale();
+    say(&format!("{stale} stale; {}", outcomes.summary()));
+    outcomes
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_stale() {
+    for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        let project = Project::hello();
+        let hotrun = Hotrun::start(&project, &["--listen", address]);
+        let outcomes = reload(&project, &hotrun, 10);
+        outcomes.assert_all_answered();
+        assert_eq!(outcomes.stale(), 0);
+        assert_eq!(hotrun.all("warning").len(), 0);
+    }
+}
+
+/// Who wants one shared socket gets it, and what that promises.
+#[test]
+fn one_shared_socket_refuses_nobody() {
+    let project = Project::hello();
+    project.configure("[handover]\ntwins = false\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    reload(&project, &hotrun, 5).assert_nobody_refused();
+}
+
+/// Only what the killed process had taken is lost; whatever waits is for the next one.
+#[test]
+fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
+    let project = Project::hello();
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let mut live = hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 200, Kind::Get);
+    let mut taken = 0;
+    for number in 0..4 {
+        let place = hotrun.here();
+        // On the one side and on the other.
+        if number == 2 {
+            project.set_version("2");
+            live = hotrun.wait_next_live(place);
+            hotrun.wait_after(place, "gone", |_| true);
+        }
+        let place = hotrun.here();
+        let generation = live["generation"].as_u64().unwrap();
+        let app = hotrun.app(generation);
+        // It takes no more, so that what it has can be counted.
+        app.signal(Signal::SIGSTOP);
+        hotrun.wait_after(place, "suspended", |_| true);
+        taken += connections(app.pid);
+        app.signal(Signal::SIGKILL);
+        // The third within a minute is left alone until an edit.
+        if number == 2 {
+            hotrun.wait_after(place, "ended", |_| true);
+            let place = hotrun.here();
+            project.set_version("3");
+            live = hotrun.wait_next_live(place);
+        } else {
+            live = hotrun.wait_next_live(place);
+        }
+    }
+    load.wait_more(50);
+    let outcomes = load.stop();
+    say(&format!("{taken} taken; {}", outcomes.summary()));
+    outcomes.assert_nobody_refused();
+    let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
+    assert!(resets <= taken, "{resets} reset of {taken}");
+}
+
+/// How many connections this process has taken that are not over.
+fn connections(pid: i32) -> usize {
+    let open = [TcpState::Established, TcpState::CloseWait];
+    let inodes: HashSet<u64> = procfs::net::tcp()
+        .unwrap()
+        .into_iter()
+        .filter(|entry| open.contains(&entry.state))
+        .map(|entry| entry.inode)
+        .collect();
+    let descriptors = Process::new(pid).unwrap().fd().unwrap().flatten();
+    descriptors
+        .filter(|fd| matches!(fd.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+        .count()
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client
+}
+
+const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: promise\r\nConnection: close\r\n\r\n";
+
+/// The generation that answers.
+#[track_caller]
+fn ask(client: &mut TcpStream) -> String {
+    client.write_all(QUESTION).unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    let (_, generation) = text.trim_end().rsplit_once(" g").expect(&text);
+    format!("g{generation}")
+}
+
+/// Opened before the switch, and silent until after it: the old version is not told to end before it
+/// has heard the question.
+#[test]
+fn a_client_that_hesitates_is_answered_by_whom_it_came_to() {
+    let project = Project::hello();
+    project.configure("[handover]\ngoodbye_max = \"60s\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("1");
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| connect(hotrun.address())).collect();
+    project.set_version("2");
+    hotrun.wait_version("2");
+    assert_eq!(hotrun.all("draining").len(), 0);
+    for client in &mut clients {
+        assert_eq!(ask(client), "g1");
+    }
+    hotrun.wait_for("gone", |event| event["generation"] == 1);
+    assert_eq!(hotrun.all("cut").len(), 0);
+}
+
+/// A browser opens connections that it may never use, and keeps others open: the new version serves
+/// at once, and the old one is waited for no longer than is wanted.
+#[test]
+fn who_says_nothing_is_not_waited_for() {
+    let project = Project::hello();
+    project.configure("[handover]\ngoodbye_max = \"1500ms\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("1");
+    let _silent: Vec<TcpStream> = (0..8).map(|_| connect(hotrun.address())).collect();
+    project.set_version("2");
+    hotrun.wait_version("2");
+    let told = hotrun.wait_for("draining", |event| event["generation"] == 1);
+    let live = hotrun.wait_live(2);
+    let waited = told["ms"].as_f64().unwrap() - live["ms"].as_f64().unwrap();
+    assert!(waited >= 1500.0, "{waited} ms");
+    // One that is open, and has been used, says nothing more either: it is not waited for at all.
+    let mut kept = connect(hotrun.address());
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: promise\r\n\r\n")
+        .unwrap();
+    kept.read_exact(&mut [0; 16]).unwrap();
+    hotrun.wait_for("gone", |event| event["generation"] == 1);
+    project.set_version("3");
+    hotrun.wait_version("3");
+    let told = hotrun.wait_for("draining", |event| event["generation"] == 2);
+    let live = hotrun.wait_live(3);
+    let waited = told["ms"].as_f64().unwrap() - live["ms"].as_f64().unwrap();
+    assert!(waited < 1500.0, "{waited} ms");
+}
+
+sockopt_impl!(
+    /// For how many seconds a handshake may wait for the client's first word (tcp(7)).
+    DeferAccept,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    u32
+);
+
+/// A handshake that began before the switch ends at the old version's socket whenever the client
+/// comes to it. With `TCP_DEFER_ACCEPT` it ends with the first word of the client, so that it can be
+/// told when: while the old version is still there, and when it has gone.
+#[test]
+fn a_handshake_that_takes_long_is_answered() {
+    let project = Project::hello();
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listeners[0].local_addr().unwrap();
+    for listener in &listeners {
+        setsockopt(listener, DeferAccept, &60).unwrap();
+    }
+    let sockets = listeners.map(Into::into);
+    project.configure("[handover]\ngoodbye_max = \"3s\"\n");
+    let hotrun = Run::new(&project, &[])
+        .inheriting("web:more", sockets)
+        .start();
+    hotrun.wait_live(1);
+    assert_eq!(hotrun.all("warning").len(), 0);
+    let [mut soon, mut late] = [connect(address), connect(address)];
+    project.set_version("2");
+    hotrun.wait_live(2);
+    assert_eq!(hotrun.all("draining").len(), 0);
+    assert_eq!(ask(&mut soon), "g1");
+    hotrun.wait_for("gone", |event| event["generation"] == 1);
+    assert_eq!(ask(&mut late), "g2");
+    // The third has the side of the first, and what comes there is its own again.
+    project.set_version("3");
+    hotrun.wait_live(3);
+    let mut later = connect(address);
+    assert_eq!(ask(&mut connect(address)), "g3");
+    project.set_version("4");
+    hotrun.wait_live(4);
+    hotrun.wait_for("gone", |event| event["generation"] == 3);
+    assert_eq!(ask(&mut later), "g4");
+}
