@@ -85,6 +85,14 @@ pub struct Args {
         help_heading = "Sockets"
     )]
     pub handover: Option<Handover>,
+    /// What new clients get while the next version is built: serve (the old one), hold (they wait) [default: serve]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        hide_possible_values = true,
+        help_heading = "Sockets"
+    )]
+    pub while_building: Option<WhileBuilding>,
 
     /// Quiet period after a save [default: 8ms]
     #[arg(long, value_name = "TIME", help_heading = "Watching")]
@@ -165,6 +173,15 @@ pub enum Handover {
     Overlap,
     /// Live is stopped first.
     StopFirst,
+}
+
+/// Value of `--while-building`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhileBuilding {
+    /// The old version serves.
+    Serve,
+    /// New clients wait.
+    Hold,
 }
 
 /// Value of `--stdin`.

@@ -152,6 +152,14 @@ async fn serve(
     };
     // The addresses first: from here on nobody is refused.
     held.adapt(&settings.listen, settings.twins)?;
+    if settings.hold.is_some() && !held.has_twins() {
+        let reason = held
+            .iter()
+            .find_map(|held| held.shared())
+            .unwrap_or_default();
+        let problem = format!("`hold` needs two sockets behind an address: {reason}");
+        return Err(Failure::usage(problem).hint("leave --while-building out"));
+    }
     signals::listen(&urgent)
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
@@ -204,6 +212,7 @@ async fn serve(
         held,
         apps: HashMap::new(),
         relay: None,
+        held_back: None,
         goodbye: None,
         spare: None,
         input,

@@ -60,6 +60,8 @@ pub struct House {
     pub apps: HashMap<Generation, (App, Side)>,
     /// Carries what comes to the side that nobody serves to live.
     pub relay: Option<Relay>,
+    /// The side of live, while new clients wait on the other one.
+    pub held_back: Option<Side>,
     /// Waits until a version has everything that was on its way to it.
     pub goodbye: Option<JoinHandle<()>>,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
@@ -97,6 +99,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         serving,
         ready_timeout: bounded.then_some(app.ready_timeout),
         stop_timeout: app.stop_timeout,
+        hold: settings.hold.filter(|_| held.has_twins()),
         goodbye_max: held.has_twins().then_some(settings.goodbye_max),
         probation: app.probation,
         once: settings.once,
@@ -166,6 +169,8 @@ impl Rooms for House {
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
+            Action::Hold => self.hold(now),
+            Action::Release => self.release(now),
             Action::Goodbye(generation) => self.say_goodbye(generation),
             Action::Stop(generation) => {
                 self.leaves(generation);
@@ -204,10 +209,38 @@ impl House {
         let Some((_, side)) = self.apps.get(&generation) else {
             return;
         };
-        if let Err(error) = self.held.switch(*side) {
-            let problem = format!("cannot send clients to {generation}: {error}");
+        self.steer(now, *side);
+        self.held_back = None;
+    }
+
+    fn steer(&mut self, now: Moment, side: Side) {
+        if let Err(error) = self.held.switch(side) {
+            let problem = format!("cannot send clients to the other version: {error}");
             self.reporter.note(now, Note::Warning(problem));
         }
+    }
+
+    /// New clients are to wait on the side of the next version, which nobody has now.
+    fn hold(&mut self, now: Moment) {
+        self.relay = None;
+        let live = self.held.steered();
+        self.held_back = Some(live);
+        self.steer(now, live.other());
+    }
+
+    /// Clients are sent to live again; who has waited, too, unless a candidate is about to take them.
+    fn release(&mut self, now: Moment) {
+        if let Some(live) = self.held_back.take() {
+            self.steer(now, live);
+            if !self.is_taken(live.other()) {
+                self.relay_idle();
+            }
+        }
+    }
+
+    fn is_taken(&self, side: Side) -> bool {
+        let mut apps = self.apps.values();
+        apps.any(|(app, of)| *of == side && !app.is_gone())
     }
 
     /// Finds out when a generation has everything that was on its way to it.
@@ -229,7 +262,7 @@ impl House {
     /// one; else it waits for the next version.
     fn leaves(&mut self, generation: Generation) {
         let side = self.apps.get(&generation).map(|(_, side)| *side);
-        if side.is_some_and(|side| side != self.held.live()) {
+        if side.is_some_and(|side| side != self.held.steered()) {
             self.goodbye.take().inspect(JoinHandle::abort);
             self.held.mend().ok();
             self.relay_idle();
@@ -238,7 +271,7 @@ impl House {
 
     /// From now on, what comes to the side that is not live is carried to live.
     pub fn relay_idle(&mut self) {
-        let idle = self.held.live().other();
+        let idle = self.held.steered().other();
         self.relay = Some(Relay::start(self.held.apart(idle)));
     }
 
@@ -335,14 +368,14 @@ impl House {
         // What waits on a side is for who gets it, and nobody else takes it from here on.
         self.relay = None;
         self.held.mend().ok();
-        let live = self.held.live();
-        let side = if beside.is_some() {
-            live.other()
+        let beside_it = beside.and_then(|live| self.apps.get(&live));
+        let side = if let Some((_, side)) = beside_it {
+            side.other()
         } else {
             self.relay_idle();
-            live
+            self.held.steered()
         };
-        let asked = beside.is_some() && asks(&self.settings);
+        let asked = side != self.held.steered() && asks(&self.settings);
         let probe = asked.then(|| self.held.probe().ok().flatten()).flatten();
         let held = self
             .held

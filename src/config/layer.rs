@@ -207,6 +207,11 @@ section! {
         /// How long the old version is waited for at the most before it is asked to end, until it has
         /// everything that was on its way to it.
         goodbye_max: Time = Time::ms(250), Next;
+        /// What new clients get from a save until the next version is ready: `serve` (the old one) or
+        /// `hold` (they wait for the new one).
+        while_building: WhileBuilding = WhileBuilding::Serve, Next;
+        /// How long they wait at the most.
+        hold_limit: Time = Time::ms(30_000), Next;
     }
 }
 
@@ -281,6 +286,15 @@ pub enum Mode {
     StopFirst,
 }
 
+/// Value of `handover.while_building`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhileBuilding {
+    /// The old version serves.
+    Serve,
+    /// New clients wait.
+    Hold,
+}
+
 /// Value of `build.on_change`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnChange {
@@ -318,6 +332,7 @@ macro_rules! choice {
 }
 
 choice! { Mode { Auto: "auto", Overlap: "overlap", StopFirst: "stop-first" } }
+choice! { WhileBuilding { Serve: "serve", Hold: "hold" } }
 choice! { OnChange { Cancel: "cancel", Queue: "queue" } }
 
 /// The layer: every section, those that may be repeated, and the overlays.

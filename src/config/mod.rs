@@ -42,6 +42,8 @@ pub struct Settings {
     pub twins: bool,
     /// The longest wait before the old version is asked to end.
     pub goodbye_max: Duration,
+    /// New clients wait for the next version while it is built, for as long at the most.
+    pub hold: Option<Duration>,
     /// What is watched.
     pub watch: Watch,
     /// Commands around the app.

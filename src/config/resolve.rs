@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::layer::{self, Layer, Listen, Mode, On};
+use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
@@ -85,13 +85,15 @@ impl Sources {
         let app = app(&layer.app, &self.args, &self.dir)?;
         let log = log(&layer.log)?;
         let listen = listen(layer.listen.as_deref().unwrap_or_default())?;
+        let tcp = self.inherited_tcp || spec::has_tcp(&listen);
         Ok(Settings {
-            handover: handover(&layer, &app, self.inherited_tcp || spec::has_tcp(&listen))?,
+            handover: handover(&layer, &app, tcp)?,
             watch: self.watch(&layer, places, log.as_deref())?,
             build: self.build(&layer.build),
             hooks: hooks(&layer.hooks),
             twins: layer.handover.twins(),
             goodbye_max: layer.handover.goodbye_max().0,
+            hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, log),
             once: self.args.once,
@@ -423,6 +425,20 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
         Mode::Overlap => Handover::Overlap,
         Mode::StopFirst => Handover::StopFirst,
     })
+}
+
+/// How long new clients wait at the most, if they are to.
+fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failure> {
+    if handover.while_building() == WhileBuilding::Serve {
+        return Ok(None);
+    }
+    if !tcp || !handover.twins() {
+        return Err(Failure::usage(
+            "handover.while_building: `hold` needs a TCP address with a socket for each version",
+        )
+        .hint("declare one with --listen or [[listen]], and leave `handover.twins` on"));
+    }
+    Ok(Some(handover.hold_limit().0))
 }
 
 fn globs(place: &str, globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, Failure> {

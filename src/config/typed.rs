@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::layer::{self, Layer, Listen, Mode};
+use super::layer::{self, Layer, Listen, Mode, WhileBuilding};
 use super::value::{FilePath, Text};
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -44,6 +44,10 @@ pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
                 cli::Handover::Auto => Mode::Auto,
                 cli::Handover::Overlap => Mode::Overlap,
                 cli::Handover::StopFirst => Mode::StopFirst,
+            }),
+            while_building: args.while_building.map(|what| match what {
+                cli::WhileBuilding::Serve => WhileBuilding::Serve,
+                cli::WhileBuilding::Hold => WhileBuilding::Hold,
             }),
             ..layer::Handover::default()
         },

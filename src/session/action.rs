@@ -59,6 +59,10 @@ pub enum Action {
     /// It serves from now on: clients are sent to it, and what it did to the held sockets on its way
     /// is put right.
     Serving(Generation),
+    /// New clients are to wait for the next version.
+    Hold,
+    /// They are sent to live again, with all that have waited.
+    Release,
     /// Clients are not sent to it any more: find out when it has everything that was on its way to it;
     /// answered by `Quiet`.
     Goodbye(Generation),
@@ -210,6 +214,15 @@ pub enum View {
         /// What waits for its place, if it has a number yet.
         waits: Option<Generation>,
     },
+    /// New clients wait for the next version.
+    Holding {
+        /// Who would serve them.
+        live: Generation,
+        /// For how long at the most.
+        limit: Duration,
+    },
+    /// They have waited for as long as they may, and go to live.
+    Released,
     /// A signal is passed on.
     Signalled {
         /// To whom; nobody is live.

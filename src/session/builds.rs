@@ -46,6 +46,7 @@ impl Session {
         }
         self.stale_project |= changes.iter().any(|change| change.kind.reloads());
         self.backoff.reset();
+        self.hold_again();
         let paths = changes.iter().map(|change| change.path.clone()).collect();
         let stale = self.builds.add(now, changes, self.policy.on_change);
         self.cancel(stale, Cause::Changed(paths));
@@ -64,6 +65,7 @@ impl Session {
             return;
         }
         self.backoff.reset();
+        self.hold_again();
         let stale = self
             .builds
             .request(now, cause.clone(), forced, self.policy.on_change);
@@ -107,6 +109,7 @@ impl Session {
         else {
             return;
         };
+        self.swap.failed = false;
         running.reading = load;
         running.baseline = self.swap.newest().filter(|_| !running.set.forced).cloned();
         let generation = running.generation;
@@ -226,6 +229,7 @@ impl Session {
                 }
             }
             BuildOutcome::Failed { reason } => {
+                self.swap.failed = true;
                 let next = if self.policy.once {
                     Next::End
                 } else {

@@ -47,6 +47,8 @@ struct World {
     /// Whether it has a debugger was asked and not answered; and who is known to have one.
     looked_at: Option<Generation>,
     debugged: Option<Generation>,
+    /// New clients wait.
+    held: bool,
     launched: Generation,
     discarded: Vec<Generation>,
     /// Somebody asked for a restart, which even a debugger does not stop.
@@ -69,6 +71,7 @@ impl World {
             reading_settings: false,
             looked_at: None,
             debugged: None,
+            held: false,
             launched: Generation(0),
             discarded: Vec::new(),
             asked: false,
@@ -316,6 +319,16 @@ impl World {
                 let process = self.processes.get_mut(&generation).unwrap();
                 (process.stopped, process.patient) = (true, false);
             }
+            Action::Hold => {
+                let alone = self.session.swap.live.is_some() && self.processes.len() == 1;
+                self.must(alone && !self.held, "clients are held at the wrong time");
+                self.held = true;
+            }
+            Action::Release => {
+                let live = self.session.swap.live.is_some();
+                self.must(live && self.held, "clients are let go at the wrong time");
+                self.held = false;
+            }
             Action::Goodbye(generation) => {
                 let unasked = |process: &&mut Process| !process.stopped && !process.killed;
                 let process = self.processes.get_mut(&generation).filter(unasked);
@@ -352,11 +365,8 @@ impl World {
                 let live = live.is_some_and(|live| live.generation == generation);
                 self.must(live, "a signal for somebody who is not live");
             }
-            Action::Rewatch(_)
-            | Action::Serving(_)
-            | Action::Show(_)
-            | Action::ReopenLog
-            | Action::Suspend => {}
+            Action::Serving(_) => self.held = false,
+            Action::Rewatch(_) | Action::Show(_) | Action::ReopenLog | Action::Suspend => {}
         }
     }
 
@@ -422,6 +432,14 @@ fn policies() -> Vec<Policy> {
         goodbye_max: Some(Duration::from_millis(250)),
         ..base.clone()
     });
+    for handover in [Handover::Auto, Handover::StopFirst] {
+        all.push(Policy {
+            goodbye_max: Some(Duration::from_millis(250)),
+            hold: Some(Duration::from_millis(100)),
+            handover,
+            ..base.clone()
+        });
+    }
     all.push(Policy {
         handover: Handover::Overlap,
         on_change: OnChange::Queue,

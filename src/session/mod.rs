@@ -12,6 +12,7 @@ mod build_slot;
 mod builds;
 pub mod event;
 mod evidence;
+mod hold;
 mod jobs;
 mod loops;
 pub mod model;
@@ -32,6 +33,7 @@ use action::{Action, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
 use event::Event;
+use hold::Hold;
 use model::{
     ArtifactRef, Cause, Ending, Generation, Handover, Hooks, JobId, Moment, Occasion, Reaction,
 };
@@ -72,6 +74,8 @@ pub struct Policy {
     /// How long a version that clients are not sent to any more is waited for at the most, until it has
     /// everything that was on its way to it; `None`: they can't be sent to one alone.
     pub goodbye_max: Option<Duration>,
+    /// New clients wait for the next version, for as long at the most; `None`: they go to live.
+    pub hold: Option<Duration>,
     /// How long live must stay up to count as good.
     pub probation: Duration,
     /// Build, start, report and end.
@@ -100,6 +104,7 @@ pub struct Session {
     /// What was learned: this program cannot run beside itself.
     alone: bool,
     said_overlap: bool,
+    hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
     ending: Option<Ending>,
@@ -125,6 +130,7 @@ impl Session {
             stale_project: !loaded,
             alone: false,
             said_overlap: false,
+            hold: Hold::default(),
             unclaimed: Vec::new(),
             ending: None,
             known: Vec::new(),
@@ -160,6 +166,7 @@ impl Session {
         self.deadlines(now);
         self.react(now);
         self.start_build(now);
+        self.hold(now);
         self.launch(now);
         self.discard();
         if let Some(ending) = self.ending
@@ -178,6 +185,7 @@ impl Session {
             self.builds.due(&self.policy),
             self.reactions.due(&self.policy),
             self.swap.due(),
+            self.hold_due(),
         ];
         due.into_iter().flatten().min()
     }

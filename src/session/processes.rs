@@ -7,6 +7,7 @@ use super::Session;
 use super::action::{Action, Next, View};
 use super::event::AppNews;
 use super::evidence::{evidence, hint};
+use super::hold::Hold;
 use super::model::{
     ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
     Proof,
@@ -281,6 +282,8 @@ impl Session {
             proof,
             cause: process.cause.clone(),
         });
+        self.hold = Hold::No;
+        self.swap.failed = false;
         self.out.push(Action::Serving(generation));
         for number in std::mem::take(&mut process.missed) {
             self.out.push(Action::Signal { generation, number });
@@ -385,6 +388,7 @@ impl Session {
 
     /// What follows when a candidate failed; there may be evidence that live was `in_the_way`.
     fn after_candidate(&mut self, now: Moment, candidate: &Process, in_the_way: bool) -> Next {
+        self.swap.failed = true;
         if self.swap.pending.is_some() {
             return Next::Continue;
         }

@@ -120,6 +120,8 @@ pub(super) struct Swap {
     pub(super) candidate: Option<Process>,
     pub(super) leaving: Vec<Process>,
     pub(super) pending: Option<Launch>,
+    /// What was to take over has failed, and is waited for until somebody mends it.
+    pub(super) failed: bool,
     /// The newest program that stayed live through its probation, or until it was replaced.
     pub(super) last_good: Option<ArtifactRef>,
 }

@@ -36,7 +36,7 @@ impl HeldSet {
         if twins {
             self.pair_inherited();
         }
-        let pair = twins.then_some(self.live);
+        let pair = twins.then_some(self.steered);
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
         let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
@@ -71,7 +71,7 @@ impl HeldSet {
                 // Whoever made it may have others in its group.
                 && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
             {
-                held.pair(socket.clone(), self.live);
+                held.pair(socket.clone(), self.steered);
             }
         }
     }

@@ -154,7 +154,7 @@ pub struct HeldSet {
     /// Those that are not any more.
     pub(super) released: Vec<Released>,
     /// Where clients are sent to.
-    pub(super) live: Side,
+    pub(super) steered: Side,
     /// Has the port that a question to the other side comes from, so that nobody else gets it.
     asker: Option<Socket>,
 }
@@ -200,8 +200,8 @@ impl HeldSet {
     }
 
     /// The side that clients are sent to.
-    pub fn live(&self) -> Side {
-        self.live
+    pub fn steered(&self) -> Side {
+        self.steered
     }
 
     /// The descriptors of a side, for a generation that keeps them until nothing of it is left.
@@ -210,7 +210,7 @@ impl HeldSet {
         sockets.map(|held| held.sockets.of(side).clone()).collect()
     }
 
-    /// What comes from the port that this returns goes to the side that is not live, at the first TCP
+    /// What comes from the port that this returns goes to the side that clients are not sent to, at the first TCP
     /// address, until the sides are switched or mended.
     pub fn probe(&mut self) -> io::Result<Option<u16>> {
         let first = self.iter().find(|held| held.address.tcp().is_some());
@@ -228,7 +228,7 @@ impl HeldSet {
         asker.bind(&any.into())?;
         let port = asker.local_addr()?.as_socket().map(|own| own.port());
         if let Some(port) = port {
-            twins.probe(port, self.live.other())?;
+            twins.probe(port, self.steered.other())?;
         }
         self.asker = Some(asker);
         Ok(port)
@@ -257,7 +257,7 @@ impl HeldSet {
 
     /// Sends clients to this side from now on: a connection that is made later comes there.
     pub fn switch(&mut self, side: Side) -> io::Result<()> {
-        self.live = side;
+        self.steered = side;
         self.twins().try_for_each(|twins| twins.steer(side))?;
         self.mend()
     }
@@ -268,7 +268,7 @@ impl HeldSet {
         self.asker = None;
         for held in &mut self.sockets {
             match &mut held.sockets {
-                Sockets::Twins(twins) => twins.mend(self.live)?,
+                Sockets::Twins(twins) => twins.mend(self.steered)?,
                 Sockets::Shared(socket, _) => {
                     let socket = SockRef::from(&**socket);
                     // What takes datagrams has no queue of connections.

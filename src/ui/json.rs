@@ -159,6 +159,10 @@ pub fn view(now: Moment, view: &View) -> Value {
         ),
         View::Learned(Evidence::Line(line)) => ("learned", json!({ "line": line })),
         View::Learned(Evidence::Lock(path)) => ("learned", json!({ "lock": path })),
+        View::Holding { live, limit } => {
+            ("holding", json!({ "live": live.0, "limit_ms": ms(*limit) }))
+        }
+        View::Released => ("released", json!({})),
         View::Draining(generation) => ("draining", json!({ "generation": generation.0 })),
         View::Cut {
             generation,

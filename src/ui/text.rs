@@ -259,6 +259,19 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             )
         }
         View::Learned(evidence) => (Level::Warn, learned(evidence)),
+        View::Holding { live, limit } => (
+            Level::Info,
+            format!(
+                "new clients wait for the next version; {live} serves those it has (at most {})",
+                ms(*limit)
+            ),
+        ),
+        View::Released => (
+            Level::Warn,
+            "who waited for the next version is served by the old one now\nhint: `hold_limit` in \
+             [handover] says how long they may wait"
+                .into(),
+        ),
         View::Draining(generation) => (Level::Detail, format!("{generation} was asked to finish")),
         View::Cut {
             generation,

@@ -11,6 +11,7 @@ mod a_debugger_is_not_interrupted;
 mod a_service_manager_is_told;
 mod a_target_has_one_hotrun;
 mod activation_is_accepted;
+mod clients_may_wait_for_the_next_version;
 mod config_edits_apply_live;
 mod crash_after_swap_rolls_back;
 mod crash_at_start_keeps_live;
