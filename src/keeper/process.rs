@@ -311,7 +311,7 @@ impl Keeper {
             });
             self.tell(&News::Exited(ended));
             if self.mode == Mode::Group {
-                killpg(child.pid, Signal::SIGKILL).ok();
+                self.kill();
             }
         }
     }
@@ -359,6 +359,10 @@ impl Keeper {
                 reaped: true,
                 ..child
             });
+        }
+        // What was killed in the group may take a moment to end.
+        if self.mode == Mode::Group && killpg(child.pid, None) != Err(Errno::ESRCH) && !gave_up {
+            return false;
         }
         // The list of children may miss one while it changes; the system does not.
         if self.mode == Mode::Tree && any_child() && !gave_up {
