@@ -29,8 +29,10 @@ const PATIENT_AFTER: Duration = Duration::from_secs(2);
 /// Between two looks at a process that takes its time.
 const PATIENT_LOOK: Duration = Duration::from_millis(20);
 /// So many looks have to find nobody waiting on a socket: who has a client's request in hand does
-/// not wait at that moment.
-const UNCLAIMED_LOOKS: u32 = 25;
+/// not wait at that moment. One at somebody who is at work says little, and on a machine that is too
+/// busy to let him wait again, nothing.
+const UNCLAIMED_LOOKS: u32 = 25 * WEIGHT;
+const WEIGHT: u32 = 20;
 /// Between two HTTP requests, and the longest wait for an answer.
 const ASK: Duration = Duration::from_millis(20);
 const ANSWER: Duration = Duration::from_secs(2);
@@ -199,11 +201,11 @@ impl Check {
         };
         loop {
             sleep_until(at).await;
-            self.looks += 1;
             let found = look(&family(keeper), inodes);
+            self.looks += if found.busy { 1 } else { WEIGHT };
             self.claimed.extend(found.waited);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
-            if found.unseen || left.is_empty() || self.looks == UNCLAIMED_LOOKS {
+            if found.unseen || left.is_empty() || self.looks >= UNCLAIMED_LOOKS {
                 self.claim_look = None;
                 return if found.unseen { HashSet::new() } else { left };
             }

@@ -5,14 +5,14 @@
 //! `poll`, or a thread is blocked in accepting or receiving on it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use procfs::ProcError;
 use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
-use crate::sockets::address::Address;
+use crate::sockets::address::{Address, bound_under};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
 /// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
@@ -70,6 +70,8 @@ pub(super) struct Look {
     pub(super) waited: HashSet<u64>,
     /// Somebody may wait in a way that can't be seen.
     pub(super) unseen: bool,
+    /// Somebody who has such a socket is at work, or would be if it were his turn.
+    pub(super) busy: bool,
 }
 
 impl Look {
@@ -123,6 +125,7 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
             continue;
         };
         match thread.syscall() {
+            Ok(Syscall::Running) => found.busy = true,
             Ok(call) => waits(process.pid(), &call, &sockets, found),
             Err(ProcError::PermissionDenied(_)) => found.unseen |= !is_ending(&thread),
             Err(_) => {}
@@ -231,7 +234,10 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let addresses = || held.iter().map(|held| &held.address);
     let tcp = addresses().filter_map(Address::tcp);
     let ports: HashSet<u16> = tcp.map(|address| address.port()).collect();
-    let paths: HashSet<&Path> = addresses().filter_map(Address::path).collect();
+    let paths = addresses().filter_map(Address::path);
+    let paths: HashSet<PathBuf> = paths
+        .flat_map(|path| [path.to_owned(), bound_under(path)])
+        .collect();
     let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
     let tcp = tcp
         .into_iter()

@@ -200,7 +200,7 @@ section! {
         /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is
         /// `overlap` until a program shows that it can't run beside itself.
         mode: Mode = Mode::Auto, Next;
-        /// Two sockets behind each TCP address, one for each version: clients are sent to one of them
+        /// Two sockets behind each address for connections, one for each version: clients are sent to one of them
         /// alone, and none is lost in a swap. Without, both versions share one. Counts for addresses
         /// that are held from then on.
         twins: bool = true, Next;

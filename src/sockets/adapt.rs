@@ -8,6 +8,7 @@ use socket2::SockRef;
 
 use super::address::Address;
 use super::open::{How, open, refused};
+use super::paths::Paths;
 use super::set::{Declared, Held, HeldSet, Released};
 use super::spec::Spec;
 use super::twins::{Side, Sockets};
@@ -36,7 +37,8 @@ impl HeldSet {
         if twins {
             self.pair_inherited();
         }
-        let pair = twins.then_some(self.steered);
+        let steered = self.steered;
+        let pair = twins.then_some(steered);
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
         let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
@@ -53,7 +55,7 @@ impl HeldSet {
         share_ports(&leaving, false);
         let published = opened.and_then(|mut opened| {
             for held in opened.iter_mut().flatten().flatten() {
-                held.publish()
+                held.publish(steered)
                     .map_err(|error| (held.address.clone(), error))?;
             }
             Ok(opened)
@@ -232,6 +234,14 @@ fn new(
         beside: leaving.iter().any(|old| old.is_in_the_way_of(&address)),
         paired: pair.is_some() && address.tcp().is_some(),
     };
+    let (name, all) = (wanted.name.clone(), Some(declared.clone()));
+    let mut reason = None;
+    if let (Some(side), Address::Unix(path)) = (pair, &address) {
+        match Paths::open(path, how, side) {
+            Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
+            Err(error) => reason = Some(error.to_string()),
+        }
+    }
     let (socket, file) = open(&address, how)?;
     let address = match socket.local_addr()?.as_socket() {
         Some(chosen) => address.with_port(chosen.port()),
@@ -240,10 +250,9 @@ fn new(
     let socket = Arc::new(socket.into());
     let sockets = match pair.filter(|_| how.paired) {
         Some(side) => Sockets::pair(socket, side),
-        None => Sockets::Shared(socket, None),
+        None => Sockets::Shared(socket, reason),
     };
-    let name = wanted.name.clone();
-    Held::new(name, address, Some(declared.clone()), sockets, file)
+    Held::new(name, address, all, sockets, file)
 }
 
 /// What tells one from all others.

@@ -86,6 +86,22 @@ impl Address {
     }
 }
 
+/// A hidden name beside the path of a unix socket, for files of ours.
+pub(super) fn aside(public: &Path, end: &str) -> PathBuf {
+    let name = public.file_name().unwrap_or_default();
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(end);
+    public.with_file_name(hidden)
+}
+
+/// The name that the sockets behind the path of a unix socket were bound under, and which they have in
+/// the system's lists, if there are two.
+pub fn bound_under(public: &Path) -> PathBuf {
+    aside(public, "new")
+}
+
 /// Where to connect to: what listens on every interface is reached on loopback.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {

@@ -1,4 +1,4 @@
-//! What the kernel tells of the TCP sockets of an address: `sock_diag(7)`, which needs no privilege.
+//! What the kernel tells of the sockets of an address: `sock_diag(7)`, which needs no privilege.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -18,10 +18,16 @@ pub(super) const NEW_SYN_RECEIVED: u8 = 12;
 // Of linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INFO: u16 = 2;
-const REQUEST_DUMP: u16 = 0x301;
+const REQUEST: u16 = 0x1;
+const DUMP: u16 = 0x300;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-/// `AF_INET`, `AF_INET6` and `IPPROTO_TCP`.
+/// Of `linux/unix_diag.h`: the lengths of a queue, how to ask for them, and what is said before them.
+const UNIX_QUEUE: u16 = 4;
+const UNIX_SHOW_QUEUE: u32 = 0x10;
+const UNIX_SAID: usize = 16;
+/// `AF_UNIX`, `AF_INET`, `AF_INET6` and `IPPROTO_TCP`.
+const UNIX: u8 = 1;
 const V4: u8 = 2;
 const V6: u8 = 10;
 const TCP: u8 = 6;
@@ -47,23 +53,68 @@ pub(super) struct Entry {
 
 /// Every socket that listens on this address, and every connection to it.
 pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    ask(&question(address), |said| {
+        messages(said, |message| entries.extend(entry(message, address)))
+    })?;
+    Ok(entries)
+}
+
+/// How many connections a unix socket has that nobody has accepted yet.
+pub(super) fn queued(inode: u64) -> io::Result<u32> {
+    let inode = u32::try_from(inode).map_err(io::Error::other)?;
+    let mut found = None;
+    ask(&question_of_unix(inode), |said| {
+        messages(said, |message| {
+            let entry = message.get(UNIX_SAID..).unwrap_or_default();
+            found = attribute(entry, UNIX_QUEUE).and_then(|lengths| u32_at(lengths, 0));
+        })
+        // There is one answer and no end.
+        .or(found.map(|_| Ok(())))
+    })?;
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Asks, and hands on the answers until they have an end.
+fn ask(question: &[u8], mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Raw,
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkSockDiag,
     )?;
-    send(socket.as_raw_fd(), &question(address), MsgFlags::empty())?;
-    let mut entries = Vec::new();
+    send(socket.as_raw_fd(), question, MsgFlags::empty())?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        match answers(&buffer[..length], address, &mut entries) {
-            Some(result) => return result.map(|()| entries),
+        match take(&buffer[..length]) {
+            Some(result) => return result,
             None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             None => {}
         }
     }
+}
+
+/// `struct nlmsghdr` and `struct unix_diag_req`.
+fn question_of_unix(inode: u32) -> Vec<u8> {
+    let mut said = header(24, REQUEST);
+    said.extend([UNIX, 0, 0, 0]);
+    said.extend(u32::MAX.to_ne_bytes());
+    said.extend(inode.to_ne_bytes());
+    said.extend(UNIX_SHOW_QUEUE.to_ne_bytes());
+    // Whatever its cookie is.
+    said.extend([0xff; 8]);
+    said
+}
+
+/// `struct nlmsghdr`, of a question that is this long.
+fn header(length: usize, flags: u16) -> Vec<u8> {
+    let length = u32::try_from(HEADER + length).unwrap_or_default();
+    let mut said = length.to_ne_bytes().to_vec();
+    said.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    said.extend(flags.to_ne_bytes());
+    said.extend([0; 8]);
+    said
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
@@ -71,12 +122,7 @@ fn question(address: SocketAddr) -> Vec<u8> {
     let family = if address.is_ipv4() { V4 } else { V6 };
     let states = [ESTABLISHED, SYN_RECEIVED, LISTENING, NEW_SYN_RECEIVED];
     let states = states.iter().fold(0_u32, |all, state| all | 1 << state);
-    let mut said = Vec::with_capacity(HEADER + SAID);
-    let length = u32::try_from(HEADER + 56).unwrap_or_default();
-    said.extend(length.to_ne_bytes());
-    said.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    said.extend(REQUEST_DUMP.to_ne_bytes());
-    said.extend([0; 8]);
+    let mut said = header(56, REQUEST | DUMP);
     let extension = 1 << (INFO - 1);
     said.extend([family, TCP, extension, 0]);
     said.extend(states.to_ne_bytes());
@@ -85,8 +131,8 @@ fn question(address: SocketAddr) -> Vec<u8> {
     said
 }
 
-/// Takes in what one datagram says; `Some` at the end.
-fn answers(said: &[u8], of: SocketAddr, entries: &mut Vec<Entry>) -> Option<io::Result<()>> {
+/// Hands on each message of one datagram; `Some` at the end.
+fn messages(said: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> {
     let mut rest = said;
     while let (Some(length), Some(kind)) = (u32_at(rest, 0), u16_at(rest, 4)) {
         let length = usize::try_from(length)
@@ -99,7 +145,7 @@ fn answers(said: &[u8], of: SocketAddr, entries: &mut Vec<Entry>) -> Option<io::
                 let code = u32_at(message, 0).unwrap_or_default().cast_signed();
                 return Some(Err(io::Error::from_raw_os_error(-code)));
             }
-            SOCK_DIAG_BY_FAMILY => entries.extend(entry(message, of)),
+            SOCK_DIAG_BY_FAMILY => take(message),
             _ => {}
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -206,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_of_a_unix_socket_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let number = u64::from(inode(&listener));
+        assert_eq!(queued(number).unwrap(), 0);
+        let _clients = [(); 3].map(|()| std::os::unix::net::UnixStream::connect(&path).unwrap());
+        assert_eq!(queued(number).unwrap(), 3);
+        listener.accept().unwrap();
+        assert_eq!(queued(number).unwrap(), 2);
+        drop(listener);
+        assert!(queued(number).is_err());
+    }
+
+    #[test]
     fn a_refusal_and_nonsense_are_no_answers() {
         let address = "127.0.0.1:1".parse().unwrap();
         let message = |kind: u16, said: &[u8]| {
@@ -218,7 +279,7 @@ mod tests {
         };
         let take = |bytes: &[u8]| {
             let mut entries = Vec::new();
-            let end = answers(bytes, address, &mut entries);
+            let end = messages(bytes, |message| entries.extend(entry(message, address)));
             assert!(entries.is_empty());
             end
         };

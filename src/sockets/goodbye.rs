@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(4);
 pub struct Leaving {
     /// Its number in /proc.
     pub inode: u64,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// Where it is; `None`: it is a unix socket.
+    pub address: Option<SocketAddr>,
 }
 
 /// Waits until it has everything; for how long at the most is the caller's to say. To be called right
@@ -33,7 +33,10 @@ pub async fn has_everything(sockets: Vec<Leaving>) -> io::Result<()> {
         // Not on the runtime's thread: it would hold up everything else.
         let look = move || -> io::Result<Vec<(Leaving, Rest)>> {
             for (socket, rest) in &mut left {
-                rest.take(&diag::dump(socket.address)?, socket.inode);
+                match socket.address {
+                    Some(address) => rest.take(&diag::dump(address)?, socket.inode),
+                    None => rest.take_queue(diag::queued(socket.inode)?),
+                }
             }
             left.retain(|(_, rest)| !rest.is_nothing());
             Ok(left)
@@ -65,6 +68,17 @@ impl Rest {
         match &mut self.connections {
             Some(connections) => connections.retain(|cookie| unread.contains(cookie)),
             None => self.connections = Some(unread),
+        }
+    }
+
+    /// The same for a unix socket, of which only the queue is known: a client that has just left it
+    /// is given a moment to be heard.
+    fn take_queue(&mut self, queued: u32) {
+        self.queued = queued;
+        match &mut self.connections {
+            Some(_) if queued > 0 => self.connections = None,
+            Some(connections) => connections.clear(),
+            None => self.connections = Some(HashSet::from([0])),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod goodbye;
 pub mod holder;
 pub mod inherited;
 mod open;
+mod paths;
 pub mod relay;
 pub mod set;
 mod socket_file;

@@ -86,7 +86,8 @@ fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
     Ok((socket, Some(SocketFile::made_for(path, &aside)?)))
 }
 
-fn unix_at(path: &Path, kind: Type, how: How) -> io::Result<Socket> {
+/// A unix socket at this very path.
+pub(super) fn unix_at(path: &Path, kind: Type, how: How) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
     match start(&socket, &address, kind, how) {

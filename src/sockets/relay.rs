@@ -3,17 +3,16 @@
 //! live, byte for byte, so that nobody waits for ever or is reset.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, SockRef, Socket};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::address::reachable;
+use super::address::{Address, reachable};
 use crate::sys;
 
 /// Takes what comes to a side that nobody serves, and costs nothing while nothing comes. Dropped, it
@@ -26,7 +25,7 @@ pub struct Relay {
 impl Relay {
     /// Takes what comes to these sockets, and carries it to the address of each, where clients are
     /// sent to another side by now.
-    pub fn start(sockets: Vec<(Arc<OwnedFd>, SocketAddr)>) -> Self {
+    pub fn start(sockets: Vec<(Arc<OwnedFd>, Address)>) -> Self {
         let start = |(socket, to)| tokio::spawn(take(socket, to));
         Self {
             tasks: sockets.into_iter().map(start).collect(),
@@ -43,14 +42,14 @@ impl Drop for Relay {
 }
 
 /// Until the socket can't be asked any more: an app has ended its listening.
-async fn take(socket: Arc<OwnedFd>, to: SocketAddr) {
+async fn take(socket: Arc<OwnedFd>, to: Address) {
     let Ok(socket) = sys::readable(socket) else {
         return;
     };
     loop {
         match socket.async_io(Interest::READABLE, accept).await {
             Ok((client, _)) => {
-                tokio::spawn(carry(client, to));
+                tokio::spawn(carry(client, to.clone()));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) => return,
@@ -68,10 +67,20 @@ fn accept(socket: &Arc<OwnedFd>) -> io::Result<(Socket, SockAddr)> {
 }
 
 /// Until both have said all; whoever breaks off ends it.
-async fn carry(client: Socket, to: SocketAddr) -> io::Result<()> {
+async fn carry(client: Socket, to: Address) -> io::Result<()> {
     client.set_nonblocking(true)?;
-    let mut client = TcpStream::from_std(client.into())?;
-    let mut live = TcpStream::connect(reachable(to)).await?;
+    if let Some(path) = to.path() {
+        let client = UnixStream::from_std(client.into())?;
+        return join(client, UnixStream::connect(path).await?).await;
+    }
+    let Some(address) = to.tcp() else {
+        return Ok(());
+    };
+    let client = TcpStream::from_std(client.into())?;
+    join(client, TcpStream::connect(reachable(address)).await?).await
+}
+
+async fn join<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, mut live: S) -> io::Result<()> {
     tokio::io::copy_bidirectional(&mut client, &mut live).await?;
     Ok(())
 }
@@ -93,7 +102,10 @@ mod tests {
             idle.set_nonblocking(!blocking).unwrap();
             let at = idle.local_addr().unwrap();
             let idle: Arc<OwnedFd> = Arc::new(idle.into());
-            let relay = Relay::start(vec![(idle.clone(), live.local_addr().unwrap())]);
+            let relay = Relay::start(vec![(
+                idle.clone(),
+                Address::Tcp(live.local_addr().unwrap()),
+            )]);
             let mut client = TcpStream::connect(at).await.unwrap();
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();

@@ -6,11 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::goodbye::Leaving;
-use super::open::BACKLOG;
 use super::socket_file::SocketFile;
 use super::twins::{Side, Sockets, Twins};
 
@@ -91,13 +90,14 @@ impl Held {
     pub fn shared(&self) -> Option<&str> {
         match &self.sockets {
             Sockets::Shared(_, reason) => reason.as_deref(),
-            Sockets::Twins(_) => None,
+            Sockets::Twins(_) | Sockets::Paths(_) => None,
         }
     }
 
     /// Takes the place of another one, if it was made for that.
-    pub(super) fn publish(&mut self) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), SocketFile::publish)
+    pub(super) fn publish(&mut self, side: Side) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), SocketFile::publish)?;
+        self.sockets.steer(side)
     }
 
     /// Lets go of it, but for what can come back: the file of a unix socket can't.
@@ -107,8 +107,8 @@ impl Held {
         Some(Released {
             sockets: [weak(Side::First), weak(Side::Second)],
             leads: match &self.sockets {
-                Sockets::Shared(..) => None,
                 Sockets::Twins(twins) => Some(twins.leads()),
+                Sockets::Shared(..) | Sockets::Paths(_) => None,
             },
             address: self.address,
             declared: self.declared,
@@ -188,9 +188,7 @@ impl HeldSet {
 
     /// Two versions have a socket each, of one address at least.
     pub fn has_twins(&self) -> bool {
-        self.sockets
-            .iter()
-            .any(|held| matches!(held.sockets, Sockets::Twins(_)))
+        self.iter().any(|held| held.sockets.are_apart())
     }
 
     /// The first TCP address has, so that the one that is not live can be asked something.
@@ -235,30 +233,28 @@ impl HeldSet {
     }
 
     /// The sockets of this side that others have beside it, and the address of each.
-    pub fn apart(&self, side: Side) -> Vec<(Arc<OwnedFd>, SocketAddr)> {
-        let apart = self.sockets.iter().filter_map(|held| match &held.sockets {
-            Sockets::Twins(twins) => Some((twins.at(side).clone(), held.address.tcp()?)),
-            Sockets::Shared(..) => None,
-        });
-        apart.collect()
+    pub fn apart(&self, side: Side) -> Vec<(Arc<OwnedFd>, Address)> {
+        let apart = self.iter().filter(|held| held.sockets.are_apart());
+        apart
+            .map(|held| (held.sockets.of(side).clone(), held.address.clone()))
+            .collect()
     }
 
     /// The same as it is needed to wait until everything has reached them.
     pub fn leaving(&self, side: Side) -> Vec<Leaving> {
-        let apart = self.sockets.iter().filter_map(|held| match &held.sockets {
-            Sockets::Twins(_) => Some(Leaving {
-                inode: held.inode(side),
-                address: held.address.tcp()?,
-            }),
-            Sockets::Shared(..) => None,
+        let apart = self.iter().filter(|held| held.sockets.are_apart());
+        let leaving = apart.map(|held| Leaving {
+            inode: held.inode(side),
+            address: held.address.tcp(),
         });
-        apart.collect()
+        leaving.collect()
     }
 
     /// Sends clients to this side from now on: a connection that is made later comes there.
     pub fn switch(&mut self, side: Side) -> io::Result<()> {
         self.steered = side;
-        self.twins().try_for_each(|twins| twins.steer(side))?;
+        let mut sockets = self.sockets.iter();
+        sockets.try_for_each(|held| held.sockets.steer(side))?;
         self.mend()
     }
 
@@ -266,26 +262,9 @@ impl HeldSet {
     /// `listen` sets the length of a queue; a `shutdown` ends the listening.
     pub fn mend(&mut self) -> io::Result<()> {
         self.asker = None;
-        for held in &mut self.sockets {
-            match &mut held.sockets {
-                Sockets::Twins(twins) => twins.mend(self.steered)?,
-                Sockets::Shared(socket, _) => {
-                    let socket = SockRef::from(&**socket);
-                    // What takes datagrams has no queue of connections.
-                    if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
-                        socket.listen(BACKLOG).ok();
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn twins(&self) -> impl Iterator<Item = &Twins> {
-        self.sockets.iter().filter_map(|held| match &held.sockets {
-            Sockets::Twins(twins) => Some(twins),
-            Sockets::Shared(..) => None,
-        })
+        let side = self.steered;
+        let mut sockets = self.sockets.iter_mut();
+        sockets.try_for_each(|held| held.sockets.mend(side))
     }
 }
 
@@ -293,6 +272,8 @@ impl HeldSet {
 mod tests {
     use std::net::{Shutdown, TcpStream};
     use std::path::Path;
+
+    use socket2::SockRef;
 
     use super::super::address::reachable;
     use super::super::spec;

@@ -32,6 +32,16 @@ impl SocketFile {
         Ok(file)
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// This very socket is what is found there.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| id(&found) == self.id)
+    }
+
     /// Takes the place that it was made for; nobody finds nothing there meanwhile.
     pub(super) fn publish(&mut self) -> io::Result<()> {
         if let Some(place) = self.goes_to.take() {
@@ -44,7 +54,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id) {
+        if self.is_at(&self.path) {
             fs::remove_file(&self.path).ok();
         }
     }

@@ -15,6 +15,7 @@ use nix::sys::stat::fstat;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::open::BACKLOG;
+use super::paths::Paths;
 use super::steer::{self, Instruction};
 use crate::sys;
 
@@ -48,6 +49,8 @@ pub(super) enum Sockets {
     Shared(Arc<OwnedFd>, Option<String>),
     /// Each side has its own.
     Twins(Twins),
+    /// The same for a unix socket.
+    Paths(Paths),
 }
 
 /// A pair.
@@ -76,16 +79,43 @@ impl Sockets {
         match self {
             Self::Shared(socket, _) => socket,
             Self::Twins(twins) => twins.at(side),
+            Self::Paths(paths) => paths.at(side),
         }
+    }
+
+    /// Each side has its own.
+    pub(super) fn are_apart(&self) -> bool {
+        !matches!(self, Self::Shared(..))
+    }
+
+    /// New clients find this side from now on.
+    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
+        match self {
+            Self::Shared(..) => Ok(()),
+            Self::Twins(twins) => twins.steer(side),
+            Self::Paths(paths) => paths.steer(side),
+        }
+    }
+
+    /// Puts right what apps have done to them; new clients go to `side`.
+    pub(super) fn mend(&mut self, side: Side) -> io::Result<()> {
+        if let Self::Twins(twins) = self {
+            return twins.mend(side);
+        }
+        for socket in self.each() {
+            let socket = SockRef::from(&**socket);
+            // What takes datagrams has no queue of connections.
+            if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
+                socket.listen(BACKLOG).ok();
+            }
+        }
+        self.steer(side)
     }
 
     /// Each socket once.
     pub(super) fn each(&self) -> impl Iterator<Item = &Arc<OwnedFd>> {
-        let both = match self {
-            Self::Shared(socket, _) => [Some(socket), None],
-            Self::Twins(twins) => Side::BOTH.map(|side| Some(twins.at(side))),
-        };
-        both.into_iter().flatten()
+        let both = Side::BOTH.map(|side| self.of(side));
+        both.into_iter().take(1 + usize::from(self.are_apart()))
     }
 
     /// The numbers of both sides in /proc.

@@ -78,6 +78,7 @@ fn reload(project: &Project, hotrun: &Hotrun, reloads: u32, per_second: u32) {
                     outcomes.summary()
                 ));
                 outcomes.assert_nobody_refused();
+                assert_eq!(outcomes.stale(), 0);
                 let last = outcomes.0.last().and_then(|last| last.answer()).unwrap();
                 assert_eq!(u64::from(last.generation), live);
             }

@@ -1,0 +1,145 @@
+//! Two unix sockets behind one path: each listens under a name of its own, and the path is a link to
+//! the one that clients are sent to. The switch is a rename over it, so that whoever looks for the
+//! path finds one or the other, and nobody finds nothing.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use socket2::Type;
+
+use super::address::{aside, bound_under};
+use super::open::{How, unix_at};
+use super::socket_file::{SocketFile, is_stale};
+use super::twins::Side;
+
+/// A pair, with all its files.
+#[derive(Debug)]
+pub(super) struct Paths {
+    sockets: [Arc<OwnedFd>; 2],
+    files: [SocketFile; 2],
+    public: PathBuf,
+}
+
+impl Paths {
+    /// Makes both. Unless another socket of ours has the path, which is about to be released, it
+    /// leads to the one of this `side` at once.
+    pub(super) fn open(public: &Path, how: How, side: Side) -> io::Result<Self> {
+        let (first, first_file) = part(public, how, "1")?;
+        let (second, second_file) = part(public, how, "2")?;
+        let paths = Self {
+            sockets: [first, second],
+            files: [first_file, second_file],
+            public: public.to_owned(),
+        };
+        if !how.beside {
+            paths.claim(side)?;
+        }
+        Ok(paths)
+    }
+
+    /// The socket of this side.
+    pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
+        match side {
+            Side::First => &self.sockets[0],
+            Side::Second => &self.sockets[1],
+        }
+    }
+
+    fn file(&self, side: Side) -> &SocketFile {
+        match side {
+            Side::First => &self.files[0],
+            Side::Second => &self.files[1],
+        }
+    }
+
+    /// Takes the path for the first time: what is there stays, unless nobody is behind it.
+    fn claim(&self, side: Side) -> io::Result<()> {
+        let link = || fs::hard_link(self.file(side).path(), &self.public);
+        match link() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !is_stale(&self.public) {
+                    return Err(io::ErrorKind::AddrInUse.into());
+                }
+                fs::remove_file(&self.public)?;
+                link()
+            }
+            linked => linked,
+        }
+    }
+
+    /// Clients find this side from now on. Also where an app has removed the path, as servers do
+    /// that think it is theirs.
+    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
+        if self.file(side).is_at(&self.public) {
+            return Ok(());
+        }
+        let new = bound_under(&self.public);
+        fs::remove_file(&new).ok();
+        fs::hard_link(self.file(side).path(), &new)?;
+        fs::rename(&new, &self.public)
+    }
+}
+
+impl Drop for Paths {
+    fn drop(&mut self) {
+        if self.files.iter().any(|file| file.is_at(&self.public)) {
+            fs::remove_file(&self.public).ok();
+        }
+    }
+}
+
+/// One socket of the two. It is bound under a name that it then loses: a server may remove the path
+/// that it believes to have, when it ends.
+fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
+    let (bound, kept) = (bound_under(public), aside(public, name));
+    let socket = unix_at(&bound, Type::STREAM, how)?;
+    let mut file = SocketFile::made_for(&kept, &bound)?;
+    file.publish()?;
+    Ok((Arc::new(socket.into()), file))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use socket2::SockRef;
+
+    use super::super::set::HeldSet;
+    use super::super::spec;
+    use super::*;
+
+    #[track_caller]
+    fn goes_to(set: &HeldSet, path: &Path, side: Side) {
+        let _clients = [(); 5].map(|()| UnixStream::connect(path).unwrap());
+        let taken = |side| {
+            let socket = set.share(side).remove(0);
+            let socket = SockRef::from(&*socket);
+            std::iter::from_fn(|| socket.accept().ok()).count()
+        };
+        assert_eq!((taken(side.other()), taken(side)), (0, 5));
+    }
+
+    #[test]
+    fn the_path_leads_to_one_side_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let mut set = HeldSet::default();
+        let spec = spec::parse("unix:s", dir.path()).unwrap();
+        set.adapt(&[spec], true).unwrap();
+        assert!(set.has_twins());
+        goes_to(&set, &path, Side::First);
+        for side in [Side::Second, Side::First, Side::Second] {
+            set.switch(side).unwrap();
+            goes_to(&set, &path, side);
+        }
+        // Servers that remove what they think is theirs.
+        fs::remove_file(&path).unwrap();
+        set.mend().unwrap();
+        goes_to(&set, &path, Side::Second);
+        drop(set);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
