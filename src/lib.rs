@@ -52,7 +52,7 @@ use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, announce, cautions, policy};
+use rooms::{House, Sides, announce, cautions, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -211,15 +211,13 @@ async fn serve(
         watch,
         held,
         apps: HashMap::new(),
-        relay: None,
-        held_back: None,
-        goodbye: None,
+        sides: Sides::default(),
         spare: None,
         input,
         session: name,
         runtime_dir: runtime_dir(),
     };
-    house.relay_idle();
+    house.settle();
     let ending = driver::run(session, inbox, clock, &mut house).await;
     drop(house);
     // The builder lets go of its directory.

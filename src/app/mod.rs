@@ -47,6 +47,17 @@ const LAST_LINES: usize = 20;
 /// Between two looks at a process that has a debugger.
 const DEBUGGED: Duration = Duration::from_millis(500);
 
+/// How a request reaches the generation that is to be asked, and no other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Clients are sent to it already.
+    Always,
+    /// From this port.
+    From(u16),
+    /// It can't be.
+    Never,
+}
+
 /// What a generation is started with.
 #[derive(Debug)]
 pub struct Start {
@@ -61,8 +72,8 @@ pub struct Start {
     pub held: Vec<HeldSocket>,
     /// The processes that serve meanwhile, by their keeper's pid.
     pub beside: Option<u32>,
-    /// The port from which a question reaches it, while clients are sent to another generation.
-    pub probe: Option<u16>,
+    /// How a question reaches it, and no other generation.
+    pub reach: Reach,
     /// The name of this run of hotrun, in the app's environment.
     pub session: Arc<str>,
     /// Where it may say that it is ready.
@@ -192,7 +203,7 @@ impl Task {
         mut inbox: mpsc::UnboundedReceiver<Order>,
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
-        let mut check = Check::new(&self.settings.app, &start.held, start.beside, start.probe);
+        let mut check = Check::new(&self.settings.app, &start.held, start.beside, start.reach);
         let Start {
             held,
             session,

@@ -16,8 +16,8 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::HeldSocket;
 use super::sight::{Sight, family, locks, look, open_files};
+use super::{HeldSocket, Reach};
 use crate::config::{self, Ready};
 use crate::session::model::Proof;
 use crate::sockets::address::reachable;
@@ -42,6 +42,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 enum How {
     /// Only by saying so.
     Notify,
+    /// It can't be asked what it is to be asked.
+    Never,
     /// The task asks until it gets a good answer.
     Http(Option<JoinHandle<()>>, Question),
     Log(Regex),
@@ -61,8 +63,7 @@ enum How {
 struct Question {
     address: SocketAddr,
     path: String,
-    /// The port that it comes from, so that it reaches this very generation.
-    from: Option<u16>,
+    reach: Reach,
 }
 
 /// What a check finds out.
@@ -95,22 +96,23 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// `probe`: the port from which requests reach it, while others still go to live.
+    /// `reach`: how a request reaches it.
     pub(super) fn new(
         settings: &config::App,
         held: &[HeldSocket],
         beside: Option<u32>,
-        probe: Option<u16>,
+        reach: Reach,
     ) -> Self {
         let tcp = held.iter().find_map(|held| held.address.tcp());
         let how = match (&settings.ready, tcp) {
             (Some(Ready::Notify), _) => How::Notify,
+            (Some(Ready::Http(_)), Some(_)) if reach == Reach::Never => How::Never,
             (Some(Ready::Http(path)), Some(address)) => {
-                let (path, from) = (path.clone(), probe);
+                let path = path.clone();
                 let question = Question {
                     address,
                     path,
-                    from,
+                    reach,
                 };
                 How::Http(None, question)
             }
@@ -239,7 +241,9 @@ impl Check {
                 task.await.ok();
                 Some(Proof::Answered)
             }
-            How::Notify | How::Log(_) | How::Http(None, ..) => std::future::pending().await,
+            How::Notify | How::Never | How::Log(_) | How::Http(None, ..) => {
+                std::future::pending().await
+            }
             How::Sight { inodes, settle } => {
                 sleep_until(self.next_look).await;
                 let alive = self.started.elapsed();
@@ -289,7 +293,7 @@ async fn ask(question: &Question) -> std::io::Result<bool> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    if let Some(port) = question.from {
+    if let Reach::From(port) = question.reach {
         socket.set_reuseaddr(true)?;
         socket.bind(match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),

@@ -5,14 +5,14 @@
 //! `poll`, or a thread is blocked in accepting or receiving on it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
 use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
-use crate::sockets::address::{Address, bound_under};
+use crate::sockets::address::{Address, is_behind};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
 /// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
@@ -234,10 +234,8 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let addresses = || held.iter().map(|held| &held.address);
     let tcp = addresses().filter_map(Address::tcp);
     let ports: HashSet<u16> = tcp.map(|address| address.port()).collect();
-    let paths = addresses().filter_map(Address::path);
-    let paths: HashSet<PathBuf> = paths
-        .flat_map(|path| [path.to_owned(), bound_under(path)])
-        .collect();
+    let paths: Vec<&Path> = addresses().filter_map(Address::path).collect();
+    let is_behind_one = |bound: &Path| paths.iter().any(|path| is_behind(path, bound));
     let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
     let tcp = tcp
         .into_iter()
@@ -250,12 +248,7 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let unix = procfs::net::unix().into_iter().flatten();
     let unix = unix
         .filter(|entry| entry.state == UnixState::CONNECTED)
-        .filter(|entry| {
-            entry
-                .path
-                .as_deref()
-                .is_some_and(|path| paths.contains(path))
-        })
+        .filter(|entry| entry.path.as_deref().is_some_and(is_behind_one))
         .map(|entry| entry.inode);
     tcp.chain(unix).collect()
 }

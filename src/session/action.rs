@@ -59,6 +59,8 @@ pub enum Action {
     /// It serves from now on: clients are sent to it, and what it did to the held sockets on its way
     /// is put right.
     Serving(Generation),
+    /// Nothing of it is left: what it did to the held sockets is put right.
+    Left(Generation),
     /// New clients are to wait for the next version.
     Hold,
     /// They are sent to live again, with all that have waited.

@@ -366,7 +366,11 @@ impl World {
                 self.must(live, "a signal for somebody who is not live");
             }
             Action::Serving(_) => self.held = false,
-            Action::Rewatch(_) | Action::Show(_) | Action::ReopenLog | Action::Suspend => {}
+            Action::Rewatch(_)
+            | Action::Left(_)
+            | Action::Show(_)
+            | Action::ReopenLog
+            | Action::Suspend => {}
         }
     }
 

@@ -361,6 +361,12 @@ impl Session {
             });
             self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
             self.kill(live);
+        } else if let Some(process) = self.swap.find(generation)
+            && process.told == Told::Nothing
+        {
+            // Nobody has to wait for what was on its way to it any more.
+            let kill = process.kill();
+            self.out.extend(kill);
         }
     }
 
@@ -535,6 +541,7 @@ impl Session {
             });
         }
         self.show(View::Gone(generation));
+        self.out.push(Action::Left(generation));
     }
 
     // ---- time

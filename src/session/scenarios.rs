@@ -296,6 +296,7 @@ fn action(action: &Action) -> String {
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),
+        Action::Left(generation) => format!("{generation} has left"),
         Action::Hold => "hold".into(),
         Action::Release => "release".into(),
         Action::Goodbye(generation) => format!("goodbye {generation}"),

@@ -142,6 +142,8 @@ impl HeldSet {
             held.declared = Some(wanted.declared);
             self.sockets.push(held);
         }
+        // One that comes back may have been made for the side that was live then.
+        self.steer().ok();
         self.released = old.into_iter().filter_map(Held::release).collect();
         now(self) != before
     }
@@ -377,12 +379,16 @@ mod tests {
             let mut set = HeldSet::default();
             set.adapt(&wanted, true).map(|_| set)
         };
-        let set = hold().unwrap();
+        let mut set = hold().unwrap();
         UnixStream::connect(&path).unwrap();
         let failure = hold().unwrap_err();
         assert_eq!(failure.kind, ExitKind::InUse);
         let own = format!("is in use by pid {} (", std::process::id());
         assert!(failure.message.contains(&own), "{}", failure.message);
+        UnixStream::connect(&path).unwrap();
+        // Nothing of ours is gone by that.
+        set.switch(Side::Second).unwrap();
+        set.switch(Side::First).unwrap();
         UnixStream::connect(&path).unwrap();
         drop(set);
         assert!(!path.exists());
@@ -492,13 +498,15 @@ mod tests {
     #[test]
     fn an_address_can_be_widened_and_narrowed() {
         let nowhere = Path::new("/nowhere");
-        for kind in ["", "udp:"] {
-            let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
+        for (kind, twins) in [("", true), ("", false), ("udp:", true)] {
+            let mut set = HeldSet::default();
+            let first = specs(&[&format!("{kind}127.0.0.1:0")], nowhere);
+            set.adapt(&first, twins).unwrap();
             let port = ports(&set)[0];
             for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
                 let _of_app = set.share(Side::First);
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
-                assert!(set.adapt(&other, true).unwrap());
+                assert!(set.adapt(&other, twins).unwrap());
             }
             // It is ours alone again.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

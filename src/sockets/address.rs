@@ -1,5 +1,6 @@
 //! Where a socket is, shown in the form in which users write it. Pure.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -86,20 +87,34 @@ impl Address {
     }
 }
 
-/// A hidden name beside the path of a unix socket, for files of ours.
+/// A hidden name beside the path of a unix socket, for files of this process.
 pub(super) fn aside(public: &Path, end: &str) -> PathBuf {
-    let name = public.file_name().unwrap_or_default();
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(".");
-    hidden.push(end);
-    public.with_file_name(hidden)
+    let mut name = hidden(public);
+    name.push(format!("{}.{end}", std::process::id()));
+    public.with_file_name(name)
 }
 
-/// The name that the sockets behind the path of a unix socket were bound under, and which they have in
-/// the system's lists, if there are two.
-pub fn bound_under(public: &Path) -> PathBuf {
+/// The name that the sockets behind the path of a unix socket are bound under, if there are two.
+pub(super) fn bound_name(public: &Path) -> PathBuf {
     aside(public, "new")
+}
+
+/// A socket with this name in the system's lists is one of those behind the path, of this process or
+/// of another one.
+pub fn is_behind(public: &Path, bound: &Path) -> bool {
+    let (hidden, name) = (hidden(public), bound.file_name().unwrap_or_default());
+    let is_ours = name
+        .as_encoded_bytes()
+        .starts_with(hidden.as_encoded_bytes());
+    bound == public || (is_ours && bound.parent() == public.parent())
+}
+
+/// What the names of all such files begin with.
+pub(super) fn hidden(public: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(public.file_name().unwrap_or_default());
+    name.push(".");
+    name
 }
 
 /// Where to connect to: what listens on every interface is reached on loopback.

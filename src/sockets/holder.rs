@@ -8,7 +8,7 @@ use std::path::Path;
 use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, all_processes};
 
-use super::address::{Address, bound_under};
+use super::address::{Address, is_behind};
 
 /// A program that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +81,8 @@ fn receiving(wanted: SocketAddr) -> Option<Entry> {
 fn at(path: &Path) -> Option<Entry> {
     let file = std::fs::metadata(path).ok()?;
     // Programs name their sockets as they like, from the directory that they are in too.
-    let own = bound_under(path);
     let is_it = |bound: &Path| {
-        bound == path || bound == own || bound.canonicalize().ok() == path.canonicalize().ok()
+        is_behind(path, bound) || bound.canonicalize().ok() == path.canonicalize().ok()
     };
     // Connections have the path too; those that still wait in the queue are nobody's.
     let mut entries = procfs::net::unix()

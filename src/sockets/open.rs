@@ -106,10 +106,13 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
     if address.is_ipv4() || address.is_ipv6() {
         // Not before: nobody else may have the address, not even somebody who would share it. And not
         // later: the group of twins begins with the first one that listens.
-        socket.set_reuse_port(how.paired)?;
+        socket.set_reuse_port(how.paired || how.beside)?;
     }
     if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
+    }
+    if how.beside && !how.paired {
+        socket.set_reuse_port(false)?;
     }
     Ok(())
 }

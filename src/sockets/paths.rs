@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use socket2::Type;
 
-use super::address::{aside, bound_under};
+use super::address::{aside, bound_name, hidden};
 use super::open::{How, unix_at};
 use super::socket_file::{SocketFile, is_stale};
 use super::twins::Side;
@@ -27,6 +27,11 @@ impl Paths {
     /// Makes both. Unless another socket of ours has the path, which is about to be released, it
     /// leads to the one of this `side` at once.
     pub(super) fn open(public: &Path, how: How, side: Side) -> io::Result<Self> {
+        let is_there = public.symlink_metadata().is_ok() && !is_stale(public);
+        if is_there && !how.beside {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        sweep(public);
         let (first, first_file) = part(public, how, "1")?;
         let (second, second_file) = part(public, how, "2")?;
         let paths = Self {
@@ -76,7 +81,7 @@ impl Paths {
         if self.file(side).is_at(&self.public) {
             return Ok(());
         }
-        let new = bound_under(&self.public);
+        let new = bound_name(&self.public);
         fs::remove_file(&new).ok();
         fs::hard_link(self.file(side).path(), &new)?;
         fs::rename(&new, &self.public)
@@ -91,10 +96,29 @@ impl Drop for Paths {
     }
 }
 
+/// Removes what a hotrun that was killed has left beside the path.
+fn sweep(public: &Path) {
+    let (dir, hidden) = (public.parent(), hidden(public));
+    let is_left = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.starts_with(hidden.as_encoded_bytes()) && is_stale(path)
+    };
+    for entry in dir
+        .into_iter()
+        .filter_map(|dir| fs::read_dir(dir).ok())
+        .flatten()
+        .flatten()
+    {
+        if is_left(&entry.path()) {
+            fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
 /// One socket of the two. It is bound under a name that it then loses: a server may remove the path
 /// that it believes to have, when it ends.
 fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
-    let (bound, kept) = (bound_under(public), aside(public, name));
+    let (bound, kept) = (bound_name(public), aside(public, name));
     let socket = unix_at(&bound, Type::STREAM, how)?;
     let mut file = SocketFile::made_for(&kept, &bound)?;
     file.publish()?;

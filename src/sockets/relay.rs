@@ -5,15 +5,31 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{SockAddr, SockRef, Socket};
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::address::{Address, reachable};
+use super::address::Address;
 use crate::sys;
+
+/// Between two looks at what may be over soon: live can't take a connection, or we can't.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// One socket that clients are not sent to.
+#[derive(Debug)]
+pub struct Stray {
+    /// It.
+    pub socket: Arc<OwnedFd>,
+    /// The one that they are sent to instead.
+    pub live: Arc<OwnedFd>,
+    /// Where both are.
+    pub address: Address,
+}
 
 /// Takes what comes to a side that nobody serves, and costs nothing while nothing comes. Dropped, it
 /// takes no more; what it has taken goes on.
@@ -23,12 +39,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Takes what comes to these sockets, and carries it to the address of each, where clients are
-    /// sent to another side by now.
-    pub fn start(sockets: Vec<(Arc<OwnedFd>, Address)>) -> Self {
-        let start = |(socket, to)| tokio::spawn(take(socket, to));
+    /// Takes what comes to these sockets, and carries it to live. `alone`: no process has them any
+    /// more, so that nobody else takes anything.
+    pub fn start(strays: Vec<Stray>, alone: bool) -> Self {
+        let start = |stray| tokio::spawn(take(stray, alone));
         Self {
-            tasks: sockets.into_iter().map(start).collect(),
+            tasks: strays.into_iter().map(start).collect(),
         }
     }
 }
@@ -42,28 +58,39 @@ impl Drop for Relay {
 }
 
 /// Until the socket can't be asked any more: an app has ended its listening.
-async fn take(socket: Arc<OwnedFd>, to: Address) {
-    let Ok(socket) = sys::readable(socket) else {
+async fn take(stray: Stray, alone: bool) {
+    let Ok(socket) = sys::readable(stray.socket) else {
         return;
     };
     loop {
+        let accept = |socket: &Arc<OwnedFd>| accept(socket, &stray.live, alone);
         match socket.async_io(Interest::READABLE, accept).await {
-            Ok((client, _)) => {
-                tokio::spawn(carry(client, to.clone()));
+            Ok(Some(client)) => {
+                tokio::spawn(carry(client, stray.address.clone()));
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) => return,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+            // A client that has gone, too many descriptors: nothing that stays.
+            Ok(None) | Err(_) => tokio::time::sleep(WAIT).await,
         }
     }
 }
 
-/// Where the app wants the socket to block, accepting would wait; who is in its queue stays there.
-fn accept(socket: &Arc<OwnedFd>) -> io::Result<(Socket, SockAddr)> {
+/// The next one in the queue. None where it has to wait there: while live has ended its listening,
+/// the kernel would send it here again, and again.
+///
+/// Where the app wants the socket to block, accepting would wait, if somebody else was faster.
+fn accept(socket: &Arc<OwnedFd>, live: &Arc<OwnedFd>, alone: bool) -> io::Result<Option<Socket>> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     if poll(&mut asked, PollTimeout::ZERO)? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    SockRef::from(socket).accept()
+    let socket = SockRef::from(socket);
+    let returns = alone || socket.nonblocking()?;
+    if !returns || !SockRef::from(live).is_listener()? {
+        return Ok(None);
+    }
+    let (client, _) = socket.accept()?;
+    Ok(Some(client))
 }
 
 /// Until both have said all; whoever breaks off ends it.
@@ -73,11 +100,10 @@ async fn carry(client: Socket, to: Address) -> io::Result<()> {
         let client = UnixStream::from_std(client.into())?;
         return join(client, UnixStream::connect(path).await?).await;
     }
-    let Some(address) = to.tcp() else {
-        return Ok(());
-    };
     let client = TcpStream::from_std(client.into())?;
-    join(client, TcpStream::connect(reachable(address)).await?).await
+    // Where it came to: of all interfaces and families, the one that it can reach.
+    let live = TcpStream::connect(client.local_addr()?).await?;
+    join(client, live).await
 }
 
 async fn join<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, mut live: S) -> io::Result<()> {
@@ -87,30 +113,50 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, mut live: S) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-    use std::os::fd::OwnedFd;
+    use std::net::{Shutdown, SocketAddr};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::set::HeldSet;
+    use super::super::spec;
+    use super::super::twins::Side;
     use super::*;
 
+    /// A set whose clients are sent to the second side, and what comes to the first one all the same.
+    fn switched(blocking: bool) -> (HeldSet, SocketAddr) {
+        let mut set = HeldSet::default();
+        let mut spec = spec::parse("127.0.0.1:0", std::path::Path::new("/")).unwrap();
+        spec.nonblocking = !blocking;
+        set.adapt(&[spec], true).unwrap();
+        let address = set.iter().next().unwrap().address.tcp().unwrap();
+        (set, address)
+    }
+
+    fn socket(set: &HeldSet, side: Side) -> Arc<OwnedFd> {
+        set.share(side).remove(0)
+    }
+
+    async fn accept(set: &HeldSet, side: Side) -> TcpStream {
+        let socket = socket(set, side);
+        SockRef::from(&socket).set_nonblocking(true).unwrap();
+        let socket = sys::readable(socket).unwrap();
+        let accept = |socket: &Arc<OwnedFd>| SockRef::from(socket).accept();
+        let (client, _) = socket.async_io(Interest::READABLE, accept).await.unwrap();
+        client.set_nonblocking(true).unwrap();
+        TcpStream::from_std(client.into()).unwrap()
+    }
+
     #[tokio::test]
-    async fn what_comes_to_one_socket_is_carried_to_another() {
+    async fn what_comes_to_one_side_is_carried_to_the_other() {
         for blocking in [false, true] {
-            let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let idle = TcpListener::bind("127.0.0.1:0").unwrap();
-            idle.set_nonblocking(!blocking).unwrap();
-            let at = idle.local_addr().unwrap();
-            let idle: Arc<OwnedFd> = Arc::new(idle.into());
-            let relay = Relay::start(vec![(
-                idle.clone(),
-                Address::Tcp(live.local_addr().unwrap()),
-            )]);
+            let (mut set, at) = switched(blocking);
             let mut client = TcpStream::connect(at).await.unwrap();
+            set.switch(Side::Second).unwrap();
+            let relay = Relay::start(set.stray(Side::First), true);
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();
-            let (mut server, _) = live.accept().await.unwrap();
-            // Nobody takes what comes now, and what was taken goes on.
+            let mut server = accept(&set, Side::Second).await;
+            // What was taken goes on.
             drop(relay);
             let mut said = String::new();
             server.read_to_string(&mut said).await.unwrap();
@@ -120,9 +166,31 @@ mod tests {
             said.clear();
             client.read_to_string(&mut said).await.unwrap();
             assert_eq!(said, "answer");
-            let _waits = TcpStream::connect(at).await.unwrap();
-            let taken = tokio::time::timeout(std::time::Duration::from_millis(50), live.accept());
-            assert!(taken.await.is_err(), "somebody took it");
         }
+    }
+
+    /// Live has ended its listening, so that the kernel sends everybody to the only one that is left.
+    #[tokio::test]
+    async fn nobody_is_carried_in_a_circle() {
+        let (mut set, at) = switched(false);
+        set.switch(Side::Second).unwrap();
+        let _relay = Relay::start(set.stray(Side::First), true);
+        let live = socket(&set, Side::Second);
+        SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
+        let mut client = TcpStream::connect(at).await.unwrap();
+        tokio::time::sleep(WAIT * 3).await;
+        let idle = socket(&set, Side::First);
+        let mut asked = [PollFd::new(idle.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(
+            poll(&mut asked, PollTimeout::ZERO),
+            Ok(1),
+            "it is not waiting"
+        );
+        set.mend().unwrap();
+        client.write_all(b"question").await.unwrap();
+        let mut server = accept(&set, Side::Second).await;
+        let mut said = [0; 8];
+        server.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"question");
     }
 }

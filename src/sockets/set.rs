@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::goodbye::Leaving;
+use super::relay::Stray;
 use super::socket_file::SocketFile;
 use super::twins::{Side, Sockets, Twins};
 
@@ -24,6 +25,8 @@ pub struct Held {
     pub(super) declared: Option<Declared>,
     pub(super) sockets: Sockets,
     inodes: [u64; 2],
+    /// Clients go where they are to go.
+    is_steered: bool,
     /// Removed with it.
     pub(super) file: Option<SocketFile>,
 }
@@ -65,6 +68,7 @@ impl Held {
             address,
             declared,
             inodes: sockets.inodes()?,
+            is_steered: true,
             sockets,
             file,
         })
@@ -155,8 +159,17 @@ pub struct HeldSet {
     pub(super) released: Vec<Released>,
     /// Where clients are sent to.
     pub(super) steered: Side,
-    /// Has the port that a question to the other side comes from, so that nobody else gets it.
-    asker: Option<Socket>,
+    /// Who is being asked about its readiness.
+    question: Option<Question>,
+}
+
+/// A question to one side alone, at the first TCP address.
+#[derive(Debug)]
+struct Question {
+    to: Side,
+    from: u16,
+    /// Has the port, so that nobody else gets it.
+    _port: Socket,
 }
 
 impl HeldSet {
@@ -208,39 +221,51 @@ impl HeldSet {
         sockets.map(|held| held.sockets.of(side).clone()).collect()
     }
 
-    /// What comes from the port that this returns goes to the side that clients are not sent to, at the first TCP
-    /// address, until the sides are switched or mended.
-    pub fn probe(&mut self) -> io::Result<Option<u16>> {
-        let first = self.iter().find(|held| held.address.tcp().is_some());
-        let Some((Sockets::Twins(twins), Some(address))) =
-            first.map(|held| (&held.sockets, held.address.tcp()))
-        else {
-            return Ok(None);
-        };
-        let asker = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        asker.set_reuse_address(true)?;
+    /// What comes from the port that this returns goes to this side, at the first TCP address, whatever
+    /// side clients are sent to, until they are sent there too or it is not asked any more.
+    pub fn ask(&mut self, to: Side) -> io::Result<u16> {
+        let first = self.iter().find_map(|held| held.address.tcp());
+        let address = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        asker.bind(&any.into())?;
-        let port = asker.local_addr()?.as_socket().map(|own| own.port());
-        if let Some(port) = port {
-            twins.probe(port, self.steered.other())?;
-        }
-        self.asker = Some(asker);
-        Ok(port)
+        socket.bind(&any.into())?;
+        let own = socket.local_addr()?.as_socket();
+        let from = own
+            .map(|own| own.port())
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        self.question = Some(Question {
+            to,
+            from,
+            _port: socket,
+        });
+        self.steer()?;
+        Ok(from)
     }
 
-    /// The sockets of this side that others have beside it, and the address of each.
-    pub fn apart(&self, side: Side) -> Vec<(Arc<OwnedFd>, Address)> {
-        let apart = self.iter().filter(|held| held.sockets.are_apart());
-        apart
-            .map(|held| (held.sockets.of(side).clone(), held.address.clone()))
-            .collect()
+    /// Nobody asks this side any more.
+    pub fn ask_no_more(&mut self, side: Side) -> io::Result<()> {
+        self.question.take_if(|question| question.to == side);
+        self.steer()
     }
 
-    /// The same as it is needed to wait until everything has reached them.
+    /// What comes to this side that clients are not sent to, and where they are sent to instead.
+    pub fn stray(&self, side: Side) -> Vec<Stray> {
+        let apart = self
+            .iter()
+            .filter(|held| held.sockets.are_apart() && held.is_steered);
+        let stray = apart.map(|held| Stray {
+            socket: held.sockets.of(side).clone(),
+            live: held.sockets.of(side.other()).clone(),
+            address: held.address.clone(),
+        });
+        stray.collect()
+    }
+
+    /// The sockets of this side, as it is needed to wait until everything has reached them.
     pub fn leaving(&self, side: Side) -> Vec<Leaving> {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
         let leaving = apart.map(|held| Leaving {
@@ -253,19 +278,43 @@ impl HeldSet {
     /// Sends clients to this side from now on: a connection that is made later comes there.
     pub fn switch(&mut self, side: Side) -> io::Result<()> {
         self.steered = side;
-        let mut sockets = self.sockets.iter();
-        sockets.try_for_each(|held| held.sockets.steer(side))?;
-        self.mend()
+        self.question.take_if(|question| question.to == side);
+        let steered = self.steer();
+        self.mend().and(steered)
     }
 
-    /// Puts right what apps have done to their sockets, and asks no side any more. An app's own
-    /// `listen` sets the length of a queue; a `shutdown` ends the listening.
+    /// Puts right what apps have done to their sockets. An app's own `listen` sets the length of a
+    /// queue; a `shutdown` ends the listening.
     pub fn mend(&mut self) -> io::Result<()> {
-        self.asker = None;
         let side = self.steered;
-        let mut sockets = self.sockets.iter_mut();
-        sockets.try_for_each(|held| held.sockets.mend(side))
+        let mended = all(self.sockets.iter_mut().map(|held| held.sockets.mend(side)));
+        self.steer().and(mended)
     }
+
+    /// Every address, as it is to be now; the first error, if one can't be.
+    pub(super) fn steer(&mut self) -> io::Result<()> {
+        let side = self.steered;
+        let question = self.question.as_ref();
+        let mut asked = question.map(|question| (question.from, question.to));
+        all(self.sockets.iter_mut().map(|held| {
+            let asked = asked.take_if(|_| held.address.tcp().is_some());
+            let steered = match (&held.sockets, asked) {
+                (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, side),
+                (sockets, _) => sockets.steer(side),
+            };
+            held.is_steered = steered.is_ok();
+            steered
+        }))
+    }
+}
+
+/// Does all of it, and returns the first error.
+fn all(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
 }
 
 #[cfg(test)]
@@ -339,9 +388,10 @@ mod tests {
             let mut set = held(address);
             for side in [Side::First, Side::Second] {
                 set.switch(side).unwrap();
-                let port = set.probe().unwrap().unwrap();
+                let port = set.ask(side.other()).unwrap();
                 let to = ways(&set)[0];
                 for _ in 0..3 {
+                    set.mend().unwrap();
                     let asker = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
                     asker.set_reuse_address(true).unwrap();
                     let own: SocketAddr = match to {
@@ -355,7 +405,7 @@ mod tests {
                     assert_eq!(taken(&set, side), 0, "{to}");
                 }
                 goes_to(&set, side);
-                set.mend().unwrap();
+                set.ask_no_more(side.other()).unwrap();
                 goes_to(&set, side);
             }
         }

@@ -181,9 +181,9 @@ impl Twins {
         self.attach(steer::all_to(self.place(side)))
     }
 
-    /// New connections from this port go to the side that is `probed`, all others to the other one.
-    pub(super) fn probe(&self, port: u16, probed: Side) -> io::Result<()> {
-        let [probed, others] = [probed, probed.other()].map(|side| self.place(side));
+    /// New connections from this port go to the side that is `probed`, those of `others` to theirs.
+    pub(super) fn probe(&self, port: u16, probed: Side, others: Side) -> io::Result<()> {
+        let [probed, others] = [probed, others].map(|side| self.place(side));
         self.attach(steer::from_port(port, probed, others))
     }
 

@@ -12,7 +12,7 @@ use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process};
 
 use crate::common::load::{Kind, Outcomes};
-use crate::common::{ANY, Hotrun, LIMIT, Load, Outcome, Project, Run, say};
+use crate::common::{ANY, Hotrun, LIMIT, Load, Outcome, Project, Run, get, say};
 
 /// Clients come while a real server is put through reloads, half of them with a body to upload.
 fn reload(project: &Project, hotrun: &Hotrun, reloads: u32) -> Outcomes {
@@ -110,6 +110,41 @@ fn connections(pid: i32) -> usize {
     descriptors
         .filter(|fd| matches!(fd.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
         .count()
+}
+
+/// Live dies while the next version starts beside it. Who comes meanwhile waits where live was.
+#[test]
+fn who_waits_for_a_dead_version_gets_the_next() {
+    let project = Project::new("slow-start");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let place = hotrun.here();
+    project.set_version("2");
+    hotrun.wait_after(place, "started", |event| event["generation"] == 2);
+    hotrun.app(1).signal(Signal::SIGKILL);
+    hotrun.wait_after(place, "gone", |event| event["generation"] == 1);
+    assert_eq!(hotrun.all("live").len(), 1, "it was not slow enough");
+    assert_eq!(get(hotrun.address()).answer().generation, 2);
+}
+
+/// Two sockets behind a path, and programs that remove it when they end.
+#[test]
+fn a_path_that_is_removed_comes_back() {
+    let project = Project::new("sockets");
+    project.edit(
+        "src/main.rs",
+        "let mut threads = Vec::new();",
+        "let mut threads = Vec::new(); let _ = std::fs::remove_file(\"app.sock\");",
+    );
+    let hotrun = Hotrun::start(&project, &["--listen", "unix:app.sock"]);
+    hotrun.wait_live(1);
+    for version in ["2", "3"] {
+        let place = hotrun.here();
+        project.set_version(version);
+        hotrun.wait_next_live(place);
+        let answer = get(project.path("app.sock").as_path()).answer();
+        assert_eq!(answer.version, version);
+    }
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -1,5 +1,7 @@
 //! The rooms behind the driver: the only place that knows them all. It carries each action to its
-//! room, and gives apps copies of the held sockets.
+//! room, and gives apps copies of the held sockets (`sides`).
+
+mod sides;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,7 +9,6 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinHandle;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
@@ -26,14 +27,13 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
 };
-use crate::sockets::goodbye;
-use crate::sockets::relay::Relay;
 use crate::sockets::set::{Held, HeldSet};
-use crate::sockets::twins::Side;
 use crate::sys;
 use crate::ui::log::Log;
 use crate::ui::{Note, Reporter};
 use crate::watch::Watch;
+
+pub use sides::{Running, Sides};
 
 /// Everything that carries out actions.
 #[derive(Debug)]
@@ -56,14 +56,10 @@ pub struct House {
     pub watch: Option<Watch>,
     /// Holds the sockets.
     pub held: HeldSet,
-    /// The generations that have processes, and the side of the held sockets that each has.
-    pub apps: HashMap<Generation, (App, Side)>,
-    /// Carries what comes to the side that nobody serves to live.
-    pub relay: Option<Relay>,
-    /// The side of live, while new clients wait on the other one.
-    pub held_back: Option<Side>,
-    /// Waits until a version has everything that was on its way to it.
-    pub goodbye: Option<JoinHandle<()>>,
+    /// The generations that have processes.
+    pub apps: HashMap<Generation, Running>,
+    /// Which of the two sockets behind each address is whose.
+    pub sides: Sides,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
     pub spare: Option<Keeper>,
     /// Hands on what is typed, if anybody wants it.
@@ -128,6 +124,11 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
             held.address
         ));
     }
+    if settings.hold.is_some() && !held.has_twins() {
+        let text = "new clients do not wait for the next version: no address has a socket for each \
+                    version";
+        cautions.push(text.into());
+    }
     if asks(settings) && !held.can_probe() {
         let text = "readiness `http:` stops live before the next version starts: on one shared \
                     socket a request cannot be told to reach the candidate";
@@ -163,7 +164,7 @@ impl Rooms for House {
                 artifact,
                 beside,
             } => {
-                self.launch(generation, artifact, beside);
+                self.launch(now, generation, artifact, beside);
             }
             Action::Look(generation) => self.with(generation, App::look),
             Action::Signal { generation, number } => {
@@ -171,6 +172,7 @@ impl Rooms for House {
             }
             Action::Hold => self.hold(now),
             Action::Release => self.release(now),
+            Action::Left(generation) => self.has_left(generation),
             Action::Goodbye(generation) => self.say_goodbye(generation),
             Action::Stop(generation) => {
                 self.leaves(generation);
@@ -199,80 +201,9 @@ impl Rooms for House {
 
 impl House {
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
-        if let Some((app, _)) = self.apps.get(&generation) {
-            order(app);
+        if let Some(running) = self.apps.get(&generation) {
+            order(&running.app);
         }
-    }
-
-    /// Clients are sent to this generation from now on.
-    fn serves(&mut self, now: Moment, generation: Generation) {
-        let Some((_, side)) = self.apps.get(&generation) else {
-            return;
-        };
-        self.steer(now, *side);
-        self.held_back = None;
-    }
-
-    fn steer(&mut self, now: Moment, side: Side) {
-        if let Err(error) = self.held.switch(side) {
-            let problem = format!("cannot send clients to the other version: {error}");
-            self.reporter.note(now, Note::Warning(problem));
-        }
-    }
-
-    /// New clients are to wait on the side of the next version, which nobody has now.
-    fn hold(&mut self, now: Moment) {
-        self.relay = None;
-        let live = self.held.steered();
-        self.held_back = Some(live);
-        self.steer(now, live.other());
-    }
-
-    /// Clients are sent to live again; who has waited, too, unless a candidate is about to take them.
-    fn release(&mut self, now: Moment) {
-        if let Some(live) = self.held_back.take() {
-            self.steer(now, live);
-            if !self.is_taken(live.other()) {
-                self.relay_idle();
-            }
-        }
-    }
-
-    fn is_taken(&self, side: Side) -> bool {
-        let mut apps = self.apps.values();
-        apps.any(|(app, of)| *of == side && !app.is_gone())
-    }
-
-    /// Finds out when a generation has everything that was on its way to it.
-    fn say_goodbye(&mut self, generation: Generation) {
-        let Some((_, side)) = self.apps.get(&generation) else {
-            return;
-        };
-        let everything = goodbye::has_everything(self.held.leaving(*side));
-        let events = self.events.clone();
-        self.goodbye = Some(tokio::spawn(async move {
-            // What can't be known is waited out.
-            if everything.await.is_ok() {
-                events.send(Event::Quiet(generation)).ok();
-            }
-        }));
-    }
-
-    /// A generation is about to end: what still comes to its side is for live, if that has another
-    /// one; else it waits for the next version.
-    fn leaves(&mut self, generation: Generation) {
-        let side = self.apps.get(&generation).map(|(_, side)| *side);
-        if side.is_some_and(|side| side != self.held.steered()) {
-            self.goodbye.take().inspect(JoinHandle::abort);
-            self.held.mend().ok();
-            self.relay_idle();
-        }
-    }
-
-    /// From now on, what comes to the side that is not live is carried to live.
-    pub fn relay_idle(&mut self) {
-        let idle = self.held.steered().other();
-        self.relay = Some(Relay::start(self.held.apart(idle)));
     }
 
     /// Reads the settings anew and has every room go by them; if they can't be used, nothing
@@ -322,9 +253,8 @@ impl House {
         if self.held.adapt(&settings.listen, settings.twins)? {
             self.reporter.note(now, announce(&self.held));
             // It must not keep what was let go of.
-            if self.relay.take().is_some() {
-                self.relay_idle();
-            }
+            self.sides.relay = None;
+            self.settle();
         }
         let cautions = cautions(&settings, &self.held).into_iter();
         for note in cautions.filter(|note| !known.contains(note)) {
@@ -360,23 +290,17 @@ impl House {
 
     fn launch(
         &mut self,
+        now: Moment,
         generation: Generation,
         artifact: ArtifactRef,
         beside: Option<Generation>,
     ) {
-        self.apps.retain(|_, (app, _)| !app.is_gone());
-        // What waits on a side is for who gets it, and nobody else takes it from here on.
-        self.relay = None;
-        self.held.mend().ok();
-        let beside_it = beside.and_then(|live| self.apps.get(&live));
-        let side = if let Some((_, side)) = beside_it {
-            side.other()
-        } else {
-            self.relay_idle();
-            self.held.steered()
-        };
-        let asked = side != self.held.steered() && asks(&self.settings);
-        let probe = asked.then(|| self.held.probe().ok().flatten()).flatten();
+        let live = beside.and_then(|live| self.apps.get(&live));
+        let (keeper, of_live) = (
+            live.and_then(|live| live.app.keeper()),
+            live.map(|live| live.side),
+        );
+        let (side, reach) = self.take_side(now, of_live);
         let held = self
             .held
             .iter()
@@ -391,10 +315,8 @@ impl House {
             artifact,
             sockets: self.held.share(side),
             held,
-            beside: beside
-                .and_then(|live| self.apps.get(&live))
-                .and_then(|(app, _)| app.keeper()),
-            probe,
+            beside: keeper,
+            reach,
             keeper: self.spare.take(),
             input: self.input.clone(),
             session: self.session.clone(),
@@ -405,6 +327,8 @@ impl House {
         };
         let sink = self.reporter.sink();
         let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
-        self.apps.insert(generation, (app, side));
+        let told = false;
+        self.apps.insert(generation, Running { app, side, told });
+        self.settle();
     }
 }

@@ -1,0 +1,173 @@
+//! Which of the two sockets behind each address is whose: where clients are sent to, who takes what
+//! comes to the other one, and when the old version has heard all that was on its way to it.
+
+use tokio::task::JoinHandle;
+
+use super::{House, asks};
+use crate::app::{App, Reach};
+use crate::session::event::Event;
+use crate::session::model::{Generation, Moment};
+use crate::sockets::goodbye;
+use crate::sockets::relay::Relay;
+use crate::sockets::twins::Side;
+use crate::ui::Note;
+
+/// A generation with processes.
+#[derive(Debug)]
+pub struct Running {
+    /// It.
+    pub app: App,
+    /// Its sockets.
+    pub side: Side,
+    /// It was told to end.
+    pub told: bool,
+}
+
+/// What is going on behind the addresses.
+#[derive(Debug, Default)]
+pub struct Sides {
+    /// Carries what comes to the side that clients are not sent to: to whom it is no matter any more
+    /// (`true`: no process has it).
+    pub relay: Option<(Side, bool, Relay)>,
+    /// The side of live, while new clients wait on the other one.
+    held_back: Option<Side>,
+    /// Clients have waited for a candidate for as long as they may, and go to live.
+    let_go: bool,
+    /// Waits until a version has everything that was on its way to it.
+    goodbye: Option<JoinHandle<()>>,
+}
+
+impl House {
+    /// The side that the next generation gets: beside live, the one that `live` has not; else the
+    /// one that clients are sent to, with all who wait there.
+    pub(super) fn take_side(&mut self, now: Moment, live: Option<Side>) -> (Side, Reach) {
+        self.apps.retain(|_, running| !running.app.is_gone());
+        // What waits on a side is for who gets it, and nobody else takes it from here on.
+        self.sides.relay = None;
+        self.sides.let_go = false;
+        let mended = self.held.mend();
+        self.warn(now, mended);
+        let Some(live) = live else {
+            return (self.held.steered(), Reach::Always);
+        };
+        let side = live.other();
+        if !asks(&self.settings) {
+            return (side, Reach::Always);
+        }
+        let port = self.held.ask(side);
+        let reach = port
+            .as_ref()
+            .map_or(Reach::Never, |port| Reach::From(*port));
+        self.warn(now, port.map(|_| ()));
+        (side, reach)
+    }
+
+    /// Clients are sent to this generation from now on.
+    pub(super) fn serves(&mut self, now: Moment, generation: Generation) {
+        let Some(side) = self.side(generation) else {
+            return;
+        };
+        self.sides.held_back = None;
+        self.sides.let_go = false;
+        self.steer(now, side);
+    }
+
+    /// New clients are to wait on the side of the next version, which nobody has now.
+    pub(super) fn hold(&mut self, now: Moment) {
+        let live = self.held.steered();
+        self.sides.held_back = Some(live);
+        self.steer(now, live.other());
+    }
+
+    /// Clients are sent to live again, and so is who has waited.
+    pub(super) fn release(&mut self, now: Moment) {
+        if let Some(live) = self.sides.held_back.take() {
+            self.sides.let_go = true;
+            self.steer(now, live);
+        }
+    }
+
+    /// Finds out when a generation has everything that was on its way to it.
+    pub(super) fn say_goodbye(&mut self, generation: Generation) {
+        let Some(side) = self.side(generation) else {
+            return;
+        };
+        let everything = goodbye::has_everything(self.held.leaving(side));
+        let events = self.events.clone();
+        self.end_goodbye();
+        self.sides.goodbye = Some(tokio::spawn(async move {
+            // What can't be known is waited out.
+            if everything.await.is_ok() {
+                events.send(Event::Quiet(generation)).ok();
+            }
+        }));
+    }
+
+    /// A generation is told to end: what still comes to its side is for live, if that has another
+    /// one; else it waits for the next version.
+    pub(super) fn leaves(&mut self, generation: Generation) {
+        let Some(running) = self.apps.get_mut(&generation) else {
+            return;
+        };
+        running.told = true;
+        let side = running.side;
+        if side != self.held.steered() {
+            self.end_goodbye();
+        }
+        self.held.ask_no_more(side).ok();
+        self.settle();
+    }
+
+    /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
+    /// which is everybody's.
+    pub(super) fn has_left(&mut self, generation: Generation) {
+        self.apps.remove(&generation);
+        self.held.mend().ok();
+        self.settle();
+    }
+
+    /// Has what comes to the side that clients are not sent to carried to live, unless a version that
+    /// is to go on has that side.
+    pub fn settle(&mut self) {
+        let idle = self.held.steered().other();
+        let has = |running: &&Running| running.side == idle && !running.app.is_gone();
+        let taken = self.apps.values().filter(has);
+        let (mut alone, mut wanted) = (true, true);
+        for running in taken {
+            alone = false;
+            wanted &= running.told || self.sides.let_go;
+        }
+        let known = self.sides.relay.as_ref();
+        let is_so = known.is_some_and(|(side, free, _)| (*side, *free) == (idle, alone));
+        if !wanted {
+            self.sides.relay = None;
+        } else if !is_so {
+            // The old one has to let go of the sockets first.
+            self.sides.relay = None;
+            let relay = Relay::start(self.held.stray(idle), alone);
+            self.sides.relay = Some((idle, alone, relay));
+        }
+    }
+
+    fn steer(&mut self, now: Moment, side: Side) {
+        let steered = self.held.switch(side);
+        self.warn(now, steered);
+        self.sides.relay = None;
+        self.settle();
+    }
+
+    fn warn(&self, now: Moment, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            let problem = format!("cannot send clients to one version alone: {error}");
+            self.reporter.note(now, Note::Warning(problem));
+        }
+    }
+
+    fn side(&self, generation: Generation) -> Option<Side> {
+        self.apps.get(&generation).map(|running| running.side)
+    }
+
+    fn end_goodbye(&mut self) {
+        self.sides.goodbye.take().inspect(JoinHandle::abort);
+    }
+}
