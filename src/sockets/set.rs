@@ -286,8 +286,7 @@ impl HeldSet {
     /// Puts right what apps have done to their sockets. An app's own `listen` sets the length of a
     /// queue; a `shutdown` ends the listening.
     pub fn mend(&mut self) -> io::Result<()> {
-        let side = self.steered;
-        let mended = all(self.sockets.iter_mut().map(|held| held.sockets.mend(side)));
+        let mended = all(self.sockets.iter_mut().map(|held| held.sockets.mend()));
         self.steer().and(mended)
     }
 

@@ -97,10 +97,10 @@ impl Sockets {
         }
     }
 
-    /// Puts right what apps have done to them; new clients go to `side`.
-    pub(super) fn mend(&mut self, side: Side) -> io::Result<()> {
+    /// Puts right what apps have done to them; where new clients go is to be said anew.
+    pub(super) fn mend(&mut self) -> io::Result<()> {
         if let Self::Twins(twins) = self {
-            return twins.mend(side);
+            return twins.mend();
         }
         for socket in self.each() {
             let socket = SockRef::from(&**socket);
@@ -109,7 +109,7 @@ impl Sockets {
                 socket.listen(BACKLOG).ok();
             }
         }
-        self.steer(side)
+        Ok(())
     }
 
     /// Each socket once.
@@ -192,8 +192,8 @@ impl Twins {
     }
 
     /// Has both listen with the longest queue again, whatever apps have done to them: `listen` of
-    /// an app shortens the queue, and `shutdown` ends the listening. New connections go to `side`.
-    pub(super) fn mend(&mut self, side: Side) -> io::Result<()> {
+    /// an app shortens the queue, and `shutdown` ends the listening.
+    fn mend(&mut self) -> io::Result<()> {
         let listens = |side| self.socket(side).is_listener().unwrap_or(true);
         let listen = Side::BOTH.map(listens);
         if listen != [true, true] {
@@ -208,7 +208,7 @@ impl Twins {
         for side in Side::BOTH {
             self.socket(side).listen(BACKLOG)?;
         }
-        self.steer(side)
+        Ok(())
     }
 }
 
