@@ -1,5 +1,6 @@
 //! b, c, d. Clients of every kind while the server is replaced again and again.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -19,9 +20,16 @@ fn rounds(lab: &Lab) -> usize {
 }
 
 pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
-    for mode in ["overlap", "stop-first"] {
+    let shared = lab.dir.join("shared.toml");
+    fs::write(&shared, "[handover]\ntwins = false\n")?;
+    let shared = shared.to_string_lossy();
+    for (mode, args, target) in [
+        ("overlap", ["--handover", "overlap"], "0"),
+        ("stop-first", ["--handover", "stop-first"], "0"),
+        ("one shared socket", ["--config", &*shared], ""),
+    ] {
         lab.reset()?;
-        let mut hotrun = Hotrun::start(lab, &["--handover", mode])?;
+        let mut hotrun = Hotrun::start(lab, &args)?;
         let address = hotrun.address()?;
         // The same server, the same builds at the same pace, and nobody is replaced.
         let beside = || {
@@ -38,9 +46,9 @@ pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
         })?;
         hotrun.stop()?;
         let lost = losses(&tally);
-        table.value(&format!("{mode}: lost"), lost, "requests", "0 with twins");
+        table.value(&format!("{mode}: lost"), lost, "requests", target);
         let stale = format!("{} of {}", tally.stale(), tally.asked());
-        table.value(&format!("{mode}: stale"), stale, "answers", "0 with twins");
+        table.value(&format!("{mode}: stale"), stale, "answers", target);
         let slowest = format!("{:.1}", tally.slowest());
         table.value(&format!("{mode}: slowest answer"), slowest, "ms", "");
         let alone = format!("{:.1}, {} lost", quiet.slowest(), quiet.lost());
