@@ -32,7 +32,9 @@ pub fn run(mode: Mode) -> io::Result<()> {
     setsid().ok();
     #[cfg(target_os = "linux")]
     {
-        nix::sys::prctl::set_child_subreaper(mode == Mode::Tree)?;
+        // What is left of a tree comes to us when its parent ends: all of it, or as much as is in the
+        // group that is to end.
+        nix::sys::prctl::set_child_subreaper(true)?;
         nix::sys::prctl::set_name(c"hotrun-keeper").ok();
     }
     // Blocked for ourselves only: the child gets the mask that hotrun was started with.
@@ -361,7 +363,7 @@ impl Keeper {
             });
         }
         // What was killed in the group may take a moment to end.
-        if self.mode == Mode::Group && killpg(child.pid, None) != Err(Errno::ESRCH) && !gave_up {
+        if self.mode == Mode::Group && any_of(child.pid) && !gave_up {
             return false;
         }
         // The list of children may miss one while it changes; the system does not.
@@ -393,6 +395,18 @@ fn any_child() -> bool {
             Ok(WaitStatus::StillAlive) => return true,
             Err(Errno::ECHILD) => return false,
             // A realtime signal, for which nix has no name, is EINVAL after the fact.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Reaps what has ended of this process group; whether something of it still runs.
+fn any_of(group: Pid) -> bool {
+    let group = Pid::from_raw(-group.as_raw());
+    loop {
+        match waitpid(group, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Err(Errno::ECHILD) => return false,
             Ok(_) | Err(_) => {}
         }
     }

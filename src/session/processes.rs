@@ -276,15 +276,16 @@ impl Session {
         process.phases.start = now.saturating_sub(process.launched);
         process.live_since = Some(now);
         process.deadline = Some(now + self.policy.probation);
+        self.hold = Hold::No;
+        self.swap.failed = false;
+        self.out.push(Action::Serving(generation));
+        // Who reads it and asks is to get it.
         self.show(View::Live {
             generation,
             phases: process.phases,
             proof,
             cause: process.cause.clone(),
         });
-        self.hold = Hold::No;
-        self.swap.failed = false;
-        self.out.push(Action::Serving(generation));
         for number in std::mem::take(&mut process.missed) {
             self.out.push(Action::Signal { generation, number });
         }
