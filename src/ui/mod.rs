@@ -14,7 +14,9 @@ pub mod text;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -35,8 +37,11 @@ use style::Style;
 use supervisor::Supervisor;
 use text::{Context, Level, Text};
 
-/// How long the last words may take to get out when hotrun ends: nobody may read them.
+/// How long a word may take to get out when hotrun ends: nobody may read it.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// So much is written at once.
+const PIECE: usize = 16 * 1024;
 
 /// Something about the whole run, before or beside the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,13 +78,17 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct Reporter {
     messages: mpsc::Sender<Message>,
+    /// How often something was written.
+    written: Arc<AtomicUsize>,
 }
 
 impl Reporter {
     /// Starts printing.
     pub fn start(output: &Output, once: bool) -> Result<Self, Failure> {
         let events = output.events.as_deref().map(open_events).transpose()?;
+        let written = Arc::new(AtomicUsize::new(0));
         let mut printer = Printer {
+            written: written.clone(),
             format: output.format,
             verbosity: output.verbosity,
             style: Style {
@@ -109,7 +118,7 @@ impl Reporter {
             .name("print".into())
             .spawn(run)
             .map_err(failed)?;
-        Ok(Self { messages })
+        Ok(Self { messages, written })
     }
 
     /// Prints a view of the session.
@@ -159,7 +168,15 @@ impl Reporter {
     pub fn flush(&self) {
         let (done, out) = mpsc::sync_channel(1);
         self.messages.send(Message::Flush(done)).ok();
-        out.recv_timeout(FLUSH).ok();
+        let mut before = None;
+        while out.recv_timeout(FLUSH) == Err(RecvTimeoutError::Timeout) {
+            // It may be much, and the machine busy.
+            let now = Some(self.written.load(Ordering::Relaxed));
+            if now == before {
+                return;
+            }
+            before = now;
+        }
     }
 }
 
@@ -197,6 +214,7 @@ pub fn failure(failure: &Failure, style: Style) {
 }
 
 struct Printer {
+    written: Arc<AtomicUsize>,
     format: Format,
     verbosity: Verbosity,
     style: Style,
@@ -216,6 +234,7 @@ struct Printer {
 
 impl Printer {
     fn take(&mut self, message: Message) {
+        self.written.fetch_add(1, Ordering::Relaxed);
         match message {
             Message::View(now, view) => {
                 self.now = now;
@@ -283,18 +302,22 @@ impl Printer {
         if self.format == Format::Json {
             for event in json::output(chunk) {
                 writeln!(io::stdout().lock(), "{event}").ok();
+                self.written.fetch_add(1, Ordering::Relaxed);
             }
             return;
         }
-        self.above_status(|_| {
-            match chunk.stream {
-                Stream::Stdout => {
-                    let mut out = io::stdout().lock();
-                    out.write_all(&chunk.bytes).and_then(|()| out.flush()).ok();
+        self.above_status(|printer| {
+            for bytes in chunk.bytes.chunks(PIECE) {
+                match chunk.stream {
+                    Stream::Stdout => {
+                        let mut out = io::stdout().lock();
+                        out.write_all(bytes).and_then(|()| out.flush()).ok();
+                    }
+                    Stream::Stderr => {
+                        io::stderr().lock().write_all(bytes).ok();
+                    }
                 }
-                Stream::Stderr => {
-                    io::stderr().lock().write_all(&chunk.bytes).ok();
-                }
+                printer.written.fetch_add(1, Ordering::Relaxed);
             }
             // A status line must not continue somebody else's last line.
             if !chunk.bytes.ends_with(b"\n") {
