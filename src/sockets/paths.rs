@@ -5,6 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,17 +48,11 @@ impl Paths {
 
     /// The socket of this side.
     pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
-        match side {
-            Side::First => &self.sockets[0],
-            Side::Second => &self.sockets[1],
-        }
+        side.of(&self.sockets)
     }
 
     fn file(&self, side: Side) -> &SocketFile {
-        match side {
-            Side::First => &self.files[0],
-            Side::Second => &self.files[1],
-        }
+        side.of(&self.files)
     }
 
     /// Takes the path for the first time: what is there stays, unless nobody is behind it.
@@ -76,10 +71,14 @@ impl Paths {
     }
 
     /// Clients find this side from now on. Also where an app has removed the path, as servers do
-    /// that think it is theirs.
+    /// that think it is theirs; what is no socket stays.
     pub(super) fn steer(&self, side: Side) -> io::Result<()> {
         if self.file(side).is_at(&self.public) {
             return Ok(());
+        }
+        let there = self.public.symlink_metadata();
+        if there.is_ok_and(|there| !there.file_type().is_socket()) {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         let new = bound_name(&self.public);
         fs::remove_file(&new).ok();
@@ -163,6 +162,14 @@ mod tests {
         fs::remove_file(&path).unwrap();
         set.mend().unwrap();
         goes_to(&set, &path, Side::Second);
+        // Somebody has put something else there.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        set.switch(Side::First).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
+        set.mend().unwrap();
+        goes_to(&set, &path, Side::First);
         drop(set);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     /// Live has ended its listening, so that the kernel sends everybody to the only one that is left.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nobody_is_carried_in_a_circle() {
         let (mut set, at) = switched(false);
         set.switch(Side::Second).unwrap();
@@ -178,6 +178,7 @@ mod tests {
         let live = socket(&set, Side::Second);
         SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
         let mut client = TcpStream::connect(at).await.unwrap();
+        // The clock stands until nobody has anything to do but to wait for it.
         tokio::time::sleep(WAIT * 3).await;
         let idle = socket(&set, Side::First);
         let mut asked = [PollFd::new(idle.as_fd(), PollFlags::POLLIN)];

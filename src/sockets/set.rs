@@ -76,10 +76,7 @@ impl Held {
 
     /// The number in /proc of the socket of this side: the same in every process that has it.
     pub fn inode(&self, side: Side) -> u64 {
-        match side {
-            Side::First => self.inodes[0],
-            Side::Second => self.inodes[1],
-        }
+        *side.of(&self.inodes)
     }
 
     /// Has a socket for each side from now on, if that can be.

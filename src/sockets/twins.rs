@@ -39,6 +39,11 @@ impl Side {
         }
     }
 
+    /// Its own of a pair.
+    pub(super) fn of<T>(self, pair: &[T; 2]) -> &T {
+        &pair[usize::from(self == Self::Second)]
+    }
+
     const BOTH: [Self; 2] = [Self::First, Self::Second];
 }
 
@@ -161,10 +166,7 @@ impl Twins {
 
     /// The one of this side.
     pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
-        match side {
-            Side::First => &self.sockets[0],
-            Side::Second => &self.sockets[1],
-        }
+        side.of(&self.sockets)
     }
 
     fn socket(&self, side: Side) -> SockRef<'_> {
