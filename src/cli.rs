@@ -74,6 +74,9 @@ pub struct Args {
     /// `sd_listen_fds(3)`, in this order.
     #[arg(short, long, value_name = "ADDR", help_heading = "Sockets")]
     pub listen: Vec<String>,
+    /// Do not hold what the app listens on by itself, but only what is declared
+    #[arg(long, help_heading = "Sockets")]
+    pub no_capture: bool,
     /// How a new generation takes over: auto, overlap or stop-first [default: auto]
     ///
     /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is `overlap`

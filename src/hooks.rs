@@ -123,5 +123,6 @@ fn launch(job: &Job, settings: &Settings, session: &str) -> Launch {
         notify: None,
         must_notify: false,
         input: Input::Nothing,
+        filter: Vec::new(),
     }
 }

@@ -6,8 +6,9 @@
 //!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
 //! - [`driver`]: the one loop around it, and [`rooms`]: who carries out which action.
 //! - [`watch`] tells what changed, [`build`] runs cargo and sets executables aside, [`sockets`]
-//!   holds addresses, [`app`] runs one generation under a [`keeper`], [`hooks`] runs the user's own
-//!   commands, [`signals`] and [`ui`] speak with the user.
+//!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
+//!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
+//!   speak with the user.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
 //! - [`sys`]: the only `unsafe`. [`digest`], `helper`, [`lines`], [`sink`]: small things that
@@ -18,6 +19,7 @@
 
 pub mod app;
 pub mod build;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod digest;
@@ -52,11 +54,12 @@ use config::resolve::Sources;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, Sides, announce, cautions, policy};
+use rooms::{House, Sides, cautions, names, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
 use sockets::inherited::Told;
+use sockets::memory;
 use sockets::set::HeldSet;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -152,7 +155,7 @@ async fn serve(
     };
     // The addresses first: from here on nobody is refused.
     held.adapt(&settings.listen, settings.twins)?;
-    if settings.hold.is_some() && !held.has_twins() {
+    if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
         let reason = held
             .iter()
             .find_map(|held| held.shared())
@@ -164,7 +167,7 @@ async fn serve(
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
     if !held.is_empty() {
-        reporter.note(clock.now(), announce(&held));
+        reporter.note(clock.now(), Note::Held(names(&held)));
     }
     for note in cautions(&settings, &held) {
         reporter.note(clock.now(), note);
@@ -189,6 +192,12 @@ async fn serve(
             },
         );
     }
+    let memory = loaded.as_ref().map(|loaded| loaded.shelf.memory());
+    if let Some(memory) = memory.as_ref().filter(|_| settings.app.capture)
+        && held.remember(&memory::read(memory))
+    {
+        reporter.note(clock.now(), Note::Held(names(&held)));
+    }
     let input = match settings.app.stdin {
         config::Stdin::App => Some(app::input::Input::start().map_err(|error| {
             Failure::failed(format!("cannot read stdin: {error}"))
@@ -209,7 +218,9 @@ async fn serve(
         reporter: reporter.clone(),
         builder,
         watch,
-        held,
+        announced: names(&held),
+        held: held.into(),
+        memory,
         apps: HashMap::new(),
         sides: Sides::default(),
         spare: None,

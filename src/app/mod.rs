@@ -9,6 +9,7 @@
 //! absent: deciding when to start, stop or kill.
 
 mod adopted;
+mod captured;
 pub mod input;
 mod output;
 mod ready;
@@ -25,10 +26,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+pub use captured::Captured;
+use captured::heard;
 use input::Input;
 use output::Pipe;
 use ready::{Check, Found};
 
+use crate::capture::Listening;
 use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
@@ -82,6 +86,8 @@ pub struct Start {
     pub keeper: Option<Keeper>,
     /// Who hands on what is typed, if anybody.
     pub input: Option<Input>,
+    /// How what it listens on is held, if it is.
+    pub capture: Option<Captured>,
 }
 
 /// What an app room knows of a held socket.
@@ -160,6 +166,11 @@ impl App {
         self.orders.is_closed()
     }
 
+    /// The numbers in /proc of all sockets that its processes have open.
+    pub fn open_sockets(&self) -> HashSet<u64> {
+        self.keeper().map(sight::sockets).unwrap_or_default()
+    }
+
     /// The pid of its keeper, once there is one.
     pub fn keeper(&self) -> Option<u32> {
         self.keeper.get().copied()
@@ -197,22 +208,28 @@ impl Task {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each thing that can happen"
+    )]
     async fn keep(
         &mut self,
         start: Start,
         mut inbox: mpsc::UnboundedReceiver<Order>,
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
-        let mut check = Check::new(&self.settings.app, &start.held, start.beside, start.reach);
+        let mut check = Check::new(&self.settings.app, &start);
         let Start {
-            held,
+            mut held,
             session,
             sockets,
             notify,
             keeper,
             input,
+            mut capture,
             ..
         } = start;
+        let mut listening = None;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         let terminal = output.terminal;
         let mut resized = terminal
@@ -245,6 +262,13 @@ impl Task {
                     None => return Ok(()),
                 },
                 news = keeper.next() => match news {
+                    Some(News::Filtered(refused)) => {
+                        let begun = Captured::begin(capture.take(), refused, &mut keeper);
+                        match begun {
+                            Ok(desk) => listening = desk,
+                            Err(reason) => self.tell(AppNews::Uncaptured(reason)),
+                        }
+                    }
                     Some(News::Started(pid)) => {
                         running = true;
                         check.started();
@@ -270,6 +294,12 @@ impl Task {
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
                 },
+                Some(Listening { inode, address }) = heard(&mut listening) => {
+                    check.listening(inode, &address);
+                    let name = None;
+                    held.push(HeldSocket { name, address, inode });
+                    self.tell(AppNews::Listening);
+                }
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
@@ -452,6 +482,11 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
             Stdin::App => Reads::Pipe,
             Stdin::None => Reads::Nothing,
         },
+        filter: start
+            .capture
+            .iter()
+            .flat_map(|one| one.filter.clone())
+            .collect(),
     }
 }
 

@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::sight::{Sight, family, locks, look, open_files};
-use super::{HeldSocket, Reach};
+use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::session::model::Proof;
-use crate::sockets::address::reachable;
+use crate::sockets::address::{Address, reachable};
 
 /// Between two looks at a process that starts.
 const LOOK: Duration = Duration::from_millis(2);
@@ -44,24 +44,54 @@ enum How {
     Notify,
     /// It can't be asked what it is to be asked.
     Never,
-    /// The task asks until it gets a good answer.
+    /// The task asks until it gets a good answer; without one it is not known yet where.
     Http(Option<JoinHandle<()>>, Question),
     Log(Regex),
     Delay(Duration),
     /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
     /// has lived for a while.
-    Sight {
-        inodes: HashSet<u64>,
-        settle: Duration,
-    },
+    Sight(Looked),
     /// It has lived for a while, or says so.
     Settle(Duration),
+}
+
+/// Where a generation is looked at.
+#[derive(Debug)]
+struct Looked {
+    /// The sockets that it was given, and those on which it listens by itself.
+    inodes: HashSet<u64>,
+    settle: Duration,
+    /// What live listens on, and this one does not yet. An address that was changed in the code is
+    /// waited for in vain, but not for long.
+    missing: Vec<Address>,
+    /// Since when it was seen to wait for clients, or to begin to.
+    since: Option<Instant>,
+}
+
+impl Looked {
+    /// There is nothing more to wait for.
+    fn is_enough(&self) -> bool {
+        let settled = self
+            .since
+            .is_some_and(|since| since.elapsed() >= self.settle);
+        self.missing.is_empty() || settled
+    }
+
+    /// It has lived for a while, or has listened for as long where that is how it begins.
+    fn is_settled(&self, alive: Duration) -> bool {
+        let waited = match self.since {
+            Some(since) => since.elapsed(),
+            None if self.missing.is_empty() => alive,
+            None => Duration::ZERO,
+        };
+        waited >= self.settle
+    }
 }
 
 /// What is asked over HTTP.
 #[derive(Clone, Debug)]
 struct Question {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     path: String,
     reach: Reach,
 }
@@ -87,7 +117,9 @@ pub(super) struct Check {
     done: bool,
     /// When to look for sockets that nobody waits on.
     claim_look: Option<Instant>,
-    /// How often they were looked for, and which ones somebody was seen waiting on.
+    /// The sockets that it was given; how often they were looked for, and which ones somebody was seen
+    /// waiting on.
+    given: HashSet<u64>,
     looks: u32,
     claimed: HashSet<u64>,
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
@@ -96,33 +128,36 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// `reach`: how a request reaches it.
-    pub(super) fn new(
-        settings: &config::App,
-        held: &[HeldSocket],
-        beside: Option<u32>,
-        reach: Reach,
-    ) -> Self {
-        let tcp = held.iter().find_map(|held| held.address.tcp());
-        let how = match (&settings.ready, tcp) {
-            (Some(Ready::Notify), _) => How::Notify,
-            (Some(Ready::Http(_)), Some(_)) if reach == Reach::Never => How::Never,
-            (Some(Ready::Http(path)), Some(address)) => {
-                let path = path.clone();
+    /// The check of what is about to be started.
+    pub(super) fn new(settings: &config::App, start: &Start) -> Self {
+        let captured = start.capture.as_ref();
+        let expected: Vec<Address> = captured
+            .iter()
+            .flat_map(|one| one.expected.clone())
+            .collect();
+        let given: HashSet<u64> = start.held.iter().map(|held| held.inode).collect();
+        let all = || start.held.iter().map(|held| &held.address).chain(&expected);
+        let address = all().find_map(Address::tcp);
+        let how = match &settings.ready {
+            Some(Ready::Notify) => How::Notify,
+            Some(Ready::Http(_)) if start.reach == Reach::Never => How::Never,
+            Some(Ready::Http(path)) if address.is_some() || captured.is_some() => {
                 let question = Question {
                     address,
-                    path,
-                    reach,
+                    path: path.clone(),
+                    reach: start.reach,
                 };
                 How::Http(None, question)
             }
-            (Some(Ready::Log(pattern)), _) => How::Log(pattern.clone()),
-            (Some(Ready::Delay(time)), _) => How::Delay(*time),
-            (None | Some(Ready::Http(_)), _) if held.is_empty() => How::Settle(settings.settle),
-            (None | Some(Ready::Http(_)), _) => How::Sight {
-                inodes: held.iter().map(|held| held.inode).collect(),
+            Some(Ready::Log(pattern)) => How::Log(pattern.clone()),
+            Some(Ready::Delay(time)) => How::Delay(*time),
+            None | Some(Ready::Http(_)) if all().next().is_none() => How::Settle(settings.settle),
+            None | Some(Ready::Http(_)) => How::Sight(Looked {
+                inodes: given.clone(),
                 settle: settings.settle,
-            },
+                missing: expected,
+                since: None,
+            }),
         };
         Self {
             how,
@@ -131,9 +166,10 @@ impl Check {
             suspended: false,
             done: false,
             claim_look: None,
+            given,
             looks: 0,
             claimed: HashSet::new(),
-            beside,
+            beside: start.beside,
             files: HashSet::new(),
         }
     }
@@ -142,8 +178,37 @@ impl Check {
     pub(super) fn started(&mut self) {
         self.started = Instant::now();
         self.next_look = self.started + LOOK;
-        if let How::Http(task, question) = &mut self.how {
-            *task = Some(tokio::spawn(answered(question.clone())));
+        if let How::Http(task, question) = &mut self.how
+            && let Some(address) = question.address
+        {
+            *task = Some(tokio::spawn(answered(question.clone(), address)));
+        }
+    }
+
+    /// It listens on a socket that is held.
+    pub(super) fn listening(&mut self, inode: u64, address: &Address) {
+        if let How::Settle(settle) = self.how {
+            self.how = How::Sight(Looked {
+                inodes: HashSet::new(),
+                settle,
+                missing: Vec::new(),
+                since: None,
+            });
+        }
+        match &mut self.how {
+            How::Sight(looked) => {
+                looked.inodes.insert(inode);
+                looked.missing.retain(|missing| missing != address);
+                looked.since.get_or_insert_with(Instant::now);
+                self.next_look = Instant::now();
+            }
+            How::Http(task @ None, question) => {
+                question.address = address.tcp();
+                *task = question
+                    .address
+                    .map(|address| tokio::spawn(answered(question.clone(), address)));
+            }
+            _ => {}
         }
     }
 
@@ -155,14 +220,16 @@ impl Check {
     /// Whether this proof counts; only the first one does.
     pub(super) fn accepts(&mut self, proof: Proof) -> bool {
         let counts = match self.how {
-            How::Notify | How::Sight { .. } | How::Settle(_) => true,
+            How::Notify | How::Sight(_) | How::Settle(_) => true,
             _ => proof != Proof::Notified,
         };
         let first = counts && !self.done;
         if first {
             self.done = true;
-            if let How::Sight { settle, .. } = &self.how {
-                self.claim_look = Some(Instant::now() + *settle);
+            if let How::Sight(looked) = &self.how
+                && !self.given.is_empty()
+            {
+                self.claim_look = Some(Instant::now() + looked.settle);
             }
         }
         first
@@ -198,9 +265,10 @@ impl Check {
     /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
     /// on, if that can be seen.
     async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
-        let (How::Sight { inodes, .. }, Some(mut at)) = (&self.how, self.claim_look) else {
+        let Some(mut at) = self.claim_look else {
             return std::future::pending().await;
         };
+        let inodes = &self.given;
         loop {
             sleep_until(at).await;
             let found = look(&family(keeper), inodes);
@@ -244,7 +312,7 @@ impl Check {
             How::Notify | How::Never | How::Log(_) | How::Http(None, ..) => {
                 std::future::pending().await
             }
-            How::Sight { inodes, settle } => {
+            How::Sight(looked) => {
                 sleep_until(self.next_look).await;
                 let alive = self.started.elapsed();
                 let wait = if alive < PATIENT_AFTER {
@@ -257,10 +325,14 @@ impl Check {
                 if self.beside.is_some() {
                     self.files.extend(open_files(&family));
                 }
-                match look(&family, inodes).sight() {
-                    Sight::Accepting => Some(Proof::Accepting),
-                    Sight::Unseen if alive >= *settle => Some(Proof::Alive),
-                    Sight::Unseen | Sight::NotYet => None,
+                let sight = look(&family, &looked.inodes).sight();
+                if sight == Sight::Accepting {
+                    looked.since.get_or_insert_with(Instant::now);
+                }
+                match sight {
+                    Sight::Accepting if looked.is_enough() => Some(Proof::Accepting),
+                    Sight::Unseen if looked.is_settled(alive) => Some(Proof::Alive),
+                    Sight::Accepting | Sight::Unseen | Sight::NotYet => None,
                 }
             }
         }
@@ -276,19 +348,19 @@ impl Drop for Check {
 }
 
 /// Asks until the answer is one of success.
-async fn answered(question: Question) {
+async fn answered(question: Question, address: SocketAddr) {
     loop {
         sleep(ASK).await;
-        if matches!(timeout(ANSWER, ask(&question)).await, Ok(Ok(true))) {
+        if matches!(timeout(ANSWER, ask(&question, address)).await, Ok(Ok(true))) {
             return;
         }
     }
 }
 
 /// Asks once; whether the answer is one of success.
-async fn ask(question: &Question) -> std::io::Result<bool> {
-    let Question { address, path, .. } = question;
-    let to = reachable(*address);
+async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<bool> {
+    let path = &question.path;
+    let to = reachable(address);
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),

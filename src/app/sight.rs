@@ -214,6 +214,11 @@ fn number(status: &str, name: &str) -> Option<i32> {
 
 /// How many connections clients have open to the processes of this keeper.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
+    accepted(held).intersection(&sockets(keeper)).count()
+}
+
+/// The sockets that the processes of this keeper have open.
+pub(super) fn sockets(keeper: u32) -> HashSet<u64> {
     let inodes = |process: Process| {
         process
             .fd()
@@ -225,8 +230,7 @@ pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
                 _ => None,
             })
     };
-    let theirs: HashSet<u64> = family(keeper).into_iter().flat_map(inodes).collect();
-    accepted(held).intersection(&theirs).count()
+    family(keeper).into_iter().flat_map(inodes).collect()
 }
 
 /// The sockets of all connections to these addresses, whoever has accepted them.

@@ -75,6 +75,11 @@ impl Shelf {
         Ok(shelf)
     }
 
+    /// The file beside it that outlasts this session: where the next one finds the addresses of this one.
+    pub fn memory(&self) -> PathBuf {
+        self.dir.with_added_extension("addresses")
+    }
+
     /// It is in this place.
     pub fn is_at(&self, place: &Path) -> bool {
         self.dir == place

@@ -29,6 +29,7 @@ pub fn launch(
         notify: None,
         must_notify: false,
         input: Input::Nothing,
+        filter: Vec::new(),
     }
 }
 

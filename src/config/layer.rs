@@ -177,6 +177,10 @@ section! {
         stop_timeout: Time = Time::ms(5_000), Next;
         /// How long it must stay live to count as good: one that dies before is rolled back.
         probation: Time = Time::ms(5_000), Next;
+        /// Whether what it listens on by itself is held from then on, with no change to it (Linux, by
+        /// a filter of its system calls; each of them takes a little longer, and programs that it
+        /// starts can't gain privileges).
+        capture: bool = true, Restart;
         /// Whether it gets a terminal of its own as stdin, stdout and stderr.
         tty: bool = false, Restart;
     }

@@ -132,6 +132,8 @@ pub struct App {
     pub stop_timeout: Duration,
     /// How long it must stay live to count as good.
     pub probation: Duration,
+    /// What it listens on by itself is held too.
+    pub capture: bool,
     /// It gets a terminal of its own as stdin, stdout and stderr.
     pub tty: bool,
     /// What it reads.

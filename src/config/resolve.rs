@@ -85,7 +85,7 @@ impl Sources {
         let app = app(&layer.app, &self.args, &self.dir)?;
         let log = log(&layer.log)?;
         let listen = listen(layer.listen.as_deref().unwrap_or_default())?;
-        let tcp = self.inherited_tcp || spec::has_tcp(&listen);
+        let tcp = self.inherited_tcp || spec::has_tcp(&listen) || app.capture;
         Ok(Settings {
             handover: handover(&layer, &app, tcp)?,
             watch: self.watch(&layer, places, log.as_deref())?,
@@ -361,6 +361,7 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
         // Who reads what is typed at a terminal expects one.
+        capture: app.capture(),
         tty: app.tty() || (stdin == Stdin::App && std::io::stdin().is_terminal()),
         stdin,
     })
@@ -417,7 +418,7 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
     if matches!(app.ready, Some(Ready::Http(_))) && !can_ask {
         return Err(
             Failure::usage("app.ready: `http:` needs a TCP address to ask")
-                .hint("declare one with --listen or [[listen]]"),
+                .hint("declare one with --listen or [[listen]], or leave --no-capture out"),
         );
     }
     Ok(match mode {
@@ -436,7 +437,10 @@ fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failu
         return Err(Failure::usage(
             "handover.while_building: `hold` needs a TCP address with a socket for each version",
         )
-        .hint("declare one with --listen or [[listen]], and leave `handover.twins` on"));
+        .hint(
+            "declare one with --listen or [[listen]], or leave --no-capture out; and leave \
+               `handover.twins` on",
+        ));
     }
     Ok(Some(handover.hold_limit().0))
 }

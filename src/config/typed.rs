@@ -37,6 +37,7 @@ pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
         },
         app: layer::App {
             env_files: some(&args.env_file),
+            capture: args.no_capture.then_some(false),
             ..layer::App::default()
         },
         handover: layer::Handover {

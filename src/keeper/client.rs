@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
@@ -23,6 +23,8 @@ pub struct Keeper {
     pub pid: u32,
     socket: UnixStream,
     frames: Frames,
+    /// What came with its news.
+    received: Vec<OwnedFd>,
 }
 
 /// What a kept process writes and reads.
@@ -55,6 +57,7 @@ impl Keeper {
             pid: child.id(),
             socket,
             frames: Frames::default(),
+            received: Vec::new(),
         })
     }
 
@@ -97,10 +100,21 @@ impl Keeper {
             if let Some(news) = self.frames.message() {
                 return Some(news);
             }
-            let Ok(1..) = self.socket.read_buf(self.frames.buffer()).await else {
+            let mut buffer = [0; 4096];
+            let socket = &self.socket;
+            let receive = || sys::receive(socket.as_fd(), &mut buffer);
+            let received = socket.async_io(Interest::READABLE, receive).await;
+            let Ok((count @ 1.., descriptors)) = received else {
                 return None;
             };
+            self.frames.push(&buffer[..count]);
+            self.received.extend(descriptors);
         }
+    }
+
+    /// The descriptor that came with the last news.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.received.pop()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
+use nix::libc::sock_filter;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -18,7 +19,7 @@ use nix::unistd::{Pid, setsid};
 
 use super::Mode;
 use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
-use crate::sys;
+use crate::sys::{self, Spawned};
 
 /// Between two looks at children that were killed, in milliseconds.
 const ROUND: u16 = 10;
@@ -163,11 +164,15 @@ impl Keeper {
 
     /// Tells hotrun; if it has ended, the end of the socket says so soon enough.
     fn tell(&self, news: &News) {
+        self.tell_with(news, &[]);
+    }
+
+    fn tell_with(&self, news: &News, mut descriptors: &[RawFd]) {
         let frame = encode(news);
         let mut rest = &frame[..];
         while let Some(orders) = self.fd().filter(|_| !rest.is_empty()) {
-            match sys::send(orders, rest, &[]) {
-                Ok(count) => rest = &rest[count..],
+            match sys::send(orders, rest, descriptors) {
+                Ok(count) => (rest, descriptors) = (&rest[count..], &[]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
@@ -178,12 +183,13 @@ impl Keeper {
 
     fn launch(&mut self, launch: &Launch) {
         match self.start(launch) {
-            Ok(pid) => {
+            Ok(Spawned { pid, listener }) => {
                 self.child = Some(Kept {
                     pid,
                     ended: false,
                     reaped: false,
                 });
+                self.tell_of_filter(listener);
                 self.tell(&News::Started(pid.as_raw().unsigned_abs()));
             }
             Err((what, error)) => {
@@ -197,7 +203,20 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<Pid, (String, io::Error)> {
+    /// Whoever answers what the child asks is to have the descriptor before anything else: it may wait
+    /// already. And nobody but him: if he ends, nobody waits for ever.
+    fn tell_of_filter(&self, listener: Option<io::Result<OwnedFd>>) {
+        match listener {
+            Some(Ok(listener)) => self.tell_with(&News::Filtered(None), &[listener.as_raw_fd()]),
+            Some(Err(error)) => {
+                let code = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
+                self.tell(&News::Filtered(Some(code)));
+            }
+            None => {}
+        }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<Spawned, (String, io::Error)> {
         let mut command = Command::new(&launch.program);
         command.arg0(&launch.argv0).args(&launch.args).env_clear();
         command.envs(launch.env.iter().map(|(key, value)| (key, value)));
@@ -243,7 +262,11 @@ impl Keeper {
             sockets,
             at_terminal: launch.input == Input::Terminal,
         };
-        sys::spawn_activated(command, descriptors, &self.mask).map_err(|error| {
+        let filter = launch.filter.iter();
+        let mut filter: Vec<sock_filter> = filter
+            .map(|&(code, jt, jf, k)| sock_filter { code, jt, jf, k })
+            .collect();
+        sys::spawn_activated(command, descriptors, &self.mask, &mut filter).map_err(|error| {
             (
                 format!("cannot start `{}`", launch.program.display()),
                 error,

@@ -28,6 +28,9 @@ pub struct Launch {
     pub must_notify: bool,
     /// What it reads.
     pub input: Input,
+    /// The filter of system calls that it is started under (code, both jumps, constant); none where
+    /// this is empty.
+    pub filter: Vec<(u16, u8, u8, u32)>,
 }
 
 /// What the child's stdin is.
@@ -59,6 +62,9 @@ pub enum Order {
 /// From the keeper to hotrun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum News {
+    /// Before it runs: it is under its filter, and the descriptor at which its calls wait comes with
+    /// this; or the system has refused that, with this error number.
+    Filtered(Option<i32>),
     /// The child runs, with this pid.
     Started(u32),
     /// It does not: the error number of the system, if there is one, and its words.

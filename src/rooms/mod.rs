@@ -1,7 +1,8 @@
 //! The rooms behind the driver: the only place that knows them all. It carries each action to its
-//! room, and gives apps copies of the held sockets (`sides`).
+//! room, and gives apps copies of the held sockets (`sides`, `stock`).
 
 mod sides;
+mod stock;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
 };
-use crate::sockets::set::{Held, HeldSet};
+use crate::sockets::set::{Held, HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::log::Log;
 use crate::ui::{Note, Reporter};
@@ -55,7 +56,11 @@ pub struct House {
     /// Watches; nobody does under `--once`.
     pub watch: Option<Watch>,
     /// Holds the sockets.
-    pub held: HeldSet,
+    pub held: SharedSet,
+    /// What was last said to be held.
+    pub announced: Vec<Named>,
+    /// Where the addresses of this run are written down for the next one, once that is known.
+    pub memory: Option<PathBuf>,
     /// The generations that have processes.
     pub apps: HashMap<Generation, Running>,
     /// Which of the two sockets behind each address is whose.
@@ -102,10 +107,13 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     }
 }
 
+/// An address and its name, if it has one.
+pub type Named = (Option<String>, String);
+
 /// What is held, for the user.
-pub fn announce(held: &HeldSet) -> Note {
+pub fn names(held: &HeldSet) -> Vec<Named> {
     let socket = |held: &Held| (held.name.clone(), held.address.to_string());
-    Note::Held(held.iter().map(socket).collect())
+    held.lasting().map(socket).collect()
 }
 
 /// Readiness is asked for over HTTP.
@@ -124,12 +132,12 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
             held.address
         ));
     }
-    if settings.hold.is_some() && !held.has_twins() {
+    if settings.hold.is_some() && !held.is_empty() && !held.has_twins() {
         let text = "new clients do not wait for the next version: no address has a socket for each \
                     version";
         cautions.push(text.into());
     }
-    if asks(settings) && !held.can_probe() {
+    if asks(settings) && held.has_tcp() && !held.can_probe() {
         let text = "readiness `http:` stops live before the next version starts: on one shared \
                     socket a request cannot be told to reach the candidate";
         cautions.push(text.into());
@@ -146,6 +154,10 @@ impl Rooms for House {
                 }
             }
             Action::Reconfigure => self.reconfigure(now),
+            Action::TakeStock => self.take_stock(now),
+            Action::Proved(generation) => {
+                self.has_proved_itself(now, generation);
+            }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
             Action::EndJob(id) => self.hooks.end(id),
             Action::StartBuild {
@@ -172,7 +184,7 @@ impl Rooms for House {
             }
             Action::Hold => self.hold(now),
             Action::Release => self.release(now),
-            Action::Left(generation) => self.has_left(generation),
+            Action::Left(generation) => self.has_left(now, generation),
             Action::Goodbye(generation) => self.say_goodbye(generation),
             Action::Stop(generation) => {
                 self.leaves(generation);
@@ -216,7 +228,7 @@ impl House {
             self.waited = true;
             self.read_later();
             let unchanged = Reconfigured {
-                policy: policy(&self.settings, &self.held),
+                policy: policy(&self.settings, &self.held.lock()),
                 changed: Vec::new(),
                 effect: Effect::Nothing,
             };
@@ -249,18 +261,16 @@ impl House {
     fn adopt(&mut self, now: Moment, settings: Settings) -> Result<Reconfigured, Failure> {
         let (changed, effect) = self.settings.changed(&settings);
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
-        let known = cautions(&self.settings, &self.held);
-        if self.held.adapt(&settings.listen, settings.twins)? {
-            self.reporter.note(now, announce(&self.held));
-            // It must not keep what was let go of.
-            self.sides.relay = None;
-            self.settle();
+        let known = cautions(&self.settings, &self.held.lock());
+        let adapted = self.held.lock().adapt(&settings.listen, settings.twins);
+        if adapted? {
+            self.announce(now);
         }
-        let cautions = cautions(&settings, &self.held).into_iter();
+        let cautions = cautions(&settings, &self.held.lock()).into_iter();
         for note in cautions.filter(|note| !known.contains(note)) {
             self.reporter.note(now, note);
         }
-        let policy = policy(&settings, &self.held);
+        let policy = policy(&settings, &self.held.lock());
         self.reporter.log_to(log);
         self.settings = Arc::new(settings);
         self.builder.configure(self.settings.clone());
@@ -301,20 +311,22 @@ impl House {
             live.map(|live| live.side),
         );
         let (side, reach) = self.take_side(now, of_live);
-        let held = self
-            .held
-            .iter()
-            .map(|held| HeldSocket {
-                name: held.name.clone(),
-                address: held.address.clone(),
-                inode: held.inode(side),
-            })
-            .collect();
+        let capture = self.capture(side);
+        let set = self.held.lock();
+        let held = set.given().map(|held| HeldSocket {
+            name: held.name.clone(),
+            address: held.address.clone(),
+            inode: held.inode(side),
+        });
+        let held = held.collect();
+        let sockets = set.share(side);
+        drop(set);
         let start = Start {
             generation,
             artifact,
-            sockets: self.held.share(side),
+            sockets,
             held,
+            capture,
             beside: keeper,
             reach,
             keeper: self.spare.take(),

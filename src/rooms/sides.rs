@@ -33,6 +33,10 @@ pub struct Sides {
     held_back: Option<Side>,
     /// Clients have waited for a candidate for as long as they may, and go to live.
     let_go: bool,
+    /// Carries what comes to addresses that are in the way of those that live listens on.
+    pub(super) detour: Option<Relay>,
+    /// Live has been so for a while, and listens on all that it is going to.
+    pub(super) proved: bool,
     /// Waits until a version has everything that was on its way to it.
     goodbye: Option<JoinHandle<()>>,
 }
@@ -45,16 +49,16 @@ impl House {
         // What waits on a side is for who gets it, and nobody else takes it from here on.
         self.sides.relay = None;
         self.sides.let_go = false;
-        let mended = self.held.mend();
+        let mended = self.held.lock().mend();
         self.warn(now, mended);
         let Some(live) = live else {
-            return (self.held.steered(), Reach::Always);
+            return (self.held.lock().steered(), Reach::Always);
         };
         let side = live.other();
         if !asks(&self.settings) {
             return (side, Reach::Always);
         }
-        let port = self.held.ask(side);
+        let port = self.held.lock().ask(side);
         let reach = port
             .as_ref()
             .map_or(Reach::Never, |port| Reach::From(*port));
@@ -70,11 +74,12 @@ impl House {
         self.sides.held_back = None;
         self.sides.let_go = false;
         self.steer(now, side);
+        self.make_way(now, side);
     }
 
     /// New clients are to wait on the side of the next version, which nobody has now.
     pub(super) fn hold(&mut self, now: Moment) {
-        let live = self.held.steered();
+        let live = self.held.lock().steered();
         self.sides.held_back = Some(live);
         self.steer(now, live.other());
     }
@@ -92,7 +97,7 @@ impl House {
         let Some(side) = self.side(generation) else {
             return;
         };
-        let everything = goodbye::has_everything(self.held.leaving(side));
+        let everything = goodbye::has_everything(self.held.lock().leaving(side));
         let events = self.events.clone();
         self.end_goodbye();
         self.sides.goodbye = Some(tokio::spawn(async move {
@@ -111,25 +116,35 @@ impl House {
         };
         running.told = true;
         let side = running.side;
-        if side != self.held.steered() {
+        if side != self.held.lock().steered() {
             self.end_goodbye();
         }
-        self.held.ask_no_more(side).ok();
+        self.held.lock().ask_no_more(side).ok();
         self.settle();
     }
 
     /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
     /// which is everybody's.
-    pub(super) fn has_left(&mut self, generation: Generation) {
-        self.apps.remove(&generation);
-        self.held.mend().ok();
+    pub(super) fn has_left(&mut self, now: Moment, generation: Generation) {
+        let left = self.apps.remove(&generation);
+        let mut held = self.held.lock();
+        held.mend().ok();
+        // What comes after a version that clients are sent to wants what that had.
+        let side = left.map(|left| left.side);
+        if let Some(side) = side.filter(|side| *side != held.steered()) {
+            held.forget_claims(side);
+            held.let_go_detours();
+            self.sides.detour = None;
+        }
+        drop(held);
+        self.let_go(now);
         self.settle();
     }
 
     /// Has what comes to the side that clients are not sent to carried to live, unless a version that
     /// is to go on has that side.
     pub fn settle(&mut self) {
-        let idle = self.held.steered().other();
+        let idle = self.held.lock().steered().other();
         let has = |running: &&Running| running.side == idle && !running.app.is_gone();
         let taken = self.apps.values().filter(has);
         let (mut alone, mut wanted) = (true, true);
@@ -144,13 +159,13 @@ impl House {
         } else if !is_so {
             // The old one has to let go of the sockets first.
             self.sides.relay = None;
-            let relay = Relay::start(self.held.stray(idle), alone);
+            let relay = Relay::start(self.held.lock().stray(idle), alone);
             self.sides.relay = Some((idle, alone, relay));
         }
     }
 
     fn steer(&mut self, now: Moment, side: Side) {
-        let steered = self.held.switch(side);
+        let steered = self.held.lock().switch(side);
         self.warn(now, steered);
         self.sides.relay = None;
         self.settle();

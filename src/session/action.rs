@@ -16,6 +16,8 @@ pub enum Action {
     Rewatch(Box<Scope>),
     /// Read the settings anew; answered by `Configured`.
     Reconfigure,
+    /// Other addresses may be held than before; answered by `Stock`.
+    TakeStock,
     /// Run a user's command; answered by `JobNews`, ending in `Ended`.
     Run(JobId, Job),
     /// End it and what it runs; answered by `Ended`.
@@ -59,6 +61,8 @@ pub enum Action {
     /// It serves from now on: clients are sent to it, and what it did to the held sockets on its way
     /// is put right.
     Serving(Generation),
+    /// It has stayed live for long enough: what is held and it has not asked for is nobody's.
+    Proved(Generation),
     /// Nothing of it is left: what it did to the held sockets is put right.
     Left(Generation),
     /// New clients are to wait for the next version.
@@ -245,6 +249,8 @@ pub enum View {
         /// Why it was started.
         cause: Cause,
     },
+    /// What the app listens on is not held: why, and what to do.
+    Uncaptured(String),
     /// Clients of these held addresses wait, since nobody accepts on them.
     Unclaimed {
         /// Who could.

@@ -29,6 +29,8 @@ pub enum Event {
     App(Generation, AppNews),
     /// A version that clients are not sent to any more has everything that was on its way to it.
     Quiet(Generation),
+    /// Other addresses are held than before, and these are the knobs that go with them.
+    Stock(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.
     Configured(Result<Box<Reconfigured>, String>),
     /// A user's command says something.
@@ -120,6 +122,10 @@ pub enum AppNews {
     CannotStart(String),
     /// It proved that it serves.
     Ready(Proof),
+    /// It listens on an address, which is held from now on.
+    Listening,
+    /// What it listens on can't be held: why, and the next step.
+    Uncaptured(String),
     /// It serves, but nobody waits for connections on these held addresses.
     Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.

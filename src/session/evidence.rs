@@ -3,11 +3,13 @@
 use super::action::{Evidence, Hint};
 
 /// What a program says on its last lines when another one is in its way.
-const IN_THE_WAY: [&str; 5] = [
+const IN_THE_WAY: [&str; 7] = [
     "address already in use",
     "os error 98",
     "database is locked",
     "resource temporarily unavailable",
+    "would block",
+    "wouldblock",
     "already running",
 ];
 

@@ -49,6 +49,9 @@ struct World {
     debugged: Option<Generation>,
     /// New clients wait.
     held: bool,
+    /// What the program listens on by itself is held, and it is being found out what that is.
+    captures: bool,
+    taking_stock: bool,
     launched: Generation,
     discarded: Vec<Generation>,
     /// Somebody asked for a restart, which even a debugger does not stop.
@@ -63,7 +66,6 @@ impl World {
     fn new(policy: Policy) -> Self {
         Self {
             session: Session::new(policy.clone(), true),
-            policy,
             now: Duration::ZERO,
             build: None,
             processes: BTreeMap::new(),
@@ -72,12 +74,15 @@ impl World {
             looked_at: None,
             debugged: None,
             held: false,
+            captures: !policy.serving,
+            taking_stock: false,
             launched: Generation(0),
             discarded: Vec::new(),
             asked: false,
             unseen_change: false,
             ended: false,
             story: Vec::new(),
+            policy,
         }
     }
 
@@ -115,6 +120,17 @@ impl World {
                 effect: Effect::Restart,
             }))));
         }
+        if self.taking_stock {
+            for serving in [false, true] {
+                let timeout = Duration::from_millis(50);
+                events.push(Event::Stock(Box::new(Policy {
+                    serving,
+                    ready_timeout: serving.then_some(timeout),
+                    goodbye_max: serving.then_some(timeout),
+                    ..self.policy.clone()
+                })));
+            }
+        }
         if self.session.due().is_some() {
             events.push(Event::Tick);
         }
@@ -145,6 +161,9 @@ impl World {
             let news = |news| Event::App(*generation, news);
             if !process.ended {
                 events.push(news(AppNews::Ready(Proof::Accepting)));
+                if self.captures && !self.taking_stock {
+                    events.push(news(AppNews::Listening));
+                }
                 if self.looked_at == Some(*generation) {
                     events.push(news(AppNews::Traced(Some(7))));
                 }
@@ -188,6 +207,7 @@ impl World {
                 self.unseen_change |= builds;
             }
             Event::Configured(_) => self.reading_settings = false,
+            Event::Stock(_) => self.taking_stock = false,
             Event::Job(id, news) => {
                 let occasion = self.jobs.remove(id);
                 // What could not be prepared is not built before the next change.
@@ -366,6 +386,12 @@ impl World {
                 self.must(live, "a signal for somebody who is not live");
             }
             Action::Serving(_) => self.held = false,
+            Action::TakeStock => self.taking_stock = true,
+            Action::Proved(generation) => {
+                let live = self.session.swap.live.as_ref();
+                let live = live.is_some_and(|live| live.generation == generation);
+                self.must(live, "somebody who is not live has proved himself");
+            }
             Action::Rewatch(_)
             | Action::Left(_)
             | Action::Show(_)

@@ -19,6 +19,7 @@ pub mod model;
 mod preparation;
 mod processes;
 mod reactions;
+mod stock;
 mod swap;
 
 #[cfg(test)]
@@ -107,6 +108,8 @@ pub struct Session {
     hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
+    /// Why what the app listens on is not held, as it was last said.
+    uncaptured: Option<String>,
     ending: Option<Ending>,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
@@ -132,6 +135,7 @@ impl Session {
             said_overlap: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),
+            uncaptured: None,
             ending: None,
             known: Vec::new(),
             out: Vec::new(),
@@ -149,6 +153,7 @@ impl Session {
                 // What the app reads when it starts may be among what changed.
                 self.request(now, Cause::Rescan, true);
             }
+            Event::Stock(policy) => self.stock(now, *policy),
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
             Event::Rebuild => self.rebuild(now),

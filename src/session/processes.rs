@@ -236,17 +236,9 @@ impl Session {
         match news {
             AppNews::Started(pid) => self.show(View::Started { generation, pid }),
             AppNews::Ready(proof) => self.ready(now, generation, proof),
-            AppNews::Unclaimed(addresses) => {
-                if self.unclaimed != addresses {
-                    self.unclaimed.clone_from(&addresses);
-                    if !addresses.is_empty() {
-                        self.show(View::Unclaimed {
-                            generation,
-                            addresses,
-                        });
-                    }
-                }
-            }
+            AppNews::Listening => self.out.push(Action::TakeStock),
+            AppNews::Uncaptured(reason) => self.uncaptured(reason),
+            AppNews::Unclaimed(addresses) => self.unclaimed(generation, addresses),
             AppNews::Suspended(suspended) => {
                 process.suspended = suspended;
                 self.show(View::Suspended {
@@ -556,8 +548,9 @@ impl Session {
             && due(live)
         {
             live.deadline = None;
-            let artifact = live.artifact.clone();
+            let (generation, artifact) = (live.generation, live.artifact.clone());
             self.good(artifact);
+            self.out.push(Action::Proved(generation));
         }
         let mut patient = Vec::new();
         for process in &mut self.swap.leaving {

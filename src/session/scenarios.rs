@@ -173,6 +173,9 @@ fn event(text: &str) -> Event {
         },
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
+        ["stock", held] => stock(*held != "nothing"),
+        ["listening", which] => app(which, AppNews::Listening),
+        ["uncaptured", which] => app(which, AppNews::Uncaptured(quoted.unwrap_or_default())),
         ["configured", effect, changed @ ..] => configured(effect, changed),
         ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), Err)),
         ["quit"] => Event::Quit(Ending::Quit),
@@ -229,6 +232,17 @@ fn event(text: &str) -> Event {
     }
 }
 
+/// Addresses are held, or none any more, with two sockets behind each.
+fn stock(serving: bool) -> Event {
+    let known = policy();
+    Event::Stock(Box::new(Policy {
+        serving,
+        ready_timeout: known.ready_timeout.filter(|_| serving),
+        goodbye_max: serving.then_some(Duration::from_millis(250)),
+        ..known
+    }))
+}
+
 fn job(number: &str, ended: Result<(), String>) -> Event {
     Event::Job(JobId(number.parse().unwrap()), JobNews::Ended(ended))
 }
@@ -254,6 +268,8 @@ fn action(action: &Action) -> String {
     match action {
         Action::Rewatch(_) => "rewatch".into(),
         Action::Reconfigure => "reconfigure".into(),
+        Action::TakeStock => "take stock".into(),
+        Action::Proved(generation) => format!("{generation} has proved itself"),
         Action::Run(JobId(number), job) => {
             let about = job
                 .generation
@@ -353,7 +369,10 @@ type Traced = BTreeMap<Generation, Option<i32>>;
 
 fn tell(told: &mut String, session: &mut Session, traced: &mut Traced, now: Moment, what: &str) {
     writeln!(told, "{} {what}", now.as_millis()).unwrap();
-    let event = event(what);
+    let mut event = event(what);
+    if let Event::Stock(policy) = &mut event {
+        policy.once = session.policy.once;
+    }
     if let Event::App(generation, AppNews::Traced(pid)) = event {
         traced.insert(generation, pid);
         if pid.is_some() {

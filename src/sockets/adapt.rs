@@ -7,6 +7,7 @@ use nix::libc;
 use socket2::SockRef;
 
 use super::address::Address;
+use super::captured::Captured;
 use super::open::{How, open, refused};
 use super::paths::Paths;
 use super::set::{Declared, Held, HeldSet, Released};
@@ -34,6 +35,7 @@ impl HeldSet {
     /// Fails as a whole, naming who is in the way; then everything is as before. `twins`: what is
     /// opened for TCP gets two sockets, so that old and new version have one each during a swap.
     pub fn adapt(&mut self, specs: &[Spec], twins: bool) -> Result<bool, Failure> {
+        self.twins = twins;
         if twins {
             self.pair_inherited();
         }
@@ -45,14 +47,19 @@ impl HeldSet {
         let there: Vec<&Held> = self.iter().chain(&returning).collect();
         keep(&there, &mut groups);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
-        let is_leaving = |held: &&Held| held.declared.is_some() && !kept.contains(&id(held));
+        // What the app has bound by itself stays, unless it is in the way.
+        let is_captured = |held: &&Held| self.captured.iter().any(|one| id(&one.held) == id(held));
+        let is_leaving = |held: &&Held| {
+            let stays = held.declared.is_none() || (is_captured(held) && !crossed(held, &groups));
+            !stays && !kept.contains(&id(held))
+        };
         let leaving: Vec<&Held> = there.iter().copied().filter(is_leaving).collect();
-        share_ports(&leaving, true);
-        let opened: Result<Vec<_>, Refused> = groups
-            .iter()
-            .map(|group| open_group(group, &there, &leaving, pair))
-            .collect();
-        share_ports(&leaving, false);
+        let opened: Result<Vec<_>, Refused> = beside(&leaving, || {
+            let groups = groups.iter();
+            groups
+                .map(|group| open_group(group, &there, &leaving, pair))
+                .collect()
+        });
         let published = opened.and_then(|mut opened| {
             for held in opened.iter_mut().flatten().flatten() {
                 held.publish(steered)
@@ -81,7 +88,7 @@ impl HeldSet {
     /// What a declaration asks for; not again what was inherited.
     fn wanted(&self, spec: &Spec, all: &[Spec]) -> Vec<Wanted> {
         let is_inherited = |address: &Address| {
-            self.iter()
+            self.given()
                 .any(|held| held.declared.is_none() && held.address == *address)
         };
         let spans_another = |address: &Address| {
@@ -123,6 +130,18 @@ impl HeldSet {
             .partition(|held| held.declared.is_none());
         self.sockets = inherited;
         old.extend(returning);
+        let stays = |one: &Captured| {
+            let wanted = groups.iter().flatten();
+            let is_kept = wanted
+                .filter_map(|wanted| wanted.kept)
+                .any(|kept| kept == id(&one.held));
+            !is_kept && !crossed(&one.held, &groups)
+        };
+        let (stay, declared) = std::mem::take(&mut self.captured)
+            .into_iter()
+            .partition(stays);
+        self.captured = stay;
+        old.extend(declared.into_iter().map(|one: Captured| one.held));
         let opened = opened.into_iter().flatten();
         for (wanted, opened) in groups.into_iter().flatten().zip(opened) {
             let kept = old.iter().position(|held| Some(id(held)) == wanted.kept);
@@ -144,12 +163,19 @@ impl HeldSet {
         }
         // One that comes back may have been made for the side that was live then.
         self.steer().ok();
-        self.released = old.into_iter().filter_map(Held::release).collect();
+        let released = old.into_iter().filter_map(Held::release);
+        self.released = released.collect();
         now(self) != before
     }
 }
 
 type Refused = (Address, io::Error);
+
+/// It has something of an address that is wanted.
+fn crossed(held: &Held, groups: &[Vec<Wanted>]) -> bool {
+    let mut wanted = groups.iter().flatten();
+    wanted.any(|wanted| held.is_in_the_way_of(&wanted.declared.address))
+}
 
 /// Finds out which sockets stay, those of the same name first.
 fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
@@ -260,6 +286,14 @@ fn new(
 /// What tells one from all others.
 fn id(held: &Held) -> u64 {
     held.inode(Side::First)
+}
+
+/// Does something that the addresses of these sockets would be in the way of.
+pub(super) fn beside<T>(sockets: &[&Held], act: impl FnOnce() -> T) -> T {
+    share_ports(sockets, true);
+    let done = act();
+    share_ports(sockets, false);
+    done
 }
 
 /// Lets others have the addresses of these sockets as well, as long as both sides say so. An app

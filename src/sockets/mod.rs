@@ -3,11 +3,14 @@
 pub mod activation;
 mod adapt;
 pub mod address;
+pub mod captured;
 mod diag;
 pub mod goodbye;
 pub mod holder;
 pub mod inherited;
+pub mod memory;
 mod open;
+mod options;
 mod paths;
 pub mod relay;
 pub mod set;

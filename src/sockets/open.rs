@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::libc;
@@ -74,6 +75,20 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
     start(&socket, &address.into(), kind, how)?;
     drop(scout);
     Ok((socket, None))
+}
+
+/// A socket for connections that is bound, beside others of ours, and does not listen yet.
+pub(super) fn bind(address: &Address, only_v6: bool, nonblocking: bool) -> io::Result<OwnedFd> {
+    let at = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_nonblocking(nonblocking)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
 }
 
 fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {

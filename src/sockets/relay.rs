@@ -3,6 +3,7 @@
 //! live, byte for byte, so that nobody waits for ever or is reset.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Stray {
     pub live: Arc<OwnedFd>,
     /// Where both are.
     pub address: Address,
+    /// Another way to live, where this address does not lead there.
+    pub detour: Option<SocketAddr>,
 }
 
 /// Takes what comes to a side that nobody serves, and costs nothing while nothing comes. Dropped, it
@@ -66,7 +69,7 @@ async fn take(stray: Stray, alone: bool) {
         let accept = |socket: &Arc<OwnedFd>| accept(socket, &stray.live, alone);
         match socket.async_io(Interest::READABLE, accept).await {
             Ok(Some(client)) => {
-                tokio::spawn(carry(client, stray.address.clone()));
+                tokio::spawn(carry(client, stray.address.clone(), stray.detour));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
             // A client that has gone, too many descriptors: nothing that stays.
@@ -94,7 +97,7 @@ fn accept(socket: &Arc<OwnedFd>, live: &Arc<OwnedFd>, alone: bool) -> io::Result
 }
 
 /// Until both have said all; whoever breaks off ends it.
-async fn carry(client: Socket, to: Address) -> io::Result<()> {
+async fn carry(client: Socket, to: Address, detour: Option<SocketAddr>) -> io::Result<()> {
     client.set_nonblocking(true)?;
     if let Some(path) = to.path() {
         let client = UnixStream::from_std(client.into())?;
@@ -102,7 +105,8 @@ async fn carry(client: Socket, to: Address) -> io::Result<()> {
     }
     let client = TcpStream::from_std(client.into())?;
     // Where it came to: of all interfaces and families, the one that it can reach.
-    let live = TcpStream::connect(client.local_addr()?).await?;
+    let to = detour.map_or_else(|| client.local_addr(), Ok)?;
+    let live = TcpStream::connect(to).await?;
     join(client, live).await
 }
 
@@ -113,7 +117,7 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, mut live: S) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Shutdown, SocketAddr};
+    use std::net::Shutdown;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -4,11 +4,12 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
+use super::captured::Captured;
 use super::goodbye::Leaving;
 use super::relay::Stray;
 use super::socket_file::SocketFile;
@@ -148,16 +149,39 @@ impl Released {
     }
 }
 
-/// All held sockets, in the order of their descriptors.
+/// All held sockets.
 #[derive(Debug, Default)]
 pub struct HeldSet {
+    /// Those that the app is started with, in the order of their descriptors.
     pub(super) sockets: Vec<Held>,
+    /// Those that it has bound by itself.
+    pub(super) captured: Vec<Captured>,
     /// Those that are not any more.
     pub(super) released: Vec<Released>,
     /// Where clients are sent to.
     pub(super) steered: Side,
+    /// Old and new version get a socket each, where that can be.
+    pub(super) twins: bool,
     /// Who is being asked about its readiness.
     question: Option<Question>,
+}
+
+/// The held set, of which two threads know: the one that runs everything, and the one that answers an
+/// app that binds. Nobody waits while he has it.
+#[derive(Clone, Debug, Default)]
+pub struct SharedSet(Arc<Mutex<HeldSet>>);
+
+impl SharedSet {
+    /// Takes it, for a few system calls.
+    pub fn lock(&self) -> MutexGuard<'_, HeldSet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<HeldSet> for SharedSet {
+    fn from(set: HeldSet) -> Self {
+        Self(Arc::new(Mutex::new(set)))
+    }
 }
 
 /// A question to one side alone, at the first TCP address.
@@ -183,12 +207,24 @@ impl HeldSet {
 
     /// Every address.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        let captured = self.captured.iter().map(|captured| &captured.held);
+        self.sockets.iter().chain(captured)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        let captured = self.captured.iter_mut();
+        let captured = captured.map(|captured| &mut captured.held);
+        self.sockets.iter_mut().chain(captured)
+    }
+
+    /// What the app is started with, in the order of the descriptors.
+    pub fn given(&self) -> impl Iterator<Item = &Held> {
         self.sockets.iter()
     }
 
     /// Nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+        self.iter().next().is_none()
     }
 
     /// One of them can be asked by a TCP client.
@@ -212,7 +248,8 @@ impl HeldSet {
         self.steered
     }
 
-    /// The descriptors of a side, for a generation that keeps them until nothing of it is left.
+    /// The descriptors of a side, for a generation that is started with them and keeps them until
+    /// nothing of it is left.
     pub fn share(&self, side: Side) -> Vec<Arc<OwnedFd>> {
         let sockets = self.sockets.iter();
         sockets.map(|held| held.sockets.of(side).clone()).collect()
@@ -258,6 +295,7 @@ impl HeldSet {
             socket: held.sockets.of(side).clone(),
             live: held.sockets.of(side.other()).clone(),
             address: held.address.clone(),
+            detour: None,
         });
         stray.collect()
     }
@@ -283,7 +321,7 @@ impl HeldSet {
     /// Puts right what apps have done to their sockets. An app's own `listen` sets the length of a
     /// queue; a `shutdown` ends the listening.
     pub fn mend(&mut self) -> io::Result<()> {
-        let mended = all(self.sockets.iter_mut().map(|held| held.sockets.mend()));
+        let mended = all(self.each_mut().map(|held| held.sockets.mend()));
         self.steer().and(mended)
     }
 
@@ -292,7 +330,7 @@ impl HeldSet {
         let side = self.steered;
         let question = self.question.as_ref();
         let mut asked = question.map(|question| (question.from, question.to));
-        all(self.sockets.iter_mut().map(|held| {
+        all(self.each_mut().map(|held| {
             let asked = asked.take_if(|_| held.address.tcp().is_some());
             let steered = match (&held.sockets, asked) {
                 (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, side),

@@ -15,6 +15,7 @@ use nix::sys::stat::fstat;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::open::BACKLOG;
+use super::options::carry;
 use super::paths::Paths;
 use super::steer::{self, Instruction};
 use crate::sys;
@@ -42,6 +43,10 @@ impl Side {
     /// Its own of a pair.
     pub(super) fn of<T>(self, pair: &[T; 2]) -> &T {
         &pair[usize::from(self == Self::Second)]
+    }
+
+    pub(super) fn of_mut<T>(self, pair: &mut [T; 2]) -> &mut T {
+        &mut pair[usize::from(self == Self::Second)]
     }
 
     const BOTH: [Self; 2] = [Self::First, Self::Second];
@@ -224,6 +229,7 @@ fn like(own: &SockRef<'_>, address: &SockAddr) -> io::Result<Socket> {
         other.set_only_v6(own.only_v6()?)?;
     }
     other.set_nonblocking(own.nonblocking()?)?;
+    carry(&**own, &other);
     other.bind(address)?;
     Ok(other)
 }

@@ -88,11 +88,11 @@ mod tests {
             sockets: Vec::new(),
             at_terminal: true,
         };
-        let child = spawn_activated(command, descriptors, &SigSet::empty()).unwrap();
+        let child = spawn_activated(command, descriptors, &SigSet::empty(), &mut []).unwrap();
         let mut line = String::new();
         let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
         reader.read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), "33 101");
-        waitpid(child, None).unwrap();
+        waitpid(child.pid, None).unwrap();
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::seccomp::notify;
 use super::terminal::take_terminal;
 
 /// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
@@ -105,10 +107,21 @@ pub struct Descriptors {
     pub at_terminal: bool,
 }
 
+/// A child that runs.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid.
+    pub pid: Pid,
+    /// Where the calls that its filter notifies of wait, or why it has none; `None`: it was to have
+    /// none.
+    pub listener: Option<io::Result<OwnedFd>>,
+}
+
 /// Starts `command` in a process group of its own, at a terminal also in a session of its own,
 /// with these descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
-/// `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it. Returns when the program runs
-/// or the system has refused it.
+/// `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it, `filter` the one that its system
+/// calls go through; where that can't be, it runs without. Returns when the program runs or the system
+/// has refused it.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
 /// could not be added, and its own error pipe may sit where a socket belongs. The calling process
@@ -117,7 +130,8 @@ pub fn spawn_activated(
     mut command: Command,
     descriptors: Descriptors,
     mask: &SigSet,
-) -> io::Result<Pid> {
+    filter: &mut [libc::sock_filter],
+) -> io::Result<Spawned> {
     let Descriptors {
         stdin,
         stdout,
@@ -129,6 +143,8 @@ pub fn spawn_activated(
     // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
     let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
     let writer = move_from(writer, free)?;
+    let (listening, filtered) = UnixStream::pair()?;
+    let filtered = move_from(filtered.into(), free)?;
     let stdout = move_from(stdout, free)?;
     let stderr = move_from(stderr, free)?;
     let sockets: Vec<OwnedFd> = sockets
@@ -150,18 +166,20 @@ pub fn spawn_activated(
     // SAFETY: the process has a single thread (documented above), so no lock can be held by
     // another one at the fork; the child leaves by exec or `_exit` and runs no destructor.
     match unsafe { fork() }? {
-        ForkResult::Parent { child } => {
-            drop(writer);
+        ForkResult::Parent { child: pid } => {
+            drop((writer, filtered));
             let mut code = [0; size_of::<i32>()];
             // Closed by exec without a word: the program runs.
             if File::from(reader).read_exact(&mut code).is_err() {
-                return Ok(child);
+                let listener = (!filter.is_empty()).then(|| listener(&listening));
+                return Ok(Spawned { pid, listener });
             }
-            waitpid(child, None)?;
+            waitpid(pid, None)?;
             Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
         }
         ForkResult::Child => {
-            let error = become_activated(command, terminal.as_ref(), &sockets, mask);
+            let filter = Some((filtered, filter)).filter(|(_, filter)| !filter.is_empty());
+            let error = become_activated(command, terminal.as_ref(), &sockets, mask, filter);
             let code = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
             // SAFETY: ends the child at once, without running what belongs to its parent.
@@ -176,6 +194,7 @@ fn become_activated(
     terminal: Option<&OwnedFd>,
     sockets: &[OwnedFd],
     mask: &SigSet,
+    filter: Option<(OwnedFd, &mut [libc::sock_filter])>,
 ) -> io::Error {
     if let Some(Err(error)) = terminal.map(|terminal| take_terminal(terminal.as_fd())) {
         return error;
@@ -194,7 +213,35 @@ fn become_activated(
     if !sockets.is_empty() {
         command.env("LISTEN_PID", std::process::id().to_string());
     }
+    // The last thing: nothing of ours is to wait for an answer.
+    if let Some((to, filter)) = filter {
+        let listener = notify(filter);
+        hand_over(&to, listener.as_ref());
+    }
     command.exec()
+}
+
+/// Tells the parent where the calls of this process wait, or the error number.
+fn hand_over(to: &OwnedFd, listener: Result<&OwnedFd, &io::Error>) {
+    let code = listener.err();
+    let code = code.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EINVAL));
+    let descriptors: Vec<RawFd> = listener
+        .iter()
+        .map(|listener| listener.as_raw_fd())
+        .collect();
+    // If this can't be said, there is nobody who could answer: the program must not run.
+    if send(to.as_fd(), &code.to_ne_bytes(), &descriptors).is_err() {
+        // SAFETY: ends the child at once, without running what belongs to its parent.
+        unsafe { libc::_exit(127) }
+    }
+}
+
+/// What [`hand_over`] has told.
+fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
+    let mut code = [0; size_of::<i32>()];
+    let (_, descriptors) = receive(from.as_fd(), &mut code)?;
+    let code = io::Error::from_raw_os_error(i32::from_ne_bytes(code));
+    descriptors.into_iter().next().ok_or(code)
 }
 
 /// Gives a descriptor the lowest free number from `lowest` up, still close-on-exec.
@@ -233,11 +280,9 @@ pub fn die_by(signal: i32) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
     use nix::fcntl::FdFlag;
     use nix::sys::wait::{WaitPidFlag, WaitStatus};
+    use std::io::{Read, Write};
 
     use super::*;
 
@@ -249,6 +294,12 @@ mod tests {
             sockets,
             at_terminal: false,
         }
+    }
+
+    fn spawn(command: Command, descriptors: Descriptors, mask: &SigSet) -> io::Result<Pid> {
+        let spawned = spawn_activated(command, descriptors, mask, &mut [])?;
+        assert!(spawned.listener.is_none());
+        Ok(spawned.pid)
     }
 
     #[test]
@@ -266,8 +317,7 @@ mod tests {
             "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
         ]);
         let sockets = vec![first.into(), second.into()];
-        let child =
-            spawn_activated(command, at_pipes(stdout, stderr, sockets), &SigSet::empty()).unwrap();
+        let child = spawn(command, at_pipes(stdout, stderr, sockets), &SigSet::empty()).unwrap();
         waitpid(child, None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
@@ -284,7 +334,7 @@ mod tests {
         let mut command = Command::new("grep");
         command.args(["SigBlk", "/proc/self/status"]);
         let mask = SigSet::from(Signal::SIGUSR1);
-        let child = spawn_activated(command, at_pipes(stdout, stderr, vec![]), &mask).unwrap();
+        let child = spawn(command, at_pipes(stdout, stderr, vec![]), &mask).unwrap();
         waitpid(child, None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
@@ -300,8 +350,7 @@ mod tests {
         let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let program = Command::new("/no/such");
-        let error = spawn_activated(program, at_pipes(stdout, stderr, vec![]), &SigSet::empty())
-            .unwrap_err();
+        let error = spawn(program, at_pipes(stdout, stderr, vec![]), &SigSet::empty()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 

@@ -116,6 +116,7 @@ pub fn view(now: Moment, view: &View) -> Value {
                 "phases": phases_of(phases), "proof": proof_name(*proof),
                 "cause": cause.to_string() }),
         ),
+        View::Uncaptured(reason) => ("uncaptured", json!({ "text": reason })),
         View::Unclaimed {
             generation,
             addresses,

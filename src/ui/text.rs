@@ -179,6 +179,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             proof,
             cause,
         } => (Level::Good, live(*generation, phases, *proof, cause)),
+        View::Uncaptured(reason) => (Level::Warn, reason.clone()),
         View::Unclaimed {
             generation,
             addresses,

@@ -34,6 +34,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     ),
     ("signals", &["session::event", "session::model"]),
     ("sockets", &["exit", "sys"]),
+    // Answers at once, so it knows by itself what is held.
+    ("capture", &["sockets", "sys"]),
     (
         "watch",
         &[
@@ -60,6 +62,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "capture",
             "config",
             "keeper",
             "lines",
@@ -87,8 +90,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "rooms",
         &[
-            "app", "build", "config", "driver", "exit", "hooks", "keeper", "session", "sockets",
-            "sys", "ui", "watch",
+            "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper", "session",
+            "sockets", "sys", "ui", "watch",
         ],
     ),
 ];

@@ -95,6 +95,30 @@ pub(crate) fn post(at: impl Into<At>, length: usize) -> Outcome {
     exchange(&at.into(), &request("POST", "/", length))
 }
 
+/// Hears what a server says on a new connection without being asked.
+pub(crate) fn hear(at: impl Into<At>) -> Outcome {
+    match try_exchange(&at.into(), &[]) {
+        Ok(bytes) => greeting(&String::from_utf8_lossy(&bytes)),
+        Err(error) => Outcome::of_error(&error),
+    }
+}
+
+/// Version and generation on one line.
+fn greeting(text: &str) -> Outcome {
+    let Some((version, generation)) = text.trim_end().split_once(" g") else {
+        return Outcome::Reset;
+    };
+    match generation.parse() {
+        Ok(generation) if text.ends_with('\n') => Outcome::Answer(Answer {
+            status: 200,
+            version: version.to_owned(),
+            generation,
+            body: text.to_owned(),
+        }),
+        _ => Outcome::Reset,
+    }
+}
+
 fn request(method: &str, path: &str, length: usize) -> Vec<u8> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: promise\r\nContent-Length: {length}\r\n\

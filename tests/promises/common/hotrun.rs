@@ -373,10 +373,11 @@ impl Hotrun {
             .collect()
     }
 
-    /// All addresses it holds, as it shows them.
+    /// All addresses it holds now, as it shows them.
     #[track_caller]
     pub(crate) fn held(&self) -> Vec<String> {
-        let held = self.wait_for("held", |_| true);
+        self.wait_for("held", |_| true);
+        let held = self.all("held").pop().unwrap();
         let sockets = held["sockets"].as_array().unwrap();
         let address = |socket: &Value| socket["address"].as_str().unwrap().to_owned();
         sockets.iter().map(address).collect()

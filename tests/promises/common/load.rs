@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Get,
     /// `GET /` and `POST /` in turn.
     Mixed,
+    /// Nothing: the server speaks first.
+    Nothing,
 }
 
 /// One request.
@@ -107,10 +109,10 @@ fn send(at: &At, per_second: u32, kind: Kind, stop: &AtomicBool, done: &Arc<Mute
         let upload = kind == Kind::Mixed && number % 2 == 1;
         clients.push(thread::spawn(move || {
             let opened = now();
-            let outcome = if upload {
-                client::post(at, UPLOAD)
-            } else {
-                client::get(at)
+            let outcome = match kind {
+                Kind::Nothing => client::hear(at),
+                _ if upload => client::post(at, UPLOAD),
+                _ => client::get(at),
             };
             let ended = now();
             let outcome = if upload { checked(outcome) } else { outcome };

@@ -13,6 +13,8 @@ pub(crate) mod processes;
 pub(crate) mod project;
 mod warm;
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,29 @@ const LOOK: Duration = Duration::from_millis(4);
 
 /// The address option of most tests: one is chosen and told in the `held` event.
 pub(crate) const ANY: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// An address that nobody else has: every test that asks has its own interface, and no client gets
+/// this port from the system.
+pub(crate) fn own_address() -> SocketAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id() * 61 + COUNT.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = number.to_be_bytes();
+    (Ipv4Addr::new(127, 1 + high % 250, low, 9), 4711).into()
+}
+
+/// A port that nobody has on any interface, below those that the system gives to clients.
+pub(crate) fn own_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let free = |number: u32| {
+        let port = u16::try_from(10_000 + number % 20_000).unwrap();
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+            .ok()
+            .map(|_| port)
+    };
+    let first = std::process::id() * 61;
+    let mut ports = std::iter::repeat_with(|| COUNT.fetch_add(1, Ordering::Relaxed) + first);
+    ports.find_map(free).unwrap()
+}
 
 /// The time.
 #[expect(

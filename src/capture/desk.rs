@@ -1,0 +1,381 @@
+//! The desk: one call after the other comes in, gets its answer, and is forgotten. The order of the
+//! facts is the order in which the kernel would look at them.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use socket2::{Domain, SockRef, Type};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::ledger::Ledger;
+use super::name::{self, LONGEST, Protocol};
+use super::program::{Program, Socket};
+use super::{Capture, Listening};
+use crate::sockets::address::Address;
+use crate::sockets::captured::Fresh;
+use crate::sockets::set::HeldSet;
+use crate::sys::seccomp::{
+    Notification, answer, let_through, put, receive_notification, still_waits,
+};
+
+/// The most bytes that the kernel takes for an address (`sockaddr_storage`).
+const LONGEST_ADDRESS: usize = 128;
+
+/// Of the sockets whose port is left to the system, so many are held for each address: a program that
+/// makes more of them makes them for a moment.
+const MOST_NUMBERED: u32 = 16;
+
+/// What a call is answered with.
+enum Verdict {
+    /// The kernel does what is asked for.
+    Through,
+    /// It is not done, and this is its result.
+    Done(Result<(), Errno>),
+    /// The program's socket has this one in its place from now on, and the call is done.
+    Give(Arc<OwnedFd>),
+}
+
+pub(super) struct Desk {
+    listener: OwnedFd,
+    capture: Capture,
+    told: UnboundedSender<Listening>,
+    ledger: Ledger,
+    /// Sockets of ours that were bound for the program, because others of ours are in the way.
+    beside: HashMap<u64, OwnedFd>,
+    /// Process and descriptor of a call that went before it heard its answer: it comes again.
+    interrupted: Option<(i32, i32)>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        listener: OwnedFd,
+        capture: Capture,
+        told: UnboundedSender<Listening>,
+    ) -> Self {
+        Self {
+            listener,
+            capture,
+            told,
+            ledger: Ledger::default(),
+            beside: HashMap::new(),
+            interrupted: None,
+        }
+    }
+
+    /// Answers until nobody is left who could ask.
+    pub(super) fn serve(mut self) {
+        loop {
+            let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut source, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            let seen = source[0].revents().unwrap_or(PollFlags::empty());
+            if seen.contains(PollFlags::POLLIN) {
+                if let Ok(notification) = receive_notification(self.listener.as_fd()) {
+                    self.deal_with(&notification);
+                }
+            } else if !seen.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn deal_with(&mut self, notification: &Notification) {
+        let id = notification.id;
+        let program = Program(notification.thread);
+        let number = notification.integer(0);
+        let verdict = if notification.call == libc::SYS_bind {
+            self.bind(notification, program, number)
+        } else if notification.call == libc::SYS_listen {
+            self.listen(notification, program, number)
+        } else {
+            self.remove(notification, program)
+        };
+        let answered = match verdict.unwrap_or(Verdict::Through) {
+            Verdict::Through => let_through(self.listener.as_fd(), id),
+            Verdict::Done(result) => answer(self.listener.as_fd(), id, result),
+            Verdict::Give(socket) => self.give(notification, program, number, &socket),
+        };
+        // Who has gone meanwhile needs no answer.
+        answered.ok();
+    }
+
+    /// Puts a held socket over the program's own, and has the call succeed.
+    fn give(
+        &mut self,
+        notification: &Notification,
+        program: Program,
+        number: i32,
+        socket: &Arc<OwnedFd>,
+    ) -> io::Result<()> {
+        let (listener, id) = (self.listener.as_fd(), notification.id);
+        let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
+        put(listener, id, socket, number, close_on_exec)?;
+        let process = program.process().unwrap_or(program.0);
+        let inode = fstat(socket.as_fd()).map_or(0, |found| found.st_ino);
+        self.ledger.give(process, number, inode);
+        let answered = answer(listener, id, Ok(()));
+        self.interrupted = answered.is_err().then_some((process, number));
+        answered
+    }
+
+    // ---- bind
+
+    fn bind(
+        &mut self,
+        notification: &Notification,
+        program: Program,
+        number: i32,
+    ) -> Option<Verdict> {
+        let socket = program.socket(number)?;
+        let process = program.process()?;
+        let again = self.interrupted.take() == Some((process, number));
+        if self.capture.held.lock().address_of(socket.inode).is_some() {
+            // It was given a held socket before: the kernel says that one can't bind twice.
+            return again.then_some(Verdict::Done(Ok(())));
+        }
+        let length = usize::try_from(notification.integer(2)).ok()?;
+        if length > LONGEST_ADDRESS {
+            return None;
+        }
+        let length = LONGEST.min(length);
+        let bytes = program.memory(notification.pointer(1), length)?;
+        let dir = match socket.protocol {
+            Protocol::Unix => program.dir(None)?,
+            _ => std::path::PathBuf::new(),
+        };
+        let is_whole = bytes.len() == length;
+        let address = name::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
+        let fresh = fresh(program, number, &socket);
+        if !still_waits(self.listener.as_fd(), notification.id) {
+            return None;
+        }
+        if socket.protocol.listens() {
+            self.bind_listener(&socket, address, &fresh)
+        } else {
+            self.bind_datagrams(&address, &fresh)
+        }
+    }
+
+    fn bind_listener(
+        &mut self,
+        socket: &Socket,
+        address: Address,
+        fresh: &Fresh,
+    ) -> Option<Verdict> {
+        let held = self.capture.held.lock();
+        if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.side) {
+            if is_taken(&mut self.ledger, inode, fresh) {
+                return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
+            }
+            // Programs remove a path before they bind it.
+            held.show_paths();
+            return held.give(inode, fresh).map(Verdict::Give);
+        }
+        if held.is_crossed_by(&address) {
+            let bound = held.bind_beside(&address, fresh);
+            drop(held);
+            return Some(
+                match bound.and_then(|bound| self.keep_beside(bound, address)) {
+                    Ok(bound) => Verdict::Give(bound),
+                    Err(error) => Verdict::Done(Err(errno(&error))),
+                },
+            );
+        }
+        drop(held);
+        self.ledger.bind(socket.inode, address);
+        None
+    }
+
+    fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
+        let inode = fstat(bound.as_fd())?.st_ino;
+        let copy = bound.try_clone()?;
+        self.ledger.bind(inode, address);
+        self.beside.insert(inode, copy);
+        Ok(Arc::new(bound))
+    }
+
+    fn bind_datagrams(&mut self, address: &Address, fresh: &Fresh) -> Option<Verdict> {
+        let shares = |copy: &OwnedFd| {
+            let copy = SockRef::from(copy);
+            copy.reuse_port().unwrap_or(false) || copy.reuse_address().unwrap_or(false)
+        };
+        // Clients, and those who say themselves that several may have it.
+        if address.is_open() || fresh.copy.as_ref().is_some_and(shares) {
+            return None;
+        }
+        let side = self.capture.side;
+        let mut held = self.capture.held.lock();
+        let find = |held: &HeldSet| held.find(address, fresh.only_v6, side);
+        if find(&held).is_none()
+            && let Err(error) = held.capture_datagrams(address, fresh)
+        {
+            return Some(Verdict::Done(Err(errno(&error))));
+        }
+        let inode = find(&held)?;
+        drop(held);
+        if is_taken(&mut self.ledger, inode, fresh) {
+            return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
+        }
+        let socket = self.capture.held.lock().give(inode, fresh);
+        self.claim(inode);
+        socket.map(Verdict::Give)
+    }
+
+    // ---- listen
+
+    fn listen(
+        &mut self,
+        notification: &Notification,
+        program: Program,
+        number: i32,
+    ) -> Option<Verdict> {
+        let socket = program.socket(number)?;
+        if !socket.protocol.listens() {
+            return None;
+        }
+        let is_held = self.capture.held.lock().address_of(socket.inode).is_some();
+        if is_held {
+            self.claim(socket.inode);
+            return Some(Verdict::Done(Ok(())));
+        }
+        let written = self.ledger.written(socket.inode)?.clone();
+        if written.number >= MOST_NUMBERED {
+            return None;
+        }
+        let side = self.capture.side;
+        let mut fresh = fresh(program, number, &socket);
+        if let Some(own) = self.beside.remove(&socket.inode) {
+            fresh.copy = Some(own);
+        }
+        if !still_waits(self.listener.as_fd(), notification.id) {
+            return None;
+        }
+        let find = |held: &HeldSet| {
+            let found = held.find(&written.address, fresh.only_v6, side);
+            found.or_else(|| held.find_numbered(&written, fresh.only_v6, side))
+        };
+        // Several of the program's sockets may share an address.
+        let found = find(&self.capture.held.lock());
+        if found.is_none() {
+            self.make_room(notification, number, &socket, &fresh);
+            if let Err(error) = self.capture.held.lock().capture(&written, &fresh) {
+                return Some(Verdict::Done(Err(errno(&error))));
+            }
+        }
+        let inode = found.or_else(|| find(&self.capture.held.lock()))?;
+        let given = self.capture.held.lock().give(inode, &fresh)?;
+        self.claim(inode);
+        Some(Verdict::Give(given))
+    }
+
+    /// Where nothing but the program's own socket is known, it has to go before another one can have
+    /// its address.
+    fn make_room(&self, notification: &Notification, number: i32, socket: &Socket, fresh: &Fresh) {
+        let domain = match socket.protocol {
+            Protocol::Tcp4 => Domain::IPV4,
+            Protocol::Tcp6 => Domain::IPV6,
+            Protocol::Udp4 | Protocol::Udp6 | Protocol::Unix => return,
+        };
+        if fresh.copy.is_none()
+            && let Ok(nothing) = socket2::Socket::new(domain, Type::STREAM, None)
+        {
+            let close = socket.close_on_exec;
+            put(
+                self.listener.as_fd(),
+                notification.id,
+                &nothing,
+                number,
+                close,
+            )
+            .ok();
+        }
+    }
+
+    fn claim(&mut self, inode: u64) {
+        let mut held = self.capture.held.lock();
+        held.claim(inode, self.capture.side);
+        if let Some(address) = held.address_of(inode).cloned() {
+            self.told.send(Listening { inode, address }).ok();
+        }
+    }
+
+    // ---- paths
+
+    /// A program that removes its path when it starts, or ends, believes that it is alone.
+    fn remove(&self, notification: &Notification, program: Program) -> Option<Verdict> {
+        #[cfg(target_arch = "x86_64")]
+        let is_short = notification.call == libc::SYS_unlink;
+        #[cfg(not(target_arch = "x86_64"))]
+        let is_short = false;
+        let (dir, path) = if is_short {
+            (None, notification.pointer(0))
+        } else if notification.integer(2) & libc::AT_REMOVEDIR != 0 {
+            return None;
+        } else {
+            let dir = Some(notification.integer(0)).filter(|dir| *dir != libc::AT_FDCWD);
+            (dir, notification.pointer(1))
+        };
+        let path = program.text(path)?;
+        // Most names are not even like one that is held.
+        let held = self.capture.held.lock();
+        if !held
+            .paths()
+            .any(|held| held.file_name() == std::path::Path::new(&path).file_name())
+        {
+            return None;
+        }
+        let path = name::absolute(&path, &program.dir(dir)?)?;
+        let is_held = held.paths().any(|held| held == path);
+        is_held.then_some(Verdict::Done(Ok(())))
+    }
+}
+
+/// The program has it already, and did not say that it wants it more than once.
+fn is_taken(ledger: &mut Ledger, inode: u64, fresh: &Fresh) -> bool {
+    let open = ledger.open(inode, |process, number| Program(process).inode(number));
+    let shares = match &fresh.copy {
+        Some(copy) => SockRef::from(copy).reuse_port().unwrap_or(false),
+        None => ledger.shares(inode),
+    };
+    open > 0 && !shares
+}
+
+/// What is known of a socket that a program has made.
+fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
+    let copy = program.copy(number);
+    let copy =
+        copy.filter(|copy| fstat(copy.as_fd()).is_ok_and(|found| found.st_ino == socket.inode));
+    let only_v6 = match (&copy, socket.protocol) {
+        (Some(copy), Protocol::Tcp6 | Protocol::Udp6) => {
+            SockRef::from(copy).only_v6().unwrap_or(false)
+        }
+        (None, Protocol::Tcp6 | Protocol::Udp6) => only_v6_by_default(),
+        _ => false,
+    };
+    Fresh {
+        only_v6,
+        nonblocking: socket.nonblocking,
+        copy,
+    }
+}
+
+/// What a socket of IPv6 is made with (`net.ipv6.bindv6only`).
+fn only_v6_by_default() -> bool {
+    let set = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    set.is_ok_and(|set| set.trim() == "1")
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error
+        .raw_os_error()
+        .map_or(Errno::EADDRINUSE, Errno::from_raw)
+}

@@ -1,0 +1,104 @@
+//! The filter that the app is started under: classic BPF over the number of each system call
+//! (`seccomp(2)`). It notifies of `bind` and `listen`, where paths are held also of what removes one,
+//! and lets everything else through. Pure.
+
+use nix::libc;
+
+/// One instruction, as it travels to the keeper: code, both jumps, constant.
+pub type Step = (u16, u8, u8, u32);
+
+// Names and values of linux/filter.h, seccomp.h and audit.h.
+const LOAD: u16 = 0x20;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
+
+/// Where the kernel keeps them (`struct seccomp_data`).
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+
+/// What the calls of this machine's own programs are marked with (`AUDIT_ARCH_…`). Those of another
+/// one have other numbers, and are let through.
+#[cfg(target_arch = "x86_64")]
+const NATIVE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const NATIVE: u32 = 0xc000_00b7;
+
+/// The calls that remove a path.
+#[cfg(target_arch = "x86_64")]
+const REMOVING: &[libc::c_long] = &[libc::SYS_unlink, libc::SYS_unlinkat];
+#[cfg(target_arch = "aarch64")]
+const REMOVING: &[libc::c_long] = &[libc::SYS_unlinkat];
+
+/// The filter; `None` for a machine whose numbers it does not know.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub fn program(paths: bool) -> Option<Vec<Step>> {
+    let mut calls = vec![libc::SYS_bind, libc::SYS_listen];
+    if paths {
+        // Each removal takes nine times as long as without.
+        calls.extend(REMOVING);
+    }
+    let count = u8::try_from(calls.len()).unwrap_or_default();
+    let mut program = vec![
+        (LOAD, 0, 0, ARCHITECTURE),
+        (JUMP_IF_EQUAL, 0, count + 1, NATIVE),
+        (LOAD, 0, 0, NUMBER),
+    ];
+    for (left, call) in (0..count).rev().zip(calls) {
+        let number = u32::try_from(call).unwrap_or_default();
+        program.push((JUMP_IF_EQUAL, left + 1, 0, number));
+    }
+    program.extend([(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, NOTIFY)]);
+    Some(program)
+}
+
+/// The filter; `None` for a machine whose numbers it does not know.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub fn program(_paths: bool) -> Option<Vec<Step>> {
+    None
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do with this call of this architecture.
+    fn run(program: &[Step], architecture: u32, number: u32) -> u32 {
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let (code, then, otherwise, k) = program[at];
+            at += 1;
+            match (code, k) {
+                (LOAD, NUMBER) => loaded = number,
+                (LOAD, ARCHITECTURE) => loaded = architecture,
+                (JUMP_IF_EQUAL, _) => {
+                    at += usize::from(if loaded == k { then } else { otherwise });
+                }
+                (RETURN, _) => return k,
+                _ => panic!("instruction {code:#x} of {k:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_notified_of() {
+        for paths in [false, true] {
+            let program = program(paths).unwrap();
+            for number in 0..600 {
+                let call = libc::c_long::from(number);
+                let always = [libc::SYS_bind, libc::SYS_listen].contains(&call);
+                let removes = REMOVING.contains(&call);
+                let expected = if always || (paths && removes) {
+                    NOTIFY
+                } else {
+                    ALLOW
+                };
+                assert_eq!(run(&program, NATIVE, number), expected, "{number}");
+                // A program of 32 bits, whose numbers mean something else.
+                assert_eq!(run(&program, 0x4000_0003, number), ALLOW, "{number}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the sockets of one generation were bound to, by their numbers in /proc: a socket keeps its
+//! number whoever has it, under whatever descriptor. Pure.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::sockets::address::Address;
+use crate::sockets::captured::Written;
+
+/// Programs bind clients too, which never listen; older ones than so many are forgotten.
+const MOST: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    bound: VecDeque<(u64, Written)>,
+    counted: HashMap<String, u32>,
+    /// What was given to this generation's processes: the process, its descriptor, the socket.
+    given: Vec<(i32, i32, u64)>,
+    /// Held sockets in the place of several of its own at once.
+    shared: HashSet<u64>,
+}
+
+impl Ledger {
+    /// A socket is bound.
+    pub(super) fn bind(&mut self, inode: u64, address: Address) {
+        let number = if address.is_open() {
+            let count = self.counted.entry(address.to_string()).or_default();
+            *count += 1;
+            *count - 1
+        } else {
+            0
+        };
+        // The kernel refuses to bind one twice; the number of one that has gone may come again.
+        self.bound.retain(|(known, _)| *known != inode);
+        if self.bound.len() == MOST {
+            self.bound.pop_front();
+        }
+        self.bound.push_back((inode, Written { address, number }));
+    }
+
+    /// What it was bound to.
+    pub(super) fn written(&self, inode: u64) -> Option<&Written> {
+        let mut found = self.bound.iter().filter(|(known, _)| *known == inode);
+        found.next().map(|(_, written)| written)
+    }
+
+    /// It has a held socket in its place now.
+    pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) {
+        self.given
+            .retain(|(known, number, _)| (*known, *number) != (process, descriptor));
+        if self.given.iter().any(|(.., known)| *known == inode) {
+            self.shared.insert(inode);
+        }
+        self.given.push((process, descriptor, inode));
+    }
+
+    /// It was seen in the place of several.
+    pub(super) fn shares(&self, inode: u64) -> bool {
+        self.shared.contains(&inode)
+    }
+
+    /// How many descriptors lead to this held socket, as far as it was given to the program under
+    /// them: `leads` finds out what is behind one now.
+    pub(super) fn open(&mut self, inode: u64, leads: impl Fn(i32, i32) -> Option<u64>) -> usize {
+        self.given
+            .retain(|(process, number, given)| leads(*process, *number) == Some(*given));
+        let open = self.given.iter().filter(|(_, _, given)| *given == inode);
+        open.count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> Address {
+        Address::Tcp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn ports_that_are_left_to_the_system_are_told_apart_by_their_order() {
+        let mut ledger = Ledger::default();
+        for (inode, text) in [
+            (1, "127.0.0.1:0"),
+            (2, "[::]:0"),
+            (3, "127.0.0.1:0"),
+            (4, "127.0.0.1:80"),
+            (5, "127.0.0.1:80"),
+        ] {
+            ledger.bind(inode, tcp(text));
+        }
+        let numbers = [1, 2, 3, 4, 5].map(|inode| ledger.written(inode).unwrap().number);
+        assert_eq!(numbers, [0, 0, 1, 0, 0]);
+        assert_eq!(ledger.written(6), None);
+    }
+
+    #[test]
+    fn clients_without_end_are_forgotten() {
+        let mut ledger = Ledger::default();
+        for inode in 0..MOST as u64 + 10 {
+            ledger.bind(inode, tcp("127.0.0.2:80"));
+        }
+        assert_eq!(ledger.bound.len(), MOST);
+        assert_eq!(ledger.written(9), None);
+        assert!(ledger.written(10).is_some());
+    }
+
+    #[test]
+    fn what_is_closed_may_be_bound_again() {
+        let mut ledger = Ledger::default();
+        ledger.give(7, 3, 100);
+        ledger.give(7, 4, 100);
+        assert_eq!(ledger.open(100, |_, _| Some(100)), 2);
+        assert_eq!(ledger.open(101, |_, _| Some(100)), 0);
+        // Descriptor 4 is something else by now.
+        let leads = |_, number| (number == 3).then_some(100);
+        assert_eq!(ledger.open(100, leads), 1);
+        assert_eq!(ledger.open(100, |_, _| Some(100)), 1);
+    }
+}

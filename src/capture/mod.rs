@@ -1,0 +1,68 @@
+//! Holding what the app listens on, with no change to the app (Linux, `seccomp_unotify(2)`).
+//!
+//! # Theory of operation
+//!
+//! The keeper starts the app under a filter (`filter`), so that each `bind` and `listen` of it, and of
+//! all it starts, waits for an answer at a descriptor that comes to hotrun. A thread of its own, the
+//! desk, answers them at once and does nothing else: whoever asks stands still meanwhile.
+//!
+//! - `bind` runs in the kernel untouched, so that its errors are the kernel's own; what was bound is
+//!   written down (`ledger`). Where the address is held, the program is given the socket of its side
+//!   instead.
+//! - `listen` is when an address begins to be held: hotrun makes its own two sockets there, puts one
+//!   over the program's and answers in the kernel's place. That is the moment at which a candidate can
+//!   be ready.
+//! - Where paths are held, what removes one of them is answered and not done.
+//!
+//! Sockets are known by their numbers in /proc, and nothing here needs to get a copy of the program's
+//! (`pidfd_getfd`, which containers deny); where one can be had, its options are carried over.
+//! Whatever can't be read is the kernel's to answer. Deliberately absent: any wait, any lock that is
+//! held over one, the runtime, and every decision of the session.
+
+mod desk;
+pub mod filter;
+mod ledger;
+mod name;
+mod program;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::sync::mpsc;
+
+use crate::sockets::address::Address;
+use crate::sockets::set::SharedSet;
+use crate::sockets::twins::Side;
+
+use desk::Desk;
+
+/// A program listens on a held socket, or takes datagrams there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The number of the socket in /proc.
+    pub inode: u64,
+    /// Where it is.
+    pub address: Address,
+}
+
+/// What the answers to one generation depend on.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// What is held.
+    pub held: SharedSet,
+    /// Its side.
+    pub side: Side,
+}
+
+impl Capture {
+    /// Answers everything that waits at `listener`, until the last process of the generation is gone.
+    pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
+        let (told, listening) = mpsc::unbounded_channel();
+        let desk = Desk::new(listener, self, told);
+        std::thread::Builder::new()
+            .name("hotrun-capture".into())
+            .stack_size(256 * 1024)
+            .spawn(move || desk.serve())?;
+        Ok(listening)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a program calls the address that it binds: the bytes of a `sockaddr`, and the protocol of
+//! its socket. Pure.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use crate::sockets::address::Address;
+
+/// What kind of socket it is, as `system.sockprotoname` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Connections over IPv4.
+    Tcp4,
+    /// Connections over IPv6.
+    Tcp6,
+    /// Datagrams over IPv4.
+    Udp4,
+    /// Datagrams over IPv6.
+    Udp6,
+    /// Connections over a path.
+    Unix,
+}
+
+impl Protocol {
+    /// Reads the kernel's name. MPTCP is TCP with more than one way: what is held for it is plain.
+    pub(super) fn named(name: &[u8]) -> Option<Self> {
+        let name = name.strip_suffix(b"\0").unwrap_or(name);
+        Some(match name {
+            b"TCP" | b"MPTCP" => Self::Tcp4,
+            b"TCPv6" | b"MPTCPv6" => Self::Tcp6,
+            b"UDP" => Self::Udp4,
+            b"UDPv6" => Self::Udp6,
+            b"UNIX-STREAM" => Self::Unix,
+            _ => return None,
+        })
+    }
+
+    /// Two sockets can stand behind one address.
+    pub(super) fn listens(self) -> bool {
+        matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
+    }
+}
+
+/// The most bytes of a `sockaddr` that are read.
+pub(super) const LONGEST: usize = size_of::<libc::sockaddr_un>();
+
+/// Reads an address. `None`: what the kernel refuses (too short, another family than the socket's),
+/// and what is never held (a name without a path); the kernel has the word then.
+///
+/// `dir` is the program's working directory, at which a relative path of it starts.
+pub(super) fn read(protocol: Protocol, bytes: &[u8], dir: &Path) -> Option<Address> {
+    let family = u16::from_ne_bytes(*bytes.first_chunk()?);
+    match protocol {
+        Protocol::Tcp4 | Protocol::Udp4 => {
+            let is_whole = bytes.len() >= size_of::<libc::sockaddr_in>();
+            let at = v4(bytes).filter(|_| is_whole && i32::from(family) == libc::AF_INET)?;
+            Some(internet(protocol, SocketAddr::V4(at)))
+        }
+        Protocol::Tcp6 | Protocol::Udp6 => {
+            let is_whole = bytes.len() >= size_of::<libc::sockaddr_in6>();
+            let at = v6(bytes).filter(|_| is_whole && i32::from(family) == libc::AF_INET6)?;
+            Some(internet(protocol, SocketAddr::V6(at)))
+        }
+        Protocol::Unix => {
+            let path = bytes.get(2..)?;
+            let end = path.iter().position(|byte| *byte == 0);
+            let path = &path[..end.unwrap_or(path.len())];
+            if i32::from(family) != libc::AF_UNIX || path.is_empty() {
+                return None;
+            }
+            Some(Address::Unix(absolute(OsStr::from_bytes(path), dir)?))
+        }
+    }
+}
+
+fn internet(protocol: Protocol, at: SocketAddr) -> Address {
+    if protocol.listens() {
+        Address::Tcp(at)
+    } else {
+        Address::Udp(at)
+    }
+}
+
+/// `sockaddr_in`: family, port, address.
+fn v4(bytes: &[u8]) -> Option<SocketAddrV4> {
+    let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let ip: [u8; 4] = *bytes.get(4..)?.first_chunk()?;
+    Some(SocketAddrV4::new(Ipv4Addr::from(ip), port))
+}
+
+/// `sockaddr_in6`: family, port, flow, address, scope.
+fn v6(bytes: &[u8]) -> Option<SocketAddrV6> {
+    let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let ip: [u8; 16] = *bytes.get(8..)?.first_chunk()?;
+    let scope = u32::from_ne_bytes(*bytes.get(24..)?.first_chunk()?);
+    Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope))
+}
+
+/// The path as everybody writes it who writes it in full, so that two spellings of it are one.
+pub(super) fn absolute(path: &OsStr, dir: &Path) -> Option<PathBuf> {
+    let path = dir.join(path);
+    let parent = path.parent()?.canonicalize().ok()?;
+    Some(parent.join(path.file_name()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(family: i32, rest: &[u8]) -> Vec<u8> {
+        let family = u16::try_from(family).unwrap().to_ne_bytes();
+        family.iter().chain(rest).copied().collect()
+    }
+
+    #[track_caller]
+    fn case(protocol: Protocol, bytes: &[u8], expected: Option<&str>) {
+        let read = read(protocol, bytes, Path::new("/proc/../tmp"));
+        let read = read.map(|address| address.to_string());
+        assert_eq!(read.as_deref(), expected);
+    }
+
+    #[test]
+    fn what_the_kernel_would_take_is_read() {
+        let v4 = bytes(libc::AF_INET, b"\x0b\xb8\x7f\0\0\x01\0\0\0\0\0\0\0\0");
+        case(Protocol::Tcp4, &v4, Some("127.0.0.1:3000"));
+        case(Protocol::Udp4, &v4, Some("udp:127.0.0.1:3000"));
+        case(Protocol::Tcp4, &v4[..15], None);
+        case(Protocol::Tcp6, &v4, None);
+        case(Protocol::Unix, &v4, None);
+        let mut v6 = bytes(libc::AF_INET6, b"\x0b\xb8\0\0\0\0");
+        v6.extend(Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets());
+        v6.extend(7_u32.to_ne_bytes());
+        case(Protocol::Tcp6, &v6, Some("[::ffff:127.0.0.1%7]:3000"));
+        case(Protocol::Tcp6, &v6[..27], None);
+        case(Protocol::Tcp4, &v6, None);
+        for (path, expected) in [
+            (&b"/tmp/a.sock\0rest"[..], Some("unix:/tmp/a.sock")),
+            (b"a.sock", Some("unix:/tmp/a.sock")),
+            (b"../tmp/./a.sock\0", Some("unix:/tmp/a.sock")),
+            (b"\0abstract", None),
+            (b"", None),
+            (b"/no/such/dir/a.sock", None),
+        ] {
+            case(Protocol::Unix, &bytes(libc::AF_UNIX, path), expected);
+        }
+        case(Protocol::Unix, b"", None);
+    }
+
+    #[test]
+    fn protocols_have_the_names_of_the_kernel() {
+        for (name, expected) in [
+            (&b"TCP\0"[..], Some(Protocol::Tcp4)),
+            (b"MPTCPv6", Some(Protocol::Tcp6)),
+            (b"UDPv6\0", Some(Protocol::Udp6)),
+            (b"UNIX-STREAM\0", Some(Protocol::Unix)),
+            (b"UNIX\0", None),
+            (b"NETLINK\0", None),
+        ] {
+            assert_eq!(Protocol::named(name), expected);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What can be seen of a program that waits for an answer: what is behind its descriptors, and what
+//! its arguments point at. All of it by /proc, where a thread has its own place, whether or not it is
+//! the first one of its process.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::name::Protocol;
+
+/// A socket of the program, and how it has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Socket {
+    /// Its number in /proc.
+    pub(super) inode: u64,
+    pub(super) protocol: Protocol,
+    pub(super) nonblocking: bool,
+    pub(super) close_on_exec: bool,
+}
+
+/// The program, by the thread that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Program(pub(super) i32);
+
+impl Program {
+    fn path(self, rest: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{rest}", self.0))
+    }
+
+    fn fd(self, number: i32) -> PathBuf {
+        self.path(&format!("fd/{number}"))
+    }
+
+    /// The process of the thread.
+    pub(super) fn process(self) -> Option<i32> {
+        let status = fs::read_to_string(self.path("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+        line.trim().parse().ok()
+    }
+
+    /// The number in /proc of what is behind a descriptor.
+    pub(super) fn inode(self, number: i32) -> Option<u64> {
+        fs::metadata(self.fd(number)).ok().map(|found| found.ino())
+    }
+
+    /// The socket behind a descriptor; `None`: it is none, or one of a kind that is never held.
+    pub(super) fn socket(self, number: i32) -> Option<Socket> {
+        let path = self.fd(number);
+        let mut name = [0; 32];
+        let length = rustix::fs::getxattr(&path, "system.sockprotoname", &mut name[..]).ok()?;
+        let info = fs::read_to_string(self.path(&format!("fdinfo/{number}"))).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        Some(Socket {
+            inode: self.inode(number)?,
+            protocol: Protocol::named(name.get(..length)?)?,
+            nonblocking: flags & libc::O_NONBLOCK != 0,
+            close_on_exec: flags & libc::O_CLOEXEC != 0,
+        })
+    }
+
+    /// A copy of a socket of the program, if that is allowed here.
+    pub(super) fn copy(self, number: i32) -> Option<OwnedFd> {
+        // The number of a thread is none of a process, unless it is the first one.
+        let process = pidfd_open(Pid::from_raw(self.process()?)?, PidfdFlags::empty()).ok()?;
+        pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok()
+    }
+
+    /// What is at this place of its memory; less, where that ends before.
+    pub(super) fn memory(self, at: u64, length: usize) -> Option<Vec<u8>> {
+        let memory = File::open(self.path("mem")).ok()?;
+        let mut bytes = vec![0; length];
+        let read = memory.read_at(&mut bytes, at).ok()?;
+        bytes.truncate(read);
+        Some(bytes)
+    }
+
+    /// A path at this place of its memory.
+    pub(super) fn text(self, at: u64) -> Option<OsString> {
+        let longest = usize::try_from(libc::PATH_MAX).ok()?;
+        let mut bytes = self.memory(at, longest)?;
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        bytes.truncate(end);
+        Some(OsString::from_vec(bytes))
+    }
+
+    /// Where its relative paths start, at this descriptor of it or at its working directory; `None`
+    /// also where it sees other files than we do.
+    pub(super) fn dir(self, number: Option<i32>) -> Option<PathBuf> {
+        if fs::read_link(self.path("root")).ok()? != Path::new("/") {
+            return None;
+        }
+        let dir = number.map_or_else(|| self.path("cwd"), |number| self.fd(number));
+        fs::read_link(dir).ok()
+    }
+}

@@ -1,0 +1,92 @@
+//! What the app listens on by itself: the next generation is to find it again, the user hears of it,
+//! and the next run of hotrun remembers it.
+
+use super::{House, names, policy};
+use crate::app::Captured;
+use crate::capture::{Capture, filter};
+use crate::session::event::Event;
+use crate::session::model::{Generation, Moment};
+use crate::sockets::memory;
+use crate::sockets::relay::Relay;
+use crate::sockets::twins::Side;
+use crate::ui::Note;
+
+impl House {
+    /// What it takes to hold what the next generation listens on; it gets this side.
+    pub(super) fn capture(&self, side: Side) -> Option<Captured> {
+        if !self.settings.app.capture {
+            return None;
+        }
+        let mut held = self.held.lock();
+        // Whoever was live last had the side that clients are sent to.
+        let expected = held.claimed(held.steered());
+        held.forget_claims(side);
+        let filter = filter::program(held.paths().next().is_some())?;
+        let held = self.held.clone();
+        Some(Captured {
+            capture: Capture { held, side },
+            filter,
+            expected,
+        })
+    }
+
+    /// Other addresses may be held than were said to be: who has to know of it is told.
+    pub(super) fn take_stock(&mut self, now: Moment) {
+        if names(&self.held.lock()) != self.announced {
+            self.announce(now);
+            self.remember();
+        }
+        let policy = policy(&self.settings, &self.held.lock());
+        self.events.send(Event::Stock(Box::new(policy))).ok();
+    }
+
+    /// A generation has been live for a while: what it has not got open now it does not need.
+    pub(super) fn has_proved_itself(&mut self, now: Moment, generation: Generation) {
+        let Some(running) = self.apps.get(&generation) else {
+            return;
+        };
+        let (side, open) = (running.side, running.app.open_sockets());
+        self.held.lock().keep_claims(side, &open);
+        self.sides.proved = true;
+        self.let_go(now);
+    }
+
+    /// Clients are sent to this side from now on: nothing may be in the way of what it listens on.
+    pub(super) fn make_way(&mut self, now: Moment, side: Side) {
+        self.sides.proved = false;
+        let mut held = self.held.lock();
+        let gone = held.make_way(side);
+        let detours = held.detours();
+        drop(held);
+        self.sides.detour = (!detours.is_empty()).then(|| Relay::start(detours, true));
+        if !gone.is_empty() || self.sides.detour.is_some() {
+            self.take_stock(now);
+        }
+    }
+
+    /// Lets go of what nobody listens on, if live has had the time to.
+    pub(super) fn let_go(&mut self, now: Moment) {
+        if self.sides.proved && !self.held.lock().let_go_unclaimed().is_empty() {
+            self.take_stock(now);
+        }
+    }
+
+    /// Says what is held. What stands behind it has changed as well.
+    pub(super) fn announce(&mut self, now: Moment) {
+        self.announced = names(&self.held.lock());
+        if !self.announced.is_empty() {
+            self.reporter.note(now, Note::Held(self.announced.clone()));
+        }
+        // It must not keep what was let go of.
+        self.sides.relay = None;
+        self.settle();
+    }
+
+    /// Writes down what the next run is to hold from its start.
+    fn remember(&self) {
+        if let Some(path) = &self.memory {
+            // It is a convenience: without it the next run holds the address a little later.
+            memory::write(path, &self.held.lock().ports()).ok();
+        }
+    }
+}

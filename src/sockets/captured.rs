@@ -1,0 +1,411 @@
+//! Addresses that the app has bound by itself, and that are held since it listens there. A later
+//! version that binds one of them is given the socket of its side.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use socket2::SockRef;
+
+use super::adapt::beside;
+use super::address::Address;
+use super::open::{How, bind, open};
+use super::options::carry;
+use super::paths::Paths;
+use super::relay::Stray;
+use super::set::{Declared, Held, HeldSet};
+use super::twins::{Side, Sockets};
+
+/// An address as the program has written it, and how often it had written it before where the port is
+/// left to the system: so the same one of them gets the same port again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// With port 0 where that is left to the system.
+    pub address: Address,
+    /// Which one, counted from 0.
+    pub number: u32,
+}
+
+/// A socket that the program has made, which a held one takes the place of.
+#[derive(Debug)]
+pub struct Fresh {
+    /// IPv4 is left to another one.
+    pub only_v6: bool,
+    /// Accepting and receiving return at once.
+    pub nonblocking: bool,
+    /// A copy of it, where one can be had: for its options, and to know where exactly it is bound.
+    pub copy: Option<OwnedFd>,
+}
+
+/// One address that is held since the app listens there.
+#[derive(Debug)]
+pub(super) struct Captured {
+    pub(super) held: Held,
+    number: u32,
+    /// Who of both sides has asked for it.
+    claims: [bool; 2],
+    /// The program before this run had it; nobody has asked for it yet.
+    remembered: bool,
+    /// It is in the way of what live listens on, which clients that come here are to be carried to by
+    /// this way; until nobody has it any more.
+    gives_way: Option<SocketAddr>,
+}
+
+impl HeldSet {
+    /// The held socket that this side has at an address, by its number in /proc: one that a program
+    /// can ask for by that address. Of what is left to the system, none.
+    pub fn find(&self, address: &Address, only_v6: bool, side: Side) -> Option<u64> {
+        let given = self.given().find(|held| held.address == *address);
+        let mut captured = self.captured.iter().map(|captured| &captured.held);
+        let is_it = |held: &&Held| {
+            let same = |own: &Declared| own.only_v6 == only_v6 || !is_every_v6(address);
+            held.address == *address && held.declared.as_ref().is_some_and(same)
+        };
+        let found = given.or_else(|| captured.find(is_it));
+        found
+            .filter(|_| !address.is_open())
+            .map(|held| held.inode(side))
+    }
+
+    /// The same for one of which the system had chosen the port.
+    pub fn find_numbered(&self, written: &Written, only_v6: bool, side: Side) -> Option<u64> {
+        let same = |own: &Declared| own.address == written.address && own.only_v6 == only_v6;
+        let is_it = |captured: &&Captured| {
+            captured.number == written.number && captured.held.declared.as_ref().is_some_and(same)
+        };
+        let found = self.captured.iter().filter(|_| written.address.is_open());
+        found
+            .into_iter()
+            .find(is_it)
+            .map(|captured| captured.held.inode(side))
+    }
+
+    /// The address of a held socket, whichever side's.
+    pub fn address_of(&self, inode: u64) -> Option<&Address> {
+        self.iter()
+            .find(|held| held.has(inode))
+            .map(|held| &held.address)
+    }
+
+    /// A copy of a held socket for a program, made what its own was.
+    pub fn give(&self, inode: u64, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
+        let held = self.iter().find(|held| held.has(inode))?;
+        let socket = held.socket(inode);
+        if let Some(copy) = &fresh.copy {
+            carry(copy, &**socket);
+        }
+        SockRef::from(&**socket)
+            .set_nonblocking(fresh.nonblocking)
+            .ok();
+        Some(socket.clone())
+    }
+
+    /// The paths of unix sockets that are held.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.iter().filter_map(|held| held.address.path())
+    }
+
+    /// Has every path lead to where it is to, whatever programs have done to it.
+    pub fn show_paths(&self) {
+        let is_path = |held: &&Held| held.address.path().is_some();
+        for held in self.iter().filter(is_path) {
+            held.sockets.steer(self.steered).ok();
+        }
+    }
+
+    /// This side wants clients to come to this socket; whether that is new.
+    pub fn claim(&mut self, inode: u64, side: Side) -> bool {
+        let captured = self.captured.iter_mut();
+        let Some(captured) = captured
+            .into_iter()
+            .find(|captured| captured.held.has(inode))
+        else {
+            return false;
+        };
+        captured.remembered = false;
+        captured.gives_way = None;
+        !std::mem::replace(side.of_mut(&mut captured.claims), true)
+    }
+
+    /// Of what this side has asked for, it still has this. Where it has nothing at all any more, it may
+    /// be about to end, and what comes after it will want everything.
+    pub fn keep_claims(&mut self, side: Side, open: &HashSet<u64>) {
+        let is_open = |captured: &Captured| open.contains(&captured.held.inode(side));
+        if !self.captured.iter().any(is_open) {
+            return;
+        }
+        for captured in &mut self.captured {
+            let is_open = is_open(captured);
+            *side.of_mut(&mut captured.claims) &= is_open;
+        }
+    }
+
+    /// A new version gets this side.
+    pub fn forget_claims(&mut self, side: Side) {
+        for captured in &mut self.captured {
+            *side.of_mut(&mut captured.claims) = false;
+        }
+    }
+
+    /// The addresses that this side has asked for.
+    pub fn claimed(&self, side: Side) -> Vec<Address> {
+        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
+        claimed.map(|one| one.held.address.clone()).collect()
+    }
+
+    /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
+    /// stand where the program's was, or beside that as long as there is a copy of it.
+    pub fn capture(&mut self, written: &Written, fresh: &Fresh) -> io::Result<()> {
+        let declared = Declared {
+            address: written.address.clone(),
+            only_v6: fresh.only_v6,
+            nonblocking: fresh.nonblocking,
+        };
+        let held = self.pair_at(written, declared, fresh)?;
+        self.captured.push(Captured {
+            held,
+            number: written.number,
+            claims: [false; 2],
+            remembered: false,
+            gives_way: None,
+        });
+        self.steer()
+    }
+
+    fn pair_at(&self, written: &Written, declared: Declared, fresh: &Fresh) -> io::Result<Held> {
+        let how = How {
+            nonblocking: declared.nonblocking,
+            only_v6: declared.only_v6,
+            beside: fresh.copy.is_some(),
+            paired: self.twins && written.address.tcp().is_some(),
+        };
+        if let Address::Unix(path) = &written.address {
+            // It takes the place of the program's own at the path.
+            let how = How {
+                beside: true,
+                ..how
+            };
+            let address = written.address.clone();
+            let (sockets, file) = if self.twins {
+                (Sockets::Paths(Paths::open(path, how, self.steered)?), None)
+            } else {
+                let (socket, file) = open(&address, how)?;
+                (Sockets::Shared(Arc::new(socket.into()), None), file)
+            };
+            let mut held = Held::new(None, address, Some(declared), sockets, file)?;
+            held.publish(self.steered)?;
+            return Ok(held);
+        }
+        let mut address = written.address.clone();
+        if let Some(copy) = &fresh.copy {
+            let copy = SockRef::from(copy);
+            copy.set_reuse_port(true)?;
+            if let Some(at) = copy.local_addr()?.as_socket() {
+                address = address.with_port(at.port());
+            }
+        }
+        let (socket, _) = open(&address, how)?;
+        if let Some(at) = socket.local_addr()?.as_socket() {
+            address = address.with_port(at.port());
+        }
+        if let Some(copy) = &fresh.copy {
+            carry(copy, &socket);
+        }
+        let socket = Arc::new(socket.into());
+        let sockets = if how.paired {
+            Sockets::pair(socket, self.steered)
+        } else {
+            Sockets::Shared(socket, None)
+        };
+        Held::new(None, address, Some(declared), sockets, None)
+    }
+
+    /// The ports that programs have asked for by their number: what they will ask for again.
+    pub fn ports(&self) -> Vec<SocketAddr> {
+        let is_asked_for = |one: &&Captured| {
+            let own = one.held.declared.as_ref();
+            own.is_some_and(|own| !own.address.is_open())
+        };
+        let asked_for = self.captured.iter().filter(is_asked_for);
+        asked_for.filter_map(|one| one.held.address.tcp()).collect()
+    }
+
+    /// Holds the addresses of an earlier run, as far as nobody has them; whether there is one.
+    pub fn remember(&mut self, ports: &[SocketAddr]) -> bool {
+        for port in ports {
+            let written = Written {
+                address: Address::Tcp(*port),
+                number: 0,
+            };
+            let fresh = Fresh {
+                only_v6: false,
+                nonblocking: true,
+                copy: None,
+            };
+            let is_free = !self
+                .iter()
+                .any(|held| held.is_in_the_way_of(&written.address));
+            if is_free
+                && self.capture(&written, &fresh).is_ok()
+                && let Some(captured) = self.captured.last_mut()
+            {
+                captured.remembered = true;
+            }
+        }
+        !self.captured.is_empty()
+    }
+
+    /// Holds an address at which a program takes datagrams, at the moment at which it binds.
+    pub fn capture_datagrams(&mut self, address: &Address, fresh: &Fresh) -> io::Result<()> {
+        let crossed = self.crossed_by(address);
+        let how = How {
+            nonblocking: fresh.nonblocking,
+            only_v6: fresh.only_v6,
+            beside: !crossed.is_empty(),
+            paired: false,
+        };
+        let (socket, _) = beside(&crossed, || open(address, how))?;
+        let declared = Declared {
+            address: address.clone(),
+            only_v6: fresh.only_v6,
+            nonblocking: fresh.nonblocking,
+        };
+        let sockets = Sockets::Shared(Arc::new(socket.into()), None);
+        self.captured.push(Captured {
+            held: Held::new(None, address.clone(), Some(declared), sockets, None)?,
+            number: 0,
+            claims: [false; 2],
+            remembered: false,
+            gives_way: None,
+        });
+        Ok(())
+    }
+
+    /// A held address is a part of this one, or the whole: the kernel would refuse the program
+    /// because of us. What was declared is the user's own word, and stays in the way.
+    pub fn is_crossed_by(&self, address: &Address) -> bool {
+        !self.crossed_by(address).is_empty()
+    }
+
+    fn crossed_by(&self, address: &Address) -> Vec<&Held> {
+        if self.given().any(|held| held.is_in_the_way_of(address)) {
+            return Vec::new();
+        }
+        let captured = self.captured.iter().map(|captured| &captured.held);
+        let crosses = |held: &&Held| held.is_in_the_way_of(address) && held.address != *address;
+        captured.filter(crosses).collect()
+    }
+
+    /// Binds a socket beside those that are in the way, for a program that will listen on it.
+    pub fn bind_beside(&self, address: &Address, fresh: &Fresh) -> io::Result<OwnedFd> {
+        let crossed = self.crossed_by(address);
+        let bound = beside(&crossed, || bind(address, fresh.only_v6, fresh.nonblocking))?;
+        if let Some(copy) = &fresh.copy {
+            carry(copy, &bound);
+        }
+        Ok(bound)
+    }
+
+    /// Lets go of what is in the way of what this side has asked for, and of what an earlier run has
+    /// had and this one does not ask for. Returns what that was.
+    ///
+    /// As long as an old version has a socket of a part of an address, that is where clients of this
+    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
+    pub fn make_way(&mut self, side: Side) -> Vec<Address> {
+        let claimed = self.claimed(side);
+        for one in &mut self.captured {
+            let mut in_the_way = claimed.iter().filter(|own| one.held.is_in_the_way_of(own));
+            if !*side.of(&one.claims)
+                && let (Sockets::Twins(_), Some(wide)) = (&one.held.sockets, in_the_way.next())
+            {
+                one.gives_way = detour(&one.held.address, wide);
+            }
+        }
+        self.let_go(|one| {
+            let is_in_the_way = claimed.iter().any(|own| one.held.is_in_the_way_of(own));
+            let stays = *side.of(&one.claims) || one.gives_way.is_some();
+            !stays && (one.remembered || is_in_the_way)
+        })
+    }
+
+    /// What comes to addresses that give way, and how it is carried to live.
+    pub fn detours(&self) -> Vec<Stray> {
+        let way = |one: &Captured| {
+            let socket = one.held.sockets.of(self.steered);
+            Some(Stray {
+                socket: socket.clone(),
+                live: socket.clone(),
+                address: one.held.address.clone(),
+                detour: Some(one.gives_way?),
+            })
+        };
+        self.captured.iter().filter_map(way).collect()
+    }
+
+    /// Nobody has the addresses any more that give way.
+    pub fn let_go_detours(&mut self) {
+        self.let_go(|one| one.gives_way.is_some());
+    }
+
+    /// What is held, but for what gives way.
+    pub fn lasting(&self) -> impl Iterator<Item = &Held> {
+        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
+        self.given().chain(lasting.map(|one| &one.held))
+    }
+
+    /// Lets go of what neither side has asked for. Returns what that was.
+    pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
+        self.let_go(|one| one.claims == [false; 2])
+    }
+
+    fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
+        let goes = |one: &mut Captured| goes(one);
+        let gone: Vec<Held> = self
+            .captured
+            .extract_if(.., goes)
+            .map(|one| one.held)
+            .collect();
+        let addresses = gone.iter().map(|held| held.address.clone()).collect();
+        self.released
+            .extend(gone.into_iter().filter_map(Held::release));
+        addresses
+    }
+}
+
+/// An address that leads to what listens on all of them, and not to the part that is here.
+fn detour(part: &Address, wide: &Address) -> Option<SocketAddr> {
+    let (part, wide) = (part.tcp()?, wide.tcp()?);
+    let (one, other) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let ip = if part.ip() == IpAddr::V4(one) {
+        other
+    } else {
+        one
+    };
+    wide.ip()
+        .is_unspecified()
+        .then_some((ip, wide.port()).into())
+}
+
+/// `[::]`, of which there are two kinds.
+fn is_every_v6(address: &Address) -> bool {
+    let at = address.internet();
+    at.is_some_and(|at| at.is_ipv6() && at.ip().is_unspecified())
+}
+
+impl Held {
+    /// It is the socket of one of both sides.
+    fn has(&self, inode: u64) -> bool {
+        [Side::First, Side::Second]
+            .iter()
+            .any(|side| self.inode(*side) == inode)
+    }
+
+    fn socket(&self, inode: u64) -> &Arc<OwnedFd> {
+        let first = self.inode(Side::First) == inode;
+        self.sockets
+            .of(if first { Side::First } else { Side::Second })
+    }
+}

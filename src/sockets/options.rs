@@ -1,0 +1,111 @@
+//! What an app has set on its socket, carried over to the one that takes its place, or stands beside
+//! it: a list of what the kernel lets one read and set on a socket that listens.
+
+use std::os::fd::AsFd;
+
+use nix::libc;
+
+use crate::sys;
+
+/// Level and name of an option.
+type Name = (i32, i32);
+
+/// The kernel keeps twice of what is set (socket(7)).
+const DOUBLED: [Name; 2] = [
+    (libc::SOL_SOCKET, libc::SO_RCVBUF),
+    (libc::SOL_SOCKET, libc::SO_SNDBUF),
+];
+
+/// Those that do not change where the socket is and who else may be there.
+const CARRIED: &[Name] = &[
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::SOL_SOCKET, libc::SO_OOBINLINE),
+    (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
+    (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
+    (libc::SOL_SOCKET, libc::SO_RCVLOWAT),
+    (libc::SOL_SOCKET, libc::SO_MARK),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
+    (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
+    (libc::SOL_SOCKET, libc::SO_BUSY_POLL),
+    (libc::SOL_SOCKET, libc::SO_LINGER),
+    (libc::SOL_SOCKET, libc::SO_PRIORITY),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+    (libc::IPPROTO_TCP, libc::TCP_SYNCNT),
+    (libc::IPPROTO_TCP, libc::TCP_LINGER2),
+    (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
+    (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
+    (libc::IPPROTO_TCP, libc::TCP_SAVE_SYN),
+    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
+    (libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
+    (libc::IPPROTO_IP, libc::IP_TOS),
+    (libc::IPPROTO_IP, libc::IP_TTL),
+    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+];
+
+/// Gives `to` the options of `from`. What is equal is not set: of some, setting alone changes how they
+/// work. What one of them does not know, or may not set, stays as it is.
+pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
+    for name in DOUBLED.iter().chain(CARRIED) {
+        let (Ok(mut value), Ok(other)) = (sys::option(from, *name), sys::option(to, *name)) else {
+            continue;
+        };
+        if value == other {
+            continue;
+        }
+        if DOUBLED.contains(name)
+            && let Some(bytes) = value.first_chunk()
+        {
+            value = (i32::from_ne_bytes(*bytes) / 2).to_ne_bytes().into();
+        }
+        sys::set_option(to, *name, &value).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn what_one_has_the_other_gets_and_loses_again() {
+        let [from, to, plain] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let own = SockRef::from(&from);
+        own.set_keepalive(true).unwrap();
+        own.set_tcp_nodelay(true).unwrap();
+        own.set_recv_buffer_size(50_000).unwrap();
+        own.set_linger(Some(Duration::from_secs(3))).unwrap();
+        own.set_tos_v4(16).unwrap();
+        carry(&from, &to);
+        let known = |socket: &TcpListener| -> Vec<_> {
+            let all = DOUBLED.iter().chain(CARRIED);
+            all.map(|name| sys::option(socket, *name).ok()).collect()
+        };
+        assert_eq!(known(&to), known(&from));
+        assert_ne!(known(&to), known(&plain));
+        // The next version has set nothing. The seconds of a linger that is off stay.
+        carry(&plain, &to);
+        let is_linger = |name: &&Name| name.1 == libc::SO_LINGER;
+        let all = DOUBLED
+            .iter()
+            .chain(CARRIED)
+            .filter(|name| !is_linger(name));
+        for name in all {
+            assert_eq!(
+                sys::option(&to, *name).ok(),
+                sys::option(&plain, *name).ok(),
+                "{name:?}"
+            );
+        }
+        assert_eq!(SockRef::from(&to).linger().unwrap(), None);
+    }
+}

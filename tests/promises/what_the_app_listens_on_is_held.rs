@@ -1,0 +1,416 @@
+//! What an app listens on by itself is held, with no change to it and no word of the user: no client
+//! is refused by a reload, or by a crash, and none is sent to an old version.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use procfs::net::TcpState;
+
+use crate::common::load::{Kind, Outcomes};
+use crate::common::{
+    Datagrams, Hotrun, Load, Outcome, Project, Run, get, own_address, own_port, say, wait_until,
+};
+
+/// Reloads of each kind of server, and how many of them begin with a crash.
+const RELOADS: u32 = 20;
+const CRASHES: u32 = 5;
+
+/// Runs `listens` as this server.
+fn serve(words: &[&str]) -> (Project, Hotrun) {
+    let project = Project::new("listens");
+    let hotrun = start(&project, words);
+    (project, hotrun)
+}
+
+fn start(project: &Project, words: &[&str]) -> Hotrun {
+    // A crash soon after the start of a version is not the version's fault here.
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let args = [&["--"], words].concat();
+    Hotrun::start(project, &args)
+}
+
+/// Waits until the first version is live and listens: one that begins late is live before.
+fn wait_held(hotrun: &Hotrun, count: usize) -> Vec<String> {
+    hotrun.wait_live(1);
+    wait_until("all addresses to be held", || {
+        Some(hotrun.held()).filter(|held| held.len() == count)
+    })
+}
+
+/// Puts it through reloads.
+fn reload(hotrun: &Hotrun) {
+    let mut live = hotrun.all("live").pop().unwrap()["generation"]
+        .as_u64()
+        .unwrap();
+    for number in 0..RELOADS {
+        let place = hotrun.here();
+        if number % (RELOADS / CRASHES) == 2 {
+            hotrun.app(live).signal(Signal::SIGKILL);
+            hotrun.wait_after(place, "ended", |event| event["generation"] == live);
+        }
+        // After a crash, before it is started again by itself.
+        hotrun.hangup();
+        let event = hotrun.wait_next_live(place);
+        hotrun.wait_after(place, "gone", |event| event["generation"] == live);
+        live = event["generation"].as_u64().unwrap();
+    }
+}
+
+/// Loads each address while it is put through reloads.
+fn loaded(hotrun: &Hotrun, addresses: &[SocketAddr], kind: Kind) {
+    let loads: Vec<Load> = addresses
+        .iter()
+        .map(|address| Load::start(*address, 200, kind))
+        .collect();
+    reload(hotrun);
+    for load in loads {
+        load.wait_more(20);
+        check(&load.stop());
+    }
+    assert_eq!(hotrun.all("warning").len(), 0);
+    assert_eq!(hotrun.all("uncaptured").len(), 0);
+}
+
+/// Nobody was refused, and nothing is stale. A process that ends at its stop signal, or is killed, may
+/// take the requests with it that it has in hand at that moment.
+fn check(outcomes: &Outcomes) {
+    let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
+    say(&format!("{resets} reset; {}", outcomes.summary()));
+    outcomes.assert_nobody_refused();
+    assert_eq!(outcomes.stale(), 0);
+    assert!(resets <= RELOADS as usize, "{resets} reset");
+}
+
+#[test]
+fn a_plain_server() {
+    let address = own_address();
+    let (project, hotrun) = serve(&["tcp", &address.to_string()]);
+    assert_eq!(wait_held(&hotrun, 1), [address.to_string()]);
+    loaded(&hotrun, &[address], Kind::Mixed);
+    let place = hotrun.here();
+    project.set_version("2");
+    hotrun.wait_next_live(place);
+    assert_eq!(get(address).answer().version, "2");
+    hotrun.terminate();
+    hotrun.wait_killed_by(Signal::SIGTERM);
+    hotrun.assert_nothing_left();
+}
+
+#[test]
+fn every_family() {
+    let port = own_port();
+    let all = [
+        format!("[::1]:{port}"),
+        format!("127.0.0.1:{port}"),
+        // Java's way to say IPv4.
+        format!("[::ffff:127.0.0.2]:{port}"),
+    ];
+    let words: Vec<&str> = std::iter::once("tcp")
+        .chain(all.iter().map(String::as_str))
+        .collect();
+    let (_project, hotrun) = serve(&words);
+    let mut held = wait_held(&hotrun, 3);
+    held.sort();
+    let mut expected = all.clone();
+    expected.sort();
+    assert_eq!(held, expected);
+    let reached = [
+        format!("[::1]:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("127.0.0.2:{port}"),
+    ];
+    loaded(&hotrun, &reached.map(|at| at.parse().unwrap()), Kind::Get);
+}
+
+#[test]
+fn every_interface_of_both_families() {
+    let port = own_port();
+    let (_project, hotrun) = serve(&["tcp", &format!("[::]:{port}")]);
+    wait_held(&hotrun, 1);
+    let reached = [format!("[::1]:{port}"), format!("127.0.0.1:{port}")];
+    loaded(&hotrun, &reached.map(|at| at.parse().unwrap()), Kind::Get);
+}
+
+#[test]
+fn a_server_that_speaks_first() {
+    let address = own_address();
+    let (_project, hotrun) = serve(&["speaks-first", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    loaded(&hotrun, &[address], Kind::Nothing);
+}
+
+/// Which of them is which is told by their order.
+#[test]
+fn ports_that_the_system_chooses_stay() {
+    let (_project, hotrun) = serve(&["tcp", "127.0.0.1:0", "127.0.0.1:0", "[::1]:0"]);
+    let held = wait_held(&hotrun, 3);
+    assert!(
+        held.iter().all(|address| !address.ends_with(":0")),
+        "{held:?}"
+    );
+    loaded(&hotrun, &hotrun.addresses(), Kind::Get);
+    assert_eq!(hotrun.held(), held);
+    let said = hotrun.stdout();
+    let said: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("listening on "))
+        .collect();
+    let first: Vec<&str> = said[..3].to_vec();
+    assert_eq!(said.len() % 3, 0);
+    for version in said.chunks(3) {
+        assert_eq!(version, first);
+    }
+}
+
+#[test]
+fn a_thread_for_each_core_with_its_own_socket() {
+    let address = own_address();
+    let (_project, hotrun) = serve(&["per-core", "4", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    loaded(&hotrun, &[address], Kind::Get);
+}
+
+#[test]
+fn processes_that_share_one_socket() {
+    let address = own_address();
+    let (_project, hotrun) = serve(&["pre-fork", "3", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    loaded(&hotrun, &[address], Kind::Get);
+}
+
+#[test]
+fn a_path() {
+    let project = Project::new("listens");
+    let hotrun = start(&project, &["unix", "app.sock"]);
+    let path = project.path("app.sock");
+    assert_eq!(wait_held(&hotrun, 1), [format!("unix:{}", path.display())]);
+    let load = Load::start(&*path, 200, Kind::Get);
+    reload(&hotrun);
+    load.wait_more(20);
+    check(&load.stop());
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
+    assert!(!path.exists());
+}
+
+#[test]
+fn datagrams() {
+    let address = own_address();
+    let (_project, hotrun) = serve(&["udp", &address.to_string()]);
+    assert_eq!(wait_held(&hotrun, 1), [format!("udp:{address}")]);
+    let datagrams = Datagrams::udp(address, 200);
+    reload(&hotrun);
+    let answered = datagrams.stop();
+    let lost = answered.lost();
+    say(&format!(
+        "{} datagrams, {lost} lost, answers of {} generations",
+        answered.sent,
+        answered.generations()
+    ));
+    assert_eq!(answered.refused, 0);
+    // The one that a process had read when it ended.
+    assert!(lost <= RELOADS as usize, "{lost} lost");
+}
+
+/// It can't run beside itself, which is found out once; its clients wait while it is started.
+#[test]
+fn a_server_that_locks_a_file() {
+    let address = own_address();
+    let project = Project::new("listens");
+    // Not in the package, where a new file may be a source.
+    let lock = project.root().join("lock");
+    let hotrun = start(
+        &project,
+        &["locks", lock.to_str().unwrap(), &address.to_string()],
+    );
+    wait_held(&hotrun, 1);
+    let load = Load::start(address, 200, Kind::Get);
+    reload(&hotrun);
+    load.wait_more(20);
+    check(&load.stop());
+    assert_eq!(hotrun.all("learned").len(), 1);
+}
+
+/// A port that is held for the program is not taken from its point of view.
+#[test]
+fn a_server_that_takes_the_next_free_port() {
+    let port = own_port();
+    let (_project, hotrun) = serve(&["takes-the-next", &port.to_string()]);
+    let address = format!("127.0.0.1:{port}");
+    assert_eq!(wait_held(&hotrun, 1)[0], address);
+    loaded(&hotrun, &[address.parse().unwrap()], Kind::Get);
+    assert_eq!(hotrun.held(), [address]);
+}
+
+/// Another program, which the app has started, and that knows nothing of hotrun's answers: a
+/// generation has answered who has its descriptor.
+#[test]
+fn servers_in_other_languages() {
+    let project = Project::new("listens");
+    let python = "import http.server\nhttp.server.ThreadingHTTPServer(('127.0.0.1', PORT), \
+                  http.server.SimpleHTTPRequestHandler).serve_forever()\n";
+    let port = own_port();
+    project.add("server.py", &python.replace("PORT", &port.to_string()));
+    let hotrun = start(&project, &["starts", "python3", "server.py"]);
+    wait_held(&hotrun, 1);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let load = Load::start(address, 50, Kind::Get);
+    reload(&hotrun);
+    load.wait_more(20);
+    load.stop().assert_nobody_refused();
+}
+
+/// The address changes in the code: the new one is served by the same reload, the old one is let go.
+#[test]
+fn another_address() {
+    let port = own_port();
+    let other = own_port();
+    let project = Project::new("listens");
+    let args = |words: &str| {
+        let words: Vec<String> = words.split(' ').map(|word| format!("'{word}'")).collect();
+        let file = format!(
+            "[app]\nprobation = \"50ms\"\nargs = [{}]\n",
+            words.join(", ")
+        );
+        project.configure(&file);
+    };
+    args(&format!("tcp 127.0.0.1:{port}"));
+    let hotrun = Hotrun::start(&project, &[]);
+    wait_held(&hotrun, 1);
+    let path = project.path("app.sock");
+    for (words, held) in [
+        (
+            format!("tcp 127.0.0.1:{other}"),
+            format!("127.0.0.1:{other}"),
+        ),
+        (format!("tcp 0.0.0.0:{other}"), format!("0.0.0.0:{other}")),
+        (format!("tcp [::]:{other}"), format!("[::]:{other}")),
+        (format!("tcp [::1]:{other}"), format!("[::1]:{other}")),
+        ("unix app.sock".into(), format!("unix:{}", path.display())),
+        (format!("tcp 127.0.0.1:{port}"), format!("127.0.0.1:{port}")),
+    ] {
+        let place = hotrun.here();
+        args(&words);
+        let live = hotrun.wait_next_live(place);
+        let answer = match held.strip_prefix("unix:") {
+            Some(path) => get(Path::new(path)),
+            None => get(held
+                .replace("0.0.0.0", "127.0.0.1")
+                .replace("[::]", "[::1]")
+                .parse::<SocketAddr>()
+                .unwrap()),
+        };
+        assert_eq!(
+            u64::from(answer.answer().generation),
+            live["generation"].as_u64().unwrap()
+        );
+        wait_until("the old address to be let go", || {
+            (hotrun.held() == [held.clone()]).then_some(())
+        });
+    }
+    assert_eq!(
+        get(SocketAddr::from(([127, 0, 0, 1], other))),
+        Outcome::Refused
+    );
+    assert!(!path.exists());
+    assert_eq!(hotrun.all("learned").len(), 0);
+}
+
+/// An address that is declared, and bound by a program that knows nothing of activation.
+#[test]
+fn a_declared_address_that_the_app_binds_itself() {
+    let address = own_address();
+    let project = Project::new("listens");
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let text = address.to_string();
+    let hotrun = Hotrun::start(&project, &["--listen", &text, "--", "tcp", &text]);
+    assert_eq!(wait_held(&hotrun, 1), [text]);
+    loaded(&hotrun, &[address], Kind::Get);
+    assert_eq!(hotrun.all("unclaimed").len(), 0);
+}
+
+/// The next hotrun holds the address again before it has built anything.
+#[test]
+fn addresses_are_remembered() {
+    let address = own_address();
+    let (project, hotrun) = serve(&["tcp", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    assert_eq!(get(address), Outcome::Refused);
+    project.save(
+        "build.rs",
+        "fn main() { while !std::path::Path::new(\"go\").exists() {} }\n",
+    );
+    let hotrun = start(&project, &["tcp", &address.to_string()]);
+    hotrun.wait_for("building", |_| true);
+    assert_eq!(hotrun.held(), [address.to_string()]);
+    let asked = std::thread::spawn(move || get(address));
+    wait_until("the request to wait in the queue", || {
+        let mut all = procfs::net::tcp().unwrap().into_iter();
+        let waits = |entry: &procfs::net::TcpNetEntry| {
+            entry.local_address == address && entry.state == TcpState::Established
+        };
+        all.any(|entry| waits(&entry)).then_some(())
+    });
+    project.add("go", "");
+    assert_eq!(asked.join().unwrap().answer().version, "1");
+    // The program has another one now: the old one is let go.
+    let other = own_address();
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    let hotrun = start(&project, &["tcp", &other.to_string()]);
+    hotrun.wait_live(1);
+    wait_until("only the other address to be held", || {
+        (hotrun.held() == [other.to_string()]).then_some(())
+    });
+    assert_eq!(get(address), Outcome::Refused);
+}
+
+/// Who does not want it: nothing is held.
+#[test]
+fn nothing_is_captured_where_that_is_not_wanted() {
+    let address = own_address();
+    let project = Project::new("listens");
+    let text = address.to_string();
+    let hotrun = Hotrun::start(&project, &["--no-capture", "--", "tcp", &text]);
+    hotrun.wait_line(|line| line.starts_with("listening on "));
+    hotrun.wait_live(1);
+    assert_eq!(hotrun.all("held").len(), 0);
+    get(address).answer();
+}
+
+/// A hotrun that is run by another one says why it can't, and the app runs.
+#[test]
+fn a_hotrun_under_a_hotrun_says_why_not() {
+    let address = own_address();
+    let outer = Project::new("listens");
+    let inner = Project::new("listens");
+    let program = env!("CARGO_BIN_EXE_hotrun");
+    let manifest = inner.path("Cargo.toml");
+    let text = address.to_string();
+    let words = [
+        "starts",
+        program,
+        "--manifest-path",
+        manifest.to_str().unwrap(),
+        "--",
+        "tcp",
+        &text,
+    ];
+    let args = [&["--"], &words[..]].concat();
+    let hotrun = Run::new(&outer, &args).start();
+    let line =
+        "what the app listens on is not held: another program answers its system calls already";
+    wait_until("the reason", || {
+        hotrun.stderr().contains(line).then_some(())
+    });
+    // What the inner one can't, the outer one does.
+    wait_until("the address", || {
+        let held = hotrun.all("held").pop()?;
+        (held["sockets"][0]["address"] == text).then_some(())
+    });
+    get(address).answer();
+}
