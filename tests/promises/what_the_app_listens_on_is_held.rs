@@ -1,8 +1,11 @@
 //! What an app listens on by itself is held, with no change to it and no word of the user: no client
 //! is refused by a reload, or by a crash, and none is sent to an old version.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::sys::signal::Signal;
 use procfs::net::TcpState;
@@ -244,6 +247,96 @@ fn a_server_that_takes_the_next_free_port() {
     assert_eq!(hotrun.held(), [address]);
 }
 
+/// Of the frameworks, each as its own first page has it; `hello` is the one for axum.
+fn framework(name: &str) -> (SocketAddr, Hotrun) {
+    let address = own_address();
+    let project = Project::frameworks();
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let hotrun = Hotrun::start(&project, &["--bin", name, "--", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    (address, hotrun)
+}
+
+#[test]
+fn axum() {
+    let address = own_address();
+    let project = Project::hello();
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let hotrun = Run::new(&project, &[])
+        .env("ADDR", &address.to_string())
+        .start();
+    wait_held(&hotrun, 1);
+    loaded(&hotrun, &[address], Kind::Mixed);
+}
+
+#[test]
+fn actix_web() {
+    let (address, hotrun) = framework("actix");
+    loaded(&hotrun, &[address], Kind::Get);
+}
+
+#[test]
+fn hyper() {
+    let (address, hotrun) = framework("hyper");
+    loaded(&hotrun, &[address], Kind::Get);
+}
+
+#[test]
+fn tokio_alone() {
+    let (address, hotrun) = framework("raw");
+    loaded(&hotrun, &[address], Kind::Get);
+}
+
+/// gRPC, asked by a client of its own, for each question on a new connection.
+#[test]
+fn tonic() {
+    let (address, hotrun) = framework("grpc");
+    let client = Project::frameworks();
+    let build = ["build", "--quiet", "--bin", "grpc-client"];
+    assert!(
+        client
+            .command("cargo")
+            .args(build)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut child = Command::new(client.path("../target/debug/grpc-client"))
+        .arg(address.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<String>>());
+    reload(&hotrun);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lines = lines.join().unwrap();
+    let errors: Vec<&String> = lines.iter().filter(|line| line.contains("error")).collect();
+    say(&format!(
+        "{} asked, {} errors: {errors:?}",
+        lines.len(),
+        errors.len()
+    ));
+    assert!(!errors.iter().any(|line| line.contains("ConnectionRefused")));
+    assert!(errors.len() <= RELOADS as usize, "{errors:?}");
+    assert!(lines.iter().filter(|line| line.contains(" g")).count() > 100);
+    // Nobody who came after an answer of one version heard an older one.
+    let mut answered: Vec<[u64; 3]> = lines
+        .iter()
+        .filter_map(|line| {
+            let (times, generation) = line.split_once(" g")?;
+            let (opened, ended) = times.split_once(' ')?;
+            Some([ended, opened, generation].map(|word| word.parse().unwrap()))
+        })
+        .collect();
+    answered.sort_unstable();
+    for [ended, _, generation] in &answered {
+        let later = answered.iter().filter(|[_, opened, _]| opened > ended);
+        assert!(later.into_iter().all(|[.., other]| other >= generation));
+    }
+}
+
 /// Another program, which the app has started, and that knows nothing of hotrun's answers: a
 /// generation has answered who has its descriptor.
 #[test]
@@ -347,7 +440,7 @@ fn addresses_are_remembered() {
     let hotrun = start(&project, &["tcp", &address.to_string()]);
     hotrun.wait_for("building", |_| true);
     assert_eq!(hotrun.held(), [address.to_string()]);
-    let asked = std::thread::spawn(move || get(address));
+    let asked = thread::spawn(move || get(address));
     wait_until("the request to wait in the queue", || {
         let mut all = procfs::net::tcp().unwrap().into_iter();
         let waits = |entry: &procfs::net::TcpNetEntry| {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::warm;
+use super::warm::{self, Packages};
 
 /// Where the fixtures are.
 pub(crate) fn fixtures() -> PathBuf {
@@ -59,15 +59,24 @@ impl Project {
         Self::member("readers")
     }
 
+    /// A copy of `frameworks`, servers as their own first pages write them.
+    pub(crate) fn frameworks() -> Self {
+        Self::member("frameworks")
+    }
+
     fn member(name: &str) -> Self {
         let Self { temp, dir } = Self::empty();
         for file in ["Cargo.toml", "Cargo.lock"] {
             fs::copy(fixtures().join(file), dir.join(file)).unwrap();
         }
-        for member in ["hello", "readers"] {
+        for member in ["frameworks", "hello", "readers"] {
             copy(&fixtures().join(member), &dir.join(member));
         }
-        warm::copy_target(&dir.join("target"));
+        let packages = match name {
+            "frameworks" => Packages::Frameworks,
+            _ => Packages::Few,
+        };
+        warm::copy_target(packages, &dir.join("target"));
         let dir = dir.join(name);
         Self { temp, dir }
     }

@@ -1,4 +1,5 @@
-//! The dependencies of `hello` and `readers`, built once and shared by every test that needs them.
+//! The dependencies of the fixtures that have some, built once and shared by every test that needs
+//! them.
 
 use std::env;
 use std::ffi::OsString;
@@ -36,8 +37,8 @@ pub(super) fn toolchain() -> Vec<(OsString, OsString)> {
 ///
 /// What rustc made of the dependencies is linked, since nobody writes to it again; cargo's notes,
 /// which it overwrites where they are, are copied. Time stamps stay, since cargo goes by them.
-pub(super) fn copy_target(to: &Path) {
-    let target = built();
+pub(super) fn copy_target(of: Packages, to: &Path) {
+    let target = built(of);
     // Another run of the tests may be building at this moment.
     let lock = lock(target);
     for part in ["build", "deps", ".fingerprint"] {
@@ -47,28 +48,43 @@ pub(super) fn copy_target(to: &Path) {
     drop(lock);
 }
 
+/// What is built into one directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packages {
+    /// `hello` and `readers`, which most tests need.
+    Few,
+    /// `frameworks`, with so many dependencies that nobody else should have to copy them.
+    Frameworks,
+}
+
 /// The directory with everything built.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = fixtures().join("target");
+fn built(packages: Packages) -> &'static Path {
+    static BUILT: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+    BUILT[packages as usize].get_or_init(|| {
+        let shared = fixtures().join("target");
+        let (target, packages) = match packages {
+            Packages::Few => (shared, &["hello", "readers"][..]),
+            Packages::Frameworks => (shared.join("frameworks"), &["frameworks"][..]),
+        };
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);
         // One after the other, as hotrun builds them: cargo unites the features of what it builds
         // together, and would build the dependencies once more for one alone.
-        for package in ["hello", "readers"] {
-            build(package);
+        for package in packages {
+            build(package, &target);
         }
         target
     })
 }
 
 #[track_caller]
-fn build(package: &str) {
+fn build(package: &str, target: &Path) {
     let output = Command::new("cargo")
         .args(["build", "--offline", "--bins", "--package", package])
         .arg("--manifest-path")
         .arg(fixtures().join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
         .env_clear()
         .envs(toolchain())
         .env("HOME", env::var_os("HOME").unwrap_or_default())
