@@ -230,6 +230,8 @@ async fn serve(
     };
     house.settle();
     let ending = driver::run(session, inbox, clock, &mut house).await;
+    // Not when the last thread that knows of them has ended: files of sockets would stay.
+    house.held.lock().release_all();
     drop(house);
     // The builder lets go of its directory.
     tokio::task::yield_now().await;

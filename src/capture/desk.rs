@@ -39,6 +39,8 @@ enum Verdict {
     Done(Result<(), Errno>),
     /// The program's socket has this one in its place from now on, and the call is done.
     Give(Arc<OwnedFd>),
+    /// The same, and it takes clients there.
+    Open(Arc<OwnedFd>),
 }
 
 pub(super) struct Desk {
@@ -102,27 +104,48 @@ impl Desk {
         let answered = match verdict.unwrap_or(Verdict::Through) {
             Verdict::Through => let_through(self.listener.as_fd(), id),
             Verdict::Done(result) => answer(self.listener.as_fd(), id, result),
-            Verdict::Give(socket) => self.give(notification, program, number, &socket),
+            Verdict::Give(socket) => {
+                let given = self.give(notification, program, number, &socket);
+                given.and_then(|_| self.answer_given(notification, program, number))
+            }
+            Verdict::Open(socket) => {
+                let given = self.give(notification, program, number, &socket);
+                given.and_then(|inode| {
+                    self.claim(inode);
+                    self.answer_given(notification, program, number)
+                })
+            }
         };
         // Who has gone meanwhile needs no answer.
         answered.ok();
     }
 
-    /// Puts a held socket over the program's own, and has the call succeed.
+    /// Puts a held socket over the program's own; its number in /proc.
     fn give(
         &mut self,
         notification: &Notification,
         program: Program,
         number: i32,
         socket: &Arc<OwnedFd>,
-    ) -> io::Result<()> {
-        let (listener, id) = (self.listener.as_fd(), notification.id);
+    ) -> io::Result<u64> {
         let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
-        put(listener, id, socket, number, close_on_exec)?;
+        let inode = fstat(socket.as_fd())?.st_ino;
+        let listener = self.listener.as_fd();
+        put(listener, notification.id, socket, number, close_on_exec)?;
         let process = program.process().unwrap_or(program.0);
-        let inode = fstat(socket.as_fd()).map_or(0, |found| found.st_ino);
         self.ledger.give(process, number, inode);
-        let answered = answer(listener, id, Ok(()));
+        Ok(inode)
+    }
+
+    /// Has a call succeed whose program was given a socket.
+    fn answer_given(
+        &mut self,
+        notification: &Notification,
+        program: Program,
+        number: i32,
+    ) -> io::Result<()> {
+        let answered = answer(self.listener.as_fd(), notification.id, Ok(()));
+        let process = program.process().unwrap_or(program.0);
         self.interrupted = answered.is_err().then_some((process, number));
         answered
     }
@@ -226,8 +249,7 @@ impl Desk {
             return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
         }
         let socket = self.capture.held.lock().give(inode, fresh);
-        self.claim(inode);
-        socket.map(Verdict::Give)
+        socket.map(Verdict::Open)
     }
 
     // ---- listen
@@ -272,9 +294,8 @@ impl Desk {
             }
         }
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
-        let given = self.capture.held.lock().give(inode, &fresh)?;
-        self.claim(inode);
-        Some(Verdict::Give(given))
+        let given = self.capture.held.lock().give(inode, &fresh);
+        given.map(Verdict::Open)
     }
 
     /// Where nothing but the program's own socket is known, it has to go before another one can have

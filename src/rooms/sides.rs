@@ -35,8 +35,8 @@ pub struct Sides {
     let_go: bool,
     /// Carries what comes to addresses that are in the way of those that live listens on.
     pub(super) detour: Option<Relay>,
-    /// Live has been so for a while, and listens on all that it is going to.
-    pub(super) proved: bool,
+    /// Who has been live for a while, and listens on all that it is going to.
+    pub(super) proved: Option<Generation>,
     /// Waits until a version has everything that was on its way to it.
     goodbye: Option<JoinHandle<()>>,
 }

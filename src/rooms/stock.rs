@@ -18,8 +18,7 @@ impl House {
             return None;
         }
         let mut held = self.held.lock();
-        // Whoever was live last had the side that clients are sent to.
-        let expected = held.claimed(held.steered());
+        let expected = held.expected();
         held.forget_claims(side);
         let filter = filter::program(held.paths().next().is_some())?;
         let held = self.held.clone();
@@ -45,15 +44,22 @@ impl House {
         let Some(running) = self.apps.get(&generation) else {
             return;
         };
-        let (side, open) = (running.side, running.app.open_sockets());
-        self.held.lock().keep_claims(side, &open);
-        self.sides.proved = true;
+        let side = running.side;
+        // In this order: what it asks for meanwhile is not given up.
+        let claims = self.held.lock().claims(side);
+        let open = running.app.open_sockets();
+        // Where nothing is left at all, it is about to end, and what follows will want everything.
+        if !claims.is_disjoint(&open) {
+            let given_up = claims.difference(&open).copied().collect();
+            self.held.lock().unclaim(side, &given_up);
+        }
+        self.sides.proved = Some(generation);
         self.let_go(now);
     }
 
     /// Clients are sent to this side from now on: nothing may be in the way of what it listens on.
     pub(super) fn make_way(&mut self, now: Moment, side: Side) {
-        self.sides.proved = false;
+        self.sides.proved = None;
         let mut held = self.held.lock();
         let gone = held.make_way(side);
         let detours = held.detours();
@@ -64,9 +70,12 @@ impl House {
         }
     }
 
-    /// Lets go of what nobody listens on, if live has had the time to.
+    /// Lets go of what nobody listens on, if live is there and has had the time to.
     pub(super) fn let_go(&mut self, now: Moment) {
-        if self.sides.proved && !self.held.lock().let_go_unclaimed().is_empty() {
+        let proved = self.sides.proved.and_then(|proved| self.apps.get(&proved));
+        if proved.is_some_and(|proved| !proved.told)
+            && !self.held.lock().let_go_unclaimed().is_empty()
+        {
             self.take_stock(now);
         }
     }

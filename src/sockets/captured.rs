@@ -47,6 +47,8 @@ pub(super) struct Captured {
     number: u32,
     /// Who of both sides has asked for it.
     claims: [bool; 2],
+    /// Whoever was live last had, and what comes after that will.
+    expected: bool,
     /// The program before this run had it; nobody has asked for it yet.
     remembered: bool,
     /// It is in the way of what live listens on, which clients that come here are to be carried to by
@@ -130,30 +132,33 @@ impl HeldSet {
         !std::mem::replace(side.of_mut(&mut captured.claims), true)
     }
 
-    /// Of what this side has asked for, it still has this. Where it has nothing at all any more, it may
-    /// be about to end, and what comes after it will want everything.
-    pub fn keep_claims(&mut self, side: Side, open: &HashSet<u64>) {
-        let is_open = |captured: &Captured| open.contains(&captured.held.inode(side));
-        if !self.captured.iter().any(is_open) {
-            return;
-        }
+    /// What this side has asked for, by the numbers in /proc of its sockets.
+    pub fn claims(&self, side: Side) -> HashSet<u64> {
+        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
+        claimed.map(|one| one.held.inode(side)).collect()
+    }
+
+    /// It does not want these any more.
+    pub fn unclaim(&mut self, side: Side, given_up: &HashSet<u64>) {
         for captured in &mut self.captured {
-            let is_open = is_open(captured);
-            *side.of_mut(&mut captured.claims) &= is_open;
+            let is_given_up = given_up.contains(&captured.held.inode(side));
+            *side.of_mut(&mut captured.claims) &= !is_given_up;
         }
     }
 
-    /// A new version gets this side.
+    /// A new version gets this side, or nobody has it any more.
     pub fn forget_claims(&mut self, side: Side) {
         for captured in &mut self.captured {
-            *side.of_mut(&mut captured.claims) = false;
+            let claimed = std::mem::take(side.of_mut(&mut captured.claims));
+            captured.expected |= claimed && side == self.steered;
         }
     }
 
-    /// The addresses that this side has asked for.
-    pub fn claimed(&self, side: Side) -> Vec<Address> {
-        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
-        claimed.map(|one| one.held.address.clone()).collect()
+    /// The addresses that whoever is live, or was last, has asked for.
+    pub fn expected(&self) -> Vec<Address> {
+        let is_expected = |one: &&Captured| one.expected || *self.steered.of(&one.claims);
+        let expected = self.captured.iter().filter(is_expected);
+        expected.map(|one| one.held.address.clone()).collect()
     }
 
     /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
@@ -169,6 +174,7 @@ impl HeldSet {
             held,
             number: written.number,
             claims: [false; 2],
+            expected: false,
             remembered: false,
             gives_way: None,
         });
@@ -278,6 +284,7 @@ impl HeldSet {
             held: Held::new(None, address.clone(), Some(declared), sockets, None)?,
             number: 0,
             claims: [false; 2],
+            expected: false,
             remembered: false,
             gives_way: None,
         });
@@ -315,8 +322,10 @@ impl HeldSet {
     /// As long as an old version has a socket of a part of an address, that is where clients of this
     /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
     pub fn make_way(&mut self, side: Side) -> Vec<Address> {
-        let claimed = self.claimed(side);
+        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
+        let claimed: Vec<Address> = claimed.map(|one| one.held.address.clone()).collect();
         for one in &mut self.captured {
+            one.expected = false;
             let mut in_the_way = claimed.iter().filter(|own| one.held.is_in_the_way_of(own));
             if !*side.of(&one.claims)
                 && let (Sockets::Twins(_), Some(wide)) = (&one.held.sockets, in_the_way.next())
@@ -358,7 +367,7 @@ impl HeldSet {
 
     /// Lets go of what neither side has asked for. Returns what that was.
     pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
-        self.let_go(|one| one.claims == [false; 2])
+        self.let_go(|one| one.claims == [false; 2] && !one.expected)
     }
 
     fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {

@@ -205,6 +205,11 @@ impl HeldSet {
         set
     }
 
+    /// Lets go of everything.
+    pub fn release_all(&mut self) {
+        *self = Self::default();
+    }
+
     /// Every address.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         let captured = self.captured.iter().map(|captured| &captured.held);
