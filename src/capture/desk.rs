@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
-use socket2::{Domain, SockRef, Type};
+use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::ledger::Ledger;
@@ -48,7 +48,7 @@ pub(super) struct Desk {
     capture: Capture,
     told: UnboundedSender<Listening>,
     ledger: Ledger,
-    /// Sockets of ours that were bound for the program, because others of ours are in the way.
+    /// Sockets of ours that were bound for the program.
     beside: HashMap<u64, OwnedFd>,
     /// Process and descriptor of a call that went before it heard its answer: it comes again.
     interrupted: Option<(i32, i32)>,
@@ -203,19 +203,21 @@ impl Desk {
             held.show_paths();
             return held.give(inode, fresh).map(Verdict::Give);
         }
-        if held.is_crossed_by(&address) {
-            let bound = held.bind_beside(&address, fresh);
-            drop(held);
-            return Some(
-                match bound.and_then(|bound| self.keep_beside(bound, address)) {
-                    Ok(bound) => Verdict::Give(bound),
-                    Err(error) => Verdict::Done(Err(errno(&error))),
-                },
-            );
-        }
+        let is_crossed = held.is_crossed_by(&address);
+        // Where there is no copy of the program's socket, nothing could be bound where that is. One of
+        // ours can take its place now, but not later.
+        let is_hidden = fresh.copy.is_none() && address.tcp().is_some() && !address.is_open();
+        let bound = (is_crossed || is_hidden).then(|| held.bind(&address, fresh));
         drop(held);
-        self.ledger.bind(socket.inode, address);
-        None
+        match bound {
+            Some(Ok(bound)) => self.keep_beside(bound, address).ok().map(Verdict::Give),
+            Some(Err(error)) if is_crossed => Some(Verdict::Done(Err(errno(&error)))),
+            // What the kernel says itself counts.
+            Some(Err(_)) | None => {
+                self.ledger.bind(socket.inode, address);
+                None
+            }
+        }
     }
 
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
@@ -287,38 +289,14 @@ impl Desk {
         };
         // Several of the program's sockets may share an address.
         let found = find(&self.capture.held.lock());
-        if found.is_none() {
-            self.make_room(notification, number, &socket, &fresh);
-            if let Err(error) = self.capture.held.lock().capture(&written, &fresh) {
-                return Some(Verdict::Done(Err(errno(&error))));
-            }
+        if found.is_none()
+            && let Err(error) = self.capture.held.lock().capture(&written, &fresh)
+        {
+            return Some(Verdict::Done(Err(errno(&error))));
         }
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
         let given = self.capture.held.lock().give(inode, &fresh);
         given.map(Verdict::Open)
-    }
-
-    /// Where nothing but the program's own socket is known, it has to go before another one can have
-    /// its address.
-    fn make_room(&self, notification: &Notification, number: i32, socket: &Socket, fresh: &Fresh) {
-        let domain = match socket.protocol {
-            Protocol::Tcp4 => Domain::IPV4,
-            Protocol::Tcp6 => Domain::IPV6,
-            Protocol::Udp4 | Protocol::Udp6 | Protocol::Unix => return,
-        };
-        if fresh.copy.is_none()
-            && let Ok(nothing) = socket2::Socket::new(domain, Type::STREAM, None)
-        {
-            let close = socket.close_on_exec;
-            put(
-                self.listener.as_fd(),
-                notification.id,
-                &nothing,
-                number,
-                close,
-            )
-            .ok();
-        }
     }
 
     fn claim(&mut self, inode: u64) {

@@ -133,8 +133,6 @@ impl House {
         let side = left.map(|left| left.side);
         if let Some(side) = side.filter(|side| *side != held.steered()) {
             held.forget_claims(side);
-            held.let_go_detours();
-            self.sides.detour = None;
         }
         drop(held);
         self.let_go(now);

@@ -73,9 +73,17 @@ impl House {
     /// Lets go of what nobody listens on, if live is there and has had the time to.
     pub(super) fn let_go(&mut self, now: Moment) {
         let proved = self.sides.proved.and_then(|proved| self.apps.get(&proved));
-        if proved.is_some_and(|proved| !proved.told)
-            && !self.held.lock().let_go_unclaimed().is_empty()
-        {
+        if proved.is_none_or(|proved| proved.told) {
+            return;
+        }
+        let mut held = self.held.lock();
+        let gone = held.let_go_unclaimed();
+        let detours = held.detours();
+        drop(held);
+        if detours.is_empty() {
+            self.sides.detour = None;
+        }
+        if !gone.is_empty() {
             self.take_stock(now);
         }
     }

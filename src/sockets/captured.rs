@@ -306,10 +306,17 @@ impl HeldSet {
         captured.filter(crosses).collect()
     }
 
-    /// Binds a socket beside those that are in the way, for a program that will listen on it.
-    pub fn bind_beside(&self, address: &Address, fresh: &Fresh) -> io::Result<OwnedFd> {
+    /// Binds a socket in the place of one that a program binds and may listen on: beside those that
+    /// are in the way.
+    pub fn bind(&self, address: &Address, fresh: &Fresh) -> io::Result<OwnedFd> {
         let crossed = self.crossed_by(address);
-        let bound = beside(&crossed, || bind(address, fresh.only_v6, fresh.nonblocking))?;
+        let how = How {
+            nonblocking: fresh.nonblocking,
+            only_v6: fresh.only_v6,
+            beside: !crossed.is_empty(),
+            paired: true,
+        };
+        let bound = beside(&crossed, || bind(address, how))?;
         if let Some(copy) = &fresh.copy {
             carry(copy, &bound);
         }
@@ -352,11 +359,6 @@ impl HeldSet {
             })
         };
         self.captured.iter().filter_map(way).collect()
-    }
-
-    /// Nobody has the addresses any more that give way.
-    pub fn let_go_detours(&mut self) {
-        self.let_go(|one| one.gives_way.is_some());
     }
 
     /// What is held, but for what gives way.

@@ -77,17 +77,19 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
     Ok((socket, None))
 }
 
-/// A socket for connections that is bound, beside others of ours, and does not listen yet.
-pub(super) fn bind(address: &Address, only_v6: bool, nonblocking: bool) -> io::Result<OwnedFd> {
+/// A socket for connections that is bound and does not listen yet, and whose address others of ours can
+/// have as well from then on.
+pub(super) fn bind(address: &Address, how: How) -> io::Result<OwnedFd> {
     let at = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(how.beside)?;
     if at.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
+        socket.set_only_v6(how.only_v6)?;
     }
-    socket.set_nonblocking(nonblocking)?;
+    socket.set_nonblocking(how.nonblocking)?;
     socket.bind(&at.into())?;
+    socket.set_reuse_port(true)?;
     Ok(socket.into())
 }
 

@@ -462,6 +462,53 @@ fn addresses_are_remembered() {
     assert_eq!(get(address), Outcome::Refused);
 }
 
+/// Runs hotrun where a system call is denied, as in a container.
+fn denied(number: i64, words: &[&str]) -> Hotrun {
+    let project = Project::new("listens");
+    project.configure("[app]\nprobation = \"1ms\"\n");
+    let built = project.command("cargo").args(["build", "--quiet"]).status();
+    assert!(built.unwrap().success());
+    let program = project.path("target/debug/listens");
+    let args = [&["--"], words].concat();
+    let by = [program.to_str().unwrap(), "denies", &number.to_string()];
+    Run::new(&project, &args).by(&by).start()
+}
+
+/// Where no copy of another process's socket can be had, as Docker has it.
+#[test]
+fn in_a_container() {
+    let address = own_address();
+    for words in [
+        vec!["tcp".to_owned(), address.to_string(), "127.0.0.1:0".into()],
+        vec!["per-core".into(), "3".into(), address.to_string()],
+        vec!["asks-wrongly".into(), address.to_string()],
+    ] {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let hotrun = denied(nix::libc::SYS_pidfd_getfd, &words);
+        wait_held(&hotrun, if words[0] == "tcp" { 2 } else { 1 });
+        loaded(&hotrun, &hotrun.addresses(), Kind::Get);
+    }
+}
+
+/// Where there are no filters at all, one line says so, and the app runs as ever.
+#[test]
+fn where_a_sandbox_forbids_it() {
+    let address = own_address();
+    let hotrun = denied(nix::libc::SYS_seccomp, &["tcp", &address.to_string()]);
+    hotrun.wait_live(1);
+    hotrun.wait_line(|line| line.starts_with("listening on "));
+    let said = hotrun.all("uncaptured");
+    let text = said[0]["text"].as_str().unwrap();
+    let line = "what the app listens on is not held: a sandbox forbids it (seccomp)\nhint: declare";
+    assert!(text.starts_with(line), "{text}");
+    get(address).answer();
+    // Once is enough, and there is only one port: the next version waits for it.
+    let place = hotrun.here();
+    hotrun.hangup();
+    hotrun.wait_next_live(place);
+    assert_eq!(hotrun.all("uncaptured").len(), 1);
+}
+
 /// Who does not want it: nothing is held.
 #[test]
 fn nothing_is_captured_where_that_is_not_wanted() {
