@@ -337,22 +337,58 @@ fn tonic() {
     }
 }
 
-/// Another program, which the app has started, and that knows nothing of hotrun's answers: a
-/// generation has answered who has its descriptor.
+/// A server that is another program, which the app has started.
+const PYTHON: &str = r#"
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        generation = os.environ["HOTRUN_GENERATION"]
+        body = f"1 g{generation}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", len(body))
+        self.send_header("X-Generation", generation)
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+"#;
+
+/// The same in another language.
+const NODE: &str = r#"
+const generation = process.env.HOTRUN_GENERATION;
+require("http").createServer((request, response) => {
+  const body = `1 g${generation}\n`;
+  response.writeHead(200, { "Content-Length": body.length, "X-Generation": generation });
+  response.end(body);
+}).listen(PORT, "127.0.0.1");
+"#;
+
 #[test]
 fn servers_in_other_languages() {
-    let project = Project::new("listens");
-    let python = "import http.server\nhttp.server.ThreadingHTTPServer(('127.0.0.1', PORT), \
-                  http.server.SimpleHTTPRequestHandler).serve_forever()\n";
-    let port = own_port();
-    project.add("server.py", &python.replace("PORT", &port.to_string()));
-    let hotrun = start(&project, &["starts", "python3", "server.py"]);
-    wait_held(&hotrun, 1);
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let load = Load::start(address, 50, Kind::Get);
-    reload(&hotrun);
-    load.wait_more(20);
-    load.stop().assert_nobody_refused();
+    let mut found = 0;
+    for (language, program) in [("python3", PYTHON), ("node", NODE)] {
+        let project = Project::new("listens");
+        let there = project
+            .command(language)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
+        if !there.is_ok_and(|there| there.success()) {
+            continue;
+        }
+        found += 1;
+        let port = own_port();
+        project.add("server", &program.replace("PORT", &port.to_string()));
+        let hotrun = start(&project, &["starts", language, "server"]);
+        wait_held(&hotrun, 1);
+        loaded(
+            &hotrun,
+            &[SocketAddr::from(([127, 0, 0, 1], port))],
+            Kind::Get,
+        );
+    }
+    assert!(found > 0, "neither Python nor Node is installed");
 }
 
 /// The address changes in the code: the new one is served by the same reload, the old one is let go.
