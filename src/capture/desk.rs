@@ -31,6 +31,10 @@ const LONGEST_ADDRESS: usize = 128;
 /// makes more of them makes them for a moment.
 const MOST_NUMBERED: u32 = 16;
 
+/// No more addresses than these are held for a program: each takes two descriptors of ours, and one
+/// that listens on more looks for a free port, or is a scanner.
+const MOST_HELD: usize = 64;
+
 /// What a call is answered with.
 enum Verdict {
     /// The kernel does what is asked for.
@@ -93,71 +97,54 @@ impl Desk {
     fn deal_with(&mut self, notification: &Notification) {
         let id = notification.id;
         let program = Program(notification.thread);
-        let number = notification.integer(0);
         let verdict = if notification.call == libc::SYS_bind {
-            self.bind(notification, program, number)
+            self.bind(notification, program)
         } else if notification.call == libc::SYS_listen {
-            self.listen(notification, program, number)
+            self.listen(notification, program)
         } else {
             self.remove(notification, program)
         };
         let answered = match verdict.unwrap_or(Verdict::Through) {
             Verdict::Through => let_through(self.listener.as_fd(), id),
             Verdict::Done(result) => answer(self.listener.as_fd(), id, result),
-            Verdict::Give(socket) => {
-                let given = self.give(notification, program, number, &socket);
-                given.and_then(|_| self.answer_given(notification, program, number))
-            }
-            Verdict::Open(socket) => {
-                let given = self.give(notification, program, number, &socket);
-                given.and_then(|inode| {
-                    self.claim(inode);
-                    self.answer_given(notification, program, number)
-                })
-            }
+            Verdict::Give(socket) => self.give(notification, program, &socket, false),
+            Verdict::Open(socket) => self.give(notification, program, &socket, true),
         };
         // Who has gone meanwhile needs no answer.
         answered.ok();
     }
 
-    /// Puts a held socket over the program's own; its number in /proc.
+    /// Puts a held socket over the program's own, and has the call succeed; where it `opens`, clients
+    /// are to come there.
     fn give(
         &mut self,
         notification: &Notification,
         program: Program,
-        number: i32,
         socket: &Arc<OwnedFd>,
-    ) -> io::Result<u64> {
-        let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
-        let inode = fstat(socket.as_fd())?.st_ino;
-        let listener = self.listener.as_fd();
-        put(listener, notification.id, socket, number, close_on_exec)?;
-        let process = program.process().unwrap_or(program.0);
-        self.ledger.give(process, number, inode);
-        Ok(inode)
-    }
-
-    /// Has a call succeed whose program was given a socket.
-    fn answer_given(
-        &mut self,
-        notification: &Notification,
-        program: Program,
-        number: i32,
+        opens: bool,
     ) -> io::Result<()> {
-        let answered = answer(self.listener.as_fd(), notification.id, Ok(()));
+        let (id, number) = (notification.id, notification.integer(0));
+        let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
+        if let Err(error) = put(self.listener.as_fd(), id, socket, number, close_on_exec) {
+            return answer(self.listener.as_fd(), id, Err(errno(&error)));
+        }
         let process = program.process().unwrap_or(program.0);
+        if let Ok(found) = fstat(socket.as_fd()) {
+            self.ledger.give(process, number, found.st_ino);
+            // Not before it has it: what nobody has open is given up.
+            if opens {
+                self.claim(found.st_ino);
+            }
+        }
+        let answered = answer(self.listener.as_fd(), id, Ok(()));
         self.interrupted = answered.is_err().then_some((process, number));
         answered
     }
 
     // ---- bind
 
-    fn bind(
-        &mut self,
-        notification: &Notification,
-        program: Program,
-        number: i32,
-    ) -> Option<Verdict> {
+    fn bind(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
+        let number = notification.integer(0);
         let socket = program.socket(number)?;
         let process = program.process()?;
         let again = self.interrupted.take() == Some((process, number));
@@ -166,7 +153,11 @@ impl Desk {
             return again.then_some(Verdict::Done(Ok(())));
         }
         let length = usize::try_from(notification.integer(2)).ok()?;
-        if length > LONGEST_ADDRESS {
+        let longest = match socket.protocol {
+            Protocol::Unix => LONGEST,
+            _ => LONGEST_ADDRESS,
+        };
+        if length > longest {
             return None;
         }
         let length = LONGEST.min(length);
@@ -256,25 +247,18 @@ impl Desk {
 
     // ---- listen
 
-    fn listen(
-        &mut self,
-        notification: &Notification,
-        program: Program,
-        number: i32,
-    ) -> Option<Verdict> {
+    fn listen(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
+        let number = notification.integer(0);
         let socket = program.socket(number)?;
         if !socket.protocol.listens() {
             return None;
         }
-        let is_held = self.capture.held.lock().address_of(socket.inode).is_some();
+        let is_held = self.capture.held.lock().listens_again(socket.inode);
         if is_held {
             self.claim(socket.inode);
             return Some(Verdict::Done(Ok(())));
         }
         let written = self.ledger.written(socket.inode)?.clone();
-        if written.number >= MOST_NUMBERED {
-            return None;
-        }
         let side = self.capture.side;
         let mut fresh = fresh(program, number, &socket);
         if let Some(own) = self.beside.remove(&socket.inode) {
@@ -289,10 +273,17 @@ impl Desk {
         };
         // Several of the program's sockets may share an address.
         let found = find(&self.capture.held.lock());
-        if found.is_none()
-            && let Err(error) = self.capture.held.lock().capture(&written, &fresh)
-        {
-            return Some(Verdict::Done(Err(errno(&error))));
+        if found.is_none() {
+            let mut held = self.capture.held.lock();
+            if written.number >= MOST_NUMBERED || held.count_captured() >= MOST_HELD {
+                return None;
+            }
+            match held.capture(&written, &fresh) {
+                // What we have run out of is no matter of the program's.
+                Err(error) if is_shortage(&error) => return None,
+                Err(error) => return Some(Verdict::Done(Err(errno(&error)))),
+                Ok(()) => {}
+            }
         }
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
         let given = self.capture.held.lock().give(inode, &fresh);
@@ -371,6 +362,13 @@ fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
 fn only_v6_by_default() -> bool {
     let set = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
     set.is_ok_and(|set| set.trim() == "1")
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error
+        .raw_os_error()
+        .is_some_and(|code| shortages.contains(&code))
 }
 
 fn errno(error: &io::Error) -> Errno {

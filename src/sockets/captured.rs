@@ -92,6 +92,26 @@ impl HeldSet {
             .map(|held| &held.address)
     }
 
+    /// A program listens on a held socket, if it is one: whether it is. What has ended its listening
+    /// before begins anew.
+    pub fn listens_again(&mut self, inode: u64) -> bool {
+        let Some(held) = self.iter().find(|held| held.has(inode)) else {
+            return false;
+        };
+        if !SockRef::from(&**held.socket(inode))
+            .is_listener()
+            .unwrap_or(true)
+        {
+            self.mend().ok();
+        }
+        true
+    }
+
+    /// How many addresses there are that programs have bound by themselves.
+    pub fn count_captured(&self) -> usize {
+        self.captured.len()
+    }
+
     /// A copy of a held socket for a program, made what its own was.
     pub fn give(&self, inode: u64, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
         let held = self.iter().find(|held| held.has(inode))?;
@@ -178,7 +198,9 @@ impl HeldSet {
             remembered: false,
             gives_way: None,
         });
-        self.steer()
+        // If it can't be, that is said at the next switch.
+        self.steer().ok();
+        Ok(())
     }
 
     fn pair_at(&self, written: &Written, declared: Declared, fresh: &Fresh) -> io::Result<Held> {

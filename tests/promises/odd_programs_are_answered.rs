@@ -78,6 +78,16 @@ fn one_whose_workers_bind() {
 }
 
 #[test]
+fn one_that_ends_its_listening_and_begins_anew() {
+    reload(&["listens-again"]);
+}
+
+#[test]
+fn one_that_listens_on_more_than_can_be_held() {
+    reload(&["tries-many"]);
+}
+
+#[test]
 fn one_that_becomes_another() {
     reload(&["becomes", "tcp"]);
 }
