@@ -23,6 +23,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod digest;
+pub mod doctor;
 pub mod driver;
 pub mod exit;
 mod helper;

@@ -30,7 +30,7 @@ impl Captured {
         keeper: &mut Keeper,
     ) -> Result<Option<UnboundedReceiver<Listening>>, String> {
         if let Some(code) = refused {
-            return Err(why_not(code));
+            return Err(why_not_captured(code));
         }
         let (Some(captured), Some(listener)) = (captured, keeper.take_descriptor()) else {
             return Ok(None);
@@ -57,8 +57,8 @@ pub(super) async fn heard(
     }
 }
 
-/// Why the system refuses the filter, with the next step.
-fn why_not(code: i32) -> String {
+/// Why the system refuses the filter (an error number), with the next step behind `hint:`.
+pub fn why_not_captured(code: i32) -> String {
     let reason = match code {
         libc::EBUSY => {
             "another program answers its system calls already, like an outer hotrun".into()

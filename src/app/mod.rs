@@ -26,8 +26,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-pub use captured::Captured;
 use captured::heard;
+pub use captured::{Captured, why_not_captured};
 use input::Input;
 use output::Pipe;
 use ready::{Check, Found};

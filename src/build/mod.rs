@@ -18,6 +18,7 @@ pub mod project;
 pub mod scope;
 pub mod surroundings;
 mod unseen;
+mod versions;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use artifact::Shelf;
 use messages::{Said, Told};
 use project::{Problem, Project};
 use surroundings::Toolchain;
+pub use versions::versions;
 
 use crate::config::{self, Settings};
 use crate::digest;

@@ -35,6 +35,7 @@ use crate::sockets::set::SharedSet;
 use crate::sockets::twins::Side;
 
 use desk::Desk;
+pub use program::may_copy;
 
 /// A program listens on a held socket, or takes datagrams there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,13 @@ pub(super) struct Socket {
 /// The program, by the thread that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Program(pub(super) i32);
+
+/// Copies of other processes' sockets can be had here, so that what an app sets on its own is carried
+/// over. Containers deny it to everybody.
+pub fn may_copy() -> bool {
+    let copy = |own: File| Program(std::process::id().cast_signed()).copy(own.as_raw_fd());
+    File::open("/proc/self/status").is_ok_and(|own| copy(own).is_some())
+}
 
 impl Program {
     fn path(self, rest: &str) -> PathBuf {

@@ -17,6 +17,9 @@ use crate::exit::{ExitKind, Failure};
 /// retried handshake while nobody accepts.
 pub(super) const BACKLOG: i32 = i32::MAX;
 
+/// Bytes of datagrams that may wait.
+const LONG_QUEUE: usize = 4 << 20;
+
 /// How a socket is to be made.
 #[expect(
     clippy::struct_excessive_bools,
@@ -127,6 +130,9 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
     }
     if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
+    } else {
+        // What comes while nobody takes it waits here, or is lost. The kernel has its own maximum.
+        socket.set_recv_buffer_size(LONG_QUEUE).ok();
     }
     if how.beside && !how.paired {
         socket.set_reuse_port(false)?;

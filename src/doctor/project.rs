@@ -1,0 +1,161 @@
+//! What the project is made of, and what stands around it.
+
+use std::path::Path;
+
+use nix::sys::statfs::{
+    FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs,
+};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use tokio::sync::mpsc;
+
+use super::Finding;
+use crate::build::{self, scope};
+use crate::config::Settings;
+use crate::session::model::Scope;
+use crate::sockets::memory;
+use crate::sockets::set::HeldSet;
+use crate::watch::Watch;
+
+/// Less room than this is soon used up by builds.
+const LITTLE_ROOM: u64 = 1 << 30;
+
+/// Binds what is declared.
+pub(super) fn addresses(settings: &Settings) -> Vec<Finding> {
+    const ABOUT: &str = "addresses";
+    let mut set = HeldSet::default();
+    if let Err(failure) = set.adapt(&settings.listen, settings.twins) {
+        return vec![Finding::failure(ABOUT, &failure)];
+    }
+    let held: Vec<String> = set.iter().map(|held| held.address.to_string()).collect();
+    if held.is_empty() {
+        return vec![Finding::fine(ABOUT, "none is declared")];
+    }
+    vec![Finding::fine(
+        ABOUT,
+        format!("declared: {}", held.join(", ")),
+    )]
+}
+
+pub(super) async fn toolchain(settings: &Settings) -> Vec<Finding> {
+    const ABOUT: &str = "toolchain";
+    match build::versions(&settings.build).await {
+        Ok(versions) => {
+            let finding = |version| Finding::fine(ABOUT, version);
+            versions.into_iter().map(finding).collect()
+        }
+        Err(failure) => vec![Finding::failure(ABOUT, &failure)],
+    }
+}
+
+/// Reads the project and watches it.
+pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
+    const ABOUT: &str = "project";
+    let mut said = Vec::new();
+    let loaded = match build::load(settings, |line| said.push(line)).await {
+        Ok(loaded) => loaded,
+        Err(failure) => return vec![Finding::failure(ABOUT, &failure)],
+    };
+    let Some(loaded) = loaded else {
+        let fix = "mend the manifest; hotrun would wait for that";
+        return vec![Finding::wrong(ABOUT, said.join("\n"), fix)];
+    };
+    let project = &loaded.project;
+    let target = &project.target;
+    let what = format!(
+        "{} of {} in {}",
+        target.name,
+        target.package,
+        project.workspace.display()
+    );
+    let mut findings = vec![Finding::fine(ABOUT, what)];
+    let remembered = memory::read(&loaded.shelf.memory());
+    if !remembered.is_empty() {
+        let ports: Vec<String> = remembered.iter().map(ToString::to_string).collect();
+        let what = format!("remembered of the last run: {}", ports.join(", "));
+        findings.push(Finding::fine("addresses", what));
+    }
+    let scope = scope::of_project(project, &settings.build, &[], loaded.seen);
+    findings.extend(watching(settings, scope).await);
+    findings.extend(file_systems(&project.workspace, &project.target_dir));
+    findings
+}
+
+/// Watches everything that would be watched.
+async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
+    const ABOUT: &str = "watching";
+    let (events, _inbox) = mpsc::unbounded_channel();
+    let watch = match Watch::start(&settings.watch, events) {
+        Ok(watch) => watch,
+        Err(failure) => return vec![Finding::failure(ABOUT, &failure)],
+    };
+    let problems = watch.rewatch(scope).await.unwrap_or_default();
+    if problems.is_empty() {
+        return vec![Finding::fine(ABOUT, "the system tells of every change")];
+    }
+    let problems = problems.iter();
+    problems
+        .map(|problem| Finding::said(ABOUT, problem))
+        .collect()
+}
+
+fn file_systems(workspace: &Path, target: &Path) -> Vec<Finding> {
+    const ABOUT: &str = "files";
+    let mut findings = Vec::new();
+    if let Some(name) = statfs(workspace)
+        .ok()
+        .and_then(|found| silent(found.filesystem_type()))
+    {
+        let what = format!(
+            "{}: {name} may not tell of changes made elsewhere",
+            workspace.display()
+        );
+        findings.push(Finding::wrong(
+            ABOUT,
+            what,
+            "`--poll` if saves are not seen",
+        ));
+    }
+    let Ok(found) = statvfs(target) else {
+        return findings;
+    };
+    let shown = target.display();
+    if found.flags().contains(FsFlags::ST_NOEXEC) {
+        let what = format!("{shown} is mounted `noexec`: no program can be started from there");
+        findings.push(Finding::wrong(
+            ABOUT,
+            what,
+            "choose another one with --target-dir",
+        ));
+    }
+    let room = found
+        .blocks_available()
+        .saturating_mul(found.fragment_size());
+    if room < LITTLE_ROOM {
+        let what = format!("{shown} has {} MiB left", room >> 20);
+        findings.push(Finding::wrong(
+            ABOUT,
+            what,
+            "make room, or choose another one with --target-dir",
+        ));
+    }
+    if findings.is_empty() {
+        let what = format!("{shown} has {} GiB left", room >> 30);
+        findings.push(Finding::fine(ABOUT, what));
+    }
+    findings
+}
+
+/// The name of a file system that may keep changes to itself.
+fn silent(kind: FsType) -> Option<&'static str> {
+    /// `V9FS_MAGIC` of linux/magic.h.
+    const PLAN_9: FsType = FsType(0x0102_1997);
+    [
+        (NFS_SUPER_MAGIC, "NFS"),
+        (SMB_SUPER_MAGIC, "SMB"),
+        (FUSE_SUPER_MAGIC, "FUSE"),
+        (PLAN_9, "9p"),
+        (OVERLAYFS_SUPER_MAGIC, "an overlay"),
+    ]
+    .into_iter()
+    .find_map(|(known, name)| (known == kind).then_some(name))
+}
