@@ -59,9 +59,14 @@ pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
             continue;
         }
         if DOUBLED.contains(name)
-            && let Some(bytes) = value.first_chunk()
+            && let (Some(bytes), Some(there)) = (value.first_chunk(), other.first_chunk())
         {
-            value = (i32::from_ne_bytes(*bytes) / 2).to_ne_bytes().into();
+            let (bytes, there) = (i32::from_ne_bytes(*bytes), i32::from_ne_bytes(*there));
+            // What is longer than wanted does no harm, and something may wait in it.
+            if bytes < there {
+                continue;
+            }
+            value = (bytes / 2).to_ne_bytes().into();
         }
         sys::set_option(to, *name, &value).ok();
     }
