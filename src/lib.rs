@@ -186,6 +186,7 @@ async fn serve(
                 package: project.target.package.clone(),
                 target: project.target.name.clone(),
                 workspace: project.workspace.display().to_string(),
+                source: project.target.source.display().to_string(),
             },
         );
     }

@@ -178,7 +178,10 @@ pub fn view(now: Moment, view: &View) -> Value {
             "survivors",
             json!({ "generation": generation.0, "pids": pids }),
         ),
-        View::Gone(generation) => ("gone", json!({ "generation": generation.0 })),
+        View::Gone(generation, exit) => (
+            "gone",
+            json!({ "generation": generation.0, "exit": exit.map(exit_of) }),
+        ),
         View::Quitting { now } => ("quitting", json!({ "at_once": now })),
     };
     object(now, event, fields)
@@ -214,10 +217,11 @@ pub fn note(now: Moment, note: &Note) -> Value {
             package,
             target,
             workspace,
+            source,
         } => (
             "session",
             json!({ "package": package, "target": target, "workspace": workspace,
-                "pid": std::process::id(), "hotrun": env!("CARGO_PKG_VERSION") }),
+                "source": source, "pid": std::process::id(), "hotrun": env!("CARGO_PKG_VERSION") }),
         ),
         Note::Held(held) => {
             let sockets: Vec<Value> = held

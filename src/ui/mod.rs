@@ -54,6 +54,8 @@ pub enum Note {
         target: String,
         /// The root of the workspace.
         workspace: String,
+        /// The file that the binary or example begins in.
+        source: String,
     },
     /// What is held: names and addresses.
     Held(Vec<(Option<String>, String)>),
@@ -332,6 +334,7 @@ impl Printer {
                 package,
                 target,
                 workspace,
+                ..
             } => {
                 let name = if package == target {
                     package

@@ -292,7 +292,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 ),
             )
         }
-        View::Gone(generation) => (Level::Detail, format!("{generation} is gone")),
+        View::Gone(generation, _) => (Level::Detail, format!("{generation} is gone")),
         View::Quitting { now: false } => (Level::Info, "stopping".into()),
         View::Quitting { now: true } => (Level::Info, "stopping at once".into()),
     };
