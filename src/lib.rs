@@ -10,8 +10,8 @@
 //!   commands, [`signals`] and [`ui`] speak with the user.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. [`digest`], `helper`, [`lines`], [`sink`]: small things that
-//!   several rooms need.
+//! - [`sys`]: the only `unsafe`. `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
+//!   things that several rooms need.
 //!
 //! Rooms never import each other; what one learns reaches another as a value in an action. Only
 //! `ui` and this file print. `tests/promises/tidy.rs` checks it.
@@ -20,9 +20,11 @@ pub mod app;
 pub mod build;
 pub mod cli;
 pub mod config;
+mod diag;
 pub mod digest;
 pub mod driver;
 pub mod exit;
+mod family;
 mod helper;
 pub mod hooks;
 pub mod keeper;

@@ -3,7 +3,6 @@
 pub mod activation;
 mod adapt;
 pub mod address;
-mod diag;
 pub mod goodbye;
 pub mod holder;
 pub mod inherited;

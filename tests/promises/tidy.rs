@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
+    ("diag", &[]),
     ("digest", &[]),
+    ("family", &[]),
     ("lines", &[]),
     ("session", &[]),
     ("sys", &[]),
@@ -33,7 +35,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("signals", &["session::event", "session::model"]),
-    ("sockets", &["exit", "sys"]),
+    ("sockets", &["diag", "exit", "sys"]),
     (
         "watch",
         &[
@@ -61,6 +63,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "config",
+            "family",
             "keeper",
             "lines",
             "session::event",

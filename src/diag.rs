@@ -9,11 +9,11 @@ use nix::sys::socket::{
 };
 
 /// States of a connection (`net/tcp_states.h`).
-pub(super) const ESTABLISHED: u8 = 1;
-pub(super) const SYN_RECEIVED: u8 = 3;
-pub(super) const LISTENING: u8 = 10;
+pub(crate) const ESTABLISHED: u8 = 1;
+pub(crate) const SYN_RECEIVED: u8 = 3;
+pub(crate) const LISTENING: u8 = 10;
 /// A handshake under way in the newer way of counting.
-pub(super) const NEW_SYN_RECEIVED: u8 = 12;
+pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
 
 // Of linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -39,20 +39,20 @@ const BYTES_RECEIVED: usize = 128;
 
 /// One socket, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) state: u8,
+pub(crate) struct Entry {
+    pub(crate) state: u8,
     /// Tells it from every other one, from its handshake to its end.
-    pub(super) cookie: u64,
+    pub(crate) cookie: u64,
     /// Its number in /proc; zero until somebody has accepted it.
-    pub(super) inode: u32,
+    pub(crate) inode: u32,
     /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet.
-    pub(super) waiting: u32,
+    pub(crate) waiting: u32,
     /// How much has ever come from its client.
-    pub(super) received: u64,
+    pub(crate) received: u64,
 }
 
 /// Every socket that listens on this address, and every connection to it.
-pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     ask(&question(address), |said| {
         messages(said, |message| entries.extend(entry(message, address)))
@@ -61,7 +61,7 @@ pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
 }
 
 /// How many connections a unix socket has that nobody has accepted yet.
-pub(super) fn queued(inode: u64) -> io::Result<u32> {
+pub(crate) fn queued(inode: u64) -> io::Result<u32> {
     let inode = u32::try_from(inode).map_err(io::Error::other)?;
     let mut found = None;
     ask(&question_of_unix(inode), |said| {
