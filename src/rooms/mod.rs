@@ -27,10 +27,10 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
 };
-use crate::sockets::set::{Held, HeldSet};
+use crate::sockets::set::HeldSet;
 use crate::sys;
 use crate::ui::log::Log;
-use crate::ui::{Note, Reporter};
+use crate::ui::{HeldAddress, Note, Reporter};
 use crate::watch::Watch;
 
 pub use sides::{Running, Sides};
@@ -104,8 +104,12 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
 
 /// What is held, for the user.
 pub fn announce(held: &HeldSet) -> Note {
-    let socket = |held: &Held| (held.name.clone(), held.address.to_string());
-    Note::Held(held.iter().map(socket).collect())
+    let held = held.iter().map(|held| HeldAddress {
+        name: held.name.clone(),
+        address: held.address.to_string(),
+        twins: held.has_twins(),
+    });
+    Note::Held(held.collect())
 }
 
 /// Readiness is asked for over HTTP.

@@ -226,7 +226,9 @@ pub fn note(now: Moment, note: &Note) -> Value {
         Note::Held(held) => {
             let sockets: Vec<Value> = held
                 .iter()
-                .map(|(name, address)| json!({ "name": name, "address": address }))
+                .map(|held| {
+                    json!({ "name": held.name, "address": held.address, "twins": held.twins })
+                })
                 .collect();
             ("held", json!({ "sockets": sockets }))
         }

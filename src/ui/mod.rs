@@ -57,12 +57,23 @@ pub enum Note {
         /// The file that the binary or example begins in.
         source: String,
     },
-    /// What is held: names and addresses.
-    Held(Vec<(Option<String>, String)>),
+    /// What is held.
+    Held(Vec<HeldAddress>),
     /// A line of cargo outside a build.
     Cargo(String),
     /// Something that is not as it should be, with the next step.
     Warning(String),
+}
+
+/// A held address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldAddress {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// As one declares it.
+    pub address: String,
+    /// Old and new version have a socket each.
+    pub twins: bool,
 }
 
 enum Message {
@@ -346,12 +357,12 @@ impl Printer {
             Note::Held(held) => {
                 let shown: Vec<String> = held
                     .iter()
-                    .map(|(name, address)| match name {
-                        Some(name) => format!("{address} ({name})"),
-                        None => address.clone(),
+                    .map(|held| match &held.name {
+                        Some(name) => format!("{} ({name})", held.address),
+                        None => held.address.clone(),
                     })
                     .collect();
-                self.context.addresses = held.into_iter().map(|(_, address)| address).collect();
+                self.context.addresses = held.into_iter().map(|held| held.address).collect();
                 self.say(Level::Info, &format!("holding {}", shown.join(", ")));
             }
             Note::Cargo(line) => self.raw(&line),
