@@ -5,11 +5,13 @@
 //! With `--format json` everything is one object per line on stdout. Deliberately absent: any
 //! decision.
 
+pub mod command;
 pub mod json;
 pub mod log;
 pub mod style;
 mod supervisor;
 pub mod text;
+pub mod verdict;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -208,21 +210,6 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
             path.display()
         ))
         .hint("name a file in a directory that exists and is writable")),
-    }
-}
-
-/// Prints why hotrun can't go on.
-pub fn failure(failure: &Failure, style: Style) {
-    let mut stderr = io::stderr().lock();
-    writeln!(
-        stderr,
-        "{} {}",
-        style.paint(Level::Bad, "error:"),
-        failure.message
-    )
-    .ok();
-    if let Some(hint) = &failure.hint {
-        writeln!(stderr, "{} {hint}", style.paint(Level::Good, "hint:")).ok();
     }
 }
 

@@ -83,6 +83,22 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "sink",
+            "verify::facts",
+        ],
+    ),
+    // A client of the public interface: of the session it knows the words.
+    (
+        "verify",
+        &[
+            "diag",
+            "exit",
+            "family",
+            "keeper",
+            "lines",
+            "session::action",
+            "session::event",
+            "session::model",
+            "sockets::address",
         ],
     ),
     ("driver", &["session"]),
@@ -237,7 +253,12 @@ fn only_the_settings_read_the_command_line() {
         .filter(reads)
         .map(|source| source.path.clone())
         .collect();
-    assert_eq!(found, ["config/resolve.rs", "config/typed.rs", "lib.rs"]);
+    let settings = [
+        "config/resolve.rs",
+        "config/typed.rs",
+        "config/verification.rs",
+    ];
+    assert_eq!(found, [&settings[..], &["lib.rs"]].concat());
 }
 
 #[test]
