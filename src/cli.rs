@@ -4,20 +4,82 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Args as Arguments, Parser, Subcommand, ValueEnum};
 
 /// Hot reloader for Rust servers: save a file, and the running server is the new one, without one
 /// refused connection.
 ///
 /// Run it in a Cargo project. It builds the app and starts it, watches its sources, rebuilds on
 /// save and swaps the process while it holds the listening sockets.
-#[derive(Clone, Debug, Default, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(
     version,
     help_expected = true,
     max_term_width = 100,
+    disable_help_subcommand = true,
     override_usage = "hotrun [OPTIONS] [-- APP_ARGS…]"
 )]
+pub struct Cli {
+    /// What to do instead of the main job.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The main job.
+    #[command(flatten)]
+    pub args: Args,
+}
+
+/// What hotrun does beside its main job.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Load the app through reloads and report what a client saw
+    ///
+    /// Runs hotrun with these options, and clients that connect, ask and read all the time. Each
+    /// reload is a real one: the file that the app begins in gets a newer time stamp, so that cargo
+    /// compiles it. It is never written to, and has its own time stamp again in the end.
+    ///
+    /// Reported is every connection that was refused, reset, closed without a whole answer or not
+    /// answered in 10 s, every answer of an old version after one of the new, the slowest answer, and
+    /// what to do about it. Ends with 0 if nothing was lost and nothing stale, else with 1.
+    Verify(Box<Verify>),
+}
+
+/// What `verify` is told.
+#[derive(Arguments, Clone, Debug)]
+#[command(
+    override_usage = "hotrun verify [--reloads N] [OPTIONS] [-- APP_ARGS…]",
+    mut_args(|arg| match arg.get_id().as_str() {
+        // They make no sense here, or say nothing more.
+        "once" | "stdin" | "format" | "verbose" => arg.hide(true),
+        "events" => arg.help("Write what that hotrun tells to this file, one JSON object per event"),
+        "quiet" => arg.help("Say less: only the report"),
+        _ => arg,
+    })
+)]
+pub struct Verify {
+    /// How many reloads [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub reloads: Option<String>,
+    /// What the clients ask for [default: /]
+    #[arg(long, value_name = "PATH", help_heading = "Load")]
+    pub path: Option<String>,
+    /// Those of the main job.
+    #[command(flatten)]
+    pub args: Args,
+}
+
+impl Verify {
+    /// What the hotrun under load is told: what was typed, and to tell what it does as JSON.
+    pub fn loaded(self) -> Args {
+        Args {
+            format: Some(Format::Json),
+            color: Some(Color::Never),
+            ..self.args
+        }
+    }
+}
+
+/// What the main job is told.
+#[derive(Arguments, Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
 pub struct Args {
     /// Package with the app
@@ -228,6 +290,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

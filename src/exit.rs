@@ -7,9 +7,9 @@ use crate::session::model::{Ending, Exit};
 /// How hotrun ends; the numbers are part of its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitKind {
-    /// 0: ended by a key, or `--once` saw the app ready.
+    /// 0: ended by a key, `--once` saw the app ready, or `verify` saw no loss.
     Ok,
-    /// 1: hotrun failed, or `--once` saw the app fail.
+    /// 1: hotrun failed, `--once` saw the app fail, or `verify` saw a loss.
     Failed,
     /// 2: usage or configuration.
     Usage,

@@ -9,10 +9,11 @@
 //!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
 //!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
 //!   speak with the user.
+//! - [`verify`] has clients ask a hotrun under load what they see of a reload.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. [`digest`], `helper`, [`lines`], [`sink`]: small things that
-//!   several rooms need.
+//! - [`sys`]: the only `unsafe`. `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
+//!   things that several rooms need.
 //!
 //! Rooms never import each other; what one learns reaches another as a value in an action. Only
 //! `ui` and this file print. `tests/promises/tidy.rs` checks it.
@@ -22,10 +23,12 @@ pub mod build;
 pub mod capture;
 pub mod cli;
 pub mod config;
+mod diag;
 pub mod digest;
 pub mod doctor;
 pub mod driver;
 pub mod exit;
+mod family;
 mod helper;
 pub mod hooks;
 pub mod keeper;
@@ -37,21 +40,27 @@ pub mod sink;
 pub mod sockets;
 pub mod sys;
 pub mod ui;
+pub mod verify;
 pub mod watch;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use build::{Loaded, scope};
+use cli::Command;
 use config::Settings;
 use config::resolve::Sources;
+use config::verification::Verification;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
@@ -59,11 +68,13 @@ use rooms::{House, Sides, cautions, names, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
+use sockets::activation;
 use sockets::inherited::Told;
 use sockets::memory;
 use sockets::set::HeldSet;
 use ui::style::Style;
 use ui::{Note, Reporter};
+use verify::Outcome;
 use watch::Watch;
 
 /// The whole program: what `main` calls.
@@ -75,19 +86,25 @@ pub fn run() -> ExitCode {
         return print(answer);
     }
     let inherited = sockets::inherited::take(&told());
-    let args = match cli::Args::try_parse() {
-        Ok(args) => args,
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);
+    if under_load {
+        words.remove(1);
+    }
+    let cli = match cli::Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
         Err(error) => {
+            let error = with_near_command(error);
             error.print().ok();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     let mut style = Style { color: false };
-    let result = inherited.and_then(|held| {
-        let sources = Sources::of(args, held.has_tcp())?;
-        let settings = sources.settings()?;
-        style.color = settings.output.color;
-        start(sources, settings, held)
+    let result = inherited.and_then(|held| match cli.command {
+        None => start(cli.args, held, &mut style),
+        Some(_) if !starts_with_command(&words) => Err(misplaced()),
+        Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
+        Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -96,10 +113,23 @@ pub fn run() -> ExitCode {
         }
         Ok(kind) => ExitCode::from(kind.code()),
         Err(failure) => {
-            ui::failure(&failure, style);
+            ui::command::failure(&failure, style);
             ExitCode::from(failure.kind.code())
         }
     }
+}
+
+/// A word that is no option may be a command with a typing error: clap takes it for an argument.
+fn with_near_command(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) {
+        let command = cli::Cli::command();
+        let names = command.get_subcommands().map(clap::Command::get_name);
+        if let Some(near) = config::nearest(word, names) {
+            let near = ContextValue::Strings(vec![near.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, near);
+        }
+    }
+    error
 }
 
 /// The answer of a hidden command: a line for the hotrun that asked.
@@ -125,7 +155,51 @@ fn told() -> Told {
     }
 }
 
-fn start(sources: Sources, settings: Settings, held: HeldSet) -> Result<ExitKind, Failure> {
+/// What stands before a command is for the main job, which is not done then.
+fn misplaced() -> Failure {
+    Failure::usage("a command stands before its options")
+        .hint("write `hotrun COMMAND [OPTIONS]`; an argument of the app stands behind `--`")
+}
+
+fn starts_with_command(words: &[OsString]) -> bool {
+    let command = cli::Cli::command();
+    let mut commands = command.get_subcommands();
+    let first = words.get(1);
+    first.is_some_and(|word| commands.any(|command| word == command.get_name()))
+}
+
+/// The settings for what was typed; from here on it is known whether anything is colored.
+fn settings(
+    args: cli::Args,
+    held: &HeldSet,
+    style: &mut Style,
+) -> Result<(Sources, Settings), Failure> {
+    let sources = Sources::of(args, held.has_tcp())?;
+    let settings = sources.settings()?;
+    style.color = settings.output.color;
+    Ok((sources, settings))
+}
+
+/// The main job.
+fn start(args: cli::Args, held: HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
+    let (sources, settings) = settings(args, &held, style)?;
+    block_on(serve(sources, settings, held))?
+}
+
+/// `hotrun verify`; `words` is the whole command line.
+fn start_verifying(
+    verify: cli::Verify,
+    held: HeldSet,
+    words: Vec<OsString>,
+    style: &mut Style,
+) -> Result<ExitKind, Failure> {
+    let verification = Verification::of(&verify)?;
+    let (_, settings) = settings(verify.args, &held, style)?;
+    block_on(load(verification, settings, held, words, *style))?
+}
+
+/// Does all of this, on one thread.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     // If a keeper is killed, what it kept comes to us instead of to init.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok();
@@ -134,10 +208,65 @@ fn start(sources: Sources, settings: Settings, held: HeldSet) -> Result<ExitKind
         .enable_all()
         .build()
         .map_err(failed)?;
-    let kind = runtime.block_on(serve(sources, settings, held));
+    let done = runtime.block_on(work);
     // A blocking comparison of two files may still run; nobody waits for it.
     runtime.shutdown_background();
-    kind
+    Ok(done)
+}
+
+/// Has clients load a hotrun of what was typed, and says what they saw.
+async fn load(
+    verification: Verification,
+    settings: Settings,
+    held: HeldSet,
+    words: Vec<OsString>,
+    style: Style,
+) -> Result<ExitKind, Failure> {
+    let (urgent, signals) = mpsc::unbounded_channel();
+    listen_for_signals(&urgent)?;
+    let names: Vec<Option<&str>> = held.iter().map(|held| held.name.as_deref()).collect();
+    let ours = |key: &OsString| activation::SCRUBBED.iter().any(|name| key == name);
+    let inherited = std::env::vars_os().filter(|(key, _)| !ours(key));
+    let plan = verify::Plan {
+        reloads: verification.reloads,
+        path: verification.path,
+        stop_signal: settings.app.stop_signal,
+        words: words.into_iter().skip(1).collect(),
+        env: inherited.chain(activation::variables(&names)).collect(),
+        dir: settings.build.dir.into_os_string(),
+        sockets: held.share(held.steered()),
+        signals,
+    };
+    let quiet = settings.output.verbosity == config::Verbosity::Quiet;
+    let tell = |progress| {
+        if !quiet {
+            ui::command::say(&ui::verdict::step(&progress), style);
+        }
+    };
+    match verify::run(plan, tell).await {
+        Outcome::Done(facts) => {
+            let style = Style {
+                color: settings.output.report_color,
+            };
+            ui::command::report(&ui::verdict::report(&facts), style);
+            let kind = if facts.is_good() {
+                ExitKind::Ok
+            } else {
+                ExitKind::Failed
+            };
+            Ok(kind)
+        }
+        Outcome::Failed(said, failure) => {
+            ui::command::pass_on(&said);
+            Err(failure)
+        }
+        Outcome::Signal(number) => Ok(ExitKind::Signal(number)),
+    }
+}
+
+fn listen_for_signals(urgent: &mpsc::UnboundedSender<Event>) -> Result<(), Failure> {
+    signals::listen(urgent)
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
 }
 
 /// One session from its first socket to its last process.
@@ -164,8 +293,7 @@ async fn serve(
         let problem = format!("`hold` needs two sockets behind an address: {reason}");
         return Err(Failure::usage(problem).hint("leave --while-building out"));
     }
-    signals::listen(&urgent)
-        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    listen_for_signals(&urgent)?;
     let reporter = Reporter::start(&settings.output, settings.once)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
@@ -190,6 +318,7 @@ async fn serve(
                 package: project.target.package.clone(),
                 target: project.target.name.clone(),
                 workspace: project.workspace.display().to_string(),
+                source: project.target.source.display().to_string(),
             },
         );
     }

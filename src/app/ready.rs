@@ -16,9 +16,10 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sight::{Sight, family, locks, look, open_files};
+use super::sight::{Sight, locks, look, open_files};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
+use crate::family;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
 
@@ -271,7 +272,7 @@ impl Check {
         let inodes = &self.given;
         loop {
             sleep_until(at).await;
-            let found = look(&family(keeper), inodes);
+            let found = look(&family::of(keeper), inodes);
             self.looks += if found.busy { 1 } else { WEIGHT };
             self.claimed.extend(found.waited);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
@@ -321,7 +322,7 @@ impl Check {
                     PATIENT_LOOK
                 };
                 self.next_look = Instant::now() + wait;
-                let family = family(keeper);
+                let family = family::of(keeper);
                 if self.beside.is_some() {
                     self.files.extend(open_files(&family));
                 }

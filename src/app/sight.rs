@@ -12,6 +12,7 @@ use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
+use crate::family;
 use crate::sockets::address::{Address, is_behind};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
@@ -42,25 +43,6 @@ pub(super) enum Sight {
     NotYet,
     /// It may wait in a way that can't be seen.
     Unseen,
-}
-
-/// The processes that descend from this one, itself left out.
-pub(super) fn family(of: u32) -> Vec<Process> {
-    let mut found: Vec<Process> = Vec::new();
-    let mut open = vec![of.cast_signed()];
-    while let Some(pid) = open.pop() {
-        let Ok(tasks) = Process::new(pid).and_then(|process| process.tasks()) else {
-            continue;
-        };
-        for task in tasks.flatten() {
-            let children = task.children().unwrap_or_default();
-            for child in children {
-                open.push(child.cast_signed());
-                found.extend(Process::new(child.cast_signed()).ok());
-            }
-        }
-    }
-    found
 }
 
 /// What a look at a generation finds.
@@ -195,7 +177,7 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
 /// The process of this keeper that has a debugger. One that the generation brings with it (a runner
 /// that traces what it runs) is none.
 pub(super) fn traced(keeper: u32) -> Option<i32> {
-    let family: Vec<i32> = family(keeper).iter().map(Process::pid).collect();
+    let family: Vec<i32> = family::of(keeper).iter().map(Process::pid).collect();
     let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     family.iter().copied().find(|pid| {
         number(&status(*pid), "TracerPid:").is_some_and(|tracer| {
@@ -219,18 +201,10 @@ pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
 
 /// The sockets that the processes of this keeper have open.
 pub(super) fn sockets(keeper: u32) -> HashSet<u64> {
-    let inodes = |process: Process| {
-        process
-            .fd()
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|fd| match fd.target {
-                FDTarget::Socket(inode) => Some(inode),
-                _ => None,
-            })
-    };
-    family(keeper).into_iter().flat_map(inodes).collect()
+    family::of(keeper)
+        .iter()
+        .flat_map(family::sockets)
+        .collect()
 }
 
 /// The sockets of all connections to these addresses, whoever has accepted them.
@@ -259,7 +233,7 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
 
 /// The files that the processes of this keeper have locked.
 pub(super) fn locks(keeper: u32) -> HashSet<(u64, u64)> {
-    let pids: HashSet<i32> = family(keeper).iter().map(Process::pid).collect();
+    let pids: HashSet<i32> = family::of(keeper).iter().map(Process::pid).collect();
     procfs::locks()
         .into_iter()
         .flatten()

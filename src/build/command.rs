@@ -147,6 +147,7 @@ mod tests {
             of_many: true,
             kind: TargetKind::Bin,
             name: "server".into(),
+            source: "src/main.rs".into(),
         };
         let build = Build {
             manifest: "x y/Cargo.toml".into(),

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{DependencyKind, Metadata, Package, PackageId, TargetKind as CargoKind};
+use cargo_metadata::{
+    DependencyKind, Metadata, Package, PackageId, Target as CargoTarget, TargetKind as CargoKind,
+};
 
 use crate::config::{Build, nearest};
 use crate::exit::Failure;
@@ -20,6 +22,8 @@ pub struct Target {
     pub kind: TargetKind,
     /// Its name, which is the executable's too.
     pub name: String,
+    /// The file it begins in.
+    pub source: PathBuf,
 }
 
 /// What `cargo run` can run.
@@ -168,41 +172,42 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
         TargetKind::Bin
     };
     let wanted = build.bin.as_ref().or(build.example.as_ref());
-    let all: Vec<(&Package, &str)> = packages
+    let all: Vec<(&Package, &CargoTarget)> = packages
         .iter()
         .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
         .filter(|(_, target)| target.kind.contains(&kind.cargos()))
-        .map(|(package, target)| (package, target.name.as_str()))
         .collect();
-    let mut found: Vec<(&Package, &str)> = match wanted {
+    let mut found: Vec<(&Package, &CargoTarget)> = match wanted {
         Some(wanted) => all
             .iter()
             .copied()
-            .filter(|(_, name)| name == wanted)
+            .filter(|(_, target)| target.name == *wanted)
             .collect(),
         None => all.clone(),
     };
     if found.len() > 1 && wanted.is_none() {
-        let default =
-            |(package, name): &(&Package, &str)| package.default_run.as_deref() == Some(*name);
-        let defaults: Vec<_> = found.iter().copied().filter(default).collect();
+        let is_default = |(package, target): &(&Package, &CargoTarget)| {
+            package.default_run.as_ref() == Some(&target.name)
+        };
+        let defaults: Vec<_> = found.iter().copied().filter(is_default).collect();
         if defaults.len() == 1 {
             found = defaults;
         }
     }
     let flag = kind.flag();
     match (found.as_slice(), wanted) {
-        ([(package, name)], _) => Ok((
+        ([(package, target)], _) => Ok((
             package,
             Target {
                 package: package.name.to_string(),
                 of_many: metadata.workspace_members.len() > 1,
                 kind,
-                name: (*name).to_owned(),
+                name: target.name.clone(),
+                source: target.src_path.as_std_path().to_owned(),
             },
         )),
         ([], Some(wanted)) => {
-            let names: Vec<String> = all.iter().map(|(_, name)| (*name).to_owned()).collect();
+            let names: Vec<String> = all.iter().map(|(_, target)| target.name.clone()).collect();
             Err(
                 Failure::usage(format!("{flag}: there is no `{wanted}` here")).hint(
                     if names.is_empty() {
@@ -232,7 +237,7 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
         (several, None) => {
             let names: Vec<String> = several
                 .iter()
-                .map(|(_, name)| format!("--bin {name}"))
+                .map(|(_, target)| format!("--bin {}", target.name))
                 .collect();
             Err(
                 Failure::usage("there are several binaries and none was chosen").hint(format!(

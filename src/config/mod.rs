@@ -4,6 +4,7 @@
 //! [`layer`] defines every setting; `file`, `variables` and `typed` read one layer each; `resolve`
 //! lays them over each other, defaults < file < overlay < environment < command line, and gives them
 //! their meaning; `wording` says what is wrong with them, and `reference` writes all of them down.
+//! `verification` is what one command is told besides.
 
 pub mod file;
 pub mod layer;
@@ -12,6 +13,7 @@ pub mod resolve;
 mod typed;
 pub mod value;
 pub mod variables;
+pub mod verification;
 mod wording;
 
 use std::ffi::OsString;
@@ -200,6 +202,8 @@ pub struct Output {
     pub format: Format,
     /// Colored.
     pub color: bool,
+    /// What a command reports on stdout is.
+    pub report_color: bool,
     /// JSON events go to this file; `-` is stdout.
     pub events: Option<PathBuf>,
     /// How much.

@@ -535,22 +535,30 @@ fn output(args: &Args, log: Option<PathBuf>) -> Output {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let on = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-    let off = |name: &str| env::var_os(name).is_some_and(|value| value == "0");
-    let color = match args.color.unwrap_or(cli::Color::Auto) {
-        cli::Color::Always => true,
-        cli::Color::Never => false,
-        cli::Color::Auto if plain || set("NO_COLOR") => false,
-        cli::Color::Auto => on("CLICOLOR_FORCE") || (terminal && !off("CLICOLOR")),
-    };
+    // Lines for a file or an editor are colored only if somebody says so.
+    let wanted = args.color.unwrap_or(cli::Color::Auto);
+    let color = (wanted != cli::Color::Auto || !plain) && colored(wanted, terminal);
+    let report_color = colored(wanted, std::io::stdout().is_terminal());
     Output {
         format,
         color,
+        report_color,
         events: args.events.clone(),
         log,
         supervisor: env::var_os("NOTIFY_SOCKET"),
         verbosity,
+    }
+}
+
+fn colored(wanted: cli::Color, terminal: bool) -> bool {
+    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let on = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    let off = |name: &str| env::var_os(name).is_some_and(|value| value == "0");
+    match wanted {
+        cli::Color::Always => true,
+        cli::Color::Never => false,
+        cli::Color::Auto if set("NO_COLOR") => false,
+        cli::Color::Auto => on("CLICOLOR_FORCE") || (terminal && !off("CLICOLOR")),
     }
 }
 

@@ -28,10 +28,10 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
 };
-use crate::sockets::set::{Held, HeldSet, SharedSet};
+use crate::sockets::set::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::log::Log;
-use crate::ui::{Note, Reporter};
+use crate::ui::{HeldAddress, Note, Reporter};
 use crate::watch::Watch;
 
 pub use sides::{Running, Sides};
@@ -58,7 +58,7 @@ pub struct House {
     /// Holds the sockets.
     pub held: SharedSet,
     /// What was last said to be held.
-    pub announced: Vec<Named>,
+    pub announced: Vec<HeldAddress>,
     /// Where the addresses of this run are written down for the next one, once that is known.
     pub memory: Option<PathBuf>,
     /// The generations that have processes.
@@ -107,13 +107,14 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     }
 }
 
-/// An address and its name, if it has one.
-pub type Named = (Option<String>, String);
-
 /// What is held, for the user.
-pub fn names(held: &HeldSet) -> Vec<Named> {
-    let socket = |held: &Held| (held.name.clone(), held.address.to_string());
-    held.lasting().map(socket).collect()
+pub fn names(held: &HeldSet) -> Vec<HeldAddress> {
+    let held = held.lasting().map(|held| HeldAddress {
+        name: held.name.clone(),
+        address: held.address.to_string(),
+        twins: held.has_twins(),
+    });
+    held.collect()
 }
 
 /// Readiness is asked for over HTTP.

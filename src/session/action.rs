@@ -322,8 +322,8 @@ pub enum View {
         /// Their ids.
         pids: Vec<i32>,
     },
-    /// Nothing of the generation is left.
-    Gone(Generation),
+    /// Nothing of the generation is left. How its first process ended, if anybody saw it.
+    Gone(Generation, Option<Exit>),
     /// hotrun was asked to end and stops what runs.
     Quitting {
         /// It was asked again: everything is killed.

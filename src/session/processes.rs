@@ -533,7 +533,7 @@ impl Session {
                 pids: survivors,
             });
         }
-        self.show(View::Gone(generation));
+        self.show(View::Gone(generation, process.ended));
         self.out.push(Action::Left(generation));
     }
 

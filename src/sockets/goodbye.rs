@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::diag::{self, ESTABLISHED, Entry, LISTENING};
+use crate::diag::{self, ESTABLISHED, Entry, LISTENING};
 
 /// Between two questions to the kernel; one takes a millisecond, since it goes through all its
 /// connections.
@@ -95,8 +95,8 @@ fn is_unread(entry: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::diag::SYN_RECEIVED;
     use super::*;
+    use crate::diag::SYN_RECEIVED;
 
     fn entry(state: u8, number: u32, waiting: u32, received: u64) -> Entry {
         Entry {

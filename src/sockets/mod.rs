@@ -4,7 +4,6 @@ pub mod activation;
 mod adapt;
 pub mod address;
 pub mod captured;
-mod diag;
 pub mod goodbye;
 pub mod holder;
 pub mod inherited;

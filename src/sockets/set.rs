@@ -88,6 +88,11 @@ impl Held {
         }
     }
 
+    /// Old and new version have a socket each.
+    pub fn has_twins(&self) -> bool {
+        self.sockets.are_apart()
+    }
+
     /// Why old and new version share one socket during a swap, though they would not have to.
     pub fn shared(&self) -> Option<&str> {
         match &self.sockets {
@@ -239,7 +244,7 @@ impl HeldSet {
 
     /// Two versions have a socket each, of one address at least.
     pub fn has_twins(&self) -> bool {
-        self.iter().any(|held| held.sockets.are_apart())
+        self.iter().any(Held::has_twins)
     }
 
     /// The first TCP address has, so that the one that is not live can be asked something.

@@ -179,7 +179,10 @@ pub fn view(now: Moment, view: &View) -> Value {
             "survivors",
             json!({ "generation": generation.0, "pids": pids }),
         ),
-        View::Gone(generation) => ("gone", json!({ "generation": generation.0 })),
+        View::Gone(generation, exit) => (
+            "gone",
+            json!({ "generation": generation.0, "exit": exit.map(exit_of) }),
+        ),
         View::Quitting { now } => ("quitting", json!({ "at_once": now })),
     };
     object(now, event, fields)
@@ -215,15 +218,18 @@ pub fn note(now: Moment, note: &Note) -> Value {
             package,
             target,
             workspace,
+            source,
         } => (
             "session",
             json!({ "package": package, "target": target, "workspace": workspace,
-                "pid": std::process::id(), "hotrun": env!("CARGO_PKG_VERSION") }),
+                "source": source, "pid": std::process::id(), "hotrun": env!("CARGO_PKG_VERSION") }),
         ),
         Note::Held(held) => {
             let sockets: Vec<Value> = held
                 .iter()
-                .map(|(name, address)| json!({ "name": name, "address": address }))
+                .map(|held| {
+                    json!({ "name": held.name, "address": held.address, "twins": held.twins })
+                })
                 .collect();
             ("held", json!({ "sockets": sockets }))
         }

@@ -89,7 +89,7 @@ fn mark(view: &View) -> Option<String> {
         View::Ended {
             generation, exit, ..
         } => format!("{generation} ended: {exit}"),
-        View::Gone(generation) => format!("{generation} gone"),
+        View::Gone(generation, _) => format!("{generation} gone"),
         _ => return None,
     };
     Some(format!("--- hotrun: {what} ---"))
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(log.lines(b"no end"), None);
         let moved = dir.path().join("app.log.1");
         fs::rename(&path, &moved).unwrap();
-        assert_eq!(log.mark(&View::Gone(Generation(7))), None);
+        assert_eq!(log.mark(&View::Gone(Generation(7), None)), None);
         assert_eq!(log.reopen(), None);
         assert_eq!(log.lines(b"three\n"), None);
         let old = "before\none\ntwo\nno end\n--- hotrun: g7 gone ---\n";

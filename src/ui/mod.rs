@@ -5,11 +5,13 @@
 //! With `--format json` everything is one object per line on stdout. Deliberately absent: any
 //! decision.
 
+pub mod command;
 pub mod json;
 pub mod log;
 pub mod style;
 mod supervisor;
 pub mod text;
+pub mod verdict;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -54,13 +56,26 @@ pub enum Note {
         target: String,
         /// The root of the workspace.
         workspace: String,
+        /// The file that the binary or example begins in.
+        source: String,
     },
-    /// What is held: names and addresses.
-    Held(Vec<(Option<String>, String)>),
+    /// What is held.
+    Held(Vec<HeldAddress>),
     /// A line of cargo outside a build.
     Cargo(String),
     /// Something that is not as it should be, with the next step.
     Warning(String),
+}
+
+/// A held address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldAddress {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// As one declares it.
+    pub address: String,
+    /// Old and new version have a socket each.
+    pub twins: bool,
 }
 
 enum Message {
@@ -198,21 +213,6 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     }
 }
 
-/// Prints why hotrun can't go on.
-pub fn failure(failure: &Failure, style: Style) {
-    let mut stderr = io::stderr().lock();
-    writeln!(
-        stderr,
-        "{} {}",
-        style.paint(Level::Bad, "error:"),
-        failure.message
-    )
-    .ok();
-    if let Some(hint) = &failure.hint {
-        writeln!(stderr, "{} {hint}", style.paint(Level::Good, "hint:")).ok();
-    }
-}
-
 struct Printer {
     written: Arc<AtomicUsize>,
     format: Format,
@@ -332,6 +332,7 @@ impl Printer {
                 package,
                 target,
                 workspace,
+                ..
             } => {
                 let name = if package == target {
                     package
@@ -343,12 +344,12 @@ impl Printer {
             Note::Held(held) => {
                 let shown: Vec<String> = held
                     .iter()
-                    .map(|(name, address)| match name {
-                        Some(name) => format!("{address} ({name})"),
-                        None => address.clone(),
+                    .map(|held| match &held.name {
+                        Some(name) => format!("{} ({name})", held.address),
+                        None => held.address.clone(),
                     })
                     .collect();
-                self.context.addresses = held.into_iter().map(|(_, address)| address).collect();
+                self.context.addresses = held.into_iter().map(|held| held.address).collect();
                 self.say(Level::Info, &format!("holding {}", shown.join(", ")));
             }
             Note::Cargo(line) => self.raw(&line),

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(heard(), "READY=1");
         let status = "STATUS=g2 failed to build in 5 ms: 1 error; g1 keeps serving (asked for)";
         assert_eq!(heard(), status);
-        supervisor.tell(&View::Gone(generation), &Context::default());
+        supervisor.tell(&View::Gone(generation, None), &Context::default());
         supervisor.tell(&View::Quitting { now: false }, &Context::default());
         assert_eq!(heard(), "STOPPING=1");
     }

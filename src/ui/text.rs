@@ -293,7 +293,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 ),
             )
         }
-        View::Gone(generation) => (Level::Detail, format!("{generation} is gone")),
+        View::Gone(generation, _) => (Level::Detail, format!("{generation} is gone")),
         View::Quitting { now: false } => (Level::Info, "stopping".into()),
         View::Quitting { now: true } => (Level::Info, "stopping at once".into()),
     };
@@ -310,7 +310,7 @@ pub fn is_cargo_status(line: &str) -> bool {
 }
 
 /// Whole milliseconds, or seconds from ten on.
-fn ms(time: Duration) -> String {
+pub(super) fn ms(time: Duration) -> String {
     if time >= Duration::from_secs(10) {
         format!("{:.1} s", time.as_secs_f64())
     } else {
@@ -435,11 +435,15 @@ fn hint_words(hint: Hint, context: &Context) -> String {
 }
 
 fn learned(evidence: &Evidence) -> String {
-    let why = match evidence {
+    let why = evidence_words(evidence);
+    format!("this program cannot run beside itself: {why}; from now on live is stopped first")
+}
+
+pub(super) fn evidence_words(evidence: &Evidence) -> String {
+    match evidence {
         Evidence::Line(line) => format!("it said `{line}`"),
         Evidence::Lock(path) => format!("live has `{path}` locked"),
-    };
-    format!("this program cannot run beside itself: {why}; from now on live is stopped first")
+    }
 }
 
 fn cut(generation: Generation, connections: usize, after: Duration, for_next: bool) -> String {

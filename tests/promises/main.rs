@@ -42,6 +42,7 @@ mod the_last_save_wins;
 mod the_log_file_has_every_line;
 mod the_switch_is_atomic;
 mod tidy;
+mod verify_tells_what_a_client_saw;
 mod what_cargo_can_do_works;
 mod what_the_app_listens_on_is_held;
 mod workers_never_run_twice;

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
+    ("diag", &[]),
     ("digest", &[]),
+    ("family", &[]),
     ("lines", &[]),
     ("session", &[]),
     ("sys", &[]),
@@ -33,7 +35,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("signals", &["session::event", "session::model"]),
-    ("sockets", &["exit", "sys"]),
+    ("sockets", &["diag", "exit", "sys"]),
     // Answers at once, so it knows by itself what is held.
     ("capture", &["sockets", "sys"]),
     (
@@ -64,6 +66,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         &[
             "capture",
             "config",
+            "family",
             "keeper",
             "lines",
             "session::event",
@@ -83,6 +86,22 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "sink",
+            "verify::facts",
+        ],
+    ),
+    // A client of the public interface: of the session it knows the words.
+    (
+        "verify",
+        &[
+            "diag",
+            "exit",
+            "family",
+            "keeper",
+            "lines",
+            "session::action",
+            "session::event",
+            "session::model",
+            "sockets::address",
         ],
     ),
     ("driver", &["session"]),
@@ -237,7 +256,12 @@ fn only_the_settings_read_the_command_line() {
         .filter(reads)
         .map(|source| source.path.clone())
         .collect();
-    assert_eq!(found, ["config/resolve.rs", "config/typed.rs", "lib.rs"]);
+    let settings = [
+        "config/resolve.rs",
+        "config/typed.rs",
+        "config/verification.rs",
+    ];
+    assert_eq!(found, [&settings[..], &["lib.rs"]].concat());
 }
 
 #[test]

@@ -285,13 +285,7 @@ impl Text for Ready {
         };
         match text.split_once(':') {
             None if text == "notify" => Ok(Self::Notify),
-            Some(("http", path))
-                if path.starts_with('/')
-                    && !path.starts_with("//")
-                    && !path.contains(char::is_whitespace) =>
-            {
-                Ok(Self::Http(path.to_owned()))
-            }
+            Some(("http", path)) if is_url_path(path) => Ok(Self::Http(path.to_owned())),
             Some(("http", path)) => no_proof(format!("`{path}` is no path of a URL")),
             Some(("log", pattern)) => match Regex::new(pattern) {
                 Ok(pattern) => Ok(Self::Log(pattern)),
@@ -304,6 +298,12 @@ impl Text for Ready {
             _ => no_proof(format!("`{text}` is no proof of readiness")),
         }
     }
+}
+
+/// What follows the host in a URL.
+pub(super) fn is_url_path(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    text.starts_with('/') && !text.starts_with("//") && !text.contains(odd)
 }
 
 /// What is wrong, without the drawing that shows where.

@@ -149,10 +149,16 @@ impl Run {
         if let Some([stdin, stdout]) = self.sockets {
             command.stdin(stdin).stdout(stdout).env("STDOUT", &out);
         }
+        // A command stands before its options.
+        let is_command = |word: &&String| !word.starts_with('-');
+        let (first, rest) = self
+            .args
+            .split_at(self.args.iter().take_while(is_command).count());
+        command.args(first);
         if !self.args.iter().any(|arg| arg == "--events") {
             command.arg("--events").arg(&events);
         }
-        command.args(&self.args);
+        command.args(rest);
         if let Some(stdin) = self.stdin {
             command.stdin(stdin);
         }

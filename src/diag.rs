@@ -1,4 +1,5 @@
-//! What the kernel tells of the sockets of an address: `sock_diag(7)`, which needs no privilege.
+//! What the kernel tells of the sockets of an address, and of the other end of one:
+//! `sock_diag(7)`, which needs no privilege.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,11 +10,11 @@ use nix::sys::socket::{
 };
 
 /// States of a connection (`net/tcp_states.h`).
-pub(super) const ESTABLISHED: u8 = 1;
-pub(super) const SYN_RECEIVED: u8 = 3;
-pub(super) const LISTENING: u8 = 10;
+pub(crate) const ESTABLISHED: u8 = 1;
+pub(crate) const SYN_RECEIVED: u8 = 3;
+pub(crate) const LISTENING: u8 = 10;
 /// A handshake under way in the newer way of counting.
-pub(super) const NEW_SYN_RECEIVED: u8 = 12;
+pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
 
 // Of linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -22,7 +23,10 @@ const REQUEST: u16 = 0x1;
 const DUMP: u16 = 0x300;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-/// Of `linux/unix_diag.h`: the lengths of a queue, how to ask for them, and what is said before them.
+/// Of `linux/unix_diag.h`: the other end and the lengths of a queue, how to ask for them, and what is
+/// said before them.
+const UNIX_PEER: u16 = 2;
+const UNIX_SHOW_PEER: u32 = 0x4;
 const UNIX_QUEUE: u16 = 4;
 const UNIX_SHOW_QUEUE: u32 = 0x10;
 const UNIX_SAID: usize = 16;
@@ -39,20 +43,20 @@ const BYTES_RECEIVED: usize = 128;
 
 /// One socket, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) state: u8,
+pub(crate) struct Entry {
+    pub(crate) state: u8,
     /// Tells it from every other one, from its handshake to its end.
-    pub(super) cookie: u64,
+    pub(crate) cookie: u64,
     /// Its number in /proc; zero until somebody has accepted it.
-    pub(super) inode: u32,
+    pub(crate) inode: u32,
     /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet.
-    pub(super) waiting: u32,
+    pub(crate) waiting: u32,
     /// How much has ever come from its client.
-    pub(super) received: u64,
+    pub(crate) received: u64,
 }
 
 /// Every socket that listens on this address, and every connection to it.
-pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     ask(&question(address), |said| {
         messages(said, |message| entries.extend(entry(message, address)))
@@ -61,16 +65,44 @@ pub(super) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
 }
 
 /// How many connections a unix socket has that nobody has accepted yet.
-pub(super) fn queued(inode: u64) -> io::Result<u32> {
+pub(crate) fn queued(inode: u64) -> io::Result<u32> {
+    of_unix(inode, UNIX_SHOW_QUEUE, UNIX_QUEUE)
+}
+
+/// The number in /proc of the server's end of a connection; `None`: nobody has accepted it yet. An
+/// error: there is no such connection any more.
+pub(crate) fn accepted(server: SocketAddr, client: SocketAddr) -> io::Result<Option<u64>> {
+    let entry = ask_one(&question_of_one(server, client), |message| {
+        entry(message, server).filter(|entry| entry.state != LISTENING)
+    })?;
+    Ok(Some(u64::from(entry.inode)).filter(|inode| *inode != 0))
+}
+
+/// The same of a unix socket, by the number of the client's end.
+pub(crate) fn accepted_unix(client: u64) -> io::Result<Option<u64>> {
+    let server = of_unix(client, UNIX_SHOW_PEER, UNIX_PEER)?;
+    Ok(Some(u64::from(server)).filter(|inode| *inode != 0))
+}
+
+/// A number that the kernel tells of a unix socket, if it is asked to.
+fn of_unix(inode: u64, show: u32, wanted: u16) -> io::Result<u32> {
     let inode = u32::try_from(inode).map_err(io::Error::other)?;
+    ask_one(&question_of_unix(inode, show), |message| {
+        let attributes = message.get(UNIX_SAID..).unwrap_or_default();
+        attribute(attributes, wanted).and_then(|number| u32_at(number, 0))
+    })
+}
+
+/// Asks for one socket: there is one answer and no end.
+fn ask_one<T>(question: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
     let mut found = None;
-    ask(&question_of_unix(inode), |said| {
+    ask(question, |said| {
+        let mut answered = false;
         messages(said, |message| {
-            let entry = message.get(UNIX_SAID..).unwrap_or_default();
-            found = attribute(entry, UNIX_QUEUE).and_then(|lengths| u32_at(lengths, 0));
+            answered = true;
+            found = read(message);
         })
-        // There is one answer and no end.
-        .or(found.map(|_| Ok(())))
+        .or(answered.then_some(Ok(())))
     })?;
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
@@ -96,12 +128,12 @@ fn ask(question: &[u8], mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>) -
 }
 
 /// `struct nlmsghdr` and `struct unix_diag_req`.
-fn question_of_unix(inode: u32) -> Vec<u8> {
+fn question_of_unix(inode: u32, show: u32) -> Vec<u8> {
     let mut said = header(24, REQUEST);
     said.extend([UNIX, 0, 0, 0]);
     said.extend(u32::MAX.to_ne_bytes());
     said.extend(inode.to_ne_bytes());
-    said.extend(UNIX_SHOW_QUEUE.to_ne_bytes());
+    said.extend(show.to_ne_bytes());
     // Whatever its cookie is.
     said.extend([0xff; 8]);
     said
@@ -128,6 +160,29 @@ fn question(address: SocketAddr) -> Vec<u8> {
     said.extend(states.to_ne_bytes());
     said.extend(address.port().to_be_bytes());
     said.resize(HEADER + 56, 0);
+    said
+}
+
+/// The same for the one end of a connection that is at this server.
+fn question_of_one(server: SocketAddr, client: SocketAddr) -> Vec<u8> {
+    let mut said = header(56, REQUEST);
+    let family = if server.is_ipv4() { V4 } else { V6 };
+    said.extend([family, TCP, 0, 0]);
+    // Whatever its state is.
+    said.extend(u32::MAX.to_ne_bytes());
+    said.extend(server.port().to_be_bytes());
+    said.extend(client.port().to_be_bytes());
+    for address in [server.ip(), client.ip()] {
+        let mut bytes = match address {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        bytes.resize(16, 0);
+        said.extend(bytes);
+    }
+    // On whatever interface, and whatever its cookie is.
+    said.extend([0; 4]);
+    said.extend([0xff; 8]);
     said
 }
 
@@ -164,7 +219,8 @@ fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
     } else {
         Ipv6Addr::from(source).into()
     };
-    let ours = of.ip().is_unspecified() || of.ip() == ip;
+    // A socket of both families has its IPv4 clients under IPv6 addresses.
+    let ours = of.ip().is_unspecified() || of.ip().to_canonical() == ip.to_canonical();
     if port != of.port() || !ours {
         return None;
     }
@@ -237,17 +293,23 @@ mod tests {
             assert_eq!(find(&listening)[0].waiting, 1);
             let silent = find(&open)[0];
             assert_eq!((silent.inode, silent.received), (0, 0));
+            let ends = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+            assert_eq!(accepted(ends.0, ends.1).unwrap(), None);
             let (mut server, _) = listener.accept().unwrap();
             client.write_all(b"four").unwrap();
             let spoke = find(&open)[0];
             assert_eq!(spoke.cookie, silent.cookie);
             assert_eq!(spoke.inode, inode(&server));
             assert_eq!((spoke.waiting, spoke.received), (4, 4));
+            let number = Some(u64::from(inode(&server)));
+            assert_eq!(accepted(ends.0, ends.1).unwrap(), number);
             server.read_exact(&mut [0; 4]).unwrap();
             let read = find(&open)[0];
             assert_eq!((read.waiting, read.received), (0, 4));
             drop(client);
+            drop(server);
             assert!(find(&open).is_empty());
+            accepted(ends.0, ends.1).unwrap_err();
         }
     }
 
@@ -258,10 +320,15 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let number = u64::from(inode(&listener));
         assert_eq!(queued(number).unwrap(), 0);
-        let _clients = [(); 3].map(|()| std::os::unix::net::UnixStream::connect(&path).unwrap());
+        let clients = [(); 3].map(|()| std::os::unix::net::UnixStream::connect(&path).unwrap());
         assert_eq!(queued(number).unwrap(), 3);
-        listener.accept().unwrap();
+        let (first, second) = (inode(&clients[0]), inode(&clients[1]));
+        assert_eq!(accepted_unix(first.into()).unwrap(), None);
+        let (server, _) = listener.accept().unwrap();
         assert_eq!(queued(number).unwrap(), 2);
+        let server = u64::from(inode(&server));
+        assert_eq!(accepted_unix(first.into()).unwrap(), Some(server));
+        assert_eq!(accepted_unix(second.into()).unwrap(), None);
         drop(listener);
         assert!(queued(number).is_err());
     }

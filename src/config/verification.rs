@@ -1,0 +1,71 @@
+//! What `hotrun verify` is told beside what hotrun itself is. Pure.
+
+use std::path::Path;
+
+use super::value::is_url_path;
+use crate::cli::{Stdin, Verify};
+use crate::exit::Failure;
+
+/// How many reloads there are if nobody says.
+const RELOADS: u32 = 10;
+
+/// How many reloads a program is put through, and what its clients ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Reloads.
+    pub reloads: u32,
+    /// The path of the URL.
+    pub path: String,
+}
+
+impl Verification {
+    /// What was typed; what makes no sense beside a load is named.
+    pub fn of(verify: &Verify) -> Result<Self, Failure> {
+        let args = &verify.args;
+        if args.once {
+            return Err(
+                Failure::usage("--once: one version is too few to verify a reload")
+                    .hint("leave it out: `hotrun verify` ends by itself, after --reloads"),
+            );
+        }
+        if args.stdin == Some(Stdin::App) {
+            return Err(
+                Failure::usage("--stdin: nothing that is typed reaches an app under load")
+                    .hint("leave it out, and use `[app] tty` if the app wants a terminal"),
+            );
+        }
+        if args.format.is_some() {
+            return Err(Failure::usage("--format: the report has one format").hint(
+                "leave it out; --events FILE writes what hotrun does meanwhile as JSON objects",
+            ));
+        }
+        if args.events.as_deref() == Some(Path::new("-")) {
+            return Err(
+                Failure::usage("--events: stdout has the report of `hotrun verify`")
+                    .hint("name a file"),
+            );
+        }
+        let path = verify.path.as_deref().unwrap_or("/");
+        if !is_url_path(path) {
+            return Err(
+                Failure::usage(format!("--path: `{path}` is no path of a URL"))
+                    .hint("write what follows the host, from the first `/` on: `/health?deep=1`"),
+            );
+        }
+        let reloads = match &verify.reloads {
+            None => RELOADS,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|reloads| *reloads > 0)
+                .ok_or_else(|| {
+                    Failure::usage(format!("--reloads: `{text}` is no number of reloads"))
+                        .hint(format!("write a number from 1 on: `{RELOADS}`"))
+                })?,
+        };
+        Ok(Self {
+            reloads,
+            path: path.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! What is said outside of a session: why hotrun can't go on, and what a command reports.
+
+use std::io::{self, Write};
+
+use super::style::Style;
+use super::text::{Level, Text};
+use crate::exit::Failure;
+
+/// Prints why hotrun can't go on.
+pub fn failure(failure: &Failure, style: Style) {
+    let mut stderr = io::stderr().lock();
+    writeln!(
+        stderr,
+        "{} {}",
+        style.paint(Level::Bad, "error:"),
+        failure.message
+    )
+    .ok();
+    if let Some(hint) = &failure.hint {
+        writeln!(stderr, "{} {hint}", style.paint(Level::Good, "hint:")).ok();
+    }
+}
+
+/// Prints a line of hotrun's own.
+pub fn say(line: &Text, style: Style) {
+    let name = style.paint(line.level, "hotrun:");
+    writeln!(io::stderr().lock(), "{name} {}", line.text).ok();
+}
+
+/// Prints what somebody else has said.
+pub fn pass_on(lines: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for line in lines {
+        writeln!(stderr, "{line}").ok();
+    }
+}
+
+/// Prints what a command was asked for. Only its first line stands out, and what is not as it should
+/// be.
+pub fn report(lines: &[Text], style: Style) {
+    let mut stdout = io::stdout().lock();
+    for line in lines {
+        let text = match line.level {
+            Level::Detail | Level::Info => line.text.clone(),
+            level => style.paint(level, &line.text),
+        };
+        writeln!(stdout, "{text}").ok();
+    }
+}

@@ -1,0 +1,501 @@
+//! A verification in words: each step as a line, and in the end what clients saw. Pure.
+
+use super::text::{Level, Text, evidence_words, ms};
+use crate::session::model::Exit;
+use crate::verify::facts::{
+    Advice, CLIENTS, EVERY, Facts, How, Loaded, Loss, Lost, PATIENCE, Phase, Progress, Slowest,
+};
+
+/// More ways in which requests were lost are summed up.
+const MOST_LOSSES: usize = 20;
+
+/// The line for a step.
+pub fn step(progress: &Progress) -> Text {
+    let (level, text) = match progress {
+        Progress::Building(generation) => (Level::Info, format!("building {generation}")),
+        Progress::Blocked(on) => (Level::Warn, format!("waiting for another cargo: {on}")),
+        Progress::Loading {
+            generation,
+            took,
+            loaded,
+        } => {
+            let each = if loaded.len() > 1 { "each of " } else { "" };
+            let text = format!(
+                "{generation} live in {}; {CLIENTS} clients begin at {each}{}, up to {} connections \
+                 a second",
+                ms(*took),
+                names(loaded),
+                u128::from(CLIENTS) * 1000 / EVERY.as_millis()
+            );
+            (Level::Info, text)
+        }
+        Progress::Reload {
+            number,
+            of,
+            generation,
+            took,
+            build,
+            requests,
+            lost,
+        } => {
+            let build = build.map(|build| format!(" (build {})", build.as_millis()));
+            let lost = match lost {
+                0 => String::new(),
+                lost => format!(", {lost} lost"),
+            };
+            let level = if lost.is_empty() {
+                Level::Good
+            } else {
+                Level::Bad
+            };
+            let text = format!(
+                "reload {number} of {of}: {generation} live in {}{}, {requests} requests{lost}",
+                ms(*took),
+                build.unwrap_or_default()
+            );
+            (level, text)
+        }
+    };
+    Text { level, text }
+}
+
+/// The report: its first line says it all.
+pub fn report(facts: &Facts) -> Vec<Text> {
+    let line = |level, text| Text { level, text };
+    let mut lines = vec![headline(facts)];
+    for (name, count, more) in counts(facts) {
+        let level = if count == 0 { Level::Info } else { Level::Bad };
+        lines.push(line(level, format!("{name:>20}  {count}{more}")));
+    }
+    if let Some(slowest) = &facts.slowest {
+        lines.push(line(
+            Level::Info,
+            format!("{:>20}  {}", "slowest", slow(slowest)),
+        ));
+    }
+    let (first, rest) = facts.lost.split_at(facts.lost.len().min(MOST_LOSSES));
+    let first = first.iter().map(loss_in_words);
+    lines.extend(first.map(|text| line(Level::Bad, text)));
+    if !rest.is_empty() {
+        let count: usize = rest.iter().map(|lost| lost.count).sum();
+        lines.push(line(Level::Bad, format!("{count} more at other times")));
+    }
+    let hints = unasked(facts)
+        .into_iter()
+        .chain(facts.advice.iter().map(advice));
+    lines.extend(hints.map(|text| line(Level::Warn, format!("hint: {text}"))));
+    lines
+}
+
+fn headline(facts: &Facts) -> Text {
+    let what = match (facts.losses(), facts.stale) {
+        (0, 0) => "nothing lost".into(),
+        (lost, 0) => format!("{lost} lost"),
+        (0, stale) => format!("nothing lost, {stale} stale"),
+        (lost, stale) => format!("{lost} lost, {stale} stale"),
+    };
+    let reloads = match facts.reloads {
+        1 => "1 reload".into(),
+        many => format!("{many} reloads"),
+    };
+    let asks = facts.loaded.iter().any(|loaded| loaded.how == How::Ask);
+    let requests = if asks {
+        format!("requests for `{}`", facts.path)
+    } else {
+        "connections".into()
+    };
+    Text {
+        level: if facts.is_good() {
+            Level::Good
+        } else {
+            Level::Bad
+        },
+        text: format!(
+            "{what}: {reloads}, {} {requests} at {}",
+            facts.requests,
+            names(&facts.loaded)
+        ),
+    }
+}
+
+fn names(loaded: &[Loaded]) -> String {
+    let names: Vec<&str> = loaded
+        .iter()
+        .map(|loaded| loaded.address.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// Each count with its name, and what else there is to say of it.
+fn counts(facts: &Facts) -> Vec<(String, usize, String)> {
+    let of = |is: fn(&Loss) -> bool| {
+        let these = facts.lost.iter().filter(|lost| is(&lost.loss));
+        these.map(|lost| lost.count).sum::<usize>()
+    };
+    let plain = |name: &str, count: usize| (name.to_owned(), count, String::new());
+    let mut counts = vec![
+        plain("refused", of(|loss| *loss == Loss::Refused)),
+        plain("reset", of(|loss| *loss == Loss::Reset)),
+        plain("closed unanswered", of(|loss| *loss == Loss::Closed)),
+        plain(
+            &format!("no answer in {} s", PATIENCE.as_secs()),
+            of(|loss| *loss == Loss::TimedOut),
+        ),
+    ];
+    let others = of(|loss| matches!(loss, Loss::Other(_)));
+    if others > 0 {
+        counts.push(plain("failed otherwise", others));
+    }
+    let unseen = match facts.unattributed {
+        0 => String::new(),
+        count => format!(", {count} not attributed"),
+    };
+    let beside = format!(
+        " of {} answers while two versions ran{unseen}",
+        facts.beside
+    );
+    counts.push(("stale".into(), facts.stale, beside));
+    let at_work = match facts.errors_at_work {
+        0 => String::new(),
+        count => format!(", {count} of them during a reload"),
+    };
+    counts.push(("answered with 5xx".into(), facts.errors, at_work));
+    counts
+}
+
+fn slow(slowest: &Slowest) -> String {
+    let when = match (slowest.phase, slowest.calm) {
+        (Phase::Calm, _) => "in calm times".into(),
+        (phase, Some(calm)) => format!("{}; {} in calm times", phase_in_words(phase), ms(calm)),
+        (phase, None) => phase_in_words(phase),
+    };
+    format!("{} {when}", ms(slowest.took))
+}
+
+fn phase_in_words(phase: Phase) -> String {
+    match phase {
+        Phase::Calm => "in calm times".into(),
+        Phase::Building(generation) => format!("while {generation} was built"),
+        Phase::Swap(generation) => format!("at the swap to {generation}"),
+    }
+}
+
+fn loss_in_words(lost: &Lost) -> String {
+    let Lost {
+        phase,
+        version,
+        loss,
+        count,
+    } = lost;
+    let how = match loss {
+        Loss::Refused => "refused".into(),
+        Loss::Reset => "reset".into(),
+        Loss::Closed => "closed before the answer was whole".into(),
+        Loss::TimedOut => format!("not answered in {} s", PATIENCE.as_secs()),
+        Loss::Other(kind) => format!("failed ({kind})"),
+    };
+    let whose = match version {
+        Some(generation) => format!(" (connections of {generation})"),
+        None => String::new(),
+    };
+    format!("{count} {how} {}{whose}", phase_in_words(*phase))
+}
+
+/// Addresses of which less is known than one may think.
+fn unasked(facts: &Facts) -> Vec<String> {
+    let path = &facts.path;
+    let connected = facts.loaded.iter().filter_map(|loaded| match loaded.how {
+        How::Ask => None,
+        How::Connect { silent } => {
+            let why = if silent {
+                format!("gave no answer to `GET {path}`")
+            } else {
+                format!("answered `GET {path}` with something else than HTTP")
+            };
+            Some(format!(
+                "{} {why}: clients only connected there and waited to be accepted; --path may name \
+                 what it answers",
+                loaded.address
+            ))
+        }
+    });
+    let unloaded = facts.unloaded.iter();
+    let unloaded =
+        unloaded.map(|address| format!("{address} had no clients: nothing connects to it"));
+    connected.chain(unloaded).collect()
+}
+
+fn advice(advice: &Advice) -> String {
+    match advice {
+        Advice::DiesOfSignal { number, versions } => format!(
+            "{} ended {} at once: what a version is answering then is cut; have the app catch it and \
+             finish (axum: `with_graceful_shutdown`)",
+            Exit::Signal(*number),
+            versions_in_words(*versions)
+        ),
+        Advice::Cut {
+            versions,
+            connections,
+            after,
+        } => {
+            let connections = match connections {
+                1 => "1 open connection was cut".into(),
+                many => format!("{many} open connections were cut"),
+            };
+            format!(
+                "{} did not end within {}, and {connections}; answer faster, or give it more \
+                 time with `stop_timeout` of [app]",
+                versions_in_words(*versions),
+                ms(*after)
+            )
+        }
+        Advice::StoppedFirst { because, wait } => {
+            let why = match because {
+                Some(because) => {
+                    let because = evidence_words(because);
+                    format!("this program cannot run beside itself ({because})")
+                }
+                None => "the old version is stopped before the new one starts".into(),
+            };
+            format!(
+                "{why}: at each reload clients wait for both, up to {} here",
+                ms(*wait)
+            )
+        }
+        Advice::SlowStart(start) => format!(
+            "a version takes up to {} from its start to being ready, and so does each save; do what \
+             can wait after it listens",
+            ms(*start)
+        ),
+        Advice::Unclaimed(addresses) => format!(
+            "the app does not accept on `{}`: take every socket that is handed over, or hold only \
+             what it serves",
+            addresses.join("`, `")
+        ),
+        Advice::Shared(addresses) => format!(
+            "old and new version accept from one socket at {}, so an old answer can follow a new one; \
+             leave `twins` of [handover] on",
+            addresses.join(", ")
+        ),
+        Advice::OnlyErrors => {
+            "there were no answers but errors; --path may name something that works".into()
+        }
+        Advice::Warning(text) => text.clone(),
+    }
+}
+
+fn versions_in_words(versions: usize) -> String {
+    match versions {
+        1 => "1 version".into(),
+        many => format!("{many} versions"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::action::Evidence;
+    use crate::session::model::Generation;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn facts() -> Facts {
+        Facts {
+            reloads: 10,
+            path: "/".into(),
+            loaded: vec![Loaded {
+                address: "127.0.0.1:3000".into(),
+                twins: true,
+                how: How::Ask,
+            }],
+            requests: 2143,
+            beside: 312,
+            slowest: Some(Slowest {
+                took: 41 * MS,
+                phase: Phase::Swap(Generation(4)),
+                calm: Some(12 * MS),
+            }),
+            ..Facts::default()
+        }
+    }
+
+    #[track_caller]
+    fn says(facts: &Facts, expected: &[&str]) {
+        let lines: Vec<String> = report(facts).into_iter().map(|line| line.text).collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn steps_are_lines() {
+        let reload = |lost| {
+            let reload = Progress::Reload {
+                number: 3,
+                of: 10,
+                generation: Generation(4),
+                took: 412 * MS,
+                build: Some(391 * MS),
+                requests: 95,
+                lost,
+            };
+            step(&reload).text
+        };
+        let line = "reload 3 of 10: g4 live in 412 ms (build 391), 95 requests";
+        assert_eq!(reload(0), line);
+        assert_eq!(reload(2), format!("{line}, 2 lost"));
+        let loading = Progress::Loading {
+            generation: Generation(1),
+            took: 1145 * MS,
+            loaded: facts().loaded,
+        };
+        assert_eq!(
+            step(&loading).text,
+            "g1 live in 1145 ms; 4 clients begin at 127.0.0.1:3000, up to 200 connections a second"
+        );
+    }
+
+    #[test]
+    fn a_good_run_says_what_was_looked_for() {
+        says(
+            &facts(),
+            &[
+                "nothing lost: 10 reloads, 2143 requests for `/` at 127.0.0.1:3000",
+                "             refused  0",
+                "               reset  0",
+                "   closed unanswered  0",
+                "   no answer in 10 s  0",
+                "               stale  0 of 312 answers while two versions ran",
+                "   answered with 5xx  0",
+                "             slowest  41 ms at the swap to g4; 12 ms in calm times",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_bad_run_says_when_whose_and_what_to_do() {
+        let lost = |phase, version, loss, count| Lost {
+            phase,
+            version,
+            loss,
+            count,
+        };
+        let swap = Phase::Swap(Generation(2));
+        let facts = Facts {
+            lost: vec![
+                lost(swap, Some(Generation(1)), Loss::Reset, 3),
+                lost(Phase::Building(Generation(3)), None, Loss::TimedOut, 1),
+            ],
+            stale: 2,
+            unattributed: 4,
+            errors: 5,
+            errors_at_work: 1,
+            unloaded: vec!["udp:127.0.0.1:53".into()],
+            advice: vec![Advice::DiesOfSignal {
+                number: 15,
+                versions: 10,
+            }],
+            ..facts()
+        };
+        assert!(!facts.is_good());
+        says(
+            &facts,
+            &[
+                "4 lost, 2 stale: 10 reloads, 2143 requests for `/` at 127.0.0.1:3000",
+                "             refused  0",
+                "               reset  3",
+                "   closed unanswered  0",
+                "   no answer in 10 s  1",
+                "               stale  2 of 312 answers while two versions ran, 4 not attributed",
+                "   answered with 5xx  5, 1 of them during a reload",
+                "             slowest  41 ms at the swap to g4; 12 ms in calm times",
+                "3 reset at the swap to g2 (connections of g1)",
+                "1 not answered in 10 s while g3 was built",
+                "hint: udp:127.0.0.1:53 had no clients: nothing connects to it",
+                "hint: signal 15 (SIGTERM) ended 10 versions at once: what a version is answering then is cut; have the app catch it and finish (axum: `with_graceful_shutdown`)",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_run_of_losses_has_an_end() {
+        let lost = |generation| Lost {
+            phase: Phase::Swap(Generation(generation)),
+            version: None,
+            loss: Loss::Reset,
+            count: 2,
+        };
+        let facts = Facts {
+            lost: (0..50).map(lost).collect(),
+            ..facts()
+        };
+        let lines = report(&facts);
+        assert_eq!(lines.len(), 8 + MOST_LOSSES + 1);
+        assert_eq!(lines[28].text, "60 more at other times");
+    }
+
+    #[test]
+    fn advice_names_what_was_seen_and_the_next_step() {
+        let alone = |because| Advice::StoppedFirst {
+            because,
+            wait: 1700 * MS,
+        };
+        let locked = Evidence::Line("database is locked".into());
+        let cut = Advice::Cut {
+            versions: 1,
+            connections: 2,
+            after: 5011 * MS,
+        };
+        let address = || vec!["127.0.0.1:3000".to_owned()];
+        for (given, expected) in [
+            (
+                cut,
+                "1 version did not end within 5011 ms, and 2 open connections were cut; answer \
+                 faster, or give it more time with `stop_timeout` of [app]",
+            ),
+            (
+                alone(None),
+                "the old version is stopped before the new one starts: at each reload clients wait \
+                 for both, up to 1700 ms here",
+            ),
+            (
+                alone(Some(locked)),
+                "this program cannot run beside itself (it said `database is locked`): at each \
+                 reload clients wait for both, up to 1700 ms here",
+            ),
+            (
+                Advice::SlowStart(1520 * MS),
+                "a version takes up to 1520 ms from its start to being ready, and so does each save; \
+                 do what can wait after it listens",
+            ),
+            (
+                Advice::Unclaimed(address()),
+                "the app does not accept on `127.0.0.1:3000`: take every socket that is handed over, \
+                 or hold only what it serves",
+            ),
+            (
+                Advice::Shared(address()),
+                "old and new version accept from one socket at 127.0.0.1:3000, so an old answer can \
+                 follow a new one; leave `twins` of [handover] on",
+            ),
+            (Advice::Warning("as it is".into()), "as it is"),
+        ] {
+            assert_eq!(advice(&given), expected);
+        }
+    }
+
+    #[test]
+    fn what_speaks_no_http_is_named() {
+        let mut facts = facts();
+        facts.loaded[0].how = How::Connect { silent: true };
+        let lines = report(&facts);
+        assert_eq!(
+            lines[0].text,
+            "nothing lost: 10 reloads, 2143 connections at 127.0.0.1:3000"
+        );
+        assert_eq!(
+            lines[8].text,
+            "hint: 127.0.0.1:3000 gave no answer to `GET /`: clients only connected there and waited to be accepted; --path may name what it answers"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! What is told of a verification, while it runs and in the end: values, which `ui` puts into words.
+//! Pure.
+
+use std::time::Duration;
+
+use crate::session::action::Evidence;
+use crate::session::model::Generation;
+
+/// How many clients ask each address.
+pub const CLIENTS: u32 = 4;
+/// How often each of them begins a connection at the most.
+pub const EVERY: Duration = Duration::from_millis(20);
+/// After so long a client gives up.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A step of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// The first version is built.
+    Building(Generation),
+    /// Cargo waits for another cargo: for what.
+    Blocked(String),
+    /// The first version serves, and clients begin.
+    Loading {
+        /// The version.
+        generation: Generation,
+        /// From the start of its build.
+        took: Duration,
+        /// Whom they ask.
+        loaded: Vec<Loaded>,
+    },
+    /// A reload is over: only the new version has processes.
+    Reload {
+        /// Which.
+        number: u32,
+        /// Of how many.
+        of: u32,
+        /// The version that serves now.
+        generation: Generation,
+        /// From the request to rebuild until it served.
+        took: Duration,
+        /// The build alone.
+        build: Option<Duration>,
+        /// What clients have asked since the reload before.
+        requests: usize,
+        /// How many of them were lost.
+        lost: usize,
+    },
+}
+
+/// An address with clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// As hotrun names it.
+    pub address: String,
+    /// Old and new version have a socket each.
+    pub twins: bool,
+    /// What its clients do.
+    pub how: How,
+}
+
+/// What clients of an address do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// They ask over HTTP and read the answer.
+    Ask,
+    /// They connect and wait until they were accepted: what they would be answered is no HTTP, or
+    /// nothing.
+    Connect {
+        /// Nothing came at all.
+        silent: bool,
+    },
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// Nobody listened.
+    Refused,
+    /// The connection was cut.
+    Reset,
+    /// It was closed in good order before the answer was whole.
+    Closed,
+    /// It took longer than clients wait.
+    TimedOut,
+    /// Something else: in the words of the system.
+    Other(std::io::ErrorKind),
+}
+
+/// What hotrun was doing while a request was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing.
+    Calm,
+    /// It built this version.
+    Building(Generation),
+    /// It started this version, switched to it, or the one before it ended.
+    Swap(Generation),
+}
+
+/// Requests that were lost in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lost {
+    /// When.
+    pub phase: Phase,
+    /// Whose connections they were, if that was seen.
+    pub version: Option<Generation>,
+    /// How.
+    pub loss: Loss,
+    /// How many.
+    pub count: usize,
+}
+
+/// The slowest answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slowest {
+    /// From the first packet to the last byte.
+    pub took: Duration,
+    /// When it was.
+    pub phase: Phase,
+    /// The slowest while hotrun did nothing.
+    pub calm: Option<Duration>,
+}
+
+/// What clients saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// How many reloads there were.
+    pub reloads: u32,
+    /// What was asked for.
+    pub path: String,
+    /// Of whom.
+    pub loaded: Vec<Loaded>,
+    /// Held addresses without clients.
+    pub unloaded: Vec<String>,
+    /// How many requests there were, or connections where nothing was asked.
+    pub requests: usize,
+    /// Those without an answer.
+    pub lost: Vec<Lost>,
+    /// Answers of an old version over connections that were begun after somebody had an answer of a
+    /// newer one.
+    pub stale: usize,
+    /// Answers while two versions had processes.
+    pub beside: usize,
+    /// Those of them of which it was not seen whose they were.
+    pub unattributed: usize,
+    /// Answers with a status of 500 or more.
+    pub errors: usize,
+    /// Those of them while hotrun did something.
+    pub errors_at_work: usize,
+    /// The slowest answer, if there was one.
+    pub slowest: Option<Slowest>,
+    /// What can be done about it.
+    pub advice: Vec<Advice>,
+}
+
+impl Facts {
+    /// How many requests have no answer.
+    pub fn losses(&self) -> usize {
+        self.lost.iter().map(|lost| lost.count).sum()
+    }
+
+    /// Every request has an answer, and a fresh one.
+    pub fn is_good(&self) -> bool {
+        self.losses() == 0 && self.stale == 0
+    }
+}
+
+/// Something to do, with what shows that it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Versions ended by the stop signal itself, without a word to their clients.
+    DiesOfSignal {
+        /// The signal.
+        number: i32,
+        /// How many versions.
+        versions: usize,
+    },
+    /// Versions did not end in time, and were ended.
+    Cut {
+        /// How many.
+        versions: usize,
+        /// With so many open connections.
+        connections: usize,
+        /// The longest that one was given.
+        after: Duration,
+    },
+    /// Live is stopped before the next version starts.
+    StoppedFirst {
+        /// What hotrun has learned it from; else the user wants it so.
+        because: Option<Evidence>,
+        /// The longest that clients had to wait for the end of the one and the start of the other.
+        wait: Duration,
+    },
+    /// A version takes long to start.
+    SlowStart(Duration),
+    /// A version serves, but not these addresses.
+    Unclaimed(Vec<String>),
+    /// Old answers came after new ones, and at these addresses both versions accept from one socket.
+    Shared(Vec<String>),
+    /// There is no other answer than errors.
+    OnlyErrors,
+    /// In hotrun's own words.
+    Warning(String),
+}

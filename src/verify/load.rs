@@ -1,0 +1,138 @@
+//! The clients: a few for each address, each on a thread of its own, one request after the other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{io, mem};
+
+use nix::sys::signal::SigSet;
+use tokio::time::Instant;
+
+use super::account::{Answer, Request};
+use super::facts::{CLIENTS, EVERY, Loss};
+use super::talk::Talk;
+use super::target::Target;
+use super::witness::Witness;
+
+/// Enough for a client.
+const STACK: usize = 256 * 1024;
+
+/// Where clients report, and see whether they are to go on.
+#[derive(Debug)]
+struct Desk {
+    /// When all clocks begin.
+    start: Instant,
+    witness: Arc<Witness>,
+    closed: AtomicBool,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl Desk {
+    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Clients at work. When this is dropped they ask no more.
+#[derive(Debug)]
+pub(super) struct Load {
+    desk: Arc<Desk>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Has clients ask these targets from now on.
+    pub(super) fn start(
+        targets: &[Target],
+        witness: Arc<Witness>,
+        start: Instant,
+    ) -> io::Result<Self> {
+        let desk = Arc::new(Desk {
+            start,
+            witness,
+            closed: AtomicBool::new(false),
+            requests: Mutex::new(Vec::new()),
+        });
+        let mut load = Self {
+            desk,
+            clients: Vec::new(),
+        };
+        for target in targets {
+            for number in 0..CLIENTS {
+                let (desk, target) = (load.desk.clone(), target.clone());
+                let begin = Instant::now() + EVERY * number / CLIENTS;
+                let client = thread::Builder::new()
+                    .name("client".into())
+                    .stack_size(STACK)
+                    .spawn(move || ask_again_and_again(&desk, &target, begin))?;
+                load.clients.push(client);
+            }
+        }
+        Ok(load)
+    }
+
+    /// How many requests there were so far, and how many of them were lost.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let requests = self.desk.requests();
+        let lost = requests.iter().filter(|request| request.outcome.is_err());
+        (requests.len(), lost.count())
+    }
+
+    /// Waits for the requests that are under way; every one that was made. Blocking.
+    pub(super) fn finish(mut self) -> Vec<Request> {
+        self.desk.closed.store(true, Ordering::Relaxed);
+        for client in mem::take(&mut self.clients) {
+            client.join().ok();
+        }
+        mem::take(&mut *self.desk.requests())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.desk.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask_again_and_again(desk: &Desk, target: &Target, mut due: Instant) {
+    // A signal is for who waits for it, and must not interrupt a connection.
+    SigSet::all().thread_block().ok();
+    loop {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if desk.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        due = Instant::now() + EVERY;
+        let request = ask(desk, target);
+        desk.requests().push(request);
+    }
+}
+
+fn ask(desk: &Desk, target: &Target) -> Request {
+    let begun = desk.start.elapsed();
+    let mut looking = Duration::ZERO;
+    let mut seen = None;
+    let mut talk = || -> Result<Answer, Loss> {
+        let mut talk = Talk::begin(&target.at)?;
+        let (connected, ends) = (desk.start.elapsed(), talk.ends());
+        seen = desk.witness.whose(ends);
+        // Who was not accepted meanwhile has waited for that, not for us.
+        if seen.is_some() {
+            looking = desk.start.elapsed().saturating_sub(connected);
+        }
+        talk.finish(target.how, &target.request, || {
+            seen = seen.or_else(|| desk.witness.glance(ends?));
+            seen.is_none()
+        })
+    };
+    let outcome = talk();
+    let ended = desk.start.elapsed();
+    Request {
+        begun,
+        ended,
+        took: ended.saturating_sub(begun + looking),
+        outcome,
+        seen,
+    }
+}
