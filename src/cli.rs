@@ -41,6 +41,27 @@ pub enum Command {
     /// answered in 10 s, every answer of an old version after one of the new, the slowest answer, and
     /// what to do about it. Ends with 0 if nothing was lost and nothing stale, else with 1.
     Verify(Box<Verify>),
+    /// Look what would happen here, what would not, and how to mend it
+    ///
+    /// Every check is tried: the filter that holds what the app listens on, two sockets at one address,
+    /// the declared addresses, a watch of everything the program is made of, the toolchain, the
+    /// manifest. Nothing is built or started. Ends with 1 if there is something to mend.
+    Doctor(Box<Doctor>),
+}
+
+/// What `doctor` is told: what the main job would be.
+#[derive(Arguments, Clone, Debug)]
+#[command(
+    override_usage = "hotrun doctor [OPTIONS]",
+    mut_args(|arg| match arg.get_id().as_str() {
+        "once" | "stdin" | "format" | "verbose" | "quiet" | "events" | "args" => arg.hide(true),
+        _ => arg,
+    })
+)]
+pub struct Doctor {
+    /// Those of the main job.
+    #[command(flatten)]
+    pub args: Args,
 }
 
 /// What `verify` is told.

@@ -9,7 +9,8 @@
 //!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
 //!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
 //!   speak with the user.
-//! - [`verify`] has clients ask a hotrun under load what they see of a reload.
+//! - [`verify`] has clients ask a hotrun under load what they see of a reload, [`doctor`] tries what
+//!   would happen here.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
 //! - [`sys`]: the only `unsafe`. `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
@@ -105,6 +106,7 @@ pub fn run() -> ExitCode {
         Some(_) if !starts_with_command(&words) => Err(misplaced()),
         Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
+        Some(Command::Doctor(doctor)) => examine(doctor.args, &held, &mut style),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -184,6 +186,22 @@ fn settings(
 fn start(args: cli::Args, held: HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
     let (sources, settings) = settings(args, &held, style)?;
     block_on(serve(sources, settings, held))?
+}
+
+/// `hotrun doctor`.
+fn examine(args: cli::Args, held: &HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
+    let (_, settings) = settings(args, held, style)?;
+    let findings = block_on(doctor::examine(&settings))?;
+    let style = Style {
+        color: settings.output.report_color,
+    };
+    ui::command::report(&ui::checkup::report(&findings), style);
+    let is_wrong = findings.iter().any(|finding| finding.fix.is_some());
+    Ok(if is_wrong {
+        ExitKind::Failed
+    } else {
+        ExitKind::Ok
+    })
 }
 
 /// `hotrun verify`; `words` is the whole command line.

@@ -86,7 +86,23 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "sink",
+            "doctor",
             "verify::facts",
+        ],
+    ),
+    // Tries what the others would do.
+    (
+        "doctor",
+        &[
+            "app",
+            "build",
+            "capture",
+            "config",
+            "exit",
+            "keeper",
+            "session::model",
+            "sockets",
+            "watch",
         ],
     ),
     // A client of the public interface: of the session it knows the words.

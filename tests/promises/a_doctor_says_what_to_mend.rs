@@ -1,0 +1,105 @@
+//! `hotrun doctor` tries what the main job would do, and says what is to be mended and how. It builds
+//! nothing, and leaves nothing.
+
+use std::net::TcpListener;
+
+use nix::libc;
+
+use crate::common::{Hotrun, Project, Run};
+
+/// What it says, and how it ends.
+#[track_caller]
+fn examined(project: &Project, args: &[&str], code: i32) -> String {
+    let args = [&["doctor"], args].concat();
+    let hotrun = Run::new(project, &args).start();
+    hotrun.wait_code(code);
+    assert_eq!(hotrun.stderr(), "");
+    hotrun.stdout()
+}
+
+#[test]
+fn where_all_is_well() {
+    let project = Project::new("plain");
+    let said = examined(&project, &["--listen", "127.0.0.1:0"], 0);
+    for line in [
+        "   capture   what the app listens on by itself is held\n",
+        "     twins   old and new version have a socket each: nothing is lost in a swap\n",
+        " addresses   declared: 127.0.0.1:",
+        " toolchain   cargo 1.",
+        " toolchain   rustc 1.",
+        "   project   plain of plain in ",
+        "  watching   the system tells of every change\n",
+    ] {
+        assert!(said.contains(line), "no `{line}` in {said}");
+    }
+    assert!(said.ends_with("\nnothing to mend\n"), "{said}");
+    let left = std::fs::read_dir(project.path("target/hotrun"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+    assert!(!project.path("target/debug").exists());
+    let off = examined(&project, &["--no-capture"], 0);
+    assert!(
+        off.contains("capture   off: only declared addresses are held\n"),
+        "{off}"
+    );
+}
+
+#[test]
+fn where_nothing_is() {
+    let project = Project::new("plain");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    project.save("Cargo.toml", "[package\n");
+    let said = examined(&project, &["--listen", &address], 1);
+    assert!(
+        said.contains(&format!(" addresses   {address} is in use by pid ")),
+        "{said}"
+    );
+    assert!(said.contains("   project   error: "), "{said}");
+    assert!(
+        said.contains("hint: mend the manifest; hotrun would wait for that\n"),
+        "{said}"
+    );
+    assert!(said.ends_with("\n2 things to mend\n"), "{said}");
+}
+
+#[test]
+fn while_a_hotrun_serves() {
+    let project = Project::new("plain");
+    let live = Hotrun::start(&project, &["--listen", "127.0.0.1:0"]);
+    live.wait_live(1);
+    let said = examined(&project, &[], 1);
+    let line = format!(
+        "   project   a hotrun already serves this target (pid {})",
+        live.pid()
+    );
+    assert!(said.contains(&line), "{said}");
+    assert!(said.ends_with("\none thing to mend\n"), "{said}");
+}
+
+/// As in a container.
+#[test]
+fn where_a_sandbox_forbids_much() {
+    let project = Project::new("listens");
+    let built = project.command("cargo").args(["build", "--quiet"]).status();
+    assert!(built.unwrap().success());
+    let program = project.path("target/debug/listens");
+    for (call, line) in [
+        (
+            libc::SYS_seccomp,
+            "   capture   what the app listens on is not held: a sandbox forbids it",
+        ),
+        (
+            libc::SYS_pidfd_getfd,
+            "   capture   a container denies copies of other processes' sockets",
+        ),
+    ] {
+        let by = [program.to_str().unwrap(), "denies", &call.to_string()];
+        let hotrun = Run::new(&project, &["doctor"]).by(&by).start();
+        hotrun.wait_code(1);
+        let said = hotrun.stdout();
+        assert!(said.contains(line), "{said}");
+        assert!(said.contains("             hint: "), "{said}");
+    }
+}
