@@ -341,7 +341,9 @@ async fn serve(
         );
     }
     let memory = loaded.as_ref().map(|loaded| loaded.shelf.memory());
-    if let Some(memory) = memory.as_ref().filter(|_| settings.app.capture)
+    // A smoke test is to see what the app does by itself.
+    let remembers = settings.app.capture && !settings.once;
+    if let Some(memory) = memory.as_ref().filter(|_| remembers)
         && held.remember(&memory::read(memory))
     {
         reporter.note(clock.now(), Note::Held(names(&held)));

@@ -23,25 +23,43 @@ pub struct Captured {
 
 impl Captured {
     /// Has the calls of the app answered, which the keeper has just put under its filter, or could not
-    /// (`refused`, an error number); then why.
+    /// (`refused`, an error number).
     pub(super) fn begin(
         captured: Option<Self>,
         refused: Option<i32>,
         keeper: &mut Keeper,
-    ) -> Result<Option<UnboundedReceiver<Listening>>, String> {
+    ) -> Begun {
         if let Some(code) = refused {
-            return Err(why_not_captured(code));
+            return Begun::Without(why_not_captured(code));
         }
-        let (Some(captured), Some(listener)) = (captured, keeper.take_descriptor()) else {
-            return Ok(None);
-        };
-        let desk = captured.capture.start(listener);
-        desk.map(Some).map_err(|error| {
-            format!(
-                "what the app listens on is not held: {error}\nhint: free some threads (`ulimit -u`)"
-            )
-        })
+        let lost = || io::Error::other("its descriptor did not arrive");
+        let wanted = captured.zip(keeper.take_descriptor()).ok_or_else(lost);
+        match wanted.and_then(|(captured, listener)| captured.capture.start(listener)) {
+            Ok(desk) => Begun::Desk(desk),
+            Err(error) => Begun::Unanswered(format!(
+                "nobody could answer the app's system calls: {error}\nhint: free some threads or \
+                 descriptors (`ulimit -u`, `ulimit -n`), or leave capture out with --no-capture"
+            )),
+        }
     }
+}
+
+/// What has come of it.
+pub(super) enum Begun {
+    /// Its calls are answered; what it does is told here.
+    Desk(UnboundedReceiver<Listening>),
+    /// It runs without: why.
+    Without(String),
+    /// Its calls wait for nobody and fail in ways that no program expects, so it must not run: why.
+    Unanswered(String),
+}
+
+/// What is said of an address that could not be held.
+pub(super) fn not_held(address: &Address, reason: &str) -> String {
+    format!(
+        "{address} is not held: {reason}\nhint: declare it with --listen, or leave it as it is: it is \
+         refused while the app is replaced"
+    )
 }
 
 /// Waits until the app listens somewhere; for ever where nobody would tell.

@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use captured::heard;
+use captured::{Begun, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
 use output::Pipe;
@@ -265,8 +265,12 @@ impl Task {
                     Some(News::Filtered(refused)) => {
                         let begun = Captured::begin(capture.take(), refused, &mut keeper);
                         match begun {
-                            Ok(desk) => listening = desk,
-                            Err(reason) => self.tell(AppNews::Uncaptured(reason)),
+                            Begun::Desk(desk) => listening = Some(desk),
+                            Begun::Without(reason) => self.tell(AppNews::Uncaptured(reason)),
+                            Begun::Unanswered(problem) => {
+                                self.tell(AppNews::CannotStart(problem));
+                                keeper.order(&KeeperOrder::Kill).await;
+                            }
                         }
                     }
                     Some(News::Started(pid)) => {
@@ -294,12 +298,19 @@ impl Task {
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
                 },
-                Some(Listening { inode, address }) = heard(&mut listening) => {
-                    check.listening(inode, &address);
-                    let name = None;
-                    held.push(HeldSocket { name, address, inode });
-                    self.tell(AppNews::Listening);
-                }
+                Some(heard) = heard(&mut listening) => match heard {
+                    Listening::Held { inode, address } => {
+                        check.listening(inode, &address);
+                        if !held.iter().any(|held| held.inode == inode) {
+                            let name = None;
+                            held.push(HeldSocket { name, address, inode });
+                        }
+                        self.tell(AppNews::Listening);
+                    }
+                    Listening::Not(address, reason) => {
+                        self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
+                    }
+                },
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),

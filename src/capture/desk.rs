@@ -31,10 +31,6 @@ const LONGEST_ADDRESS: usize = 128;
 /// makes more of them makes them for a moment.
 const MOST_NUMBERED: u32 = 16;
 
-/// No more addresses than these are held for a program: each takes two descriptors of ours, and one
-/// that listens on more looks for a free port, or is a scanner.
-const MOST_HELD: usize = 64;
-
 /// What a call is answered with.
 enum Verdict {
     /// The kernel does what is asked for.
@@ -130,7 +126,9 @@ impl Desk {
         }
         let process = program.process().unwrap_or(program.0);
         if let Ok(found) = fstat(socket.as_fd()) {
-            self.ledger.give(process, number, found.st_ino);
+            if self.ledger.give(process, number, found.st_ino) {
+                self.capture.held.lock().is_shared(found.st_ino);
+            }
             // Not before it has it: what nobody has open is given up.
             if opens {
                 self.claim(found.st_ino);
@@ -169,7 +167,7 @@ impl Desk {
         let is_whole = bytes.len() == length;
         let address = name::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
         let fresh = fresh(program, number, &socket);
-        if !still_waits(self.listener.as_fd(), notification.id) {
+        if !still_waits(self.listener.as_fd(), notification.id) || is_special(&fresh) {
             return None;
         }
         if socket.protocol.listens() {
@@ -187,7 +185,7 @@ impl Desk {
     ) -> Option<Verdict> {
         let held = self.capture.held.lock();
         if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.side) {
-            if is_taken(&mut self.ledger, inode, fresh) {
+            if is_taken(&mut self.ledger, &held, inode, fresh) {
                 return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
             }
             // Programs remove a path before they bind it.
@@ -200,18 +198,20 @@ impl Desk {
         let is_hidden = fresh.copy.is_none() && address.tcp().is_some() && !address.is_open();
         let bound = (is_crossed || is_hidden).then(|| held.bind(&address, fresh));
         drop(held);
-        match bound {
-            Some(Ok(bound)) => self.keep_beside(bound, address).ok().map(Verdict::Give),
-            Some(Err(error)) if is_crossed => Some(Verdict::Done(Err(errno(&error)))),
-            // What the kernel says itself counts.
-            Some(Err(_)) | None => {
-                self.ledger.bind(socket.inode, address);
-                None
-            }
+        if let Some(Ok(bound)) = bound {
+            return self.keep_beside(bound, address).ok().map(Verdict::Give);
         }
+        // What the kernel says itself counts.
+        self.ledger.bind(socket.inode, address);
+        None
     }
 
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
+        // Of what the program has closed without listening, nobody needs a copy.
+        let ledger = &mut self.ledger;
+        let leads = |process, number| Program(process).inode(number);
+        self.beside
+            .retain(|inode, _| ledger.open(*inode, leads) > 0);
         let inode = fstat(bound.as_fd())?.st_ino;
         let copy = bound.try_clone()?;
         self.ledger.bind(inode, address);
@@ -232,17 +232,16 @@ impl Desk {
         let mut held = self.capture.held.lock();
         let find = |held: &HeldSet| held.find(address, fresh.only_v6, side);
         if find(&held).is_none()
-            && let Err(error) = held.capture_datagrams(address, fresh)
+            && (!held.may_capture() || held.capture_datagrams(address, fresh).is_err())
         {
-            return Some(Verdict::Done(Err(errno(&error))));
+            // What the kernel says itself counts.
+            return None;
         }
         let inode = find(&held)?;
-        drop(held);
-        if is_taken(&mut self.ledger, inode, fresh) {
+        if is_taken(&mut self.ledger, &held, inode, fresh) {
             return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
         }
-        let socket = self.capture.held.lock().give(inode, fresh);
-        socket.map(Verdict::Open)
+        held.give(inode, fresh).map(Verdict::Open)
     }
 
     // ---- listen
@@ -275,14 +274,14 @@ impl Desk {
         let found = find(&self.capture.held.lock());
         if found.is_none() {
             let mut held = self.capture.held.lock();
-            if written.number >= MOST_NUMBERED || held.count_captured() >= MOST_HELD {
+            if written.number >= MOST_NUMBERED || !held.may_capture() {
                 return None;
             }
-            match held.capture(&written, &fresh) {
-                // What we have run out of is no matter of the program's.
-                Err(error) if is_shortage(&error) => return None,
-                Err(error) => return Some(Verdict::Done(Err(errno(&error)))),
-                Ok(()) => {}
+            if let Err(error) = held.capture(&written, &fresh) {
+                // The program's own socket is bound, and the kernel has it listen.
+                let (address, reason) = (written.address.clone(), error.to_string());
+                self.told.send(Listening::Not(address, reason)).ok();
+                return None;
             }
         }
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
@@ -294,7 +293,7 @@ impl Desk {
         let mut held = self.capture.held.lock();
         held.claim(inode, self.capture.side);
         if let Some(address) = held.address_of(inode).cloned() {
-            self.told.send(Listening { inode, address }).ok();
+            self.told.send(Listening::Held { inode, address }).ok();
         }
     }
 
@@ -316,27 +315,36 @@ impl Desk {
         };
         let path = program.text(path)?;
         // Most names are not even like one that is held.
+        let name = std::path::Path::new(&path).file_name()?;
         let held = self.capture.held.lock();
-        if !held
-            .paths()
-            .any(|held| held.file_name() == std::path::Path::new(&path).file_name())
-        {
+        let alike = held.paths().filter(|held| held.file_name() == Some(name));
+        let alike: Vec<std::path::PathBuf> = alike.map(std::path::Path::to_owned).collect();
+        drop(held);
+        if alike.is_empty() {
             return None;
         }
-        let path = name::absolute(&path, &program.dir(dir)?)?;
-        let is_held = held.paths().any(|held| held == path);
+        let is_held = alike.contains(&name::absolute(&path, &program.dir(dir)?)?);
         is_held.then_some(Verdict::Done(Ok(())))
     }
 }
 
 /// The program has it already, and did not say that it wants it more than once.
-fn is_taken(ledger: &mut Ledger, inode: u64, fresh: &Fresh) -> bool {
+fn is_taken(ledger: &mut Ledger, held: &HeldSet, inode: u64, fresh: &Fresh) -> bool {
     let open = ledger.open(inode, |process, number| Program(process).inode(number));
     let shares = match &fresh.copy {
         Some(copy) => SockRef::from(copy).reuse_port().unwrap_or(false),
-        None => ledger.shares(inode),
+        None => held.shares(inode),
     };
     open > 0 && !shares
+}
+
+/// It is bound to a device, which nobody else could do for it.
+fn is_special(fresh: &Fresh) -> bool {
+    let device = fresh
+        .copy
+        .as_ref()
+        .and_then(|copy| SockRef::from(copy).device().ok()?);
+    device.is_some()
 }
 
 /// What is known of a socket that a program has made.
@@ -362,13 +370,6 @@ fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
 fn only_v6_by_default() -> bool {
     let set = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
     set.is_ok_and(|set| set.trim() == "1")
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
-    error
-        .raw_os_error()
-        .is_some_and(|code| shortages.contains(&code))
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -1,7 +1,7 @@
 //! What the sockets of one generation were bound to, by their numbers in /proc: a socket keeps its
 //! number whoever has it, under whatever descriptor. Pure.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::sockets::address::Address;
 use crate::sockets::captured::Written;
@@ -15,8 +15,6 @@ pub(super) struct Ledger {
     counted: HashMap<String, u32>,
     /// What was given to this generation's processes: the process, its descriptor, the socket.
     given: Vec<(i32, i32, u64)>,
-    /// Held sockets in the place of several of its own at once.
-    shared: HashSet<u64>,
 }
 
 impl Ledger {
@@ -43,19 +41,13 @@ impl Ledger {
         found.next().map(|(_, written)| written)
     }
 
-    /// It has a held socket in its place now.
-    pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) {
+    /// It has a held socket in its place now; whether others have the same one.
+    pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) -> bool {
         self.given
             .retain(|(known, number, _)| (*known, *number) != (process, descriptor));
-        if self.given.iter().any(|(.., known)| *known == inode) {
-            self.shared.insert(inode);
-        }
+        let is_shared = self.given.iter().any(|(.., known)| *known == inode);
         self.given.push((process, descriptor, inode));
-    }
-
-    /// It was seen in the place of several.
-    pub(super) fn shares(&self, inode: u64) -> bool {
-        self.shared.contains(&inode)
+        is_shared
     }
 
     /// How many descriptors lead to this held socket, as far as it was given to the program under

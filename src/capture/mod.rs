@@ -37,13 +37,18 @@ use crate::sockets::twins::Side;
 use desk::Desk;
 pub use program::may_copy;
 
-/// A program listens on a held socket, or takes datagrams there.
+/// What a program does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listening {
-    /// The number of the socket in /proc.
-    pub inode: u64,
-    /// Where it is.
-    pub address: Address,
+pub enum Listening {
+    /// It listens on a held socket, or takes datagrams there.
+    Held {
+        /// The number of the socket in /proc.
+        inode: u64,
+        /// Where it is.
+        address: Address,
+    },
+    /// It listens where nothing can be held: where, and why.
+    Not(Address, String),
 }
 
 /// What the answers to one generation depend on.

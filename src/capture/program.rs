@@ -56,7 +56,15 @@ impl Program {
         fs::metadata(self.fd(number)).ok().map(|found| found.ino())
     }
 
-    /// The socket behind a descriptor; `None`: it is none, or one of a kind that is never held.
+    /// It is in the same namespace of this kind as we are.
+    fn is_beside_us(self, kind: &str) -> bool {
+        let ours = fs::read_link(format!("/proc/self/ns/{kind}"));
+        let its = fs::read_link(self.path(&format!("ns/{kind}")));
+        ours.is_ok_and(|ours| its.is_ok_and(|its| ours == its))
+    }
+
+    /// The socket behind a descriptor; `None`: it is none, or one of a kind that is never held, or of
+    /// another network than ours.
     pub(super) fn socket(self, number: i32) -> Option<Socket> {
         let path = self.fd(number);
         let mut name = [0; 32];
@@ -64,6 +72,9 @@ impl Program {
         let info = fs::read_to_string(self.path(&format!("fdinfo/{number}"))).ok()?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
         let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+        if !self.is_beside_us("net") {
+            return None;
+        }
         Some(Socket {
             inode: self.inode(number)?,
             protocol: Protocol::named(name.get(..length)?)?,
@@ -100,7 +111,7 @@ impl Program {
     /// Where its relative paths start, at this descriptor of it or at its working directory; `None`
     /// also where it sees other files than we do.
     pub(super) fn dir(self, number: Option<i32>) -> Option<PathBuf> {
-        if fs::read_link(self.path("root")).ok()? != Path::new("/") {
+        if fs::read_link(self.path("root")).ok()? != Path::new("/") || !self.is_beside_us("mnt") {
             return None;
         }
         let dir = number.map_or_else(|| self.path("cwd"), |number| self.fd(number));

@@ -80,7 +80,7 @@ pub struct House {
 /// Some of them depend on what is `held` for the app.
 pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     let app = &settings.app;
-    let serving = !held.is_empty();
+    let serving = held.serves();
     let alone = asks(settings) && !held.can_probe();
     // Without an address and without a configured proof, being alive is all there is to wait for;
     // under `--once` such a program is waited for to its end.
@@ -263,8 +263,11 @@ impl House {
         let (changed, effect) = self.settings.changed(&settings);
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         let known = cautions(&self.settings, &self.held.lock());
-        let adapted = self.held.lock().adapt(&settings.listen, settings.twins);
-        if adapted? {
+        let mut held = self.held.lock();
+        let adapted = held.adapt(&settings.listen, settings.twins)?;
+        let gone = held.capture_from_now_on(settings.app.capture);
+        drop(held);
+        if adapted || !gone.is_empty() {
             self.announce(now);
         }
         let cautions = cautions(&settings, &self.held.lock()).into_iter();
@@ -321,6 +324,7 @@ impl House {
         });
         let held = held.collect();
         let sockets = set.share(side);
+        let keeps_paths = capture.is_some() && set.paths().next().is_some();
         drop(set);
         let start = Start {
             generation,
@@ -340,8 +344,13 @@ impl House {
         };
         let sink = self.reporter.sink();
         let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
-        let told = false;
-        self.apps.insert(generation, Running { app, side, told });
+        let running = Running {
+            app,
+            side,
+            told: false,
+            keeps_paths,
+        };
+        self.apps.insert(generation, running);
         self.settle();
     }
 }

@@ -1,6 +1,8 @@
 //! Which of the two sockets behind each address is whose: where clients are sent to, who takes what
 //! comes to the other one, and when the old version has heard all that was on its way to it.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 
 use super::{House, asks};
@@ -21,7 +23,12 @@ pub struct Running {
     pub side: Side,
     /// It was told to end.
     pub told: bool,
+    /// It can't remove a path that is held.
+    pub keeps_paths: bool,
 }
+
+/// Between two looks at paths that somebody may remove.
+const RELINK: Duration = Duration::from_millis(2);
 
 /// What is going on behind the addresses.
 #[derive(Debug, Default)]
@@ -30,11 +37,13 @@ pub struct Sides {
     /// (`true`: no process has it).
     pub relay: Option<(Side, bool, Relay)>,
     /// The side of live, while new clients wait on the other one.
-    held_back: Option<Side>,
+    pub(super) held_back: Option<Side>,
     /// Clients have waited for a candidate for as long as they may, and go to live.
     let_go: bool,
     /// Carries what comes to addresses that are in the way of those that live listens on.
     pub(super) detour: Option<Relay>,
+    /// Puts paths back while a version ends that may remove them.
+    relink: Option<JoinHandle<()>>,
     /// Who has been live for a while, and listens on all that it is going to.
     pub(super) proved: Option<Generation>,
     /// Waits until a version has everything that was on its way to it.
@@ -115,7 +124,18 @@ impl House {
             return;
         };
         running.told = true;
-        let side = running.side;
+        let (side, keeps_paths) = (running.side, running.keeps_paths);
+        if !keeps_paths && self.held.lock().paths().next().is_some() {
+            let held = self.held.clone();
+            let relink = async move {
+                loop {
+                    held.lock().show_paths();
+                    tokio::time::sleep(RELINK).await;
+                }
+            };
+            self.end_relinking();
+            self.sides.relink = Some(tokio::spawn(relink));
+        }
         if side != self.held.lock().steered() {
             self.end_goodbye();
         }
@@ -126,13 +146,14 @@ impl House {
     /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
     /// which is everybody's.
     pub(super) fn has_left(&mut self, now: Moment, generation: Generation) {
+        self.end_relinking();
         let left = self.apps.remove(&generation);
         let mut held = self.held.lock();
         held.mend().ok();
         // What comes after a version that clients are sent to wants what that had.
-        let side = left.map(|left| left.side);
-        if let Some(side) = side.filter(|side| *side != held.steered()) {
-            held.forget_claims(side);
+        let live = self.sides.held_back.unwrap_or(held.steered());
+        if let Some(side) = left.map(|left| left.side).filter(|side| *side != live) {
+            held.forget_claims(side, live);
         }
         drop(held);
         self.let_go(now);
@@ -178,6 +199,10 @@ impl House {
 
     fn side(&self, generation: Generation) -> Option<Side> {
         self.apps.get(&generation).map(|running| running.side)
+    }
+
+    fn end_relinking(&mut self) {
+        self.sides.relink.take().inspect(JoinHandle::abort);
     }
 
     fn end_goodbye(&mut self) {

@@ -18,8 +18,10 @@ impl House {
             return None;
         }
         let mut held = self.held.lock();
-        let expected = held.expected();
-        held.forget_claims(side);
+        // While new clients are held back, they are not sent to live.
+        let live = self.sides.held_back.unwrap_or(held.steered());
+        let expected = held.expected(live);
+        held.forget_claims(side, live);
         let filter = filter::program(held.paths().next().is_some())?;
         let held = self.held.clone();
         Some(Captured {
@@ -60,6 +62,8 @@ impl House {
     /// Clients are sent to this side from now on: nothing may be in the way of what it listens on.
     pub(super) fn make_way(&mut self, now: Moment, side: Side) {
         self.sides.proved = None;
+        // Not two at a time for one socket.
+        self.sides.detour = None;
         let mut held = self.held.lock();
         let gone = held.make_way(side);
         let detours = held.detours();
@@ -103,7 +107,8 @@ impl House {
     fn remember(&self) {
         if let Some(path) = &self.memory {
             // It is a convenience: without it the next run holds the address a little later.
-            memory::write(path, &self.held.lock().ports()).ok();
+            let ports = self.held.lock().ports();
+            memory::write(path, &ports).ok();
         }
     }
 }

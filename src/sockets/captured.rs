@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::adapt::beside;
 use super::address::Address;
+use super::memory::Port;
 use super::open::{How, bind, open};
 use super::options::carry;
 use super::paths::Paths;
@@ -47,6 +48,8 @@ pub(super) struct Captured {
     number: u32,
     /// Who of both sides has asked for it.
     claims: [bool; 2],
+    /// A program has it in the place of several of its own.
+    shares: bool,
     /// Whoever was live last had, and what comes after that will.
     expected: bool,
     /// The program before this run had it; nobody has asked for it yet.
@@ -54,6 +57,16 @@ pub(super) struct Captured {
     /// It is in the way of what live listens on, which clients that come here are to be carried to by
     /// this way; until nobody has it any more.
     gives_way: Option<SocketAddr>,
+}
+
+/// How many there are at the most.
+const MOST: usize = 64;
+
+impl Captured {
+    /// It leaves IPv4 to another one.
+    fn is_only_v6(&self) -> bool {
+        self.held.declared.as_ref().is_some_and(|own| own.only_v6)
+    }
 }
 
 impl HeldSet {
@@ -107,11 +120,6 @@ impl HeldSet {
         true
     }
 
-    /// How many addresses there are that programs have bound by themselves.
-    pub fn count_captured(&self) -> usize {
-        self.captured.len()
-    }
-
     /// A copy of a held socket for a program, made what its own was.
     pub fn give(&self, inode: u64, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
         let held = self.iter().find(|held| held.has(inode))?;
@@ -125,9 +133,12 @@ impl HeldSet {
         Some(socket.clone())
     }
 
-    /// The paths of unix sockets that are held.
+    /// The paths of unix sockets for connections that are held.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.iter().filter_map(|held| held.address.path())
+        self.iter().filter_map(|held| match &held.address {
+            Address::Unix(path) => Some(&**path),
+            _ => None,
+        })
     }
 
     /// Has every path lead to where it is to, whatever programs have done to it.
@@ -136,6 +147,20 @@ impl HeldSet {
         for held in self.iter().filter(is_path) {
             held.sockets.steer(self.steered).ok();
         }
+    }
+
+    /// A program has it in the place of several of its own, and so will its next version.
+    pub fn is_shared(&mut self, inode: u64) {
+        let captured = self.captured.iter_mut();
+        for captured in captured.filter(|captured| captured.held.has(inode)) {
+            captured.shares = true;
+        }
+    }
+
+    /// It was seen in the place of several.
+    pub fn shares(&self, inode: u64) -> bool {
+        let mut captured = self.captured.iter();
+        captured.any(|captured| captured.shares && captured.held.has(inode))
     }
 
     /// This side wants clients to come to this socket; whether that is new.
@@ -148,6 +173,7 @@ impl HeldSet {
             return false;
         };
         captured.remembered = false;
+        captured.expected = false;
         captured.gives_way = None;
         !std::mem::replace(side.of_mut(&mut captured.claims), true)
     }
@@ -166,19 +192,41 @@ impl HeldSet {
         }
     }
 
-    /// A new version gets this side, or nobody has it any more.
-    pub fn forget_claims(&mut self, side: Side) {
+    /// A new version gets this side, or nobody has it any more; `live` is the side of whoever is live,
+    /// or was last.
+    pub fn forget_claims(&mut self, side: Side, live: Side) {
         for captured in &mut self.captured {
             let claimed = std::mem::take(side.of_mut(&mut captured.claims));
-            captured.expected |= claimed && side == self.steered;
+            captured.expected |= claimed && side == live;
         }
     }
 
     /// The addresses that whoever is live, or was last, has asked for.
-    pub fn expected(&self) -> Vec<Address> {
-        let is_expected = |one: &&Captured| one.expected || *self.steered.of(&one.claims);
+    pub fn expected(&self, live: Side) -> Vec<Address> {
+        let is_expected = |one: &&Captured| one.expected || *live.of(&one.claims);
         let expected = self.captured.iter().filter(is_expected);
         expected.map(|one| one.held.address.clone()).collect()
+    }
+
+    /// There is an address that a program of this run listens on, or is given.
+    pub fn serves(&self) -> bool {
+        !self.sockets.is_empty() || self.captured.iter().any(|one| !one.remembered)
+    }
+
+    /// Holds nothing any more that programs bind by themselves, and nothing more from now on; or begins
+    /// to. Returns what is let go of.
+    pub fn capture_from_now_on(&mut self, captures: bool) -> Vec<Address> {
+        self.captures_nothing = !captures;
+        if captures {
+            return Vec::new();
+        }
+        self.let_go(|_| true)
+    }
+
+    /// No more addresses than these are held for programs: each takes two descriptors of ours, and one
+    /// that listens on more looks for a free port, or is a scanner.
+    pub fn may_capture(&self) -> bool {
+        !self.captures_nothing && self.captured.len() < MOST
     }
 
     /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
@@ -194,7 +242,9 @@ impl HeldSet {
             held,
             number: written.number,
             claims: [false; 2],
-            expected: false,
+            shares: false,
+            // Nobody lets go of it before the program has it.
+            expected: true,
             remembered: false,
             gives_way: None,
         });
@@ -252,24 +302,27 @@ impl HeldSet {
     }
 
     /// The ports that programs have asked for by their number: what they will ask for again.
-    pub fn ports(&self) -> Vec<SocketAddr> {
-        let is_asked_for = |one: &&Captured| {
-            let own = one.held.declared.as_ref();
-            own.is_some_and(|own| !own.address.is_open())
+    pub fn ports(&self) -> Vec<Port> {
+        let port = |one: &Captured| {
+            let own = one.held.declared.as_ref()?;
+            let at = one.held.address.tcp().filter(|_| !own.address.is_open())?;
+            Some(Port {
+                at,
+                only_v6: own.only_v6,
+            })
         };
-        let asked_for = self.captured.iter().filter(is_asked_for);
-        asked_for.filter_map(|one| one.held.address.tcp()).collect()
+        self.captured.iter().filter_map(port).collect()
     }
 
     /// Holds the addresses of an earlier run, as far as nobody has them; whether there is one.
-    pub fn remember(&mut self, ports: &[SocketAddr]) -> bool {
+    pub fn remember(&mut self, ports: &[Port]) -> bool {
         for port in ports {
             let written = Written {
-                address: Address::Tcp(*port),
+                address: Address::Tcp(port.at),
                 number: 0,
             };
             let fresh = Fresh {
-                only_v6: false,
+                only_v6: port.only_v6,
                 nonblocking: true,
                 copy: None,
             };
@@ -306,7 +359,8 @@ impl HeldSet {
             held: Held::new(None, address.clone(), Some(declared), sockets, None)?,
             number: 0,
             claims: [false; 2],
-            expected: false,
+            shares: false,
+            expected: true,
             remembered: false,
             gives_way: None,
         });
@@ -324,8 +378,10 @@ impl HeldSet {
             return Vec::new();
         }
         let captured = self.captured.iter().map(|captured| &captured.held);
-        let crosses = |held: &&Held| held.is_in_the_way_of(address) && held.address != *address;
-        captured.filter(crosses).collect()
+        // One of the very same address is of another kind: IPv6 alone, or both.
+        captured
+            .filter(|held| held.is_in_the_way_of(address))
+            .collect()
     }
 
     /// Binds a socket in the place of one that a program binds and may listen on: beside those that
@@ -352,20 +408,28 @@ impl HeldSet {
     /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
     pub fn make_way(&mut self, side: Side) -> Vec<Address> {
         let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
-        let claimed: Vec<Address> = claimed.map(|one| one.held.address.clone()).collect();
+        let claimed: Vec<(Address, bool)> = claimed
+            .map(|one| (one.held.address.clone(), one.is_only_v6()))
+            .collect();
+        let in_the_way = |one: &Captured| {
+            let mut claimed = claimed.iter();
+            claimed
+                .find(|(own, _)| one.held.is_in_the_way_of(own))
+                .cloned()
+        };
         for one in &mut self.captured {
             one.expected = false;
-            let mut in_the_way = claimed.iter().filter(|own| one.held.is_in_the_way_of(own));
             if !*side.of(&one.claims)
-                && let (Sockets::Twins(_), Some(wide)) = (&one.held.sockets, in_the_way.next())
+                && let (Sockets::Twins(_), Some((wide, only_v6))) =
+                    (&one.held.sockets, in_the_way(one))
             {
-                one.gives_way = detour(&one.held.address, wide);
+                one.gives_way = detour(&one.held.address, &wide, only_v6);
             }
         }
         self.let_go(|one| {
-            let is_in_the_way = claimed.iter().any(|own| one.held.is_in_the_way_of(own));
             let stays = *side.of(&one.claims) || one.gives_way.is_some();
-            !stays && (one.remembered || is_in_the_way)
+            let is_another = one.remembered && !claimed.is_empty();
+            !stays && (is_another || in_the_way(one).is_some())
         })
     }
 
@@ -408,18 +472,21 @@ impl HeldSet {
     }
 }
 
-/// An address that leads to what listens on all of them, and not to the part that is here.
-fn detour(part: &Address, wide: &Address) -> Option<SocketAddr> {
+/// An address that leads to what listens on all of them, and not to the part that is here: of the other
+/// family where that listens on both, since IPv4 alone goes before both.
+fn detour(part: &Address, wide: &Address, only_v6: bool) -> Option<SocketAddr> {
     let (part, wide) = (part.tcp()?, wide.tcp()?);
-    let (one, other) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
-    let ip = if part.ip() == IpAddr::V4(one) {
-        other
-    } else {
-        one
+    if !wide.ip().is_unspecified() || part.ip().is_unspecified() && part.is_ipv4() == wide.is_ipv4()
+    {
+        return None;
+    }
+    let ip: IpAddr = match wide {
+        SocketAddr::V4(_) if part.ip() == Ipv4Addr::LOCALHOST => Ipv4Addr::new(127, 0, 0, 2).into(),
+        SocketAddr::V6(_) if only_v6 => return None,
+        SocketAddr::V6(_) if part.is_ipv4() => Ipv6Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::LOCALHOST.into(),
     };
-    wide.ip()
-        .is_unspecified()
-        .then_some((ip, wide.port()).into())
+    Some((ip, wide.port()).into())
 }
 
 /// `[::]`, of which there are two kinds.

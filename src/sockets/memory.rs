@@ -1,13 +1,33 @@
 //! The addresses of the last run, in a file beside what was built: so the next one holds them before
 //! its first build has ended.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// A port that a program has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Where.
+    pub at: SocketAddr,
+    /// IPv4 is left to another one.
+    pub only_v6: bool,
+}
+
+/// What stands behind an address of IPv6 alone.
+const ONLY_V6: &str = " IPv6 alone";
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.only_v6 { ONLY_V6 } else { "" };
+        write!(f, "{}{kind}", self.at)
+    }
+}
+
 /// Writes them down, one on a line.
-pub fn write(path: &Path, ports: &[SocketAddr]) -> io::Result<()> {
+pub fn write(path: &Path, ports: &[Port]) -> io::Result<()> {
     if ports.is_empty() {
         return match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -22,9 +42,17 @@ pub fn write(path: &Path, ports: &[SocketAddr]) -> io::Result<()> {
 }
 
 /// Reads them; what can't be read was nothing.
-pub fn read(path: &Path) -> Vec<SocketAddr> {
+pub fn read(path: &Path) -> Vec<Port> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
+    let port = |line: &str| {
+        let alone = line.strip_suffix(ONLY_V6);
+        let at = alone.unwrap_or(line).parse().ok()?;
+        Some(Port {
+            at,
+            only_v6: alone.is_some(),
+        })
+    };
+    text.lines().filter_map(port).collect()
 }
 
 #[cfg(test)]
@@ -37,8 +65,15 @@ mod tests {
         let path = dir.path().join("addresses");
         assert_eq!(read(&path), []);
         write(&path, &[]).unwrap();
-        let ports = ["127.0.0.1:3000", "[::1]:3000", "[fe80::1%2]:80"];
-        let ports = ports.map(|port| port.parse().unwrap());
+        let ports = [
+            ("127.0.0.1:3000", false),
+            ("[::]:3000", true),
+            ("[fe80::1%2]:80", false),
+        ];
+        let ports = ports.map(|(at, only_v6)| Port {
+            at: at.parse().unwrap(),
+            only_v6,
+        });
         write(&path, &ports).unwrap();
         assert_eq!(read(&path), ports);
         fs::write(&path, "127.0.0.1:3000\nfile\n[::1]:1\nnothing\n").unwrap();

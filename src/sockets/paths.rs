@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +79,12 @@ impl Paths {
         let there = self.public.symlink_metadata();
         if there.is_ok_and(|there| !there.file_type().is_socket()) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // Who may connect is what the path says, whoever has made it or changed that.
+        if let Ok(there) = self.public.symlink_metadata() {
+            let own = self.file(side).path();
+            fs::set_permissions(own, there.permissions()).ok();
+            chown(own, Some(there.uid()), Some(there.gid())).ok();
         }
         let new = bound_name(&self.public);
         fs::remove_file(&new).ok();

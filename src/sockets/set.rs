@@ -167,6 +167,8 @@ pub struct HeldSet {
     pub(super) steered: Side,
     /// Old and new version get a socket each, where that can be.
     pub(super) twins: bool,
+    /// What programs bind by themselves is not held.
+    pub(super) captures_nothing: bool,
     /// Who is being asked about its readiness.
     question: Option<Question>,
 }

@@ -1,8 +1,10 @@
 //! What an app listens on by itself is held, with no change to it and no word of the user: no client
 //! is refused by a reload, or by a crash, and none is sent to an old version.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -495,6 +497,14 @@ fn another_address() {
             u64::from(answer.answer().generation),
             live["generation"].as_u64().unwrap()
         );
+        if held.starts_with("[::]") {
+            // Also who comes to what is still in the way.
+            let old = get(SocketAddr::from(([127, 0, 0, 1], other))).answer();
+            assert_eq!(
+                u64::from(old.generation),
+                live["generation"].as_u64().unwrap()
+            );
+        }
         wait_until("the old address to be let go", || {
             (hotrun.held() == [held.clone()]).then_some(())
         });
@@ -505,6 +515,114 @@ fn another_address() {
     );
     assert!(!path.exists());
     assert_eq!(hotrun.all("learned").len(), 0);
+}
+
+/// A server that takes its time to start is waited for where it was in the last run, also by a smoke
+/// test of it, and by clients that are held back.
+#[test]
+fn a_server_that_listens_late() {
+    let address = own_address();
+    let text = address.to_string();
+    let project = Project::new("listens");
+    project.configure("[app]\nprobation = \"1ms\"\n[handover]\nwhile_building = \"hold\"\n");
+    let words = ["--", "waits", "900", "tcp", &text];
+    for run in 0..2 {
+        let hotrun = Hotrun::start(&project, &words);
+        let load = (run == 1).then(|| {
+            hotrun.wait_for("building", |_| true);
+            Load::start(address, 50, Kind::Get)
+        });
+        hotrun.wait_live(1);
+        wait_until("an answer", || match get(address) {
+            Outcome::Answer(answer) => Some(answer),
+            _ => None,
+        });
+        let place = hotrun.here();
+        project.set_version(&run.to_string());
+        let live = hotrun.wait_next_live(place);
+        assert_eq!(live["proof"], "accepting");
+        assert!(
+            live["phases"]["start_ms"].as_f64().unwrap() > 900.0,
+            "{live}"
+        );
+        assert_eq!(get(address).answer().version, run.to_string());
+        if let Some(load) = load {
+            load.wait_more(20);
+            load.stop().assert_nobody_refused();
+        }
+        hotrun.interrupt();
+        hotrun.wait_killed_by(Signal::SIGINT);
+    }
+    let once = Hotrun::start(&project, &[&["--once"], &words[..]].concat());
+    once.wait_code(0);
+    assert!(once.stdout().contains(&text), "{}", once.stdout());
+    let once = Hotrun::start(&project, &["--once", "--", "waits", "900", "no-such"]);
+    once.wait_code(1);
+}
+
+/// Who changes his mind gets what he wants at once, and back again.
+#[test]
+fn capture_is_a_setting() {
+    let address = own_address();
+    let (project, hotrun) = serve(&["tcp", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    for captures in ["false", "true", "false"] {
+        let place = hotrun.here();
+        project.configure(&format!(
+            "[app]\nprobation = \"1ms\"\ncapture = {captures}\n"
+        ));
+        let live = hotrun.wait_next_live(place);
+        let answer = wait_until("an answer", || match get(address) {
+            Outcome::Answer(answer) => Some(answer),
+            _ => None,
+        });
+        assert_eq!(
+            u64::from(answer.generation),
+            live["generation"].as_u64().unwrap()
+        );
+        hotrun.wait_after(place, "gone", |_| true);
+    }
+    assert_eq!(
+        hotrun.all("not-ready").len() + hotrun.all("learned").len(),
+        0
+    );
+}
+
+/// What may connect to a path is what the app or its user has said of it; and a program that removes
+/// it when it ends removes nothing.
+#[test]
+fn a_path_keeps_its_mode_and_is_always_there() {
+    let project = Project::new("listens");
+    let hotrun = start(&project, &["tidies", "app.sock"]);
+    let path = project.path("app.sock");
+    wait_held(&hotrun, 1);
+    let mode = || path.symlink_metadata().unwrap().permissions().mode() & 0o777;
+    std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    let reload = || {
+        let place = hotrun.here();
+        hotrun.hangup();
+        hotrun.wait_next_live(place);
+        hotrun.wait_after(place, "gone", |_| true);
+        assert_eq!(mode(), 0o640);
+    };
+    // Of the first version nobody knew that it would have a path.
+    reload();
+    let load = Load::start(&*path, 200, Kind::Get);
+    for _ in 0..5 {
+        reload();
+    }
+    load.wait_more(20);
+    let outcomes = load.stop();
+    say(&outcomes.summary());
+    outcomes.assert_nobody_refused();
+    assert_eq!(
+        outcomes.count(|outcome| matches!(outcome, Outcome::Other(_))),
+        0
+    );
+    assert_eq!(outcomes.stale(), 0);
+    let removed = hotrun.stdout();
+    let removed = removed.lines().filter(|line| *line == "removed: Ok(())");
+    assert_eq!(removed.count(), 6);
 }
 
 /// An address that is declared, and bound by a program that knows nothing of activation.
