@@ -126,9 +126,7 @@ impl Desk {
         }
         let process = program.process().unwrap_or(program.0);
         if let Ok(found) = fstat(socket.as_fd()) {
-            if self.ledger.give(process, number, found.st_ino) {
-                self.capture.held.lock().is_shared(found.st_ino);
-            }
+            self.ledger.give(process, number, found.st_ino);
             // Not before it has it: what nobody has open is given up.
             if opens {
                 self.claim(found.st_ino);
@@ -185,8 +183,10 @@ impl Desk {
     ) -> Option<Verdict> {
         let held = self.capture.held.lock();
         if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.side) {
-            if is_taken(&mut self.ledger, &held, inode, fresh) {
-                return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
+            if has_already(&mut self.ledger, inode) {
+                // Whether it may have it once more is up to what both sockets say, and the kernel.
+                self.ledger.bind(socket.inode, address);
+                return None;
             }
             // Programs remove a path before they bind it.
             held.show_paths();
@@ -238,8 +238,8 @@ impl Desk {
             return None;
         }
         let inode = find(&held)?;
-        if is_taken(&mut self.ledger, &held, inode, fresh) {
-            return Some(Verdict::Done(Err(Errno::EADDRINUSE)));
+        if has_already(&mut self.ledger, inode) {
+            return None;
         }
         held.give(inode, fresh).map(Verdict::Open)
     }
@@ -328,14 +328,9 @@ impl Desk {
     }
 }
 
-/// The program has it already, and did not say that it wants it more than once.
-fn is_taken(ledger: &mut Ledger, held: &HeldSet, inode: u64, fresh: &Fresh) -> bool {
-    let open = ledger.open(inode, |process, number| Program(process).inode(number));
-    let shares = match &fresh.copy {
-        Some(copy) => SockRef::from(copy).reuse_port().unwrap_or(false),
-        None => held.shares(inode),
-    };
-    open > 0 && !shares
+/// The program has this held socket open.
+fn has_already(ledger: &mut Ledger, inode: u64) -> bool {
+    ledger.open(inode, |process, number| Program(process).inode(number)) > 0
 }
 
 /// It is bound to a device, which nobody else could do for it.

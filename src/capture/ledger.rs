@@ -41,13 +41,11 @@ impl Ledger {
         found.next().map(|(_, written)| written)
     }
 
-    /// It has a held socket in its place now; whether others have the same one.
-    pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) -> bool {
+    /// It has a held socket in its place now.
+    pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) {
         self.given
             .retain(|(known, number, _)| (*known, *number) != (process, descriptor));
-        let is_shared = self.given.iter().any(|(.., known)| *known == inode);
         self.given.push((process, descriptor, inode));
-        is_shared
     }
 
     /// How many descriptors lead to this held socket, as far as it was given to the program under

@@ -48,8 +48,6 @@ pub(super) struct Captured {
     number: u32,
     /// Who of both sides has asked for it.
     claims: [bool; 2],
-    /// A program has it in the place of several of its own.
-    shares: bool,
     /// Whoever was live last had, and what comes after that will.
     expected: bool,
     /// The program before this run had it; nobody has asked for it yet.
@@ -149,20 +147,6 @@ impl HeldSet {
         }
     }
 
-    /// A program has it in the place of several of its own, and so will its next version.
-    pub fn is_shared(&mut self, inode: u64) {
-        let captured = self.captured.iter_mut();
-        for captured in captured.filter(|captured| captured.held.has(inode)) {
-            captured.shares = true;
-        }
-    }
-
-    /// It was seen in the place of several.
-    pub fn shares(&self, inode: u64) -> bool {
-        let mut captured = self.captured.iter();
-        captured.any(|captured| captured.shares && captured.held.has(inode))
-    }
-
     /// This side wants clients to come to this socket; whether that is new.
     pub fn claim(&mut self, inode: u64, side: Side) -> bool {
         let captured = self.captured.iter_mut();
@@ -242,7 +226,6 @@ impl HeldSet {
             held,
             number: written.number,
             claims: [false; 2],
-            shares: false,
             // Nobody lets go of it before the program has it.
             expected: true,
             remembered: false,
@@ -359,7 +342,6 @@ impl HeldSet {
             held: Held::new(None, address.clone(), Some(declared), sockets, None)?,
             number: 0,
             claims: [false; 2],
-            shares: false,
             expected: true,
             remembered: false,
             gives_way: None,
