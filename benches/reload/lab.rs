@@ -83,7 +83,7 @@ impl Lab {
         for name in ["Cargo.toml", "Cargo.lock"] {
             fs::copy(fixtures.join(name), hot.root.join(name))?;
         }
-        for name in ["hello", "readers"] {
+        for name in ["frameworks", "hello", "readers"] {
             copy(&fixtures.join(name), &hot.root.join(name))?;
         }
         // Addresses are named on the command line, or they would not be free.
