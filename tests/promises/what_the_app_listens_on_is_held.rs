@@ -242,8 +242,9 @@ fn datagrams() {
     let answered = datagrams.stop();
     let lost = answered.lost();
     say(&format!(
-        "{} datagrams, {lost} lost, answers of {} generations",
+        "{} datagrams, {lost} lost, {} stale, answers of {} generations",
         answered.sent,
+        answered.stale(),
         answered.generations()
     ));
     assert_eq!(answered.refused, 0);

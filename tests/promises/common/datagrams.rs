@@ -168,6 +168,24 @@ impl Answered {
         self.sent as usize - self.refused as usize - self.answers.len()
     }
 
+    /// Those that an older generation has answered than one that was sent before.
+    pub(crate) fn stale(&self) -> usize {
+        let mut newest = 0;
+        let generation = |said: &String| -> u32 {
+            let (_, number) = said.rsplit_once('g').unwrap();
+            number.parse().unwrap()
+        };
+        let is_stale = |number: &u32| {
+            newest = newest.max(*number);
+            *number < newest
+        };
+        self.answers
+            .values()
+            .map(generation)
+            .filter(is_stale)
+            .count()
+    }
+
     /// The generations that have answered.
     pub(crate) fn generations(&self) -> usize {
         self.answers.values().collect::<BTreeSet<_>>().len()
