@@ -185,9 +185,13 @@ impl HeldSet {
         }
     }
 
-    /// The addresses that whoever is live, or was last, has asked for.
+    /// The addresses that whoever is live, or was last, has asked for. Not those of an earlier run: the
+    /// program may be another one by now.
     pub fn expected(&self, live: Side) -> Vec<Address> {
-        let is_expected = |one: &&Captured| one.expected || *live.of(&one.claims);
+        let is_expected = |one: &&Captured| {
+            let is_left = one.expected && !one.remembered;
+            is_left || *live.of(&one.claims)
+        };
         let expected = self.captured.iter().filter(is_expected);
         expected.map(|one| one.held.address.clone()).collect()
     }

@@ -518,14 +518,14 @@ fn another_address() {
     assert_eq!(hotrun.all("learned").len(), 0);
 }
 
-/// A server that takes its time to start is waited for where it was in the last run, also by a smoke
-/// test of it, and by clients that are held back.
+/// A server that takes its time to start is waited for where it was in the last run, through its
+/// probation, also by a smoke test of it, and by clients that are held back.
 #[test]
 fn a_server_that_listens_late() {
     let address = own_address();
     let text = address.to_string();
     let project = Project::new("listens");
-    project.configure("[app]\nprobation = \"1ms\"\n[handover]\nwhile_building = \"hold\"\n");
+    project.configure("[app]\nprobation = \"3s\"\n[handover]\nwhile_building = \"hold\"\n");
     let words = ["--", "waits", "900", "tcp", &text];
     for run in 0..2 {
         let hotrun = Hotrun::start(&project, &words);
@@ -675,6 +675,28 @@ fn addresses_are_remembered() {
         (hotrun.held() == [other.to_string()]).then_some(())
     });
     assert_eq!(get(address), Outcome::Refused);
+}
+
+/// A server that has become something else since then: it is not waited for to listen, and nobody is
+/// kept waiting where it was.
+#[test]
+fn what_was_remembered_in_vain_is_let_go() {
+    let address = own_address();
+    let (project, hotrun) = serve(&["tcp", &address.to_string()]);
+    wait_held(&hotrun, 1);
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    let hotrun = start(&project, &["waits", "60000", "nothing"]);
+    assert_eq!(hotrun.wait_live(1)["proof"], "alive");
+    wait_until("the address to be free", || {
+        is_refused(address).then_some(())
+    });
+}
+
+/// Nobody listens there any more.
+fn is_refused(address: SocketAddr) -> bool {
+    let connected = std::net::TcpStream::connect(address);
+    connected.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Runs hotrun where a system call is denied, as in a container.
