@@ -94,8 +94,9 @@ impl House {
 
     /// Says what is held. What stands behind it has changed as well.
     pub(super) fn announce(&mut self, now: Moment) {
-        self.announced = names(&self.held.lock());
-        if !self.announced.is_empty() {
+        let names = names(&self.held.lock());
+        let before = std::mem::replace(&mut self.announced, names);
+        if !(before.is_empty() && self.announced.is_empty()) {
             self.reporter.note(now, Note::Held(self.announced.clone()));
         }
         // It must not keep what was let go of.

@@ -351,7 +351,11 @@ impl Printer {
                     })
                     .collect();
                 self.context.addresses = held.into_iter().map(|held| held.address).collect();
-                self.say(Level::Info, &format!("holding {}", shown.join(", ")));
+                let shown = match shown.as_slice() {
+                    [] => "no address is held any more".to_owned(),
+                    _ => format!("holding {}", shown.join(", ")),
+                };
+                self.say(Level::Info, &shown);
             }
             Note::Cargo(line) => self.raw(&line),
             Note::Warning(text) => self.say(Level::Warn, &text),

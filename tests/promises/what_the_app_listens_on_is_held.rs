@@ -691,6 +691,7 @@ fn what_was_remembered_in_vain_is_let_go() {
     wait_until("the address to be free", || {
         is_refused(address).then_some(())
     });
+    assert_eq!(hotrun.held(), [""; 0]);
 }
 
 /// Nobody listens there any more.
