@@ -61,6 +61,18 @@ pub(super) struct Captured {
 const MOST: usize = 64;
 
 impl Captured {
+    /// It was the program's until now. Nobody lets go of it before that has it back.
+    fn new(held: Held, number: u32) -> Self {
+        Self {
+            held,
+            number,
+            claims: [false; 2],
+            expected: true,
+            remembered: false,
+            gives_way: None,
+        }
+    }
+
     /// It leaves IPv4 to another one.
     fn is_only_v6(&self) -> bool {
         self.held.declared.as_ref().is_some_and(|own| own.only_v6)
@@ -86,14 +98,13 @@ impl HeldSet {
     /// The same for one of which the system had chosen the port.
     pub fn find_numbered(&self, written: &Written, only_v6: bool, side: Side) -> Option<u64> {
         let same = |own: &Declared| own.address == written.address && own.only_v6 == only_v6;
-        let is_it = |captured: &&Captured| {
-            captured.number == written.number && captured.held.declared.as_ref().is_some_and(same)
+        let is_it = |one: &&Captured| {
+            one.number == written.number && one.held.declared.as_ref().is_some_and(same)
         };
-        let found = self.captured.iter().filter(|_| written.address.is_open());
+        let found = self.captured.iter().find(is_it);
         found
-            .into_iter()
-            .find(is_it)
-            .map(|captured| captured.held.inode(side))
+            .filter(|_| written.address.is_open())
+            .map(|one| one.held.inode(side))
     }
 
     /// The address of a held socket, whichever side's.
@@ -149,11 +160,8 @@ impl HeldSet {
 
     /// This side wants clients to come to this socket; whether that is new.
     pub fn claim(&mut self, inode: u64, side: Side) -> bool {
-        let captured = self.captured.iter_mut();
-        let Some(captured) = captured
-            .into_iter()
-            .find(|captured| captured.held.has(inode))
-        else {
+        let mut captured = self.captured.iter_mut();
+        let Some(captured) = captured.find(|one| one.held.has(inode)) else {
             return false;
         };
         captured.remembered = false;
@@ -226,15 +234,7 @@ impl HeldSet {
             nonblocking: fresh.nonblocking,
         };
         let held = self.pair_at(written, declared, fresh)?;
-        self.captured.push(Captured {
-            held,
-            number: written.number,
-            claims: [false; 2],
-            // Nobody lets go of it before the program has it.
-            expected: true,
-            remembered: false,
-            gives_way: None,
-        });
+        self.captured.push(Captured::new(held, written.number));
         // If it can't be, that is said at the next switch.
         self.steer().ok();
         Ok(())
@@ -342,14 +342,8 @@ impl HeldSet {
             nonblocking: fresh.nonblocking,
         };
         let sockets = Sockets::Shared(Arc::new(socket.into()), None);
-        self.captured.push(Captured {
-            held: Held::new(None, address.clone(), Some(declared), sockets, None)?,
-            number: 0,
-            claims: [false; 2],
-            expected: true,
-            remembered: false,
-            gives_way: None,
-        });
+        let held = Held::new(None, address.clone(), Some(declared), sockets, None)?;
+        self.captured.push(Captured::new(held, 0));
         Ok(())
     }
 
