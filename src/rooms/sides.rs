@@ -90,6 +90,7 @@ impl House {
     pub(super) fn hold(&mut self, now: Moment) {
         let live = self.held.lock().steered();
         self.sides.held_back = Some(live);
+        self.sides.let_go = false;
         self.steer(now, live.other());
     }
 

@@ -340,7 +340,8 @@ impl World {
                 (process.stopped, process.patient) = (true, false);
             }
             Action::Hold => {
-                let alone = self.session.swap.live.is_some() && self.processes.len() == 1;
+                // Somebody else would take them.
+                let alone = self.processes.len() == 1;
                 self.must(alone && !self.held, "clients are held at the wrong time");
                 self.held = true;
             }

@@ -14,6 +14,7 @@ pub mod event;
 mod evidence;
 mod hold;
 mod jobs;
+mod leaving;
 mod loops;
 pub mod model;
 mod preparation;

@@ -46,10 +46,7 @@ impl Session {
             self.kill(candidate);
         }
         if alone {
-            if let Some(live) = self.swap.live.take() {
-                self.good(live.artifact.clone());
-                self.stop(now, live);
-            }
+            self.make_room(now);
         } else {
             // The drain before last ends here: at most two generations have processes.
             for process in &mut self.swap.leaving {
@@ -186,47 +183,6 @@ impl Session {
         }
     }
 
-    /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
-    /// and it would not be there for that if it were asked to finish at once.
-    fn say_goodbye(&mut self, now: Moment, mut process: Process) {
-        let Some(max) = self.policy.goodbye_max else {
-            return self.stop(now, process);
-        };
-        process.asked = Some(now);
-        process.deadline = Some(now + max);
-        self.out.push(Action::Goodbye(process.generation));
-        self.swap.leaving.push(process);
-    }
-
-    /// Asks a process to finish; it is leaving from now on.
-    pub(super) fn stop(&mut self, now: Moment, process: Process) {
-        let generation = process.generation;
-        self.swap.leaving.push(process);
-        self.ask_to_end(now, generation);
-    }
-
-    /// Asks a process that is leaving to finish, unless it was told before.
-    pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
-        let is_this = |process: &&mut Process| process.generation == generation;
-        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
-            return;
-        };
-        if process.told != Told::Nothing {
-            return;
-        }
-        process.told = Told::Stop;
-        process.asked = Some(now);
-        process.deadline = Some(now + self.policy.stop_timeout);
-        self.show(View::Draining(generation));
-        self.out.push(Action::Stop(generation));
-    }
-
-    /// Ends a process and all it started; it is leaving from now on.
-    pub(super) fn kill(&mut self, mut process: Process) {
-        self.out.extend(process.kill());
-        self.swap.leaving.push(process);
-    }
-
     // ---- processes
 
     pub(super) fn app_news(&mut self, now: Moment, generation: Generation, news: AppNews) {
@@ -300,7 +256,7 @@ impl Session {
     }
 
     /// Something that was not asked to end has ended, or could not be started.
-    fn exited(
+    pub(super) fn exited(
         &mut self,
         now: Moment,
         generation: Generation,
@@ -499,42 +455,6 @@ impl Session {
         });
         self.hook(Occasion::OnError, Some(generation), told);
         self.kill(candidate);
-    }
-
-    fn gone(&mut self, now: Moment, generation: Generation, cut: usize, survivors: Vec<i32>) {
-        // Its end may come without its exit, when its keeper was killed.
-        self.exited(now, generation, Exit::Unknown, &[], None);
-        let Some(at) = self
-            .swap
-            .leaving
-            .iter()
-            .position(|process| process.generation == generation)
-        else {
-            return;
-        };
-        let process = self.swap.leaving.remove(at);
-        // A drain that was ended, not one that finished: somebody may have lost something.
-        if let Some(asked) = process.asked
-            && process.told == Told::Kill
-            && (process.ended.is_none() || cut > 0)
-        {
-            let after = now.saturating_sub(asked);
-            let for_next = process.cut_for_next;
-            self.show(View::Cut {
-                generation,
-                connections: cut,
-                after,
-                for_next,
-            });
-        }
-        if !survivors.is_empty() {
-            self.show(View::Survivors {
-                generation,
-                pids: survivors,
-            });
-        }
-        self.show(View::Gone(generation, process.ended));
-        self.out.push(Action::Left(generation));
     }
 
     // ---- time

@@ -56,6 +56,9 @@ struct Rest {
     connections: Option<HashSet<u64>>,
     /// Nobody has accepted them yet.
     queued: u32,
+    /// Those that nobody had accepted at the last look, while nothing was in the queue of this socket:
+    /// they wait for the next version.
+    elsewhere: HashSet<u64>,
 }
 
 impl Rest {
@@ -63,8 +66,19 @@ impl Rest {
     fn take(&mut self, entries: &[Entry], inode: u64) {
         let own = |entry: &&Entry| entry.state == LISTENING && u64::from(entry.inode) == inode;
         self.queued = entries.iter().find(own).map_or(0, |own| own.waiting);
-        let unread = entries.iter().filter(|entry| is_unread(entry));
-        let unread: HashSet<u64> = unread.map(|entry| entry.cookie).collect();
+        let cookies = |is_it: fn(&Entry) -> bool| -> HashSet<u64> {
+            let found = entries.iter().filter(|entry| is_it(entry));
+            found.map(|entry| entry.cookie).collect()
+        };
+        let mut unread = cookies(is_unread);
+        let waits = if self.queued == 0 {
+            cookies(is_unaccepted)
+        } else {
+            HashSet::new()
+        };
+        // Twice: one that is just being accepted is in no queue and nobody's for a moment.
+        let elsewhere = std::mem::replace(&mut self.elsewhere, waits);
+        unread.retain(|cookie| !(elsewhere.contains(cookie) && self.elsewhere.contains(cookie)));
         match &mut self.connections {
             Some(connections) => connections.retain(|cookie| unread.contains(cookie)),
             None => self.connections = Some(unread),
@@ -91,6 +105,11 @@ impl Rest {
 fn is_unread(entry: &Entry) -> bool {
     let open = entry.state == ESTABLISHED;
     entry.state != LISTENING && (!open || entry.received == 0 || entry.waiting > 0)
+}
+
+/// It is complete, and waits in a queue.
+fn is_unaccepted(entry: &Entry) -> bool {
+    entry.state == ESTABLISHED && entry.inode == 0
 }
 
 #[cfg(test)]
@@ -140,5 +159,29 @@ mod tests {
         let mut nothing = Rest::default();
         nothing.take(&[listening(0), of_the_next, served], 1);
         assert!(nothing.is_nothing());
+    }
+
+    /// They have come since the switch, or what they came for is about to be told to end.
+    #[test]
+    fn who_waits_for_the_next_version_is_not_waited_for() {
+        let queued = |number| Entry {
+            inode: 0,
+            ..entry(ESTABLISHED, number, 9, 9)
+        };
+        let mut rest = Rest::default();
+        let mut look = |waiting, entries: &[Entry]| {
+            let listening = entry(LISTENING, 1, waiting, 0);
+            rest.take(&[&[listening], entries].concat(), 1);
+            rest.is_nothing()
+        };
+        // As long as something is in the queue, it may be any of them.
+        assert!(!look(1, &[queued(2), queued(3)]));
+        assert!(!look(1, &[queued(2), queued(3)]));
+        assert!(!look(0, &[queued(2), queued(3)]));
+        // One of them was just being accepted at that moment.
+        let accepted = entry(ESTABLISHED, 2, 9, 9);
+        assert!(!look(0, &[accepted, queued(3)]));
+        let read = entry(ESTABLISHED, 2, 0, 9);
+        assert!(look(0, &[read, queued(3)]));
     }
 }
