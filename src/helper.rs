@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::keeper::Mode;
-use crate::keeper::client::{Keeper, Output};
+use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
@@ -169,7 +169,7 @@ impl Reader {
     /// Takes what is there after the writer has ended; somebody who inherited the pipe may keep
     /// it open for ever.
     fn drain(&mut self, pipe: &pipe::Receiver) {
-        while let Ok(1..) = pipe.try_read_buf(self.lines.buffer()) {}
+        while let Ok(1..) = take_rest(pipe, self.lines.buffer()) {}
     }
 
     /// Hands on every whole piece.

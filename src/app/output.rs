@@ -4,6 +4,7 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
+use crate::keeper::client::take_rest;
 use crate::lines::{Lines, Stream};
 use crate::session::model::Generation;
 use crate::sink::{Chunk, Room, Sink};
@@ -59,7 +60,7 @@ impl Pipe {
     pub(super) fn finish(&mut self, generation: Generation, sink: &Sink) -> Vec<u8> {
         let mut taken = 0;
         while taken < LAST_WORDS
-            && let Ok(count @ 1..) = self.receiver.try_read_buf(self.lines.buffer())
+            && let Ok(count @ 1..) = take_rest(&self.receiver, self.lines.buffer())
         {
             taken += count;
         }

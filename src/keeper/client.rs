@@ -118,6 +118,18 @@ impl Keeper {
     }
 }
 
+/// Takes a part of what is left in a pipe, for when its writer has ended. Returns how many bytes that
+/// were; an error: there is nothing, and somebody who inherited the pipe may still have it open.
+///
+/// Not by the runtime's `try_read`: it asks the system only if the runtime has been told that there is
+/// something, and that may come after the news of the end.
+pub fn take_rest(pipe: &pipe::Receiver, to: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 16 * 1024];
+    let count = nix::unistd::read(pipe, &mut buffer)?;
+    to.extend_from_slice(&buffer[..count]);
+    Ok(count)
+}
+
 /// Pipes, with the child's ends: stdin, if it is to have one, stdout and stderr.
 fn at_pipes(reads: bool) -> io::Result<(Vec<OwnedFd>, Output)> {
     let (stdout_writer, stdout) = pipe::pipe()?;
@@ -154,4 +166,27 @@ fn at_terminal() -> io::Result<(Vec<OwnedFd>, Output)> {
         terminal: Some(ours),
     };
     Ok((theirs, output))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// The runtime has no chance to hear of it in between.
+    #[tokio::test]
+    async fn what_is_left_is_taken_whether_or_not_the_runtime_knows_of_it() {
+        let (writer, reader) = pipe::pipe().unwrap();
+        let mut writer = std::fs::File::from(writer.into_blocking_fd().unwrap());
+        writer.write_all(b"last ").unwrap();
+        writer.write_all(b"words").unwrap();
+        let mut taken = Vec::new();
+        assert_eq!(take_rest(&reader, &mut taken).unwrap(), 10);
+        assert_eq!(taken, b"last words");
+        let nothing = take_rest(&reader, &mut taken).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        drop(writer);
+        assert_eq!(take_rest(&reader, &mut taken).unwrap(), 0);
+    }
 }

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe;
 
 use super::events::{self, Told};
 use crate::keeper::Mode;
-use crate::keeper::client::{Keeper, Output};
+use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::Lines;
 use crate::session::model::Exit;
@@ -140,5 +140,5 @@ impl Hotrun {
 
 /// Takes what is there; somebody who inherited the pipe may keep it open for ever.
 fn drain(pipe: &pipe::Receiver, buffer: &mut Vec<u8>) {
-    while let Ok(1..) = pipe.try_read_buf(buffer) {}
+    while let Ok(1..) = take_rest(pipe, buffer) {}
 }
