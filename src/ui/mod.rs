@@ -118,6 +118,7 @@ impl Reporter {
             events,
             errors: Vec::new(),
             running: false,
+            live: false,
             status: None,
             now: Moment::ZERO,
             log: output.log.as_deref().map(Log::open).transpose()?,
@@ -225,6 +226,8 @@ struct Printer {
     errors: Vec<String>,
     /// A build is announced and its end is not.
     running: bool,
+    /// The app serves, and that is all that is wanted (`--once`).
+    live: bool,
     /// The line at the bottom of a terminal.
     status: Option<String>,
     log: Option<Log>,
@@ -356,6 +359,10 @@ impl Printer {
                     _ => format!("holding {}", shown.join(", ")),
                 };
                 self.say(Level::Info, &shown);
+                // It was taken for a program that listens on nothing.
+                if self.live {
+                    self.print_addresses();
+                }
             }
             Note::Cargo(line) => self.raw(&line),
             Note::Warning(text) => self.say(Level::Warn, &text),
@@ -383,9 +390,15 @@ impl Printer {
             self.say(level, &text);
         }
         if let (View::Live { .. }, true) = (&view, self.context.once) {
-            for address in &self.context.addresses {
-                writeln!(io::stdout().lock(), "{address}").ok();
-            }
+            self.live = true;
+            self.print_addresses();
+        }
+    }
+
+    /// What `--once` is asked for.
+    fn print_addresses(&self) {
+        for address in &self.context.addresses {
+            writeln!(io::stdout().lock(), "{address}").ok();
         }
     }
 
