@@ -94,14 +94,14 @@ impl House {
 
     /// Says what is held. What stands behind it has changed as well.
     pub(super) fn announce(&mut self, now: Moment) {
+        // It must not keep what was let go of.
+        self.sides.relay = None;
+        self.settle();
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {
             self.reporter.note(now, Note::Held(self.announced.clone()));
         }
-        // It must not keep what was let go of.
-        self.sides.relay = None;
-        self.settle();
     }
 
     /// Writes down what the next run is to hold from its start.

@@ -177,7 +177,9 @@ fn reloads_leave_nothing_open() {
             (descriptors <= descriptors_then && threads <= threads_then).then_some(())
         },
     );
-    assert_eq!(zombies_of(hotrun.pid()), 0);
+    wait_until("everybody who has ended to be reaped", || {
+        (zombies_of(hotrun.pid()) == 0).then_some(())
+    });
     let blocks = blocks(&hotrun.stdout());
     assert_eq!(blocks.len(), 11);
     for block in &blocks {
