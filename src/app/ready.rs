@@ -45,7 +45,7 @@ enum How {
     Notify,
     /// It can't be asked what it is to be asked.
     Never,
-    /// The task asks until it gets a good answer; without one it is not known yet where.
+    /// The task asks until it gets a good answer; there is none until it is known where.
     Http(Option<JoinHandle<()>>, Question),
     Log(Regex),
     Delay(Duration),
@@ -137,8 +137,9 @@ impl Check {
             .flat_map(|one| one.expected.clone())
             .collect();
         let given: HashSet<u64> = start.held.iter().map(|held| held.inode).collect();
-        let all = || start.held.iter().map(|held| &held.address).chain(&expected);
-        let address = all().find_map(Address::tcp);
+        let nowhere = start.held.is_empty() && expected.is_empty();
+        // What it listens on by itself is known when it does: it may be another address than live's.
+        let address = start.held.iter().find_map(|held| held.address.tcp());
         let how = match &settings.ready {
             Some(Ready::Notify) => How::Notify,
             Some(Ready::Http(_)) if start.reach == Reach::Never => How::Never,
@@ -152,7 +153,7 @@ impl Check {
             }
             Some(Ready::Log(pattern)) => How::Log(pattern.clone()),
             Some(Ready::Delay(time)) => How::Delay(*time),
-            None | Some(Ready::Http(_)) if all().next().is_none() => How::Settle(settings.settle),
+            None | Some(Ready::Http(_)) if nowhere => How::Settle(settings.settle),
             None | Some(Ready::Http(_)) => How::Sight(Looked {
                 inodes: given.clone(),
                 settle: settings.settle,

@@ -191,7 +191,7 @@ impl From<HeldSet> for SharedSet {
     }
 }
 
-/// A question to one side alone, at the first TCP address.
+/// A question to one side alone, at every TCP address.
 #[derive(Debug)]
 struct Question {
     to: Side,
@@ -267,8 +267,9 @@ impl HeldSet {
         sockets.map(|held| held.sockets.of(side).clone()).collect()
     }
 
-    /// What comes from the port that this returns goes to this side, at the first TCP address, whatever
-    /// side clients are sent to, until they are sent there too or it is not asked any more.
+    /// What comes from the port that this returns goes to this side, at every TCP address, also one that
+    /// is held only later, whatever side clients are sent to, until they are sent there too or it is not
+    /// asked any more.
     pub fn ask(&mut self, to: Side) -> io::Result<u16> {
         let first = self.iter().find_map(|held| held.address.tcp());
         let address = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -341,9 +342,8 @@ impl HeldSet {
     pub(super) fn steer(&mut self) -> io::Result<()> {
         let side = self.steered;
         let question = self.question.as_ref();
-        let mut asked = question.map(|question| (question.from, question.to));
+        let asked = question.map(|question| (question.from, question.to));
         all(self.each_mut().map(|held| {
-            let asked = asked.take_if(|_| held.address.tcp().is_some());
             let steered = match (&held.sockets, asked) {
                 (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, side),
                 (sockets, _) => sockets.steer(side),
