@@ -288,6 +288,9 @@ impl Session {
     pub(super) fn standing(&self) -> Next {
         match (&self.swap.live, &self.swap.candidate, &self.swap.pending) {
             (Some(live), _, _) => Next::Keeps(live.generation),
+            (None, None, Some(launch)) if launch.kind == Kind::Rollback => {
+                Next::Rollback(launch.artifact.built_by)
+            }
             (None, None, None) if !self.builds.busy() => Next::Wait,
             _ => Next::Continue,
         }

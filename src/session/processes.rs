@@ -176,7 +176,20 @@ impl Session {
             launch.since += took;
             return;
         };
-        self.swap.pending = None;
+        let launch = self.swap.pending.take();
+        // Live may have ended meanwhile. Its program still fits what was not prepared for another one.
+        if let Some(launch) = launch.filter(|launch| launch.kind == Kind::Built)
+            && self.policy.serving
+            && self.swap.live.is_none()
+            && self.swap.candidate.is_none()
+            && self.ending.is_none()
+        {
+            let failed = launch.generation.unwrap_or(Generation(self.numbered));
+            self.roll_back(now, failed, &launch.artifact);
+            if let Some(rollback) = &mut self.swap.pending {
+                rollback.prepared = Prepared::Yes;
+            }
+        }
         self.job_failed(Occasion::BeforeStart, reason);
         if self.policy.once {
             self.quit(now, Ending::CannotStart);
@@ -371,7 +384,7 @@ impl Session {
         }
         match candidate.kind {
             Kind::Built => self
-                .roll_back(now, candidate)
+                .roll_back(now, candidate.generation, &candidate.artifact)
                 .unwrap_or_else(|| self.standing()),
             Kind::Restart | Kind::Rollback => self.restart(now, candidate),
         }
@@ -385,20 +398,25 @@ impl Session {
         let on_probation = live
             .live_since
             .is_some_and(|since| now.saturating_sub(since) < self.policy.probation);
-        if on_probation && let Some(next) = self.roll_back(now, live) {
+        if on_probation && let Some(next) = self.roll_back(now, live.generation, &live.artifact) {
             return next;
         }
         self.restart(now, live)
     }
 
     /// Launches the last good program, if there is another one than what just failed.
-    fn roll_back(&mut self, now: Moment, failed: &Process) -> Option<Next> {
+    fn roll_back(
+        &mut self,
+        now: Moment,
+        failed: Generation,
+        program: &ArtifactRef,
+    ) -> Option<Next> {
         let last_good = self.swap.last_good.clone()?;
-        if last_good.built_by == failed.artifact.built_by {
+        if last_good.built_by == program.built_by {
             return None;
         }
         let to = last_good.built_by;
-        let cause = Cause::Rollback(failed.generation);
+        let cause = Cause::Rollback(failed);
         self.again(now, last_good, cause, Kind::Rollback, Duration::ZERO);
         Some(Next::Rollback(to))
     }
