@@ -153,8 +153,8 @@ impl House {
         held.mend().ok();
         // What comes after a version that clients are sent to wants what that had.
         let live = self.sides.held_back.unwrap_or(held.steered());
-        if let Some(side) = left.map(|left| left.side).filter(|side| *side != live) {
-            held.forget_claims(side, live);
+        if let Some(left) = left {
+            held.forget_claims(left.side, live);
         }
         drop(held);
         self.let_go(now);

@@ -88,20 +88,26 @@ impl House {
             self.sides.detour = None;
         }
         if !gone.is_empty() {
+            self.relay_anew();
             self.take_stock(now);
         }
     }
 
     /// Says what is held. What stands behind it has changed as well.
     pub(super) fn announce(&mut self, now: Moment) {
-        // It must not keep what was let go of.
-        self.sides.relay = None;
-        self.settle();
+        self.relay_anew();
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {
             self.reporter.note(now, Note::Held(self.announced.clone()));
         }
+    }
+
+    /// Whoever carries what comes to the idle side must not keep what was let go of, and has to know of
+    /// what is new.
+    fn relay_anew(&mut self) {
+        self.sides.relay = None;
+        self.settle();
     }
 
     /// Writes down what the next run is to hold from its start.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use super::memory::Port;
 use super::open::{How, bind, open};
 use super::options::carry;
 use super::paths::Paths;
-use super::relay::Stray;
 use super::set::{Declared, Held, HeldSet};
 use super::twins::{Side, Sockets};
 
@@ -47,14 +46,14 @@ pub(super) struct Captured {
     pub(super) held: Held,
     number: u32,
     /// Who of both sides has asked for it.
-    claims: [bool; 2],
+    pub(super) claims: [bool; 2],
     /// Whoever was live last had, and what comes after that will.
-    expected: bool,
+    pub(super) expected: bool,
     /// The program before this run had it; nobody has asked for it yet.
-    remembered: bool,
+    pub(super) remembered: bool,
     /// It is in the way of what live listens on, which clients that come here are to be carried to by
     /// this way; until nobody has it any more.
-    gives_way: Option<SocketAddr>,
+    pub(super) gives_way: Option<SocketAddr>,
 }
 
 /// How many there are at the most.
@@ -71,11 +70,6 @@ impl Captured {
             remembered: false,
             gives_way: None,
         }
-    }
-
-    /// It leaves IPv4 to another one.
-    fn is_only_v6(&self) -> bool {
-        self.held.declared.as_ref().is_some_and(|own| own.only_v6)
     }
 }
 
@@ -288,7 +282,7 @@ impl HeldSet {
         Held::new(None, address, Some(declared), sockets, None)
     }
 
-    /// The ports that programs have asked for by their number: what they will ask for again.
+    /// The ports that programs have asked for by their number, and will ask for again.
     pub fn ports(&self) -> Vec<Port> {
         let port = |one: &Captured| {
             let own = one.held.declared.as_ref()?;
@@ -298,7 +292,8 @@ impl HeldSet {
                 only_v6: own.only_v6,
             })
         };
-        self.captured.iter().filter_map(port).collect()
+        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
+        lasting.filter_map(port).collect()
     }
 
     /// Holds the addresses of an earlier run, as far as nobody has them; whether there is one.
@@ -313,9 +308,14 @@ impl HeldSet {
                 nonblocking: true,
                 copy: None,
             };
-            let is_free = !self
-                .iter()
-                .any(|held| held.is_in_the_way_of(&written.address));
+            let at = &written.address;
+            // A family each.
+            let is_apart = |held: &Held| {
+                let apart = held.is_only_v6() && held.address.spans(at);
+                apart || port.only_v6 && at.spans(&held.address)
+            };
+            let is_taken = |held: &Held| held.is_in_the_way_of(at) && !is_apart(held);
+            let is_free = !self.iter().any(is_taken);
             if is_free
                 && self.capture(&written, &fresh).is_ok()
                 && let Some(captured) = self.captured.last_mut()
@@ -381,64 +381,12 @@ impl HeldSet {
         Ok(bound)
     }
 
-    /// Lets go of what is in the way of what this side has asked for, and of what an earlier run has
-    /// had and this one does not ask for. Returns what that was.
-    ///
-    /// As long as an old version has a socket of a part of an address, that is where clients of this
-    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
-    pub fn make_way(&mut self, side: Side) -> Vec<Address> {
-        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
-        let claimed: Vec<(Address, bool)> = claimed
-            .map(|one| (one.held.address.clone(), one.is_only_v6()))
-            .collect();
-        let in_the_way = |one: &Captured| {
-            let mut claimed = claimed.iter();
-            claimed
-                .find(|(own, _)| one.held.is_in_the_way_of(own))
-                .cloned()
-        };
-        for one in &mut self.captured {
-            one.expected = false;
-            if !*side.of(&one.claims)
-                && let (Sockets::Twins(_), Some((wide, only_v6))) =
-                    (&one.held.sockets, in_the_way(one))
-            {
-                one.gives_way = detour(&one.held.address, &wide, only_v6);
-            }
-        }
-        self.let_go(|one| {
-            let stays = *side.of(&one.claims) || one.gives_way.is_some();
-            let is_another = one.remembered && !claimed.is_empty();
-            !stays && (is_another || in_the_way(one).is_some())
-        })
-    }
-
-    /// What comes to addresses that give way, and how it is carried to live.
-    pub fn detours(&self) -> Vec<Stray> {
-        let way = |one: &Captured| {
-            let socket = one.held.sockets.of(self.steered);
-            Some(Stray {
-                socket: socket.clone(),
-                live: socket.clone(),
-                address: one.held.address.clone(),
-                detour: Some(one.gives_way?),
-            })
-        };
-        self.captured.iter().filter_map(way).collect()
-    }
-
-    /// What is held, but for what gives way.
-    pub fn lasting(&self) -> impl Iterator<Item = &Held> {
-        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
-        self.given().chain(lasting.map(|one| &one.held))
-    }
-
     /// Lets go of what neither side has asked for. Returns what that was.
     pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
         self.let_go(|one| one.claims == [false; 2] && !one.expected)
     }
 
-    fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
+    pub(super) fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
         let goes = |one: &mut Captured| goes(one);
         let gone: Vec<Held> = self
             .captured
@@ -450,23 +398,6 @@ impl HeldSet {
             .extend(gone.into_iter().filter_map(Held::release));
         addresses
     }
-}
-
-/// An address that leads to what listens on all of them, and not to the part that is here: of the other
-/// family where that listens on both, since IPv4 alone goes before both.
-fn detour(part: &Address, wide: &Address, only_v6: bool) -> Option<SocketAddr> {
-    let (part, wide) = (part.tcp()?, wide.tcp()?);
-    if !wide.ip().is_unspecified() || part.ip().is_unspecified() && part.is_ipv4() == wide.is_ipv4()
-    {
-        return None;
-    }
-    let ip: IpAddr = match wide {
-        SocketAddr::V4(_) if part.ip() == Ipv4Addr::LOCALHOST => Ipv4Addr::new(127, 0, 0, 2).into(),
-        SocketAddr::V6(_) if only_v6 => return None,
-        SocketAddr::V6(_) if part.is_ipv4() => Ipv6Addr::LOCALHOST.into(),
-        _ => Ipv4Addr::LOCALHOST.into(),
-    };
-    Some((ip, wide.port()).into())
 }
 
 /// `[::]`, of which there are two kinds.

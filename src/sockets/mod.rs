@@ -17,3 +17,4 @@ mod socket_file;
 pub mod spec;
 mod steer;
 pub mod twins;
+mod way;

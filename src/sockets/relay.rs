@@ -30,6 +30,8 @@ pub struct Stray {
     pub live: Arc<OwnedFd>,
     /// Where both are.
     pub address: Address,
+    /// Who comes from this port asks the version that has the socket, and nobody else may answer.
+    pub asker: Option<u16>,
     /// Another way to live, where this address does not lead there.
     pub detour: Option<SocketAddr>,
 }
@@ -68,7 +70,9 @@ async fn take(stray: Stray, alone: bool) {
     loop {
         let accept = |socket: &Arc<OwnedFd>| accept(socket, &stray.live, alone);
         match socket.async_io(Interest::READABLE, accept).await {
-            Ok(Some(client)) => {
+            // He asks again.
+            Ok(Some((_, Some(from)))) if stray.asker == Some(from.port()) => {}
+            Ok(Some((client, _))) => {
                 tokio::spawn(carry(client, stray.address.clone(), stray.detour));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
@@ -78,11 +82,15 @@ async fn take(stray: Stray, alone: bool) {
     }
 }
 
-/// The next one in the queue. None where it has to wait there: while live has ended its listening,
+/// The next one in the queue, and where he comes from. None where it has to wait there: while live has ended its listening,
 /// the kernel would send it here again, and again.
 ///
 /// Where the app wants the socket to block, accepting would wait, if somebody else was faster.
-fn accept(socket: &Arc<OwnedFd>, live: &Arc<OwnedFd>, alone: bool) -> io::Result<Option<Socket>> {
+fn accept(
+    socket: &Arc<OwnedFd>,
+    live: &Arc<OwnedFd>,
+    alone: bool,
+) -> io::Result<Option<(Socket, Option<SocketAddr>)>> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     if poll(&mut asked, PollTimeout::ZERO)? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -92,8 +100,8 @@ fn accept(socket: &Arc<OwnedFd>, live: &Arc<OwnedFd>, alone: bool) -> io::Result
     if !returns || !SockRef::from(live).is_listener()? {
         return Ok(None);
     }
-    let (client, _) = socket.accept()?;
-    Ok(Some(client))
+    let (client, from) = socket.accept()?;
+    Ok(Some((client, from.as_socket())))
 }
 
 /// Until both have said all; whoever breaks off ends it.

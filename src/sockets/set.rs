@@ -304,10 +304,15 @@ impl HeldSet {
         let apart = self
             .iter()
             .filter(|held| held.sockets.are_apart() && held.is_steered);
+        let question = self
+            .question
+            .as_ref()
+            .filter(|question| question.to == side);
         let stray = apart.map(|held| Stray {
             socket: held.sockets.of(side).clone(),
             live: held.sockets.of(side.other()).clone(),
             address: held.address.clone(),
+            asker: question.map(|question| question.from),
             detour: None,
         });
         stray.collect()

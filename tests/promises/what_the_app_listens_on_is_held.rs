@@ -489,15 +489,14 @@ fn another_address_that_is_asked_over_http() {
 }
 
 /// The address changes in the code: the new one is served by the same reload, the old one is let go.
-#[test]
-fn another_address() {
+fn another_address(handover: &str) {
     let port = own_port();
     let other = own_port();
     let project = Project::new("listens");
     let args = |words: &str| run_with(&project, words, "probation = \"50ms\"");
     args(&format!("tcp 127.0.0.1:{port}"));
-    let hotrun = Hotrun::start(&project, &[]);
-    wait_held(&hotrun, 1);
+    let hotrun = Hotrun::start(&project, &["--handover", handover]);
+    let mut before = wait_held(&hotrun, 1);
     let path = project.path("app.sock");
     for (words, held) in [
         (
@@ -513,36 +512,59 @@ fn another_address() {
         let place = hotrun.here();
         args(&words);
         let live = hotrun.wait_next_live(place);
-        let answer = match held.strip_prefix("unix:") {
+        let is_live = |outcome: Outcome| {
+            let generation = u64::from(outcome.answer().generation);
+            assert_eq!(generation, live["generation"].as_u64().unwrap());
+        };
+        is_live(match held.strip_prefix("unix:") {
             Some(path) => get(Path::new(path)),
             None => get(held
                 .replace("0.0.0.0", "127.0.0.1")
                 .replace("[::]", "[::1]")
                 .parse::<SocketAddr>()
                 .unwrap()),
-        };
-        assert_eq!(
-            u64::from(answer.answer().generation),
-            live["generation"].as_u64().unwrap()
-        );
-        if held.starts_with("[::]") {
-            // Also who comes to what is still in the way.
-            let old = get(SocketAddr::from(([127, 0, 0, 1], other))).answer();
-            assert_eq!(
-                u64::from(old.generation),
-                live["generation"].as_u64().unwrap()
-            );
+        });
+        // Also who comes to what is still in the way, and when it is not any more.
+        let every = ["0.0.0.0", "[::]"].iter().any(|ip| held.starts_with(ip));
+        let local = SocketAddr::from(([127, 0, 0, 1], other));
+        if every {
+            is_live(get(local));
         }
         wait_until("the old address to be let go", || {
             (hotrun.held() == [held.clone()]).then_some(())
         });
+        wait_until("the end of the old sockets", || {
+            let before = before[0].parse::<SocketAddr>().ok();
+            before
+                .is_none_or(|before| !is_listened_on(before))
+                .then_some(())
+        });
+        if every {
+            is_live(get(local));
+        }
+        before = vec![held];
     }
-    assert_eq!(
-        get(SocketAddr::from(([127, 0, 0, 1], other))),
-        Outcome::Refused
-    );
+    let local = SocketAddr::from(([127, 0, 0, 1], other));
+    assert_eq!(get(local), Outcome::Refused);
     assert!(!path.exists());
     assert_eq!(hotrun.all("learned").len(), 0);
+}
+
+/// Somebody listens at this very address.
+fn is_listened_on(address: SocketAddr) -> bool {
+    let all = [procfs::net::tcp(), procfs::net::tcp6()];
+    let mut all = all.into_iter().flatten().flatten();
+    all.any(|entry| entry.state == TcpState::Listen && entry.local_address == address)
+}
+
+#[test]
+fn another_address_beside_live() {
+    another_address("auto");
+}
+
+#[test]
+fn another_address_with_live_stopped_first() {
+    another_address("stop-first");
 }
 
 /// A server that takes its time to start is waited for where it was in the last run, through its

@@ -1,0 +1,206 @@
+//! Addresses that are in the way of those that live listens on, since the code has changed. They are
+//! let go of; where somebody still has them, their clients are carried to live meanwhile.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::address::Address;
+use super::captured::Captured;
+use super::relay::Stray;
+use super::set::{Held, HeldSet};
+use super::twins::{Side, Sockets};
+
+/// Where live may be reached that listens on every interface: not where something else is held.
+const WAYS: [IpAddr; 3] = [
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
+];
+
+impl HeldSet {
+    /// Lets go of what is in the way of what this side has asked for, and of what an earlier run has
+    /// had and this one does not ask for. Returns what that was.
+    ///
+    /// As long as an old version has a socket of a part of an address, that is where clients of this
+    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
+    pub fn make_way(&mut self, side: Side) -> Vec<Address> {
+        let is_claimed = |one: &&Captured| *side.of(&one.claims);
+        let has_claimed = self.captured.iter().any(|one| is_claimed(&one));
+        let wide = |one: &Captured| {
+            let mut claimed = self.captured.iter().filter(is_claimed);
+            let is_free = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
+            (!is_claimed(&one)).then(|| claimed.find(is_free)).flatten()
+        };
+        let ways: Vec<(bool, Option<SocketAddr>)> = self
+            .captured
+            .iter()
+            .map(|one| match (wide(one), &one.held.sockets) {
+                (Some(wide), Sockets::Twins(_)) => (true, self.way_round(&one.held, &wide.held)),
+                (wide, _) => (wide.is_some(), None),
+            })
+            .collect();
+        for (one, (_, way)) in self.captured.iter_mut().zip(&ways) {
+            one.expected = false;
+            one.gives_way = way.or(one.gives_way);
+        }
+        let mut ways = ways.into_iter();
+        self.let_go(|one| {
+            let in_the_way = ways.next().is_some_and(|(in_the_way, _)| in_the_way);
+            let stays = *side.of(&one.claims) || one.gives_way.is_some();
+            let is_another = one.remembered && has_claimed;
+            !stays && (is_another || in_the_way)
+        })
+    }
+
+    /// An address that leads to what listens on all of them, and to nothing else that is held: a
+    /// client that is carried must not come to where he is carried from.
+    fn way_round(&self, part: &Held, wide: &Held) -> Option<SocketAddr> {
+        let (at, all) = (part.address.tcp()?, wide.address.tcp()?);
+        let is_part = all.ip().is_unspecified()
+            && (!at.ip().is_unspecified() || at.is_ipv4() != all.is_ipv4());
+        let leads = |way: &SocketAddr| {
+            let mut others = self.iter().filter(|held| held.address != wide.address);
+            wide.covers(*way) && !others.any(|held| held.covers(*way))
+        };
+        let mut ways = WAYS.map(|ip| SocketAddr::new(ip, all.port())).into_iter();
+        is_part.then(|| ways.find(leads)).flatten()
+    }
+
+    /// What comes to addresses that give way, and how it is carried to live.
+    pub fn detours(&self) -> Vec<Stray> {
+        let way = |one: &Captured| {
+            let socket = one.held.sockets.of(self.steered);
+            Some(Stray {
+                socket: socket.clone(),
+                live: socket.clone(),
+                address: one.held.address.clone(),
+                asker: None,
+                detour: Some(one.gives_way?),
+            })
+        };
+        self.captured.iter().filter_map(way).collect()
+    }
+
+    /// What is held, but for what gives way.
+    pub fn lasting(&self) -> impl Iterator<Item = &Held> {
+        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
+        self.given().chain(lasting.map(|one| &one.held))
+    }
+}
+
+impl Held {
+    /// It leaves IPv4 to another one.
+    pub(super) fn is_only_v6(&self) -> bool {
+        self.declared.as_ref().is_some_and(|own| own.only_v6)
+    }
+
+    /// Who connects there may come here.
+    fn covers(&self, way: SocketAddr) -> bool {
+        let Some(at) = self.address.tcp().filter(|at| at.port() == way.port()) else {
+            return false;
+        };
+        let both = at.is_ipv6() && !self.is_only_v6();
+        at.ip() == way.ip() || at.ip().is_unspecified() && (both || at.is_ipv4() == way.is_ipv4())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::captured::{Fresh, Written};
+    use super::super::memory::Port;
+    use super::*;
+
+    fn fresh(only_v6: bool, copy: Option<std::os::fd::OwnedFd>) -> Fresh {
+        Fresh {
+            only_v6,
+            nonblocking: true,
+            copy,
+        }
+    }
+
+    /// What the first side listens on.
+    fn held(addresses: &[SocketAddr]) -> HeldSet {
+        let mut set = HeldSet::default();
+        set.adapt(&[], true).unwrap();
+        for address in addresses {
+            listen(&mut set, *address, Side::First);
+        }
+        set
+    }
+
+    fn listen(set: &mut HeldSet, address: SocketAddr, side: Side) {
+        let only_v6 = false;
+        let address = Address::Tcp(address);
+        let own = set.bind(&address, &fresh(only_v6, None)).unwrap();
+        let written = Written {
+            address: address.clone(),
+            number: 0,
+        };
+        set.capture(&written, &fresh(only_v6, Some(own))).unwrap();
+        let inode = set.find(&address, only_v6, side).unwrap();
+        assert!(set.claim(inode, side));
+    }
+
+    fn free_port() -> u16 {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    }
+
+    fn at(host: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(host.parse().unwrap(), port)
+    }
+
+    #[test]
+    fn who_is_carried_does_not_come_back() {
+        for (parts, wide, ways) in [
+            (&["127.0.0.1"][..], "0.0.0.0", &["127.0.0.2"][..]),
+            (&["127.0.0.2"], "0.0.0.0", &["127.0.0.1"]),
+            (&["127.0.0.1"], "::", &["::1"]),
+            (&["::1"], "::", &["127.0.0.1"]),
+            (&["0.0.0.0"], "::", &["::1"]),
+            (&["127.0.0.1", "::1"], "::", &["127.0.0.2", "127.0.0.2"]),
+            // There is none, so both are let go of at once.
+            (&["0.0.0.0", "::1"], "::", &[]),
+            (&["0.0.0.0"], "127.0.0.1", &[]),
+        ] {
+            let port = free_port();
+            let parts: Vec<SocketAddr> = parts.iter().map(|part| at(part, port)).collect();
+            let mut set = held(&parts);
+            listen(&mut set, at(wide, port), Side::Second);
+            set.switch(Side::Second).unwrap();
+            let gone = set.make_way(Side::Second);
+            let found: Vec<SocketAddr> = set
+                .detours()
+                .into_iter()
+                .filter_map(|stray| stray.detour)
+                .collect();
+            let ways: Vec<SocketAddr> = ways.iter().map(|way| at(way, port)).collect();
+            assert_eq!(found, ways, "{parts:?} {wide}");
+            assert_eq!(gone.len(), parts.len() - ways.len(), "{parts:?} {wide}");
+            // The next run holds what lasts.
+            let ports: Vec<SocketAddr> = set.ports().iter().map(|port| port.at).collect();
+            assert_eq!(ports, [at(wide, port)]);
+        }
+    }
+
+    #[test]
+    fn a_socket_for_each_family_is_remembered() {
+        let port = free_port();
+        let only = |host: &str, only_v6: bool| Port {
+            at: at(host, port),
+            only_v6,
+        };
+        for ports in [
+            [only("::", true), only("0.0.0.0", false)],
+            [only("0.0.0.0", false), only("::", true)],
+        ] {
+            let mut set = held(&[]);
+            set.remember(&ports);
+            assert_eq!(set.iter().count(), 2);
+        }
+        let mut set = held(&[]);
+        set.remember(&[only("::", false), only("0.0.0.0", false)]);
+        assert_eq!(set.iter().count(), 1);
+    }
+}
