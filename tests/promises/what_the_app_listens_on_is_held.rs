@@ -23,8 +23,10 @@ const RELOADS: u32 = 20;
 const CRASHES: u32 = 5;
 
 /// A crash soon after the start of a version is not the version's fault here. And on a machine that is
-/// busy, what a version has taken may have to wait for long before it is read.
-const CONFIGURATION: &str = "[app]\nprobation = \"1ms\"\n[handover]\ngoodbye_max = \"20s\"\n";
+/// busy, a server may take its time between two addresses, and what it has taken may have to wait for
+/// long before it is read.
+const CONFIGURATION: &str =
+    "[app]\nprobation = \"1ms\"\nsettle = \"5s\"\n[handover]\ngoodbye_max = \"20s\"\n";
 
 /// Runs `listens` as this server.
 fn serve(words: &[&str]) -> (Project, Hotrun) {
