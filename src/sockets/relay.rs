@@ -181,6 +181,22 @@ mod tests {
         }
     }
 
+    /// Live would answer it for the one that is asked.
+    #[tokio::test]
+    async fn a_question_is_carried_to_nobody() {
+        let (mut set, at) = switched(false);
+        let from = set.ask(Side::Second).unwrap();
+        let _relay = Relay::start(set.stray(Side::Second), false);
+        let asker = tokio::net::TcpSocket::new_v4().unwrap();
+        asker.set_reuseaddr(true).unwrap();
+        asker.bind(([0, 0, 0, 0], from).into()).unwrap();
+        let mut asker = asker.connect(at).await.unwrap();
+        tokio::select! {
+            read = asker.read_u8() => assert!(read.is_err(), "{read:?}"),
+            _ = accept(&set, Side::First) => panic!("it was carried to live"),
+        }
+    }
+
     /// Live has ended its listening, so that the kernel sends everybody to the only one that is left.
     #[tokio::test(start_paused = true)]
     async fn nobody_is_carried_in_a_circle() {
