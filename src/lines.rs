@@ -61,6 +61,11 @@ impl Lines {
         Some(self.take(length))
     }
 
+    /// A line is begun and has no end yet.
+    pub fn is_within_a_line(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     /// What is left when nothing more comes.
     pub fn rest(&mut self) -> Vec<u8> {
         self.take(self.bytes.len())

@@ -243,8 +243,9 @@ impl Task {
         };
         let keeper_pid = keeper.pid;
         self.keeper_pid.set(keeper_pid).ok();
-        let mut stdout = Pipe::new(Stream::Stdout, output.stdout);
-        let mut stderr = Pipe::new(Stream::Stderr, output.stderr);
+        let is_answered = attached.is_some() || terminal.is_some();
+        let mut stdout = Pipe::new(Stream::Stdout, output.stdout, is_answered);
+        let mut stderr = Pipe::new(Stream::Stderr, output.stderr, is_answered);
         let sink = self.sink.clone();
         let mut running = false;
         let mut survivors = None;

@@ -1,8 +1,11 @@
 //! One output pipe of the app: bytes in, whole lines out, and no more of it in memory than the
 //! reader of the other end is willing to take.
 
+use std::time::Duration;
+
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, sleep_until};
 
 use crate::keeper::client::take_rest;
 use crate::lines::{Lines, Stream};
@@ -13,6 +16,9 @@ use crate::sink::{Chunk, Room, Sink};
 /// writing for ever.
 const LAST_WORDS: usize = 1024 * 1024;
 
+/// A line that has no end for this long is a question, if there is somebody who may answer.
+const QUESTION: Duration = Duration::from_millis(50);
+
 /// A pipe and what was read from it but not handed on.
 #[derive(Debug)]
 pub(super) struct Pipe {
@@ -21,16 +27,23 @@ pub(super) struct Pipe {
     lines: Lines,
     ready: Vec<u8>,
     open: bool,
+    /// What is typed reaches the app.
+    is_answered: bool,
+    /// Since when a line has no end.
+    begun: Option<Instant>,
 }
 
 impl Pipe {
-    pub(super) fn new(stream: Stream, receiver: Receiver) -> Self {
+    /// A pipe of an app; whether it `is_answered` when it asks something.
+    pub(super) fn new(stream: Stream, receiver: Receiver, is_answered: bool) -> Self {
         Self {
             stream,
             receiver,
             lines: Lines::default(),
             ready: Vec::new(),
             open: true,
+            is_answered,
+            begun: None,
         }
     }
 
@@ -40,7 +53,7 @@ impl Pipe {
     }
 
     /// Waits until it can go on: hands on what is ready once there is room, or else reads.
-    /// Returns new whole lines. Safe to drop while it waits.
+    /// Returns new whole lines, and a question. Safe to drop while it waits.
     pub(super) async fn go_on(&mut self, generation: Generation, sink: &Sink) -> Vec<u8> {
         if !self.ready.is_empty() {
             let room = sink.room().await;
@@ -50,9 +63,21 @@ impl Pipe {
         if !self.open {
             return std::future::pending().await;
         }
-        let read = self.receiver.read_buf(self.lines.buffer()).await;
-        self.open = matches!(read, Ok(1..));
-        self.take_lines()
+        let question = self.begun.map(|begun| begun + QUESTION);
+        tokio::select! {
+            biased;
+            read = self.receiver.read_buf(self.lines.buffer()) => {
+                self.open = matches!(read, Ok(1..));
+            }
+            () = sleep_until(question.unwrap_or_else(Instant::now)), if question.is_some() => {
+                self.begun = None;
+                return self.take_rest();
+            }
+        }
+        let new = self.take_lines();
+        let asks = self.is_answered && self.open && self.lines.is_within_a_line();
+        self.begun = asks.then(Instant::now);
+        new
     }
 
     /// Takes what is there now and hands all of it on at once, with a last line that has no end.
@@ -65,9 +90,7 @@ impl Pipe {
             taken += count;
         }
         let mut new = self.take_lines();
-        let rest = self.lines.rest();
-        self.ready.extend_from_slice(&rest);
-        new.extend_from_slice(&rest);
+        new.extend(self.take_rest());
         self.put(generation, sink, None);
         new
     }
@@ -76,6 +99,12 @@ impl Pipe {
         let whole = self.lines.whole();
         self.ready.extend_from_slice(&whole);
         whole
+    }
+
+    fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.lines.rest();
+        self.ready.extend_from_slice(&rest);
+        rest
     }
 
     fn put(&mut self, generation: Generation, sink: &Sink, room: Option<Room>) {

@@ -33,7 +33,7 @@ use crate::exit::Failure;
 use crate::lines::Stream;
 use crate::session::action::View;
 use crate::session::event::BuildNews;
-use crate::session::model::{Exit, Moment};
+use crate::session::model::{Exit, Generation, Moment};
 use crate::sink::{Chunk, Sink};
 use log::Log;
 use style::Style;
@@ -119,6 +119,7 @@ impl Reporter {
             errors: Vec::new(),
             running: false,
             live: false,
+            unfinished: None,
             status: None,
             now: Moment::ZERO,
             log: output.log.as_deref().map(Log::open).transpose()?,
@@ -228,6 +229,8 @@ struct Printer {
     running: bool,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
+    /// Who has begun a line that has no end yet.
+    unfinished: Option<(Generation, Stream)>,
     /// The line at the bottom of a terminal.
     status: Option<String>,
     log: Option<Log>,
@@ -270,12 +273,14 @@ impl Printer {
             }
             Message::Pause(done, resumed) => {
                 self.erase_status();
+                self.finish_line();
                 done.send(()).ok();
                 resumed.recv().ok();
                 self.draw_status();
             }
             Message::Flush(done) => {
                 self.erase_status();
+                self.finish_line();
                 done.send(()).ok();
             }
         }
@@ -311,6 +316,9 @@ impl Printer {
             return;
         }
         self.above_status(|printer| {
+            if printer.unfinished != Some((chunk.generation, chunk.stream)) {
+                printer.finish_line();
+            }
             for bytes in chunk.bytes.chunks(PIECE) {
                 match chunk.stream {
                     Stream::Stdout => {
@@ -323,11 +331,16 @@ impl Printer {
                 }
                 printer.written.fetch_add(1, Ordering::Relaxed);
             }
-            // A status line must not continue somebody else's last line.
-            if !chunk.bytes.ends_with(b"\n") {
-                writeln!(io::stderr().lock()).ok();
-            }
+            let ends = chunk.bytes.ends_with(b"\n");
+            printer.unfinished = (!ends).then_some((chunk.generation, chunk.stream));
         });
+    }
+
+    /// A line of ours must not continue somebody else's last one.
+    fn finish_line(&mut self) {
+        if self.unfinished.take().is_some() {
+            writeln!(io::stderr().lock()).ok();
+        }
     }
 
     fn note(&mut self, note: Note) {
@@ -396,7 +409,8 @@ impl Printer {
     }
 
     /// What `--once` is asked for.
-    fn print_addresses(&self) {
+    fn print_addresses(&mut self) {
+        self.finish_line();
         for address in &self.context.addresses {
             writeln!(io::stdout().lock(), "{address}").ok();
         }
@@ -481,7 +495,8 @@ impl Printer {
 
     /// Text as it is, with a line end if it has none.
     fn raw(&mut self, text: &str) {
-        self.above_status(|_| {
+        self.above_status(|printer| {
+            printer.finish_line();
             let mut stderr = io::stderr().lock();
             let end = if text.ends_with('\n') { "" } else { "\n" };
             write!(stderr, "{text}{end}").ok();
@@ -531,7 +546,10 @@ impl Printer {
         }
     }
 
-    fn draw_status(&self) {
+    fn draw_status(&mut self) {
+        if self.status.is_some() {
+            self.finish_line();
+        }
         if let Some(status) = &self.status {
             // One that wraps could not be erased.
             let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width));

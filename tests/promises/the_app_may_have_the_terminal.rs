@@ -11,7 +11,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
-use crate::common::{ANY, Hotrun, Project, Run};
+use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// A server that says whether it has a terminal, and what it reads.
 fn reading() -> Project {
@@ -112,6 +112,36 @@ fn what_is_typed_reaches_the_app_at_a_terminal_of_its_own() {
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
     hotrun.assert_nothing_left();
+}
+
+/// A question has no line end until it is answered.
+#[test]
+fn a_question_is_seen_before_it_is_answered() {
+    for tty in [false, true] {
+        let project = Project::new("slow-drain");
+        project.edit(
+            "src/main.rs",
+            "fn main() -> io::Result<()> {",
+            r#"fn main() -> io::Result<()> {
+                print!("name? ");
+                io::Write::flush(&mut io::stdout())?;
+                let mut name = String::new();
+                io::stdin().read_line(&mut name)?;
+                println!("hello {name}");"#,
+        );
+        project.configure(&format!("[app]\ntty = {tty}\n"));
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let run = Run::new(&project, &[&ANY[..], &["--stdin", "app"]].concat()).stdin(reader);
+        let hotrun = run.start();
+        wait_until("the question", || {
+            hotrun.stdout().ends_with("name? ").then_some(())
+        });
+        writer.write_all(b"Ferris\n").unwrap();
+        hotrun.wait_line(|line| line.ends_with("hello Ferris"));
+        hotrun.wait_live(1);
+        // Its own line is not continued by ours.
+        assert!(!hotrun.stderr().contains("name?"), "{}", hotrun.stderr());
+    }
 }
 
 /// The size of a window follows while the same generation runs.
