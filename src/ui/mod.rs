@@ -121,6 +121,7 @@ impl Reporter {
             live: false,
             unfinished: None,
             status: None,
+            drawn: false,
             now: Moment::ZERO,
             log: output.log.as_deref().map(Log::open).transpose()?,
             supervisor: output.supervisor.as_deref().and_then(Supervisor::at),
@@ -233,6 +234,8 @@ struct Printer {
     unfinished: Option<(Generation, Stream)>,
     /// The line at the bottom of a terminal.
     status: Option<String>,
+    /// It is there now.
+    drawn: bool,
     log: Option<Log>,
     supervisor: Option<Supervisor>,
     /// The time of the last view.
@@ -535,8 +538,8 @@ impl Printer {
         self.draw_status();
     }
 
-    fn erase_status(&self) {
-        if self.status.is_some() {
+    fn erase_status(&mut self) {
+        if std::mem::take(&mut self.drawn) {
             let mut stderr = io::stderr().lock();
             stderr
                 .queue(MoveToColumn(0))
@@ -547,10 +550,10 @@ impl Printer {
     }
 
     fn draw_status(&mut self) {
-        if self.status.is_some() {
-            self.finish_line();
-        }
-        if let Some(status) = &self.status {
+        // Somebody may be about to type where it would stand.
+        let wanted = self.status.as_ref().filter(|_| self.unfinished.is_none());
+        self.drawn = wanted.is_some();
+        if let Some(status) = wanted {
             // One that wraps could not be erased.
             let width = crossterm::terminal::size().map_or(80, |(width, _)| usize::from(width));
             let text: String = format!("hotrun: {status}…")
