@@ -20,7 +20,8 @@ reported with its place, and the last good settings stay. Unknown keys are error
 
 Paths are relative to the directory of the file; in a variable or a flag, to the working directory.
 Times are texts with a unit (`\"300ms\"`, `\"5s\"`). A pattern without a slash matches names anywhere
-(`*.tmp`); one with a slash is a path (`assets/**`), in which `*` stays within a name.
+(`*.tmp`); one with a slash is a path (`assets/**`), in which `*` stays within a name. A slash at
+the end stands for the directory and all in it (`uploads/`).
 
 In a variable a text is written as it is, without quotes; everything else as in the file
 (`HOTRUN_CFG_BUILD_FEATURES=\"['a', 'b']\"`), and a list may be its one element

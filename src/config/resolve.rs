@@ -470,7 +470,7 @@ fn outputs(args: &Args) -> Vec<PathBuf> {
 /// What the user wants ignored. What we write ourselves, and what a log is renamed to when it is
 /// rotated, is nobody's input either.
 fn ignored(patterns: &[Pattern], written: &[PathBuf]) -> Result<GlobSet, Failure> {
-    let mut all: Vec<Glob> = patterns.iter().filter_map(Pattern::glob).collect();
+    let mut all: Vec<Glob> = patterns.iter().flat_map(Pattern::globs).collect();
     for log in written.iter().filter_map(|path| path.to_str()) {
         let log = globset::escape(log);
         let older = format!("{log}{{.,-}}*");
@@ -503,7 +503,7 @@ fn rule(rule: &On) -> Result<Rule, Failure> {
     let patterns = rule.paths.as_deref().unwrap_or_default();
     let reactions = rule.r#do.iter().flat_map(|reactions| &reactions.0);
     Ok(Rule {
-        paths: globs("on.paths", patterns.iter().filter_map(Pattern::glob))?,
+        paths: globs("on.paths", patterns.iter().flat_map(Pattern::globs))?,
         reaches: patterns.iter().filter_map(Pattern::reach).collect(),
         reactions: reactions
             .filter_map(|reaction| reaction.0.clone())

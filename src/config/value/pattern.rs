@@ -12,7 +12,8 @@ use super::{Shape, Text, TextVisitor, Value, wrong};
 use crate::sockets::spec::Wrong;
 
 /// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
-/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file.
+/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file, and with
+/// one at its end a directory and all in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -20,18 +21,22 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The pattern of whole paths; `None` for one that was not read by [`Text::read`].
-    pub fn glob(&self) -> Option<Glob> {
+    /// The patterns of whole paths; none for one that was not read by [`Text::read`].
+    pub fn globs(&self) -> impl Iterator<Item = Glob> {
         let (dir, text) = self.place();
         let dir = dir.display().to_string();
         let dir = globset::escape(dir.trim_end_matches('/'));
-        if text.starts_with('/') {
-            glob(text).ok()
+        let path = if text.starts_with('/') {
+            text.to_owned()
         } else if self.text.contains('/') {
-            glob(&format!("{dir}/{text}")).ok()
+            format!("{dir}/{text}")
         } else {
-            glob(&format!("{dir}/**/{text}")).ok()
-        }
+            format!("{dir}/**/{text}")
+        };
+        let itself = path.trim_end_matches('/').to_owned();
+        let inside = self.text.ends_with('/').then(|| format!("{itself}/**"));
+        let globs = [Some(itself), inside].into_iter().flatten();
+        globs.filter_map(|text| glob(&text).ok())
     }
 
     /// The directory it starts from, and the rest: what goes nowhere or up in front is gone.
@@ -55,7 +60,10 @@ impl Pattern {
             return None;
         }
         let (dir, text) = self.place();
-        let (dirs, name) = text.rsplit_once('/').unwrap_or(("", text));
+        let (dirs, name) = match text.rsplit_once('/').unwrap_or(("", text)) {
+            (dirs, "") => (dirs, "**"),
+            named => named,
+        };
         let dirs: Vec<&str> = dirs.split('/').filter(|part| !part.is_empty()).collect();
         let plain = |part: &&&str| !part.contains(['*', '?', '[', '{']);
         let fixed = dirs.iter().take_while(plain).count();
@@ -129,12 +137,17 @@ mod tests {
     ) {
         let mut pattern = Pattern::read(text).unwrap();
         pattern.rebase(Path::new(dir));
-        let matcher = pattern.glob().unwrap().compile_matcher();
+        let globs: Vec<Glob> = pattern.globs().collect();
+        let is_match = |path: &&str| {
+            globs
+                .iter()
+                .any(|glob| glob.compile_matcher().is_match(path))
+        };
         for path in matches {
-            assert!(matcher.is_match(path), "`{text}` should match {path}");
+            assert!(is_match(path), "`{text}` should match {path}");
         }
         for path in not {
-            assert!(!matcher.is_match(path), "`{text}` should not match {path}");
+            assert!(!is_match(path), "`{text}` should not match {path}");
         }
         let reach = reach.map(|(root, depth)| Reach {
             root: root.into(),
@@ -189,6 +202,36 @@ mod tests {
             Some(("/a/shared", Some(1))),
         );
         pattern("a/*/c", "/", &["/a/b/c"], &["/a/c"], Some(("/a", Some(2))));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_means_a_directory_and_all_in_it() {
+        pattern(
+            "uploads/",
+            "/a",
+            &["/a/uploads", "/a/uploads/x", "/a/uploads/x/y"],
+            &["/a/uploads.rs", "/a/b/uploads/x"],
+            Some(("/a/uploads", None)),
+        );
+        pattern(
+            "*/raw/",
+            "/a",
+            &["/a/b/raw/x"],
+            &["/a/raw/x"],
+            Some(("/a", None)),
+        );
+        pattern("./", "/a", &["/a/x/y"], &["/b/x"], Some(("/a", None)));
+        pattern(
+            "/srv/",
+            "/a",
+            &["/srv/x"],
+            &["/a/srv/x"],
+            Some(("/srv", None)),
+        );
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
         let wrong = Pattern::read("a{").unwrap_err();
         assert_eq!(
             wrong.reason,
