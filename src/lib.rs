@@ -312,7 +312,7 @@ async fn serve(
         return Err(Failure::usage(problem).hint("leave --while-building out"));
     }
     listen_for_signals(&urgent)?;
-    let reporter = Reporter::start(&settings.output, settings.once)?;
+    let reporter = Reporter::start(&settings)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }

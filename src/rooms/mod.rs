@@ -275,8 +275,8 @@ impl House {
             self.reporter.note(now, note);
         }
         let policy = policy(&settings, &self.held.lock());
-        self.reporter.log_to(log);
         self.settings = Arc::new(settings);
+        self.reporter.adopt(self.settings.clone(), log);
         self.builder.configure(self.settings.clone());
         if let Some(watch) = &self.watch {
             watch.configure(self.settings.watch.clone());

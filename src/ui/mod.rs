@@ -7,6 +7,7 @@
 
 pub mod checkup;
 pub mod command;
+mod hints;
 pub mod json;
 pub mod log;
 pub mod style;
@@ -28,7 +29,7 @@ use crossterm::cursor::MoveToColumn;
 use crossterm::terminal::{Clear, ClearType};
 use serde_json::Value;
 
-use crate::config::{Format, Output, Verbosity};
+use crate::config::{Format, Settings, Verbosity};
 use crate::exit::Failure;
 use crate::lines::Stream;
 use crate::session::action::View;
@@ -86,7 +87,7 @@ enum Message {
     Flush(mpsc::SyncSender<()>),
     Pause(mpsc::SyncSender<()>, mpsc::Receiver<()>),
     ReopenLog,
-    Log(Option<Log>),
+    Adopt(Arc<Settings>, Option<Log>),
     Prepared,
 }
 
@@ -100,9 +101,16 @@ pub struct Reporter {
 
 impl Reporter {
     /// Starts printing.
-    pub fn start(output: &Output, once: bool) -> Result<Self, Failure> {
+    pub fn start(settings: &Settings) -> Result<Self, Failure> {
+        let output = &settings.output;
         let events = output.events.as_deref().map(open_events).transpose()?;
         let written = Arc::new(AtomicUsize::new(0));
+        let mut context = Context {
+            once: settings.once,
+            pid: std::process::id(),
+            ..Context::default()
+        };
+        context.adopt(settings);
         let mut printer = Printer {
             written: written.clone(),
             format: output.format,
@@ -110,11 +118,7 @@ impl Reporter {
             style: Style {
                 color: output.color,
             },
-            context: Context {
-                once,
-                pid: std::process::id(),
-                ..Context::default()
-            },
+            context,
             events,
             errors: Vec::new(),
             running: false,
@@ -158,9 +162,9 @@ impl Reporter {
         })
     }
 
-    /// Writes what the app writes to this file from now on, or to none.
-    pub fn log_to(&self, log: Option<Log>) {
-        self.messages.send(Message::Log(log)).ok();
+    /// Goes by these settings from now on, and writes what the app writes to this file, or to none.
+    pub fn adopt(&self, settings: Arc<Settings>, log: Option<Log>) {
+        self.messages.send(Message::Adopt(settings, log)).ok();
     }
 
     /// Goes on in a log file of the same name: somebody moved the old one away.
@@ -268,7 +272,10 @@ impl Printer {
                 self.output(&chunk);
             }
             Message::ReopenLog => self.log(Log::reopen),
-            Message::Log(log) => self.log = log,
+            Message::Adopt(settings, log) => {
+                self.context.adopt(&settings);
+                self.log = log;
+            }
             Message::Prepared => {
                 if let Some(supervisor) = &self.supervisor {
                     supervisor.ready();
@@ -396,6 +403,7 @@ impl Printer {
                 self.errors.clear();
                 self.finished("cancelled");
             }
+            View::Starting { .. } => self.context.starts(),
             View::BuildFailed { .. } | View::Quitting { .. } => {
                 self.flush_errors();
                 self.finished("unknown");

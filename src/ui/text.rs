@@ -1,11 +1,12 @@
 //! Views as lines for people. Pure.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
+use super::hints::{hint_words, nobody_depends, not_ready};
+use crate::config::{Ready, Settings};
 use crate::exit;
-use crate::session::action::{Evidence, Hint, Next, View};
+use crate::session::action::{Evidence, Next, View};
 use crate::session::model::{Cause, Exit, Generation, Occasion, Phases, Proof};
 
 /// How much a line matters.
@@ -37,10 +38,26 @@ pub struct Text {
 pub struct Context {
     /// The held addresses.
     pub addresses: Vec<String>,
+    /// What proves that the app serves, where the user says so: for the next one that is started.
+    pub ready: Option<Ready>,
+    /// The same for the one that was started last.
+    pub expected: Option<Ready>,
     /// Build, start, report and end.
     pub once: bool,
     /// Hotrun's own process id.
     pub pid: u32,
+}
+
+impl Context {
+    /// These settings hold from now on.
+    pub(super) fn adopt(&mut self, settings: &Settings) {
+        self.ready.clone_from(&settings.app.ready);
+    }
+
+    /// A generation is started, which proves itself as is configured now.
+    pub(super) fn starts(&mut self) {
+        self.expected.clone_from(&self.ready);
+    }
 }
 
 /// The line for a view; builds' own output has none.
@@ -197,17 +214,13 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             suspended,
             next,
         } => {
-            let why = if *suspended {
-                ": it is stopped (SIGSTOP or a debugger)"
+            let (why, hint) = if *suspended {
+                (
+                    ": it is stopped (SIGSTOP or a debugger)".into(),
+                    String::new(),
+                )
             } else {
-                ""
-            };
-            let hint = match context.addresses.first() {
-                Some(address) if !suspended => format!(
-                    "\nhint: nothing was seen accepting on {address}; take the socket from \
-                     `listenfd`, or set `ready` in [app] of .reload.toml"
-                ),
-                _ => String::new(),
+                not_ready(context)
             };
             let text = format!(
                 "{generation} not ready after {}{why}{}{hint}",
@@ -398,40 +411,6 @@ fn live(generation: Generation, phases: &Phases, proof: Proof, cause: &Cause) ->
         let _ = write!(line, ", ready by the clock");
     }
     line
-}
-
-fn nobody_depends(path: &Path) -> String {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
-    let paths = match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        Some(dir) => format!("{}/**/{name}", dir.display()),
-        None => format!("./{name}"),
-    };
-    format!(
-        "no program depends on `{}`: nothing was started for it\nhint: if the app reads it when it \
-         starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \"restart\"` into .reload.toml",
-        path.display()
-    )
-}
-
-fn hint_words(hint: Hint, context: &Context) -> String {
-    match hint {
-        Hint::BindsHeld => {
-            let address = context
-                .addresses
-                .first()
-                .map_or("the address", String::as_str);
-            format!(
-                "\nhint: {address} is held by hotrun; take it from `listenfd` instead of binding \
-                 it, or leave out --listen"
-            )
-        }
-        Hint::WantsTerminal => {
-            "\nhint: the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
-             .reload.toml"
-                .into()
-        }
-    }
 }
 
 fn learned(evidence: &Evidence) -> String {

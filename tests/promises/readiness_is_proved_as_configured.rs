@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, Load, Project};
+use crate::common::{ANY, Hotrun, Load, Project, wait_until};
 
 /// A server that does what is awaited after a while, and something like it before: a proof that
 /// counted too early would be seen.
@@ -139,4 +139,22 @@ fn asked(more: &str) -> Project {
     let settings = std::fs::read_to_string(project.path(".reload.toml")).unwrap();
     project.configure(&format!("{settings}{more}"));
     project
+}
+
+/// Who waits in vain is told what for, also when that is something else than at the start.
+#[test]
+fn what_was_awaited_in_vain_is_named() {
+    let project = Project::new("slow-drain");
+    let ready = |ready: &str| format!("[app]\nready = '{ready}'\nready_timeout = \"400ms\"\n");
+    project.configure(&ready("log:^warm$"));
+    let hotrun = Hotrun::start(&project, &ANY);
+    let says = |why: &str| {
+        wait_until(why, || hotrun.stderr().contains(why).then_some(()));
+    };
+    says(": no line of its output matches `^warm$`");
+    project.save(".reload.toml", &ready("notify"));
+    hotrun.wait_for("configured", |_| true);
+    project.set_version("2");
+    says(": no `READY=1` came on `NOTIFY_SOCKET`");
+    assert!(!hotrun.stderr().contains("nothing was seen accepting"));
 }
