@@ -437,6 +437,7 @@ async fn watch_project(
         }
         None => scope::of_manifest(&settings.build),
     };
+    reporter.paths_from(scope.base.clone());
     let watch = Watch::start(&settings.watch, events.clone())?;
     for problem in watch.rewatch(scope).await.unwrap_or_default() {
         reporter.note(clock.now(), Note::Warning(problem));

@@ -46,6 +46,8 @@ pub struct Settings {
     pub goodbye_max: Duration,
     /// New clients wait for the next version while it is built, for as long at the most.
     pub hold: Option<Duration>,
+    /// The configuration file, or where one would be looked for first.
+    pub file: PathBuf,
     /// What is watched.
     pub watch: Watch,
     /// Commands around the app.

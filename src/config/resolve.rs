@@ -75,10 +75,12 @@ impl Sources {
     /// Reads the files and makes settings of everything.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let places = self.places();
-        let file = match places.iter().find(|path| path.symlink_metadata().is_ok()) {
-            Some(path) => self.read(path)?,
-            None if self.args.config.is_some() => self.read(&places[0])?,
-            None => Layer::default(),
+        let found = places.iter().find(|path| path.symlink_metadata().is_ok());
+        let path = found.unwrap_or(&places[0]).clone();
+        let file = if found.is_some() || self.args.config.is_some() {
+            self.read(&path)?
+        } else {
+            Layer::default()
         };
         let file = self.with_overlay(file)?;
         let layer = self.typed.clone().over(self.environment.clone().over(file));
@@ -97,6 +99,7 @@ impl Sources {
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, log),
             once: self.args.once,
+            file: path,
             app,
             listen,
             layer,

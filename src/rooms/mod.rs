@@ -150,6 +150,7 @@ impl Rooms for House {
     fn perform(&mut self, now: Moment, action: Action) {
         match action {
             Action::Rewatch(scope) => {
+                self.reporter.paths_from(scope.base.clone());
                 if let Some(watch) = &self.watch {
                     self.warn_of(now, watch.rewatch(*scope));
                 }

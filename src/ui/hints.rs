@@ -39,18 +39,40 @@ fn accepts_nothing(held: &[String]) -> String {
 }
 
 /// How to have the app started again for a file.
-pub(super) fn nobody_depends(path: &Path) -> String {
+pub(super) fn nobody_depends(path: &Path, context: &Context) -> String {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
-    let paths = match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        Some(dir) => format!("{}/**/{name}", dir.display()),
-        None => format!("./{name}"),
+    let shown = pattern(path, context);
+    let dir = shown.rsplit_once('/').map_or(".", |(dir, _)| dir);
+    let paths = if dir.split('/').all(|part| part == "." || part == "..") {
+        format!("{dir}/{name}")
+    } else {
+        format!("{dir}/**/{name}")
     };
     format!(
         "no program depends on `{}`: nothing was started for it\nhint: if the app reads it when it \
          starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \"restart\"` into .reload.toml",
         path.display()
     )
+}
+
+/// The pattern that matches this file alone, as it is written in the configuration file.
+pub(super) fn pattern(path: &Path, context: &Context) -> String {
+    let path = context.base.join(path);
+    let dirs = context.patterns.ancestors().enumerate();
+    // Farther up than the project itself, a whole path says it better.
+    let dirs = dirs.take_while(|(up, dir)| *up == 0 || dir.starts_with(&context.base));
+    for (up, dir) in dirs {
+        if let Ok(inside) = path.strip_prefix(dir) {
+            let inside = inside.display();
+            // Without a slash it would match that name anywhere.
+            return match (up, path.parent() == Some(dir)) {
+                (0, true) => format!("./{inside}"),
+                (_, _) => format!("{}{inside}", "../".repeat(up)),
+            };
+        }
+    }
+    path.display().to_string()
 }
 
 /// What may help an app that has ended.
@@ -89,6 +111,41 @@ mod tests {
         let (said, advice) = not_ready(&context);
         assert_eq!(said, why);
         assert!(advice.contains(hint), "{advice}");
+    }
+
+    #[track_caller]
+    fn advised(path: &str, patterns: &str, of_file: &str, of_its_like: &str) {
+        let context = Context {
+            base: "/w".into(),
+            patterns: patterns.into(),
+            ..Context::default()
+        };
+        assert_eq!(pattern(Path::new(path), &context), of_file);
+        let text = nobody_depends(Path::new(path), &context);
+        let paths = format!("`paths = [\"{of_its_like}\"]`");
+        assert!(text.contains(&paths), "{text}");
+    }
+
+    #[test]
+    fn patterns_start_from_the_configuration_file() {
+        let page = "app/templates/a.html";
+        advised(page, "/w", page, "app/templates/**/*.html");
+        advised(page, "/w/app", "templates/a.html", "templates/**/*.html");
+        advised(page, "/w/app/templates", "./a.html", "./*.html");
+        advised(
+            "shared/a.sql",
+            "/w/app",
+            "../shared/a.sql",
+            "../shared/**/*.sql",
+        );
+        advised("a.sql", "/w/app", "../a.sql", "../*.sql");
+        advised(
+            page,
+            "/etc",
+            "/w/app/templates/a.html",
+            "/w/app/templates/**/*.html",
+        );
+        advised("/x/a.sql", "/w/app", "/x/a.sql", "/x/**/*.sql");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod verdict;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -88,6 +88,7 @@ enum Message {
     Pause(mpsc::SyncSender<()>, mpsc::Receiver<()>),
     ReopenLog,
     Adopt(Arc<Settings>, Option<Log>),
+    Base(PathBuf),
     Prepared,
 }
 
@@ -165,6 +166,11 @@ impl Reporter {
     /// Goes by these settings from now on, and writes what the app writes to this file, or to none.
     pub fn adopt(&self, settings: Arc<Settings>, log: Option<Log>) {
         self.messages.send(Message::Adopt(settings, log)).ok();
+    }
+
+    /// The paths of views start from this directory from now on.
+    pub fn paths_from(&self, base: PathBuf) {
+        self.messages.send(Message::Base(base)).ok();
     }
 
     /// Goes on in a log file of the same name: somebody moved the old one away.
@@ -276,6 +282,7 @@ impl Printer {
                 self.context.adopt(&settings);
                 self.log = log;
             }
+            Message::Base(base) => self.context.base = base,
             Message::Prepared => {
                 if let Some(supervisor) = &self.supervisor {
                     supervisor.ready();

@@ -1,9 +1,10 @@
 //! Views as lines for people. Pure.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hints::{hint_words, nobody_depends, not_ready};
+use super::hints::{hint_words, nobody_depends, not_ready, pattern};
 use crate::config::{Ready, Settings};
 use crate::exit;
 use crate::session::action::{Evidence, Next, View};
@@ -42,6 +43,10 @@ pub struct Context {
     pub ready: Option<Ready>,
     /// The same for the one that was started last.
     pub expected: Option<Ready>,
+    /// Where the paths of views start from.
+    pub base: PathBuf,
+    /// Where patterns in the configuration file start from.
+    pub patterns: PathBuf,
     /// Build, start, report and end.
     pub once: bool,
     /// Hotrun's own process id.
@@ -52,6 +57,8 @@ impl Context {
     /// These settings hold from now on.
     pub(super) fn adopt(&mut self, settings: &Settings) {
         self.ready.clone_from(&settings.app.ready);
+        let dir = settings.file.parent().unwrap_or(&settings.file);
+        dir.clone_into(&mut self.patterns);
     }
 
     /// A generation is started, which proves itself as is configured now.
@@ -113,15 +120,16 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             number,
             cause,
         } => signalled(*generation, *number, cause),
-        View::NobodyDepends { path } => (Level::Info, nobody_depends(path)),
+        View::NobodyDepends { path } => (Level::Info, nobody_depends(path, context)),
         View::Loop { path, wait } => (
             Level::Warn,
             format!(
                 "`{}` changes whenever something is done about it: from now on that waits, {} \
                  first and up to 60 s\nhint: write the file only when its content differs, or add \
-                 it to `ignore` of [watch]",
+                 `{}` to `ignore` of [watch]",
                 path.display(),
-                ms(*wait)
+                ms(*wait),
+                pattern(path, context)
             ),
         ),
         View::BuildCancelled { generation, cause } => (

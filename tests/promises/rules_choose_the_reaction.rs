@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, Load, Project};
+use crate::common::{ANY, Hotrun, Load, Project, wait_until};
 
 /// A server with these rules, live.
 fn live_with(rules: &str, dirs: &[&str]) -> (Project, Hotrun) {
@@ -175,4 +175,26 @@ fn a_file_nobody_depends_on_gets_one_hint() {
         ["templates/page.html"]
     );
     assert!(hotrun.stderr().contains("[[on]]"), "{}", hotrun.stderr());
+}
+
+/// A pattern starts from the directory of its file, which need not be the workspace: once what was
+/// advised matched nothing there.
+#[test]
+fn what_is_advised_for_a_file_works() {
+    let project = Project::new("slow-drain");
+    for dir in ["templates", "settings"] {
+        fs::create_dir_all(project.path(dir)).unwrap();
+    }
+    fs::write(project.path("settings/hotrun.toml"), "").unwrap();
+    let config = ["--config", "settings/hotrun.toml"];
+    let hotrun = Hotrun::start(&project, &[&ANY[..], &config].concat());
+    hotrun.wait_live(1);
+    project.save("templates/page.html", "a");
+    let advice = "`paths = [\"../templates/**/*.html\"]`";
+    wait_until(advice, || hotrun.stderr().contains(advice).then_some(()));
+    let rule = format!("[[on]]\n{}\ndo = \"restart\"\n", advice.trim_matches('`'));
+    project.save("settings/hotrun.toml", &rule);
+    hotrun.wait_for("configured", |_| true);
+    project.save("templates/page.html", "b");
+    hotrun.wait_for("live", |live| live["cause"] == "templates/page.html");
 }
