@@ -104,7 +104,11 @@ impl Reporter {
     /// Starts printing.
     pub fn start(settings: &Settings) -> Result<Self, Failure> {
         let output = &settings.output;
-        let events = output.events.as_deref().map(open_events).transpose()?;
+        let events = output.events.as_deref();
+        // With `--format json` stdout has them already.
+        let twice = |path: &&Path| output.format == Format::Json && *path == Path::new("-");
+        let events = events.filter(|path| !twice(path));
+        let events = events.map(open_events).transpose()?;
         let written = Arc::new(AtomicUsize::new(0));
         let mut context = Context {
             once: settings.once,
@@ -303,9 +307,8 @@ impl Printer {
         }
     }
 
-    /// Writes an event to the file and, as JSON, to stdout.
+    /// Writes an event where `--events` says and, with `--format json`, to stdout.
     fn record(&mut self, event: &Value) {
-        // With `--format json` stdout has them already.
         if let Some(events) = &mut self.events {
             writeln!(events, "{event}")
                 .and_then(|()| events.flush())

@@ -169,6 +169,18 @@ fn as_json_every_line_is_an_event() {
     assert_eq!(hotrun.stderr(), "");
 }
 
+/// Who asks twice for the events on stdout gets each of them once.
+#[test]
+fn as_json_no_event_comes_twice() {
+    let project = Project::new("once");
+    let args = ["--format", "json", "--once", "--events", "-"];
+    let hotrun = Hotrun::start(&project, &args);
+    hotrun.wait_code(0);
+    let text = hotrun.stdout();
+    let ends = text.lines().filter(|line| line.contains("\"finished\""));
+    assert_eq!(ends.count(), 1, "{text}");
+}
+
 /// Nobody reads on: `hotrun | head`. That must not end the session, and not hang its end either.
 #[test]
 fn a_closed_stdout_ends_nothing() {
