@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-use nix::sys::statfs::{
-    FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs,
-};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use tokio::sync::mpsc;
 
@@ -76,7 +73,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     }
     let scope = scope::of_project(project, &settings.build, &[], loaded.seen);
     findings.extend(watching(settings, scope).await);
-    findings.extend(file_systems(&project.workspace, &project.target_dir));
+    findings.extend(room_for_builds(&project.target_dir));
     findings
 }
 
@@ -98,23 +95,10 @@ async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
         .collect()
 }
 
-fn file_systems(workspace: &Path, target: &Path) -> Vec<Finding> {
+/// Whether programs can be built and started there.
+fn room_for_builds(target: &Path) -> Vec<Finding> {
     const ABOUT: &str = "files";
     let mut findings = Vec::new();
-    if let Some(name) = statfs(workspace)
-        .ok()
-        .and_then(|found| silent(found.filesystem_type()))
-    {
-        let what = format!(
-            "{}: {name} may not tell of changes made elsewhere",
-            workspace.display()
-        );
-        findings.push(Finding::wrong(
-            ABOUT,
-            what,
-            "`--poll` if saves are not seen",
-        ));
-    }
     let Ok(found) = statvfs(target) else {
         return findings;
     };
@@ -143,19 +127,4 @@ fn file_systems(workspace: &Path, target: &Path) -> Vec<Finding> {
         findings.push(Finding::fine(ABOUT, what));
     }
     findings
-}
-
-/// The name of a file system that may keep changes to itself.
-fn silent(kind: FsType) -> Option<&'static str> {
-    /// `V9FS_MAGIC` of linux/magic.h.
-    const PLAN_9: FsType = FsType(0x0102_1997);
-    [
-        (NFS_SUPER_MAGIC, "NFS"),
-        (SMB_SUPER_MAGIC, "SMB"),
-        (FUSE_SUPER_MAGIC, "FUSE"),
-        (PLAN_9, "9p"),
-        (OVERLAYFS_SUPER_MAGIC, "an overlay"),
-    ]
-    .into_iter()
-    .find_map(|(known, name)| (known == kind).then_some(name))
 }

@@ -45,6 +45,28 @@ fn where_all_is_well() {
     );
 }
 
+/// As in a container: an overlay tells of what is written through it, so there is nothing to mend.
+#[test]
+fn where_the_project_is_on_an_overlay() {
+    let project = Project::new("plain");
+    let root = project.root();
+    for dir in ["over", "merged"] {
+        std::fs::create_dir(root.join(dir)).unwrap();
+    }
+    let mount = "cd ..
+        mount -t tmpfs tmpfs over
+        mkdir over/upper over/work
+        mount -t overlay overlay -o lowerdir=app,upperdir=over/upper,workdir=over/work merged
+        cd merged";
+    let hotrun = Run::new(&project, &["doctor"])
+        .in_its_own_namespaces(mount)
+        .start();
+    hotrun.wait_code(0);
+    let said = hotrun.stdout();
+    assert!(said.contains("/merged\n"), "{said}");
+    assert!(said.ends_with("\nnothing to mend\n"), "{said}");
+}
+
 #[test]
 fn where_nothing_is() {
     let project = Project::new("plain");
