@@ -40,8 +40,8 @@ pub(crate) enum After {
 /// What ends by itself, when its last word is known already.
 pub(crate) type Rest = JoinHandle<()>;
 
-/// Runs `launch` to its end and hands on what it writes in pieces that end in a line end, or on
-/// stderr in a carriage return.
+/// Runs `launch` to its end and hands on what it writes in pieces that end in a line end or a
+/// carriage return.
 pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,

@@ -26,6 +26,8 @@ pub struct Lines {
     bytes: Vec<u8>,
     /// Up to here there is no line end.
     searched: usize,
+    /// The last piece ended in a carriage return.
+    returned: bool,
 }
 
 impl Lines {
@@ -49,8 +51,13 @@ impl Lines {
         }
     }
 
-    /// The next piece that ends in a line end or a carriage return, with that end.
+    /// The next piece that ends in a line end or a carriage return, with that end. A line end right
+    /// behind a carriage return is none of its own.
     pub fn piece(&mut self) -> Option<Vec<u8>> {
+        if self.returned && self.bytes.first() == Some(&b'\n') {
+            self.take(1);
+        }
+        self.returned &= self.bytes.is_empty();
         let end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let Some(at) = self.bytes[self.searched..].iter().position(end) else {
             self.searched = self.bytes.len();
@@ -58,7 +65,9 @@ impl Lines {
             return too_long.then(|| self.rest());
         };
         let length = self.searched + at + 1;
-        Some(self.take(length))
+        let piece = self.take(length);
+        self.returned = piece.ends_with(b"\r");
+        Some(piece)
     }
 
     /// A line is begun and has no end yet.
@@ -110,6 +119,15 @@ mod tests {
         assert_eq!(lines.piece(), None);
         lines.push(b"\n");
         assert_eq!(lines.piece().as_deref(), Some(&b"done\n"[..]));
+        // Both are one end, also when the second one comes later.
+        lines.push(b"a\r\n\nb\r");
+        for piece in [&b"a\r"[..], b"\n", b"b\r"] {
+            assert_eq!(lines.piece().as_deref(), Some(piece));
+        }
+        assert_eq!(lines.piece(), None);
+        lines.push(b"\nc");
+        assert_eq!(lines.piece(), None);
+        assert_eq!(lines.rest(), b"c");
         lines.push(&vec![b'x'; LONGEST_PIECE]);
         assert_eq!(lines.piece().map(|piece| piece.len()), Some(LONGEST_PIECE));
     }
