@@ -254,7 +254,9 @@ section! {
 
 section! {
     /// Commands of yours around the app. They run in its directory, with the environment of hotrun,
-    /// the variables of `app.env_files`, and `HOTRUN_HOOK`, `HOTRUN_SESSION`, `HOTRUN_GENERATION`.
+    /// the variables of `app.env_files`, `HOTRUN_HOOK`, `HOTRUN_SESSION` and, where it is about one,
+    /// `HOTRUN_GENERATION`: `before_build`, a `run:` of `[[on]]` and `on_error` after a command of
+    /// yours are about none.
     Hooks {
         /// Before cargo is started: generates code. If it fails, nothing is built.
         before_build: Command, Next;
@@ -273,7 +275,8 @@ section! {
 section! {
     /// Where the app's output goes besides.
     Log {
-        /// A file that whole lines are appended to, with a mark where a generation starts and ends.
+        /// A file that whole lines are appended to, with a mark where a generation becomes live
+        /// and where it ends.
         /// SIGUSR1 has it opened anew, for `logrotate`.
         file: FilePath, Next;
     }

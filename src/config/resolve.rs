@@ -28,6 +28,14 @@ pub const FILE_NAME: &str = ".reload.toml";
 /// The file beside the manifest that apps read their environment from by themselves.
 const DOT_ENV: &str = ".env";
 
+/// What another hotrun tells an app or a hook that starts this one.
+const OUTER: [&str; 4] = [
+    "HOTRUN_HOOK",
+    "HOTRUN_SESSION",
+    "HOTRUN_GENERATION",
+    "HOTRUN_ERROR",
+];
+
 /// The shortest time between two looks: less would keep a processor busy.
 const LEAST_POLL: Duration = Duration::from_millis(10);
 
@@ -166,7 +174,7 @@ impl Sources {
     fn build(&self, build: &layer::Build) -> Build {
         let scrubbed = |key: &OsString| {
             let ours = key.to_string_lossy().starts_with(variables::PREFIX);
-            ours || SCRUBBED.iter().any(|name| key == name)
+            ours || SCRUBBED.iter().chain(&OUTER).any(|name| key == name)
         };
         Build {
             dir: self.dir.clone(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, Load, Project, wait_until};
+use crate::common::{ANY, Hotrun, Load, Project, Run, wait_until};
 
 fn project_with(hooks: &str) -> Project {
     let project = Project::new("slow-drain");
@@ -142,6 +142,20 @@ fn hooks_know_what_they_are_about() {
     project.edit("src/version.rs", ";", "; }");
     let lines = wait(5);
     assert_eq!(lines[3..], ["before_build|||yes", "on_error|2|1 error|yes"]);
+}
+
+/// A hotrun that is started by an app or a hook of another one: its own hooks are not about a
+/// generation of that one.
+#[test]
+fn a_hook_knows_nothing_of_an_outer_hotrun() {
+    let note = "echo \"$HOTRUN_GENERATION|$HOTRUN_ERROR\" > ../told";
+    let project = project_with(&format!("before_build = '{note}'\n"));
+    let hotrun = Run::new(&project, &ANY)
+        .env("HOTRUN_GENERATION", "7")
+        .env("HOTRUN_ERROR", "1 error")
+        .start();
+    hotrun.wait_live(1);
+    assert_eq!(told(&project.root().join("told")), ["|"]);
 }
 
 /// What a hook starts to stay must not keep the port, nor believe that it was given sockets.
