@@ -7,7 +7,7 @@ use crate::capture::{Capture, filter};
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
 use crate::sockets::memory;
-use crate::sockets::relay::Relay;
+use crate::sockets::relay::{self, Relay};
 use crate::sockets::twins::Side;
 use crate::ui::Note;
 
@@ -81,14 +81,17 @@ impl House {
             return;
         }
         let mut held = self.held.lock();
-        let gone = held.let_go_unclaimed();
         let detours = held.detours();
+        let gone = held.let_go_unclaimed();
+        let is_over = held.detours().is_empty();
         drop(held);
-        if detours.is_empty() {
+        if is_over {
             self.sides.detour = None;
         }
         if !gone.is_empty() {
             self.relay_anew();
+            // Behind the others, who let go of them when it is their turn.
+            relay::take_last(detours);
             self.take_stock(now);
         }
     }

@@ -62,6 +62,17 @@ impl Drop for Relay {
     }
 }
 
+/// Carries what waits at sockets that are let go of; whoever connects after that is refused.
+pub fn take_last(strays: Vec<Stray>) {
+    tokio::spawn(async move {
+        for stray in strays {
+            while let Ok(Some((client, _))) = accept(&stray.socket, &stray.live, true) {
+                tokio::spawn(carry(client, stray.address.clone(), stray.detour));
+            }
+        }
+    });
+}
+
 /// Until the socket can't be asked any more: an app has ended its listening.
 async fn take(stray: Stray, alone: bool) {
     let Ok(socket) = sys::readable(stray.socket) else {
