@@ -42,14 +42,17 @@ impl Filter {
                 .next()
                 .map(|matcher| (root.clone(), matcher))
         };
-        let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
-            settings.paths.iter().partition(|path| path.is_dir());
-        let files = scope.files.iter().chain(files);
+        // What is a directory may be away when it is asked for, and come later.
+        let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) = scope
+            .files
+            .iter()
+            .chain(&settings.paths)
+            .partition(|path| path.is_dir());
         Self {
             base: scope.base.clone(),
             roots: scope.roots.iter().chain(dirs).filter_map(matcher).collect(),
             without: scope.without.clone(),
-            files: files.cloned().collect(),
+            files: files.into_iter().cloned().collect(),
             named: settings.paths.clone(),
             config: settings.config.iter().cloned().collect(),
             ignore: settings.ignore.clone(),
@@ -162,6 +165,19 @@ impl Filter {
             };
             below.is_ok_and(deep)
         })
+    }
+
+    /// The directories that the user's rules are about.
+    pub fn reach_roots(&self) -> impl Iterator<Item = &PathBuf> {
+        let reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
+        reaches.map(|reach| &reach.root)
+    }
+
+    /// Something that is wanted by its path is this directory, or is below it.
+    pub fn leads(&self, dir: &Path) -> bool {
+        let roots = self.roots.iter().map(|(root, _)| root);
+        let mut wanted = roots.chain(self.reach_roots()).chain(self.files());
+        wanted.any(|path| path.starts_with(dir))
     }
 
     /// Files in this directory can be inputs.

@@ -7,7 +7,9 @@
 //! sends [`Event::Changed`] or [`Event::Rescan`]. Where the system tells of changes, events are
 //! taken as they come, since the session keeps the quiet period. Where it tells of nothing or can
 //! tell no more (`silence`), all of it is polled from then on, and what happened in between is
-//! looked for. Directories are watched, never files, because editors save by renaming.
+//! looked for. Directories are watched, never files, because editors save by renaming. What is
+//! wanted by its path may come later, or go and come back: the nearest directory above it that is
+//! there is watched too.
 //! Deliberately absent: any waiting for quiet, any look at content.
 
 mod backend;
@@ -156,10 +158,10 @@ impl Watcher {
             Message::Scope(scope, done) => {
                 self.scope = *scope;
                 let first = self.watched.is_empty();
-                let mut missed = self.watch_scope();
+                let mut missed = self.watch_scope(|_| false);
                 // Nobody has heard anything yet, so there is nothing that could be lost.
                 if first && self.poll_if_silent() {
-                    missed = self.watch_scope();
+                    missed = self.watch_scope(|_| false);
                 }
                 done.send(std::mem::take(&mut self.problems)).ok();
                 self.tell(missed);
@@ -208,7 +210,7 @@ impl Watcher {
         let other_backend = settings.poll != self.settings.poll;
         self.settings = settings;
         if !other_backend {
-            let missed = self.watch_scope();
+            let missed = self.watch_scope(|_| false);
             return self.tell(missed);
         }
         match backend(&self.settings, &self.messages, &mut self.problems) {
@@ -226,7 +228,7 @@ impl Watcher {
         for dir in std::mem::take(&mut self.watched) {
             self.backend.unwatch(&dir);
         }
-        self.watch_scope();
+        self.watch_scope(|_| false);
         self.events.send(Event::Rescan).ok();
     }
 
@@ -244,13 +246,18 @@ impl Watcher {
         let mut changes = Vec::new();
         for path in &event.paths {
             if is_ignore_file(path) {
-                changes.extend(self.watch_scope());
+                changes.extend(self.watch_scope(|_| false));
                 continue;
             }
             // What is there now under the name of a watched directory may be another one. A poll
             // tells of a directory whenever something in it comes or goes.
-            if self.watched.contains(path) && (presence != Presence::There || !polled) {
+            let known = self.watched.contains(path) && (presence != Presence::There || !polled);
+            if known {
                 self.forget(path);
+            }
+            if known && self.filter.leads(path) && !path.is_dir() {
+                // What is wanted there may come back: what is above it now tells of that.
+                changes.extend(self.watch_scope(|_| false));
             }
             if path.is_dir() {
                 changes.extend(self.new_dir(path));
@@ -269,67 +276,62 @@ impl Watcher {
         if self.watched.contains(dir) {
             return Vec::new();
         }
+        // One that is of no use itself may hold what is (`.cargo/config.toml`), or lead to it.
+        if self.filter.leads(dir) {
+            return self.watch_scope(|path| path.starts_with(dir));
+        }
         let (enters, reaches) = (self.filter.enters(dir), self.filter.reaches(dir));
-        if enters || reaches {
-            let mut changes = Vec::new();
-            if enters {
-                changes.extend(self.walk_below(dir, &HashSet::new(), |_| true));
-            }
-            // What git ignores below it may be what a rule is about.
-            if reaches {
-                let more = self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
-                changes.extend(more);
-            }
-            return changes;
+        let mut changes = Vec::new();
+        if enters {
+            changes.extend(self.walk_below(dir, &HashSet::new(), |_| true));
         }
-        // One that is hidden may hold a single file that is an input (`.cargo/config.toml`).
-        let inside: Vec<PathBuf> = self
-            .filter
-            .files()
-            .filter(|file| file.parent() == Some(dir))
-            .cloned()
-            .collect();
-        if !inside.is_empty() {
-            self.watch_dir(dir, &HashSet::new());
+        // What git ignores below it may be what a rule is about.
+        if reaches {
+            let more = self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
+            changes.extend(more);
         }
-        let there = inside.iter().filter(|file| file.is_file());
-        there
-            .filter_map(|file| self.filter.change(file, Presence::Appeared))
-            .collect()
+        changes
     }
 
-    /// Watches what the scope needs and nothing else. Returns what was written since the project
-    /// was read, where nobody listened before.
-    fn watch_scope(&mut self) -> Vec<Change> {
+    /// Watches what the scope needs and nothing else. Returns what `came`, and what was written
+    /// since the project was read, where nobody listened before.
+    fn watch_scope(&mut self, came: impl Fn(&Path) -> bool) -> Vec<Change> {
         let filter = Filter::new(&self.scope, &self.settings);
-        let known = std::mem::replace(&mut self.filter, filter);
-        let known: HashSet<&PathBuf> = known.files().collect();
+        let mut known = std::mem::replace(&mut self.filter, filter);
         let before = std::mem::take(&mut self.watched);
         let since = self.scope.seen.map(|seen| seen.at);
-        let newer = |path: &Path| {
+        let fresh = |path: &Path| {
             let written = path.metadata().and_then(|metadata| metadata.modified());
-            matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since)
+            let newer =
+                matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since);
+            newer || came(path)
+        };
+        let presence = |path: &Path| {
+            if came(path) {
+                Presence::Appeared
+            } else {
+                Presence::There
+            }
         };
         let mut changes = Vec::new();
-        for root in self.filter.roots() {
-            changes.extend(self.walk_below(&root, &before, newer));
-            // Nothing tells of what comes back under a name but the directory that has the name.
-            if root != self.scope.base
-                && let Some(parent) = root.parent()
-                && parent.starts_with(&self.scope.base)
-            {
-                self.watch_dir(parent, &before);
-            }
+        let roots = self.filter.roots();
+        let reaches = self.filter.reach_roots().cloned();
+        let wanted: Vec<PathBuf> = roots.iter().cloned().chain(reaches).collect();
+        for dir in &wanted {
+            self.watch_above(dir, &before);
         }
-        changes.extend(self.walk_rules(&before, newer));
+        for root in &roots {
+            changes.extend(self.walk_below(root, &before, fresh));
+        }
+        changes.extend(self.walk_rules(&before, fresh));
         let files: Vec<PathBuf> = self.filter.files().cloned().collect();
         for file in files {
-            if let Some(dir) = file.parent().filter(|dir| dir.is_dir()) {
-                let heard = before.contains(dir) && known.contains(&file);
-                if !heard && newer(&file) {
-                    changes.extend(self.change(&file, Presence::There));
+            if let Some(dir) = file.parent() {
+                self.watch_near(dir, &before);
+                let heard = before.contains(dir) && known.is_input(&file);
+                if !heard && file.is_file() && fresh(&file) {
+                    changes.extend(self.change(&file, presence(&file)));
                 }
-                self.watch_dir(dir, &before);
             }
         }
         // Cargo itself may have written it, and somebody else after that.
@@ -428,6 +430,35 @@ impl Watcher {
         {
             self.filter.add_file(target);
             self.watch_dir(&dir, &HashSet::new());
+        }
+    }
+
+    /// Nothing tells of what comes, or comes back, but the directory that it comes to.
+    fn watch_above(&mut self, dir: &Path, before: &HashSet<PathBuf>) {
+        // A poll finds what was away by itself, and reads whatever lies beside it. As long as the
+        // project is there, what is above it is nobody's business.
+        let is_enough = self.backend.is_polled() || *dir == self.scope.base;
+        if is_enough && dir.is_dir() {
+            return;
+        }
+        if let Some(parent) = dir.parent() {
+            self.watch_near(parent, before);
+        }
+    }
+
+    /// Watches this directory, or else the nearest one above it.
+    fn watch_near(&mut self, dir: &Path, before: &HashSet<PathBuf>) {
+        if self.watched.contains(dir) {
+            return;
+        }
+        let nearest = || dir.ancestors().find(|dir| dir.is_dir());
+        let mut last = None;
+        // What came while it was looked for is not told any more.
+        while let Some(found) = nearest()
+            && last != Some(found)
+        {
+            self.watch_dir(found, before);
+            last = Some(found);
         }
     }
 

@@ -90,6 +90,31 @@ fn what_a_rule_is_about_may_come_later() {
     hotrun.wait_next_live(place);
 }
 
+/// A bundler removes what it has made before it makes that anew. Where it does may be outside of the
+/// project, in a directory that git ignores, or below the target directory, and not be there yet.
+#[test]
+fn what_a_rule_is_about_may_be_made_anew() {
+    let rules = "[[on]]\npaths = [\"../frontend/dist/**\", \"web/dist/**\", \"target/site/**\"]\n\
+                 do = \"restart\"\n";
+    let (project, hotrun) = live_with(rules, &[]);
+    fs::write(project.path(".gitignore"), "/target\n/web\n").unwrap();
+    fence(&project, &hotrun, "2");
+    for dir in ["../frontend/dist", "web/dist", "target/site"] {
+        let file = format!("{dir}/deep/app.js");
+        let restarts = |change: &dyn Fn()| {
+            let place = hotrun.here();
+            change();
+            let cause = hotrun.wait_next_live(place)["cause"].to_string();
+            assert!(cause.contains(file.trim_start_matches("../")), "{cause}");
+        };
+        for _ in 0..2 {
+            restarts(&|| project.add(&file, "1"));
+            restarts(&|| project.save(&file, "2"));
+            restarts(&|| fs::remove_dir_all(project.path(dir)).unwrap());
+        }
+    }
+}
+
 #[test]
 fn a_signal_reaches_the_app() {
     let rules = "[[on]]\npaths = [\"certificates/**\"]\ndo = \"signal:USR1\"\n";

@@ -267,6 +267,43 @@ fn build_scripts_and_included_files() {
     session.end();
 }
 
+/// What is outside of all packages goes and comes back with branches of which one lacks it. What is
+/// made of it is the same again then, so that only hotrun can notice what is saved there later.
+#[test]
+fn inputs_outside_that_were_away() {
+    let said = r#"format_args!("{} {}", env!("READ"), include_str!("../../shared/deep/text"))"#;
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        ("src/main.rs", &main_of(said)),
+        (
+            "build.rs",
+            r#"fn main() {
+                println!("cargo::rerun-if-changed=../proto");
+                let read = std::fs::read_to_string("../proto/deep/b.proto").unwrap();
+                println!("cargo::rustc-env=READ={read}");
+            }"#,
+        ),
+        ("../proto/deep/b.proto", "b1"),
+        ("../shared/deep/text", "c1"),
+    ]);
+    let session = Session::start(&project, &[], &[], "b1 c1");
+    session.edit("../shared/deep/text", "c1", "c2", "b1 c2");
+    session.edit("../proto/deep/b.proto", "b1", "b2", "b2 c2");
+    for (dir, file, text, said) in [
+        ("../shared", "../shared/deep/text", "c", "b2 c"),
+        ("../proto", "../proto/deep/b.proto", "b", "b c"),
+    ] {
+        let place = session.hotrun.here();
+        fs::remove_dir_all(project.path(dir)).unwrap();
+        session.hotrun.wait_after(place, "build-failed", |_| true);
+        project.add(file, text);
+        session.says(said);
+    }
+    session.edit("../shared/deep/text", "c", "c3", "b c3");
+    session.edit("../proto/deep/b.proto", "b", "b3", "b3 c3");
+    session.end();
+}
+
 #[test]
 fn packages_of_every_kind() {
     let dependencies = "[dependencies]\nmacros = { path = \"../macros\" }\n\
