@@ -10,29 +10,38 @@ pub(super) fn beside(executable: &Path) -> PathBuf {
     executable.with_extension("d")
 }
 
-/// The inputs that no package holds, sorted. What is below a package is an input anyway.
-pub(super) fn outside(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
-    let real = |path: &PathBuf| path.canonicalize().ok();
-    let held: Vec<PathBuf> = project
-        .packages
-        .iter()
-        .chain([&project.target_dir])
-        .flat_map(|dir| [Some(dir.clone()), real(dir)])
-        .flatten()
-        .collect();
-    let is_held = |path: &PathBuf| held.iter().any(|dir| path.starts_with(dir));
+/// The inputs that matter by their names, sorted: what no package holds, and files in packages,
+/// which may be hidden or ignored there. Directories in packages are watched anyway.
+pub(super) fn named(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
+    let packages = with_real(&project.packages);
+    let written = with_real([&project.target_dir]);
     // A version stamp of the repository is no reason to build at each of its commands.
     let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
-    let mut outside: Vec<PathBuf> = inputs
+    let mut named: Vec<PathBuf> = inputs
         .iter()
-        // Nearly all are below a package, and need not be looked up.
-        .filter(|path| goes_up(path) || !is_held(path))
-        .filter_map(|path| straight(path))
-        .filter(|path| !of_git(path) && !is_held(path))
+        .filter_map(|path| {
+            // Nearly all are below a package, and need not be looked up.
+            let is_straight = !goes_up(path) && is_below(&packages, path);
+            is_straight.then(|| path.clone()).or_else(|| straight(path))
+        })
+        .filter(|path| !of_git(path) && !is_below(&written, path))
+        .filter(|path| !is_below(&packages, path) || path.is_file())
         .collect();
-    outside.sort_unstable();
-    outside.dedup();
-    outside
+    named.sort_unstable();
+    named.dedup();
+    named
+}
+
+/// These directories, and what they are called where a link leads to them.
+fn with_real<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    dirs.into_iter()
+        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()])
+        .flatten()
+        .collect()
+}
+
+fn is_below(dirs: &[PathBuf], path: &Path) -> bool {
+    dirs.iter().any(|dir| path.starts_with(dir))
 }
 
 fn goes_up(path: &Path) -> bool {

@@ -7,7 +7,7 @@
 //! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
 //! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
 //! nothing of it runs any more, but for a cargo that has said its last word and is about to end.
-//! What that writes at its very end is read when it has: the inputs that no package holds.
+//! What that writes at its very end is read when it has: the inputs that matter by their names.
 //! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
@@ -195,7 +195,7 @@ pub fn spawn(
         changed: Changed::default(),
         inputs: Vec::new(),
         ending: None,
-        outside: Vec::new(),
+        named: Vec::new(),
         events,
     };
     tokio::spawn(work.run(inbox));
@@ -218,8 +218,8 @@ struct Work {
     inputs: Vec<PathBuf>,
     /// A cargo that is about to end, and what it has built.
     ending: Option<Finished>,
-    /// Inputs that no package holds.
-    outside: Vec<PathBuf>,
+    /// Those of them that matter by their names.
+    named: Vec<PathBuf>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -253,7 +253,7 @@ impl Work {
                     None => return,
                 },
                 finished = end_of(&mut self.ending) => {
-                    self.look_outside(&finished);
+                    self.read_inputs(&finished);
                     continue;
                 }
             };
@@ -408,7 +408,7 @@ impl Work {
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(&project, &settings.build, &self.outside, seen);
+        let scope = scope::of_project(&project, &settings.build, &self.named, seen);
         let place = Shelf::place(&project, &settings.build);
         let known = self
             .shelves
@@ -483,7 +483,7 @@ impl Work {
     }
 
     /// A cargo has ended, and so has written what the program is made of.
-    fn look_outside(&mut self, finished: &Finished) {
+    fn read_inputs(&mut self, finished: &Finished) {
         let Ok(text) = std::fs::read_to_string(depinfo::beside(&finished.executable)) else {
             return;
         };
@@ -491,15 +491,15 @@ impl Work {
             return;
         };
         self.inputs = depinfo::inputs(&text);
-        let outside = depinfo::outside(&self.inputs, &loaded.project);
-        if outside != self.outside {
+        let named = depinfo::named(&self.inputs, &loaded.project);
+        if named != self.named {
             let settings = &self.settings.build;
             let seen = Seen {
                 at: finished.began,
                 ..loaded.seen
             };
-            let scope = scope::of_project(&loaded.project, settings, &outside, seen);
-            self.outside = outside;
+            let scope = scope::of_project(&loaded.project, settings, &named, seen);
+            self.named = named;
             self.tell(finished.generation, BuildNews::Inputs(Box::new(scope)));
         }
     }

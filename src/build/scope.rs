@@ -15,8 +15,8 @@ const UPWARD: [&str; 4] = [
     "rust-toolchain",
 ];
 
-/// Everything a known project is made of, with what it needs `outside` of its packages.
-pub fn of_project(project: &Project, build: &Build, outside: &[PathBuf], seen: Seen) -> Scope {
+/// Everything a known project is made of, with the inputs that cargo has `named`.
+pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: Seen) -> Scope {
     let mut without = vec![project.target_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -28,7 +28,7 @@ pub fn of_project(project: &Project, build: &Build, outside: &[PathBuf], seen: S
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&build.dir));
-    let (dirs, others) = outside
+    let (dirs, others) = named
         .iter()
         .cloned()
         .partition::<Vec<PathBuf>, _>(|path| path.is_dir());

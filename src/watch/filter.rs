@@ -48,7 +48,7 @@ impl Filter {
             .iter()
             .chain(&settings.paths)
             .partition(|path| path.is_dir());
-        Self {
+        let mut filter = Self {
             base: scope.base.clone(),
             roots: scope.roots.iter().chain(dirs).filter_map(matcher).collect(),
             without: scope.without.clone(),
@@ -57,7 +57,12 @@ impl Filter {
             config: settings.config.iter().cloned().collect(),
             ignore: settings.ignore.clone(),
             rules: settings.rules.clone(),
-        }
+        };
+        // What is an input where it is need not be known by its name; a lock file does.
+        let mut files = std::mem::take(&mut filter.files);
+        files.retain(|file| file.ends_with("Cargo.lock") || !filter.includes(file, false));
+        filter.files = files;
+        filter
     }
 
     /// The directories whose files can be inputs, with everything below them.
@@ -117,7 +122,9 @@ impl Filter {
             _ => ChangeKind::Source,
         };
         if self.files.contains(path) {
-            return Some(kind);
+            // What the user ignores is no source, even where cargo says so.
+            let ignored = kind == ChangeKind::Source && self.ignore.is_match(path);
+            return (!ignored).then_some(kind);
         }
         // A lock file that is not the workspace's is nobody's input.
         let inside = kind != ChangeKind::Lock && self.includes(path, false);
@@ -238,7 +245,14 @@ mod tests {
             base: base.to_owned(),
             roots: vec![base.join("app")],
             without: vec![base.join("app/target"), base.join("app/inner")],
-            files: vec![base.join("Cargo.lock"), base.join(".cargo/config.toml")],
+            files: [
+                "Cargo.lock",
+                ".cargo/config.toml",
+                "app/.hidden/named",
+                "app/named.log",
+            ]
+            .map(|name| base.join(name))
+            .to_vec(),
             seen: None,
         };
         let set = |glob: String| {
@@ -280,6 +294,9 @@ mod tests {
             ("app/src/main.rs~", None),
             ("app/src/.main.rs.swp", None),
             ("app/debug.log", None),
+            ("app/.hidden/named", Some(ChangeKind::Source)),
+            ("app/.hidden/other", None),
+            ("app/named.log", None),
             ("other/main.rs", None),
         ] {
             let kind = filter

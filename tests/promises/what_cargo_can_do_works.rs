@@ -304,6 +304,31 @@ fn inputs_outside_that_were_away() {
     session.end();
 }
 
+/// Cargo goes by what is included, be it hidden, ignored by git or another package's.
+#[test]
+fn included_files_that_look_like_no_inputs() {
+    let said = r#"format_args!("{} {} {}", include_str!("../static/.well-known/text"),
+        include_str!("../generated/text"), include_str!("../tool/text"))"#;
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            &manifest("app", "[workspace]\nmembers = [\"tool\"]"),
+        ),
+        (".gitignore", "/target\n/generated\n"),
+        ("src/main.rs", &main_of(said)),
+        ("static/.well-known/text", "h1"),
+        ("generated/text", "i1"),
+        ("tool/Cargo.toml", &manifest("tool", "")),
+        ("tool/src/lib.rs", ""),
+        ("tool/text", "o1"),
+    ]);
+    let session = Session::start(&project, &[], &[], "h1 i1 o1");
+    session.edit("static/.well-known/text", "h1", "h2", "h2 i1 o1");
+    session.edit("generated/text", "i1", "i2", "h2 i2 o1");
+    session.edit("tool/text", "o1", "o2", "h2 i2 o2");
+    session.end();
+}
+
 #[test]
 fn packages_of_every_kind() {
     let dependencies = "[dependencies]\nmacros = { path = \"../macros\" }\n\
