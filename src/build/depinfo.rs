@@ -14,7 +14,7 @@ pub(super) fn beside(executable: &Path) -> PathBuf {
 /// which may be hidden or ignored there. Directories in packages are watched anyway.
 pub(super) fn named(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
     let packages = with_real(&project.packages);
-    let written = with_real([&project.target_dir]);
+    let written = with_real([&project.target_dir, &project.build_dir]);
     // A version stamp of the repository is no reason to build at each of its commands.
     let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
     let mut named: Vec<PathBuf> = inputs

@@ -69,6 +69,8 @@ pub struct Project {
     pub workspace: PathBuf,
     /// Where everything is built.
     pub target_dir: PathBuf,
+    /// Where cargo keeps intermediate files, which is the same if nobody wants it otherwise.
+    pub build_dir: PathBuf,
     /// The directories of the packages it is made of: its own and all path dependencies.
     pub packages: Vec<PathBuf>,
     /// Its own and all path dependencies again, as cargo tells them apart.
@@ -119,13 +121,16 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     );
     packages.sort_unstable();
     packages.dedup();
+    let target_dir = build
+        .target_dir
+        .clone()
+        .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned());
+    let build_dir = metadata.build_directory.as_ref();
     Ok(Project {
         target,
         workspace: metadata.workspace_root.as_std_path().to_owned(),
-        target_dir: build
-            .target_dir
-            .clone()
-            .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned()),
+        build_dir: build_dir.map_or_else(|| target_dir.clone(), |dir| dir.as_std_path().to_owned()),
+        target_dir,
         packages,
         ids,
         others: outside.into_iter().map(dir).collect(),

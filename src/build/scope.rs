@@ -17,7 +17,7 @@ const UPWARD: [&str; 4] = [
 
 /// Everything a known project is made of, with the inputs that cargo has `named`.
 pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: Seen) -> Scope {
-    let mut without = vec![project.target_dir.clone()];
+    let mut without = vec![project.target_dir.clone(), project.build_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
     without.retain(|path| !project.packages.contains(path));

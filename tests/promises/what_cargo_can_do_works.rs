@@ -529,6 +529,42 @@ fn a_target_directory_elsewhere() {
     }
 }
 
+/// Intermediate files may be kept apart from the target directory; they are no inputs there either.
+#[test]
+fn a_build_directory_elsewhere() {
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        (
+            "build.rs",
+            r#"fn main() {
+                println!("cargo::rerun-if-changed=data.txt");
+                let data = std::fs::read_to_string("data.txt").unwrap();
+                let out = std::env::var("OUT_DIR").unwrap() + "/data.rs";
+                std::fs::write(out, format!("{:?}", data.trim())).unwrap();
+            }"#,
+        ),
+        ("data.txt", "1"),
+        (
+            "src/main.rs",
+            &main_of("include!(concat!(env!(\"OUT_DIR\"), \"/data.rs\"))"),
+        ),
+    ]);
+    for (number, dir) in ["between", "../between"].into_iter().enumerate() {
+        // Cargo makes it under another name first.
+        fs::create_dir(project.path(dir)).unwrap();
+        let env = [("CARGO_BUILD_BUILD_DIR", dir)];
+        let texts: Vec<String> = (1..4).map(|text| (2 * number + text).to_string()).collect();
+        let session = Session::start(&project, &[], &env, &texts[0]);
+        session.edit("data.txt", &texts[0], &texts[1], &texts[1]);
+        session.edit("data.txt", &texts[1], &texts[2], &texts[2]);
+        let causes = session.hotrun.values("building", "cause");
+        assert_eq!(causes[1..], ["data.txt"; 2]);
+        let built = project.path(dir).join("debug").exists();
+        assert!(built, "this cargo knows no other directory");
+        session.end();
+    }
+}
+
 /// The directory of the compiler that is used; rustup is told to use it by its name or its place.
 #[test]
 fn a_toolchain_of_the_project() {
