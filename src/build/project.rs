@@ -163,10 +163,22 @@ fn candidates<'a>(metadata: &'a Metadata, build: &Build) -> Result<Vec<&'a Packa
     let root = metadata.workspace_root.as_std_path().join("Cargo.toml");
     let same = |a: &Path, b: &Path| a == b || a.canonicalize().ok() == b.canonicalize().ok();
     if same(&root, &build.manifest) {
-        return Ok(metadata.workspace_default_packages());
+        return Ok(default_packages(metadata));
     }
     let own = |package: &&Package| same(package.manifest_path.as_std_path(), &build.manifest);
     Ok(members.into_iter().filter(own).collect())
+}
+
+/// A cargo before 1.71 does not tell them. Then they are taken for what they are where nobody has
+/// chosen others: the package at the root, or else all.
+fn default_packages(metadata: &Metadata) -> Vec<&Package> {
+    if metadata.workspace_default_members.is_available() {
+        return metadata.workspace_default_packages();
+    }
+    match metadata.root_package() {
+        Some(root) => vec![root],
+        None => metadata.workspace_packages(),
+    }
 }
 
 fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Failure> {
@@ -287,4 +299,41 @@ fn closure(metadata: &Metadata, package: &Package, development: bool) -> BTreeSe
         seen.insert(id);
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cargo 1.70 tells of a workspace with these members.
+    fn told(members: &[(&str, &str)]) -> Metadata {
+        let id = |name: &str| format!("{name} 1.0.0 (path+file:///w)");
+        let packages = members.iter().map(|(name, manifest)| {
+            serde_json::json!({
+                "name": name, "version": "1.0.0", "id": id(name), "manifest_path": manifest,
+                "dependencies": [], "targets": [], "features": {},
+            })
+        });
+        let ids: Vec<String> = members.iter().map(|(name, _)| id(name)).collect();
+        serde_json::from_value(serde_json::json!({
+            "packages": packages.collect::<Vec<_>>(), "workspace_members": ids,
+            "resolve": null, "workspace_root": "/w", "target_directory": "/w/target", "version": 1,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_old_cargo_does_not_tell_the_default_members() {
+        let root = ("root", "/w/Cargo.toml");
+        let [one, two] = [("one", "/w/one/Cargo.toml"), ("two", "/w/two/Cargo.toml")];
+        for (members, expected) in [
+            (vec![one, root], vec!["root"]),
+            (vec![one, two], vec!["one", "two"]),
+        ] {
+            let metadata = told(&members);
+            let found = default_packages(&metadata);
+            let names: Vec<&str> = found.iter().map(|package| package.name.as_str()).collect();
+            assert_eq!(names, expected);
+        }
+    }
 }
