@@ -25,6 +25,9 @@ pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: See
         project.workspace.join("Cargo.toml"),
         project.workspace.join("Cargo.lock"),
     ];
+    // Cargo reads all members, whichever is broken.
+    let others = project.others.iter();
+    files.extend(others.map(|dir| dir.join("Cargo.toml")));
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&build.dir));

@@ -64,6 +64,38 @@ fn a_broken_manifest_costs_no_answer() {
     hotrun.wait_version("2");
 }
 
+/// Cargo reads the manifests of all members of a workspace, also of those that the app is not made
+/// of: it can't build the app while one of them is broken.
+#[test]
+fn a_broken_manifest_of_another_member_is_mended() {
+    let manifest = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")
+    };
+    let main = "fn main() { println!(\"said 1\"); }\n";
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"app\", \"other\"]\n\
+             default-members = [\"app\"]\n",
+        ),
+        ("app/Cargo.toml", &manifest("app")),
+        ("app/src/main.rs", main),
+        ("other/Cargo.toml", &manifest("other")),
+        ("other/src/lib.rs", ""),
+    ]);
+    let hotrun = Hotrun::start(&project, &[]);
+    hotrun.wait_line(|line| line == "said 1");
+    project.edit("other/Cargo.toml", "[package]", "[package");
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    assert_eq!(failed["reason"], "the manifest cannot be read");
+    assert_eq!(failed["cause"], "other/Cargo.toml");
+    let place = hotrun.here();
+    project.edit("app/src/main.rs", "said 1", "said 2");
+    hotrun.wait_after(place, "build-failed", |_| true);
+    project.edit("other/Cargo.toml", "[package", "[package]");
+    hotrun.wait_line(|line| line == "said 2");
+}
+
 /// A broken manifest at the start is no reason to end: the user is told and mends it, and does not
 /// have to start hotrun again. The address is held from the first moment, so a client that comes
 /// too early is answered too.
