@@ -10,8 +10,10 @@ pub(super) fn beside(executable: &Path) -> PathBuf {
     executable.with_extension("d")
 }
 
-/// The inputs that matter by their names, sorted: what no package holds, and files in packages,
-/// which may be hidden or ignored there. Directories in packages are watched anyway.
+/// The inputs that matter by their names, sorted: what none of its packages holds, and what is hidden
+/// in one.
+/// Everything else below packages is an input anyway, but for what git ignores: a build script may
+/// have written it just now, which would be a reason to build once more, and again.
 pub(super) fn named(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
     let packages = with_real(&project.packages);
     let written = with_real([&project.target_dir, &project.build_dir]);
@@ -24,8 +26,11 @@ pub(super) fn named(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
             let is_straight = !goes_up(path) && is_below(&packages, path);
             is_straight.then(|| path.clone()).or_else(|| straight(path))
         })
+        .filter(|path| {
+            let own = is_below(&packages, path) && !is_below(&project.others, path);
+            !own || is_hidden_below(&packages, path)
+        })
         .filter(|path| !of_git(path) && !is_below(&written, path))
-        .filter(|path| !is_below(&packages, path) || path.is_file())
         .collect();
     named.sort_unstable();
     named.dedup();
@@ -42,6 +47,14 @@ fn with_real<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
 
 fn is_below(dirs: &[PathBuf], path: &Path) -> bool {
     dirs.iter().any(|dir| path.starts_with(dir))
+}
+
+fn is_hidden_below(dirs: &[PathBuf], path: &Path) -> bool {
+    let mut below = dirs.iter().filter_map(|dir| path.strip_prefix(dir).ok());
+    below.any(|path| {
+        let mut parts = path.iter();
+        parts.any(|part| part.as_encoded_bytes().starts_with(b"."))
+    })
 }
 
 fn goes_up(path: &Path) -> bool {

@@ -307,25 +307,53 @@ fn inputs_outside_that_were_away() {
 /// Cargo goes by what is included, be it hidden, ignored by git or another package's.
 #[test]
 fn included_files_that_look_like_no_inputs() {
-    let said = r#"format_args!("{} {} {}", include_str!("../static/.well-known/text"),
-        include_str!("../generated/text"), include_str!("../tool/text"))"#;
+    let said = r#"format_args!("{} {}", include_str!("../static/.well-known/text"),
+        include_str!("../tool/text"))"#;
     let project = Project::of(&[
         (
             "Cargo.toml",
             &manifest("app", "[workspace]\nmembers = [\"tool\"]"),
         ),
-        (".gitignore", "/target\n/generated\n"),
         ("src/main.rs", &main_of(said)),
         ("static/.well-known/text", "h1"),
-        ("generated/text", "i1"),
         ("tool/Cargo.toml", &manifest("tool", "")),
         ("tool/src/lib.rs", ""),
         ("tool/text", "o1"),
     ]);
-    let session = Session::start(&project, &[], &[], "h1 i1 o1");
-    session.edit("static/.well-known/text", "h1", "h2", "h2 i1 o1");
-    session.edit("generated/text", "i1", "i2", "h2 i2 o1");
-    session.edit("tool/text", "o1", "o2", "h2 i2 o2");
+    let session = Session::start(&project, &[], &[], "h1 o1");
+    session.edit("static/.well-known/text", "h1", "h2", "h2 o1");
+    session.edit("tool/text", "o1", "o2", "h2 o2");
+    session.end();
+}
+
+/// Cargo builds for it as well, and each of its builds writes it anew.
+#[test]
+fn what_a_build_script_writes_beside_the_code_is_no_reason_to_build() {
+    let writes = "fn main() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let text = format!(\"pub const AT: u128 = {};\", now.unwrap().as_nanos());
+        std::fs::write(\"src/generated.rs\", text).unwrap();
+    }";
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "[workspace]")),
+        (".gitignore", "/target\n/src/generated.rs\n"),
+        ("build.rs", writes),
+        (
+            "src/main.rs",
+            &format!("#[allow(dead_code)] mod generated; {}", main_of("\"1\"")),
+        ),
+    ]);
+    let session = Session::start(&project, &[], &[], "1");
+    for number in 1..4 {
+        let (old, new) = (number.to_string(), (number + 1).to_string());
+        session.edit(
+            "src/main.rs",
+            &format!("\"{old}\""),
+            &format!("\"{new}\""),
+            &new,
+        );
+    }
+    assert_eq!(session.hotrun.all("building").len(), 4);
     session.end();
 }
 
