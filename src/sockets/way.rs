@@ -27,8 +27,10 @@ impl HeldSet {
         let has_claimed = self.captured.iter().any(|one| is_claimed(&one));
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
-            let is_free = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
-            (!is_claimed(&one)).then(|| claimed.find(is_free)).flatten()
+            let is_blocked = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
+            (!is_claimed(&one))
+                .then(|| claimed.find(is_blocked))
+                .flatten()
         };
         let ways: Vec<(bool, Option<SocketAddr>)> = self
             .captured
