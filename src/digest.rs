@@ -1,14 +1,71 @@
 //! What is in a file, as a number: another one wherever the content is another one, as far as chance
 //! goes.
 
+use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The content of this file; `None` if it can't be read.
-pub fn of(path: &Path) -> Option<u64> {
+use crate::session::model::Content;
+
+/// A larger file is told by its size and times: to read it at every save would take longer than to
+/// build for it once too often.
+const LARGE: u64 = 64 << 20;
+
+/// Looks at this path, where a link leads. `None`: it is no file (a directory, a socket, a pipe).
+pub fn of(path: &Path) -> Option<Content> {
+    match read(path) {
+        Ok(content) => content,
+        Err(error) if is_missing(&error) => Some(Content::Missing),
+        Err(_) => Some(Content::Unreadable),
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+    )
+}
+
+fn read(path: &Path) -> io::Result<Option<Content>> {
+    // To open a pipe would wait for who writes to it.
+    let found = path.metadata()?;
+    if !found.is_file() {
+        return Ok(None);
+    }
+    if found.len() > LARGE {
+        return Ok(Some(Content::Digest(by_its_times(&found))));
+    }
     let mut hasher = DefaultHasher::new();
-    hasher.write(&std::fs::read(path).ok()?);
-    Some(hasher.finish())
+    let mut file = File::open(path)?;
+    let mut block = vec![0; 64 * 1024];
+    let mut empty = true;
+    loop {
+        let count = match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        empty = false;
+        hasher.write(&block[..count]);
+    }
+    Ok(Some(if empty {
+        Content::Empty
+    } else {
+        Content::Digest(hasher.finish())
+    }))
+}
+
+fn by_its_times(found: &Metadata) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(found.len());
+    hasher.write_u64(found.ino());
+    hasher.write_i64(found.mtime());
+    hasher.write_i64(found.mtime_nsec());
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -19,12 +76,16 @@ mod tests {
     fn content_decides() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        assert_eq!(of(&path), None);
+        assert_eq!(of(&path), Some(Content::Missing));
+        assert_eq!(of(&path.join("below")), Some(Content::Missing));
+        assert_eq!(of(dir.path()), None);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(of(&path), Some(Content::Empty));
         std::fs::write(&path, "one").unwrap();
         let one = of(&path);
         std::fs::write(&path, "two").unwrap();
         assert_ne!(of(&path), one);
         std::fs::write(&path, "one").unwrap();
-        assert!(one.is_some() && of(&path) == one);
+        assert!(matches!(one, Some(Content::Digest(_))) && of(&path) == one);
     }
 }

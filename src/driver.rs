@@ -123,7 +123,7 @@ mod tests {
     use crate::session::Policy;
     use crate::session::event::{AppNews, BuildNews};
     use crate::session::model::{
-        BuildOutcome, Change, ChangeKind, Exit, Generation, Handover, Presence, Proof,
+        BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof,
     };
     use crate::session::scenarios::{artifact, policy};
 
@@ -216,7 +216,9 @@ mod tests {
         Event::Changed(vec![Change {
             path: "src/a.rs".into(),
             kind,
-            presence: Presence::There,
+            before: Some(Content::Digest(1)),
+            now: Content::Digest(2),
+            script: None,
         }])
     }
 

@@ -340,6 +340,10 @@ async fn serve(
             },
         );
     }
+    let base = match &loaded {
+        Some(loaded) => loaded.project.workspace.clone(),
+        None => scope::of_manifest(&settings.build).base,
+    };
     let memory = loaded.as_ref().map(|loaded| loaded.shelf.memory());
     // A smoke test is to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
@@ -368,6 +372,7 @@ async fn serve(
         reporter: reporter.clone(),
         builder,
         watch,
+        base,
         announced: names(&held),
         held: held.into(),
         memory,
@@ -433,7 +438,7 @@ async fn watch_project(
     }
     let scope = match loaded {
         Some(Loaded { project, seen, .. }) => {
-            scope::of_project(project, &settings.build, &[], *seen)
+            scope::of_project(project, settings, &scope::Known::default(), *seen)
         }
         None => scope::of_manifest(&settings.build),
     };

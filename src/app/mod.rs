@@ -18,7 +18,7 @@ mod sight;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +105,7 @@ pub struct HeldSocket {
 #[derive(Debug)]
 enum Order {
     Look,
+    FindWriter(PathBuf, Vec<PathBuf>),
     Signal(i32),
     Stop(i32),
     Kill,
@@ -144,6 +145,12 @@ impl App {
     /// Looks whether a debugger has attached to it, and tells.
     pub fn look(&self) {
         self.orders.send(Order::Look).ok();
+    }
+
+    /// Looks whether a process of it has one of these files, which are below `base` or not, open for
+    /// writing, and tells which.
+    pub fn find_writer(&self, base: PathBuf, paths: Vec<PathBuf>) {
+        self.orders.send(Order::FindWriter(base, paths)).ok();
     }
 
     /// Sends it a signal.
@@ -351,6 +358,16 @@ impl Task {
             Order::Look => {
                 self.look(keeper.pid);
                 self.tell(AppNews::Traced(self.traced.map(|(pid, _)| pid)));
+                return;
+            }
+            Order::FindWriter(base, paths) => {
+                let written = sight::written(keeper.pid);
+                let written = paths.iter().filter(|path| written.contains(*path));
+                let written = written.map(|path| path.strip_prefix(&base).unwrap_or(path));
+                let written: Vec<PathBuf> = written.map(Path::to_owned).collect();
+                if !written.is_empty() {
+                    self.tell(AppNews::Writes(written));
+                }
                 return;
             }
             Order::Signal(number) => KeeperOrder::Signal(number),

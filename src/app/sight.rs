@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
 use procfs::net::{TcpState, UnixState};
-use procfs::process::{FDTarget, Process, StatFlags, Syscall};
+use procfs::process::{FDPermissions, FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
 use crate::family;
@@ -253,6 +253,21 @@ pub(super) fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
             FDTarget::Path(path) if !path.starts_with("/dev") => Some(path),
             _ => None,
         })
+}
+
+/// The files that the processes of this keeper have open for writing.
+pub(super) fn written(keeper: u32) -> HashSet<PathBuf> {
+    let family = family::of(keeper);
+    let descriptors = family
+        .iter()
+        .flat_map(|process| process.fd().into_iter().flatten())
+        .flatten();
+    let written = descriptors.filter(|descriptor| descriptor.mode().contains(FDPermissions::WRITE));
+    let paths = written.filter_map(|descriptor| match descriptor.target {
+        FDTarget::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.collect()
 }
 
 #[cfg(test)]

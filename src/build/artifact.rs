@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::project::Project;
 use crate::config::Build;
@@ -78,6 +79,13 @@ impl Shelf {
     /// The file beside it that outlasts this session: where the next one finds the addresses of this one.
     pub fn memory(&self) -> PathBuf {
         self.dir.with_added_extension("addresses")
+    }
+
+    /// What time it is for the file system: no file that is written from now on has an older stamp.
+    pub fn now(&self) -> io::Result<SystemTime> {
+        let path = self.dir.join("now");
+        fs::write(&path, "now")?;
+        path.metadata()?.modified()
     }
 
     /// It is in this place.

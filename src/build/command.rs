@@ -69,30 +69,6 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     args
 }
 
-/// `cargo clean` for these packages, where they are built for the chosen target.
-pub fn clean<'a>(build: &Build, packages: impl Iterator<Item = &'a str>) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["clean".into(), "--quiet".into()];
-    let flags = [
-        ("--manifest-path", named_manifest(build)),
-        ("--profile", build.profile.as_deref().map(OsStr::new)),
-        ("--target", build.target.as_deref().map(OsStr::new)),
-        (
-            "--target-dir",
-            build.target_dir.as_deref().map(Path::as_os_str),
-        ),
-    ];
-    let packages = packages.map(|package| ("--package", Some(OsStr::new(package))));
-    for (name, value) in flags.into_iter().chain(packages) {
-        if let Some(value) = value {
-            args.extend([name.into(), value.to_owned()]);
-        }
-    }
-    if build.release {
-        args.push("--release".into());
-    }
-    args
-}
-
 fn named_manifest(build: &Build) -> Option<&OsStr> {
     build.named_manifest.then_some(build.manifest.as_os_str())
 }
@@ -170,19 +146,6 @@ mod tests {
         assert_eq!(
             shown(&select("run", &plain, &alone)),
             "cargo run --example server"
-        );
-    }
-
-    #[test]
-    fn what_is_cleaned_is_what_is_built() {
-        let build = Build {
-            target_dir: Some("out".into()),
-            release: true,
-            ..Build::default()
-        };
-        assert_eq!(
-            shown(&clean(&build, ["a", "b"].into_iter())),
-            "cargo clean --quiet --target-dir out --package a --package b --release"
         );
     }
 }

@@ -1,10 +1,14 @@
-//! What cargo prints, line by line. Pure.
+//! What cargo prints, line by line. Pure, but for what build scripts have said.
 //!
 //! Lines are parsed one at a time: a build script's stray output between two messages must not
 //! end the stream.
 
+use std::path::PathBuf;
+
 use cargo_metadata::Message;
-use cargo_metadata::diagnostic::DiagnosticLevel;
+use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+
+use super::project::Project;
 
 /// One line of cargo's stdout, as far as it matters here.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub enum Told {
         counts: bool,
         /// As rustc renders it.
         rendered: String,
+        /// The files that an error is about, as the compiler names them.
+        named: Vec<PathBuf>,
     },
     /// An executable of this name and kind is there.
     Executable(Box<cargo_metadata::Artifact>),
@@ -44,6 +50,11 @@ pub fn stdout(line: &str) -> Told {
                 // "aborting due to 2 previous errors", "3 warnings emitted": no place in the code.
                 counts: (error || level == DiagnosticLevel::Warning)
                     && !message.message.spans.is_empty(),
+                named: if error {
+                    named(&message.message)
+                } else {
+                    Vec::new()
+                },
                 rendered: message.message.rendered.unwrap_or(message.message.message),
             }
         }
@@ -54,6 +65,36 @@ pub fn stdout(line: &str) -> Told {
         Message::BuildFinished(finished) => Told::Finished(finished.success),
         _ => Told::Nothing,
     }
+}
+
+/// The files that this is about: those in which it is, and one that could not be read.
+fn named(diagnostic: &Diagnostic) -> Vec<PathBuf> {
+    let spans = diagnostic.spans.iter().map(|span| span.file_name.as_str());
+    let unread = diagnostic.message.split_once("couldn't read `");
+    let unread = unread.and_then(|(_, rest)| rest.split_once('`'));
+    let unread = unread.map(|(path, _)| path);
+    // `<core macros>` and the like are no files.
+    let names = spans.chain(unread).filter(|name| !name.starts_with('<'));
+    names.map(PathBuf::from).collect()
+}
+
+/// The directory of the package whose build script has run, and whether that has said what it reads:
+/// cargo keeps all that it says. `None`: it is no package of this project.
+pub(super) fn script(line: &str, project: &Project) -> Option<(PathBuf, bool)> {
+    let Ok(Message::BuildScriptExecuted(script)) = serde_json::from_str(line) else {
+        return None;
+    };
+    let local = project
+        .locals
+        .iter()
+        .find(|local| local.id == script.package_id)?;
+    let said = script.out_dir.as_std_path().with_file_name("output");
+    let said = std::fs::read_to_string(said).unwrap_or_default();
+    let declares = |line: &str| {
+        let line = line.strip_prefix("cargo::").or(line.strip_prefix("cargo:"));
+        line.is_some_and(|line| line.starts_with("rerun-if-"))
+    };
+    Some((local.dir.clone(), said.lines().any(declares)))
 }
 
 /// One piece of cargo's stderr.

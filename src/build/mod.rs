@@ -3,31 +3,34 @@
 //! # Theory of operation
 //!
 //! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
-//! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
-//! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
-//! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
-//! nothing of it runs any more, but for a cargo that has said its last word and is about to end.
-//! What that writes at its very end is read when it has: the inputs that matter by their names.
+//! has to be read; see to it that cargo sees what changed; run `cargo build` with JSON messages; set
+//! the executable aside when cargo names it; compare it with the baseline; and, when the answer is
+//! not known any more, ask cargo what the program is started with. A cancel ends whatever of this
+//! runs. `Done` is sent when nothing of it runs any more, but for a cargo that has said its last word
+//! and is about to end. What that writes at its very end is read when it has: what the program is
+//! made of.
 //! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
 pub mod command;
-mod depinfo;
+mod dep_info;
+mod inputs;
+mod invalidate;
 pub mod messages;
 pub mod project;
 pub mod scope;
 pub mod surroundings;
-mod unseen;
 mod versions;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
 use artifact::Shelf;
+use inputs::Inputs;
 use messages::{Said, Told};
 use project::{Problem, Project};
 use surroundings::Toolchain;
@@ -40,7 +43,7 @@ use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
-    Artifact, ArtifactRef, BuildOutcome, Changed, Exit, Generation, Seen, Surroundings,
+    Artifact, ArtifactRef, BuildOutcome, Changes, Exit, Generation, Seen, Surroundings,
 };
 
 /// What a builder is told.
@@ -50,7 +53,7 @@ enum Order {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
-        changed: Changed,
+        changed: Changes,
     },
     Cancel(Generation),
     Configure(Arc<Settings>),
@@ -69,7 +72,7 @@ impl Builder {
         generation: Generation,
         load: bool,
         baseline: Option<ArtifactRef>,
-        changed: Changed,
+        changed: Changes,
     ) {
         self.orders
             .send(Order::Start {
@@ -130,6 +133,10 @@ fn no_cargo(what: &str) -> Failure {
     Failure::failed(what).hint(hint.unwrap_or("leave `CARGO` unset, or let it name a cargo"))
 }
 
+/// Time stamps of files are as coarse as the kernel's tick; so much may be taken off the clock to get
+/// one that no file was written before with a later one.
+const TICK: Duration = Duration::from_millis(20);
+
 /// Why the project could not be read.
 enum Unread {
     Stopped(Stopped),
@@ -150,7 +157,7 @@ async fn read_project(
     line: &mut impl FnMut(String),
 ) -> Result<(Project, Seen), Unread> {
     let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
-    let at = now();
+    let at = now() - TICK;
     let mut json = String::new();
     let exit = helper::run(launch, cancel, |stream, piece| {
         match stream {
@@ -191,11 +198,8 @@ pub fn spawn(
         shelves,
         toolchain: None,
         known: None,
-        ran: None,
-        changed: Changed::default(),
-        inputs: Vec::new(),
+        inputs: Inputs::default(),
         ending: None,
-        named: Vec::new(),
         events,
     };
     tokio::spawn(work.run(inbox));
@@ -210,24 +214,18 @@ struct Work {
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
-    /// When the last run of cargo began: it has seen what was written before.
-    ran: Option<SystemTime>,
-    /// What changed since then.
-    changed: Changed,
-    /// What the program is made of, as far as cargo knows.
-    inputs: Vec<PathBuf>,
+    /// What the program is made of.
+    inputs: Inputs,
     /// A cargo that is about to end, and what it has built.
     ending: Option<Finished>,
-    /// Those of them that matter by their names.
-    named: Vec<PathBuf>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 /// A good run of cargo.
 struct Finished {
     generation: Generation,
-    began: SystemTime,
     executable: PathBuf,
+    scripts: Vec<String>,
     rest: Option<Rest>,
 }
 
@@ -239,6 +237,8 @@ struct Yield {
     /// Where cargo has it.
     executable: PathBuf,
     scripts: Vec<String>,
+    /// Files that errors of the compiler name.
+    named: Vec<PathBuf>,
     errors: u32,
     warnings: u32,
 }
@@ -270,11 +270,16 @@ impl Work {
                 }
                 Order::Cancel(_) => continue,
             };
-            self.changed.merge(changed);
             let mut configured = None;
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
+                let build = self.build(
+                    generation,
+                    load,
+                    baseline.as_ref(),
+                    &changed,
+                    &mut cancelled,
+                );
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -315,16 +320,20 @@ impl Work {
         generation: Generation,
         load: bool,
         baseline: Option<&ArtifactRef>,
+        changed: &Changes,
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
-        self.forget_unseen(cancel).await?;
-        let began = now();
-        self.ran = Some(began);
+        let loaded = self.loaded()?;
+        let began = loaded.shelf.now().unwrap_or_else(|_| now() - TICK);
+        let project = loaded.project.clone();
+        self.inputs.begin(&project, &self.settings, changed, began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
+            self.inputs.failed(&project, seen.named, &seen.scripts);
+            self.tell_scope(generation);
             let reason = match seen.errors {
                 0 => format!("cargo ended with {exit}"),
                 1 => "1 error".into(),
@@ -339,8 +348,8 @@ impl Work {
         };
         self.ending = Some(Finished {
             generation,
-            began,
             executable: seen.executable,
+            scripts: seen.scripts.clone(),
             rest,
         });
         let path = kept.map_err(Stopped::Failed)?;
@@ -370,23 +379,6 @@ impl Work {
         })
     }
 
-    /// Has cargo forget what it has built from files whose changes it does not see by itself.
-    async fn forget_unseen(&mut self, cancel: &mut Cancel) -> Result<(), Stopped> {
-        if let (Some(ran), Some(loaded)) = (self.ran, &self.loaded) {
-            let project = &loaded.project;
-            let packages = unseen::packages(project, &self.changed, &self.inputs, ran);
-            if !packages.is_empty() {
-                let build = &self.settings.build;
-                let args = command::clean(build, packages.into_iter());
-                let launch = command::launch(build, build.cargo.clone(), args, &[]);
-                // If it can't, the build shows what cargo sees, as without hotrun.
-                helper::run(launch, cancel, |_, _| After::GoOn).await?;
-            }
-        }
-        self.changed = Changed::default();
-        Ok(())
-    }
-
     /// Reads the project anew; why it can't be used, if so.
     async fn reload(
         &mut self,
@@ -408,7 +400,7 @@ impl Work {
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
-        let scope = scope::of_project(&project, &settings.build, &self.named, seen);
+        let scope = self.inputs.loaded(&project, &settings, seen);
         let place = Shelf::place(&project, &settings.build);
         let known = self
             .shelves
@@ -484,23 +476,22 @@ impl Work {
 
     /// A cargo has ended, and so has written what the program is made of.
     fn read_inputs(&mut self, finished: &Finished) {
-        let Ok(text) = std::fs::read_to_string(depinfo::beside(&finished.executable)) else {
-            return;
-        };
-        let Some(loaded) = &self.loaded else {
-            return;
-        };
-        self.inputs = depinfo::inputs(&text);
-        let named = depinfo::named(&self.inputs, &loaded.project);
-        if named != self.named {
-            let settings = &self.settings.build;
-            let seen = Seen {
-                at: finished.began,
-                ..loaded.seen
-            };
-            let scope = scope::of_project(&loaded.project, settings, &named, seen);
-            self.named = named;
-            self.tell(finished.generation, BuildNews::Inputs(Box::new(scope)));
+        if let Some(loaded) = &self.loaded {
+            let executable = &finished.executable;
+            self.inputs
+                .built(&loaded.project, executable, &finished.scripts);
+        }
+        self.tell_scope(finished.generation);
+    }
+
+    /// Has watched what the program is made of, if that is something else than before.
+    fn tell_scope(&mut self, generation: Generation) {
+        if let Some(loaded) = &self.loaded
+            && let Some(scope) = self
+                .inputs
+                .changed(&loaded.project, &self.settings, loaded.seen)
+        {
+            self.tell(generation, BuildNews::Inputs(Box::new(scope)));
         }
     }
 
@@ -516,7 +507,11 @@ impl Work {
                 error,
                 counts,
                 rendered,
+                named,
             } => {
+                let workspace = &loaded.project.workspace;
+                seen.named
+                    .extend(named.iter().map(|path| workspace.join(path)));
                 seen.errors += u32::from(error && counts);
                 seen.warnings += u32::from(!error && counts);
                 self.tell(generation, BuildNews::Diagnostic { error, rendered });

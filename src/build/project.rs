@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cargo_metadata::{
     DependencyKind, Metadata, Package, PackageId, Target as CargoTarget, TargetKind as CargoKind,
@@ -73,12 +74,27 @@ pub struct Project {
     pub build_dir: PathBuf,
     /// The directories of the packages it is made of: its own and all path dependencies.
     pub packages: Vec<PathBuf>,
-    /// Its own and all path dependencies again, as cargo tells them apart.
-    pub ids: Vec<(PathBuf, PackageId)>,
+    /// Its own package and all path dependencies again.
+    pub locals: Vec<Local>,
+    /// The names of all packages that it depends on.
+    pub crates: Arc<BTreeSet<String>>,
     /// Directories of the workspace's other packages.
     pub others: Vec<PathBuf>,
     /// The package itself, to tell its messages from others'.
     pub id: PackageId,
+}
+
+/// A package of which the sources are at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// As cargo tells it apart.
+    pub id: PackageId,
+    /// It has a build script.
+    pub has_script: bool,
 }
 
 /// Why there is no project.
@@ -107,11 +123,20 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         .filter(|package| package.source.is_none());
     let (inside, outside): (Vec<&Package>, Vec<&Package>) =
         local.partition(|package| closure.contains(&package.id));
-    let ids = inside
-        .iter()
-        .map(|package| (dir(package), package.id.clone()));
-    let ids: Vec<(PathBuf, PackageId)> = ids.collect();
-    let mut packages: Vec<PathBuf> = ids.iter().map(|(dir, _)| dir.clone()).collect();
+    let local = |package: &&Package| Local {
+        dir: dir(package),
+        name: package.name.to_string(),
+        id: package.id.clone(),
+        has_script: package
+            .targets
+            .iter()
+            .any(|target| target.kind.contains(&CargoKind::CustomBuild)),
+    };
+    let locals: Vec<Local> = inside.iter().map(local).collect();
+    let mut packages: Vec<PathBuf> = locals.iter().map(|local| local.dir.clone()).collect();
+    let crates = metadata.packages.iter();
+    let crates = crates.filter(|package| closure.contains(&package.id));
+    let crates = crates.map(|package| package.name.to_string()).collect();
     // What an optional path dependency leads to is only known once its feature is on; that it is
     // there is always known.
     let named = inside.iter().flat_map(|package| &package.dependencies);
@@ -132,7 +157,8 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         build_dir: build_dir.map_or_else(|| target_dir.clone(), |dir| dir.as_std_path().to_owned()),
         target_dir,
         packages,
-        ids,
+        locals,
+        crates: Arc::new(crates),
         others: outside.into_iter().map(dir).collect(),
         id: package.id.clone(),
     })

@@ -1,11 +1,14 @@
-//! What to watch for a project. Pure but for the directories above it, which are looked through
-//! for the files that cargo and rustup read there.
+//! What to watch for a project: what cargo and rustc have said the program is made of, and until
+//! then, or while the last build failed, what they may look at. Pure but for the directories above
+//! the project, which are looked through for the files that cargo and rustup read there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::dep_info;
 use super::project::Project;
-use crate::config::Build;
-use crate::session::model::{Scope, Seen};
+use crate::config::{Build, Settings};
+use crate::session::model::{Scope, Script, Seen};
 
 /// Files that cargo or rustup look for in a directory and all above it.
 const UPWARD: [&str; 4] = [
@@ -15,8 +18,26 @@ const UPWARD: [&str; 4] = [
     "rust-toolchain",
 ];
 
-/// Everything a known project is made of, with the inputs that cargo has `named`.
-pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: Seen) -> Scope {
+/// Files that programs read their environment from (dotenv).
+const ENV: [&str; 2] = [".env", ".env.local"];
+
+/// What builds have said so far of what the program is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What the dep-info of the last good build names.
+    pub sources: Option<Vec<PathBuf>>,
+    /// Directories of packages whose build scripts have said what they read.
+    pub declared: BTreeSet<PathBuf>,
+    /// The last build failed.
+    pub failed: bool,
+    /// What the compiler's messages about that name.
+    pub named: Vec<PathBuf>,
+    /// Where cargo keeps what it knows of the units of this profile.
+    pub profile: Option<PathBuf>,
+}
+
+/// Everything a known project is made of, as far as it is known.
+pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: Seen) -> Scope {
     let mut without = vec![project.target_dir.clone(), project.build_dir.clone()];
     without.extend(project.others.iter().cloned());
     // A package inside another one's directory is that one's neighbour, unless it is needed too.
@@ -26,23 +47,74 @@ pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: See
         project.workspace.join("Cargo.lock"),
     ];
     // Cargo reads all members, whichever is broken.
-    let others = project.others.iter();
-    files.extend(others.map(|dir| dir.join("Cargo.toml")));
+    let members = project.others.iter().chain(&project.packages);
+    files.extend(members.map(|dir| dir.join("Cargo.toml")));
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
-    files.extend(upward(&build.dir));
-    let (dirs, others) = named
-        .iter()
-        .cloned()
-        .partition::<Vec<PathBuf>, _>(|path| path.is_dir());
-    files.extend(others);
+    files.extend(upward(&settings.build.dir));
+    files.extend(dep_info::sources(&known.named, project));
+    files.push(project.target.source.clone());
+    let sources = known.sources.iter().flatten().cloned();
+    let (dirs, sources) = sources.partition::<Vec<PathBuf>, _>(|path| path.is_dir());
+    files.extend(sources);
+    files.sort_unstable();
+    files.dedup();
+    let scripted = project.locals.iter().filter(|local| local.has_script);
+    let undeclared = scripted
+        .clone()
+        .filter(|local| !known.declared.contains(&local.dir));
+    let profile = known.profile.clone();
+    let profile = profile.unwrap_or_else(|| default_profile(project, &settings.build));
     Scope {
         base: project.workspace.clone(),
-        roots: [project.packages.clone(), dirs].concat(),
-        without,
         files,
+        dirs,
+        packages: project.packages.clone(),
+        open: known.sources.is_none() || known.failed,
+        guesses: undeclared.map(|local| local.dir.clone()).collect(),
+        without,
+        env: env_files(project, settings),
+        crates: project.crates.clone(),
+        scripts: scripted
+            .map(|local| Script {
+                package: local.dir.clone(),
+                name: local.name.clone(),
+                records: profile.join("build"),
+            })
+            .collect(),
         seen: Some(seen),
     }
+}
+
+/// Where cargo keeps its records before it has named an executable.
+pub fn default_profile(project: &Project, build: &Build) -> PathBuf {
+    let dir = match (build.profile.as_deref(), build.release) {
+        (None | Some("dev" | "test"), false) => "debug",
+        (None | Some("bench"), _) => "release",
+        (Some(name), _) => name,
+    };
+    match &build.target {
+        Some(triple) => project.build_dir.join(triple).join(dir),
+        None => project.build_dir.join(dir),
+    }
+}
+
+/// Where the app would find a file with its environment: in its directory or that of its package,
+/// or above them, up to the workspace.
+fn env_files(project: &Project, settings: &Settings) -> Vec<PathBuf> {
+    let manifest = settings.build.manifest.parent();
+    let dirs = manifest.into_iter().chain([settings.app.dir.as_path()]);
+    let mut found: Vec<PathBuf> = dirs
+        .flat_map(|dir| {
+            let inside =
+                move |above: &&Path| *above == dir || above.starts_with(&project.workspace);
+            dir.ancestors().take_while(inside)
+        })
+        .flat_map(|dir| ENV.map(|name| dir.join(name)))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Everything that can mend a project that can't be read: all below the topmost manifest, since
@@ -66,11 +138,12 @@ pub fn of_manifest(build: &Build) -> Scope {
         .clone()
         .unwrap_or_else(|| base.join("target"));
     Scope {
-        roots: vec![base.clone()],
+        packages: vec![base.clone()],
         base,
+        open: true,
         without: vec![target],
         files,
-        seen: None,
+        ..Scope::default()
     }
 }
 

@@ -12,21 +12,18 @@ use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
-    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file, typed,
+    App, Build, Format, Output, Ready, Rule, Settings, Stdin, Verbosity, Watch, file, typed,
     variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::session::OnChange;
-use crate::session::model::{Handover, Hooks, Reaction};
+use crate::session::model::{Handover, Hooks};
 use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec, Wrong};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
-
-/// The file beside the manifest that apps read their environment from by themselves.
-const DOT_ENV: &str = ".env";
 
 /// What another hotrun tells an app or a hook that starts this one.
 const OUTER: [&str; 4] = [
@@ -226,8 +223,7 @@ impl Sources {
             .hint("name a file or directory that exists with --watch or watch.paths"));
         }
         let rules = layer.on.iter().flatten().map(rule);
-        let mut rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
-        rules.extend(self.dot_env());
+        let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
         config.extend(env_files(&layer.app));
         // One that is a link is edited where it leads.
         let links = config.iter().filter(|path| path.is_symlink());
@@ -245,21 +241,6 @@ impl Sources {
             rules,
             config,
             configured: !self.is_blank(),
-        })
-    }
-
-    /// A `.env` beside the manifest is read by the app itself, when it starts.
-    fn dot_env(&self) -> Option<Rule> {
-        let dir = self.manifest.parent()?;
-        let name = globset::escape(&dir.join(DOT_ENV).to_string_lossy());
-        let glob = Glob::new(&name).ok()?;
-        Some(Rule {
-            paths: GlobSetBuilder::new().add(glob).build().ok()?,
-            reaches: vec![Reach {
-                root: dir.to_owned(),
-                depth: Some(1),
-            }],
-            reactions: vec![Reaction::Restart],
         })
     }
 }

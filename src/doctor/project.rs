@@ -71,7 +71,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
         let what = format!("remembered of the last run: {}", ports.join(", "));
         findings.push(Finding::fine("addresses", what));
     }
-    let scope = scope::of_project(project, &settings.build, &[], loaded.seen);
+    let scope = scope::of_project(project, settings, &scope::Known::default(), loaded.seen);
     findings.extend(watching(settings, scope).await);
     findings.extend(room_for_builds(&project.target_dir));
     findings

@@ -26,7 +26,7 @@ use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
-    ArtifactRef, Change, ChangeKind, Generation, Handover, Moment, Presence,
+    ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
 };
 use crate::sockets::set::{HeldSet, SharedSet};
 use crate::sys;
@@ -55,6 +55,8 @@ pub struct House {
     pub builder: Builder,
     /// Watches; nobody does under `--once`.
     pub watch: Option<Watch>,
+    /// Paths in events begin here.
+    pub base: PathBuf,
     /// Holds the sockets.
     pub held: SharedSet,
     /// What was last said to be held.
@@ -150,6 +152,7 @@ impl Rooms for House {
     fn perform(&mut self, now: Moment, action: Action) {
         match action {
             Action::Rewatch(scope) => {
+                self.base.clone_from(&scope.base);
                 self.reporter.paths_from(scope.base.clone());
                 if let Some(watch) = &self.watch {
                     self.warn_of(now, watch.rewatch(*scope));
@@ -181,6 +184,13 @@ impl Rooms for House {
                 self.launch(now, generation, artifact, beside);
             }
             Action::Look(generation) => self.with(generation, App::look),
+            Action::FindWriter { generation, paths } => {
+                let base = self.base.clone();
+                let paths: Vec<PathBuf> = paths.iter().map(|path| base.join(path)).collect();
+                self.with(generation, |app| {
+                    app.find_writer(base.clone(), paths.clone());
+                });
+            }
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
@@ -254,7 +264,9 @@ impl House {
             let change = Change {
                 path: FILE_NAME.into(),
                 kind: ChangeKind::Config,
-                presence: Presence::There,
+                before: None,
+                now: Content::Unreadable,
+                script: None,
             };
             events.send(Event::Changed(vec![change])).ok();
         });

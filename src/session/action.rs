@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::event::BuildNews;
 use super::model::{
-    ArtifactRef, Cause, Changed, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof,
-    Scope,
+    ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
+    Proof, Scope, Writer,
 };
 
 /// One thing to do. The driver carries it out at once and reports back by events.
@@ -30,8 +30,8 @@ pub enum Action {
         load: bool,
         /// What the result is compared with to find out whether the program changed.
         baseline: Option<ArtifactRef>,
-        /// What changed since the last one began.
-        changed: Changed,
+        /// What differs from what the last finished one used, for a cargo that may not see it.
+        changed: Changes,
     },
     /// End the build and everything it runs; answered by `Done`.
     CancelBuild(Generation),
@@ -47,6 +47,14 @@ pub enum Action {
     /// Look whether a debugger has attached to it; answered by `Traced`, and told of again when
     /// that changes for as long as there is one.
     Look(Generation),
+    /// Look whether one of its processes has one of these files open for writing; answered by
+    /// `AppNews::Writes` where one has.
+    FindWriter {
+        /// Whose.
+        generation: Generation,
+        /// The files, as they are shown.
+        paths: Vec<PathBuf>,
+    },
     /// Send this signal to its process group; nothing else changes.
     Signal {
         /// Whose.
@@ -138,8 +146,24 @@ pub enum View {
     NobodyDepends {
         /// One of them.
         path: PathBuf,
+        /// What to do for it.
+        cure: Cure,
     },
-    /// The build changes its own inputs again and again.
+    /// From now on this is taken for what the build or the app writes itself, and starts no build.
+    OwnWriting {
+        /// A file, or a directory with everything in it.
+        path: PathBuf,
+        /// What writes it.
+        writer: Writer,
+    },
+    /// Everything that a cancelled build was for is again as it was before.
+    NothingToBuild {
+        /// The cancelled one.
+        generation: Generation,
+        /// What is served.
+        next: Next,
+    },
+    /// A reaction changes what it reacts to, again and again.
     Loop {
         /// Which.
         path: PathBuf,

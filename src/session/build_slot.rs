@@ -1,23 +1,100 @@
-//! The one place where builds happen, one at a time: collects changes, waits for quiet, knows
-//! what runs and what is requested next.
+//! The one place where builds happen, one at a time: knows what differs from what the last build
+//! used, whether that is a reason to build and since when, what runs and what is requested next.
+//!
+//! What counts is content. A change is one only as long as it differs from what the last finished
+//! build began with; what is written while a build runs is compared with that build's beginning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::loops::Loops;
-use super::model::{ArtifactRef, Cause, Change, ChangeSet, Changed, Generation, Moment};
-use super::preparation::{Preparation, Stage};
+use super::before_build::{BeforeBuild, Stage};
+use super::model::{
+    ArtifactRef, Cause, Change, ChangeKind, Changes, Content, Generation, Moment, Writer,
+};
+use super::own_writing::OwnWriting;
 use super::{OnChange, Policy};
 
 /// How often the quiet period is doubled at most.
 const LONGER: u32 = 4;
+/// What git does is over when it has done nothing for so long.
+const GIT_IS_DONE: Duration = Duration::from_secs(1);
+
+/// A build that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// When its first event came.
+    pub(super) first: Moment,
+    /// When its last event came.
+    pub(super) last: Moment,
+    /// What it is for beside changed files.
+    reason: Option<Cause>,
+    /// Restart even if the program turns out to be the same.
+    pub(super) forced: bool,
+    /// Start the app again even if there is no new program in the end.
+    pub(super) restart: bool,
+}
+
+impl Request {
+    fn new(now: Moment) -> Self {
+        Self {
+            first: now,
+            last: now,
+            reason: None,
+            forced: false,
+            restart: false,
+        }
+    }
+
+    /// A reason that came later. The wider one is told.
+    fn merge(&mut self, reason: Option<Cause>) {
+        match (&mut self.reason, reason) {
+            (Some(Cause::Changed(paths)), Some(Cause::Changed(more))) => add(paths, more),
+            (None | Some(Cause::Start), reason @ Some(_))
+            | (Some(Cause::Changed(_)), reason @ Some(Cause::Rescan | Cause::Asked)) => {
+                self.reason = reason;
+            }
+            _ => {}
+        }
+    }
+
+    /// Why it is built, with these changes.
+    fn cause(&self, changes: &Changes) -> Cause {
+        match &self.reason {
+            Some(Cause::Changed(paths)) => {
+                let mut paths = paths.clone();
+                add(&mut paths, changes.paths());
+                Cause::Changed(paths)
+            }
+            Some(Cause::Start) if !changes.is_empty() => Cause::Changed(changes.paths()),
+            Some(reason) => reason.clone(),
+            None => Cause::Changed(changes.paths()),
+        }
+    }
+
+    /// Nothing but changed files is a reason for it.
+    fn is_for_changes(&self) -> bool {
+        self.reason.is_none() && !self.forced
+    }
+}
+
+/// Every path is named once, in order.
+fn add(paths: &mut Vec<PathBuf>, more: Vec<PathBuf>) {
+    for path in more {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+}
 
 /// A build under way.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     pub(super) generation: Generation,
     pub(super) started: Moment,
-    pub(super) set: ChangeSet,
+    pub(super) request: Request,
+    /// What it uses and the last finished one did not.
+    pub(super) changes: Changes,
+    pub(super) cause: Cause,
     /// How long the user's `before_build` took.
     pub(super) prepared: Option<Duration>,
     /// What its result is compared with; kept until it is over.
@@ -31,17 +108,34 @@ pub(super) struct Running {
 /// At most one build runs, at most one is requested, and both know why.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BuildSlot {
-    requested: Option<ChangeSet>,
+    requested: Option<Request>,
     running: Option<Running>,
-    /// What changed since a build last began, whatever became of what was requested for it.
-    changed: Changed,
+    /// What differs from what the running build began with, or else the last finished one.
+    dirty: Changes,
     /// So many builds in a row were cancelled.
     cancelled: u32,
+    /// Git may do more until then.
+    git_until: Moment,
+    /// What may be the build's own writing waits so long for a build that is for nothing else.
+    own_until: Moment,
+    /// A source is missing or empty since the build began, and is waited for until then.
+    doubt: Option<Moment>,
     /// How late a change may be noticed that `before_build` made.
     pub(super) lag: Duration,
-    loops: Loops,
-    preparation: Preparation,
+    own: OwnWriting,
+    before_build: BeforeBuild,
     closed: bool,
+}
+
+/// What came of a build that is over.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// Its result counts.
+    Finished(Running),
+    /// Its result must not be used; whether something is still to be built.
+    Cancelled(bool),
+    /// It was no build of ours.
+    Unknown,
 }
 
 impl BuildSlot {
@@ -53,72 +147,156 @@ impl BuildSlot {
         forced: bool,
         on_change: OnChange,
     ) -> Option<Generation> {
-        self.loops.reset();
-        self.changed.anything |= cause == Cause::Rescan;
-        match &mut self.requested {
-            Some(set) => set.merge(now, cause, forced),
-            None => self.requested = Some(ChangeSet::new(now, cause, forced)),
+        if cause == Cause::Asked {
+            self.own.forget();
         }
+        let request = self.requested.get_or_insert_with(|| Request::new(now));
+        request.last = now;
+        request.forced |= forced;
+        request.merge(Some(cause));
         self.outdated(on_change)
     }
 
     /// The build that runs or is requested, if there is one, is to bring a new start, whatever
     /// becomes of it.
     pub(super) fn restart(&mut self) -> bool {
-        let running = self.running.iter_mut().map(|running| &mut running.set);
-        let mut sets = running.chain(self.requested.iter_mut());
-        let first = sets.next();
+        let running = self.running.iter_mut().map(|running| &mut running.request);
+        let mut requests = running.chain(self.requested.iter_mut());
+        let first = requests.next();
         first
-            .map(|set| (set.forced, set.restart) = (true, true))
+            .map(|request| (request.forced, request.restart) = (true, true))
             .is_some()
     }
 
-    /// Adds changed paths. Returns the running build, if that became worthless by them.
+    /// Takes in changed paths; `starting`: a generation is about to be live. Returns the running
+    /// build, if that became worthless by them.
     pub(super) fn add(
         &mut self,
         now: Moment,
-        changes: Vec<Change>,
-        on_change: OnChange,
+        changes: &[Change],
+        starting: bool,
+        policy: &Policy,
     ) -> Option<Generation> {
-        let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        self.look_for_loops(&paths);
-        self.preparation.saw(&changes);
-        let empty = || ChangeSet::new(now, Cause::Changed(Vec::new()), false);
-        let set = self.requested.get_or_insert_with(empty);
-        let own = |change: &Change| self.preparation.writes(&change.path);
-        let changes = changes.into_iter().filter(|change| !own(change));
+        self.before_build.saw(changes);
+        let mut counts = false;
+        let mut worthless = false;
         for change in changes {
-            self.changed.add(&change);
-            set.add(now, change);
+            let known = self.dirty.get(&change.path).is_some();
+            self.dirty.add(change);
+            let differs = self.dirty.get(&change.path).is_some();
+            if self.before_build.writes(&change.path) {
+                continue;
+            }
+            match (change.kind.is_source(), self.running.is_some()) {
+                (true, true) => {
+                    let ends = self.own.source_during_build(change) && differs;
+                    match change.now {
+                        // It may be the middle of a save, which may leave the same bytes.
+                        Content::Missing if ends => self.doubt(now + policy.debounce),
+                        Content::Empty if ends => self.doubt(now + policy.max_wait),
+                        _ => worthless |= ends,
+                    }
+                    counts = true;
+                }
+                (true, false) => {
+                    if differs {
+                        self.own.source_changed(&change.path);
+                    }
+                    counts |= differs || known;
+                }
+                (false, true) => self.own.guess_meanwhile(change),
+                (false, false) if starting => self.own.guess_meanwhile(change),
+                (false, false) => {
+                    counts |= differs && !change.is_same() && self.own.guess_changed(now, change);
+                    counts |= known && !differs;
+                }
+            }
         }
-        if set.is_empty() {
-            self.requested = None;
+        if counts {
+            let request = self.requested.get_or_insert_with(|| Request::new(now));
+            request.last = now;
+        }
+        self.drop_if_empty(now);
+        if worthless {
+            self.outdated(policy.on_change)
+        } else {
+            None
+        }
+    }
+
+    fn doubt(&mut self, until: Moment) {
+        self.doubt = Some(self.doubt.map_or(until, |known| known.max(until)));
+    }
+
+    /// A source is still missing, or empty, that was not when the build began: it became worthless,
+    /// and because of what.
+    pub(super) fn in_doubt(
+        &mut self,
+        now: Moment,
+        policy: &Policy,
+    ) -> Option<(Generation, Vec<PathBuf>)> {
+        self.doubt.take_if(|until| *until <= now)?;
+        let mut missing = self.dirty.clone();
+        missing.retain(|changed| changed.kind.is_source() && changed.now.is_transitional());
+        if missing.is_empty() {
             return None;
         }
-        self.outdated(on_change)
+        let stale = self.outdated(policy.on_change)?;
+        Some((stale, missing.paths()))
     }
 
-    fn look_for_loops(&mut self, paths: &[PathBuf]) {
-        if self.requested.is_some() {
-            self.loops.also(paths);
-        } else if self.running.is_some() {
-            self.loops.again(paths);
-        } else {
-            self.loops.reset();
+    /// Git did something to the files of the project so long ago, and is not done yet.
+    pub(super) fn git_works(&mut self, now: Moment, ago: Duration) {
+        self.git_until = self.git_until.max((now + GIT_IS_DONE).saturating_sub(ago));
+    }
+
+    /// What is there again as it was used is no reason to build.
+    fn drop_if_empty(&mut self, now: Moment) {
+        let for_changes = |request: &Request| request.is_for_changes() && !request.restart;
+        if self.running.is_none()
+            && self.requested.as_ref().is_some_and(for_changes)
+            && !self.is_wanted(now)
+        {
+            self.requested = None;
         }
     }
 
-    /// The file that the builds themselves change, at the moment at which that is clear, and how
-    /// long is waited now.
-    pub(super) fn found_loop(&mut self) -> Option<(PathBuf, Duration)> {
-        self.loops.found()
+    /// Something differs that is worth a build.
+    fn is_wanted(&self, now: Moment) -> bool {
+        self.dirty.iter().any(|changed| {
+            changed.kind != ChangeKind::Guess || !self.own.is_silent(now, &changed.path)
+        })
+    }
+
+    /// Changes of this guess are no reason to build, as things are.
+    pub(super) fn is_silent(&self, now: Moment, path: &Path) -> bool {
+        self.own.is_silent(now, path)
+    }
+
+    /// Nothing runs or starts any more: what the build and the start have written themselves is told
+    /// from what is still to be built.
+    pub(super) fn settle(&mut self, now: Moment) {
+        if self.running.is_none() && self.own.settle() {
+            self.requested.get_or_insert_with(|| Request::new(now));
+            self.drop_if_empty(now);
+        }
+    }
+
+    /// A process of the app has this open for writing.
+    pub(super) fn app_writes(&mut self, now: Moment, path: &Path) {
+        self.own.app_writes(path);
+        self.drop_if_empty(now);
+    }
+
+    /// What was found to be written by the build or the app, each place once.
+    pub(super) fn own_writing(&mut self) -> Vec<(PathBuf, Writer)> {
+        self.own.news()
     }
 
     fn outdated(&mut self, on_change: OnChange) -> Option<Generation> {
         match on_change {
-            // What goes round would never get to its end.
-            OnChange::Cancel if self.loops.wait().is_none() => self.cancel(),
-            OnChange::Cancel | OnChange::Queue => None,
+            OnChange::Cancel => self.cancel(),
+            OnChange::Queue => None,
         }
     }
 
@@ -137,49 +315,65 @@ impl BuildSlot {
         self.closed = true;
     }
 
-    /// Forgets what was requested: it can't be built.
-    pub(super) fn give_up(&mut self) -> Option<ChangeSet> {
-        self.preparation.reset();
+    /// Forgets what was requested: it can't be built before something changes.
+    pub(super) fn give_up(&mut self) -> Option<Request> {
+        self.before_build.reset();
         self.requested.take()
     }
 
     /// When the next build starts, if nothing more comes.
     pub(super) fn due(&self, policy: &Policy) -> Option<Moment> {
         if self.running.is_some() {
-            return None;
+            return self.doubt;
         }
-        let set = self.requested.as_ref()?;
-        let quiet = match set.cause {
-            Cause::Changed(_) | Cause::Rescan => {
-                // Who has written over several builds is about to write more.
-                let debounce = policy.debounce * (1 << self.cancelled.min(LONGER));
-                set.quiet_at(debounce, policy.max_wait)
-            }
-            _ => set.first,
+        let request = self.requested.as_ref()?;
+        let quiet = match &request.reason {
+            None | Some(Cause::Rescan | Cause::Changed(_)) => self.quiet_at(request, policy),
+            Some(Cause::Start) if !self.dirty.is_empty() => self.quiet_at(request, policy),
+            _ => request.first,
         };
-        let looped = self.loops.wait().map(|wait| set.first + wait);
-        let quiet = quiet.max(looped.unwrap_or_default());
-        match self.preparation.stage {
+        match self.before_build.stage {
             Stage::Requested => Some(quiet),
             Stage::Running => None,
             Stage::Ran(at) => {
-                let last = set.last.max(at) + policy.debounce + self.lag;
+                let last = request.last.max(at) + policy.debounce + self.lag;
                 Some(last.min(at + policy.max_wait + self.lag))
             }
         }
     }
 
+    /// When nothing more is waited for: after a quiet period, or its cap.
+    fn quiet_at(&self, request: &Request, policy: &Policy) -> Moment {
+        // Editors leave an empty file for a moment, or none: what is to be in it comes at once.
+        let unfinished = |content: Content| content == Content::Empty;
+        let unfinished = self.dirty.iter().any(|changed| unfinished(changed.now));
+        // Where several builds were written over, more is about to be written.
+        let debounce = if unfinished {
+            policy.max_wait
+        } else {
+            policy.debounce * (1 << self.cancelled.min(LONGER))
+        };
+        let quiet = (request.last + debounce).min(request.first + policy.max_wait);
+        let only_own = request.is_for_changes() && self.own.is_for_own(&self.dirty.paths());
+        let own_until = if only_own {
+            self.own_until
+        } else {
+            Moment::ZERO
+        };
+        quiet.max(self.git_until).max(own_until)
+    }
+
     /// Whether the user's command has to run before the requested build; if so, it is begun.
-    pub(super) fn begin_preparation(&mut self, now: Moment, policy: &Policy) -> bool {
+    pub(super) fn begin_before_build(&mut self, now: Moment, policy: &Policy) -> bool {
         let due = self.due(policy).is_some_and(|due| due <= now);
-        let wanted = due && policy.hooks.before_build.is_some();
-        let begin = match self.preparation.stage {
+        let wanted = due && self.running.is_none() && policy.hooks.before_build.is_some();
+        let begin = match self.before_build.stage {
             Stage::Requested => wanted,
             Stage::Running => false,
-            Stage::Ran(_) => wanted && self.preparation.again(),
+            Stage::Ran(_) => wanted && self.before_build.again(),
         };
         if begin {
-            self.preparation.begin(now);
+            self.before_build.begin(now);
         }
         begin
     }
@@ -187,17 +381,17 @@ impl BuildSlot {
     /// The command has failed: what was requested can't be built before something changes, unless
     /// that happened while it ran.
     /// Returns what is given up.
-    pub(super) fn unprepared(&mut self) -> Option<ChangeSet> {
-        if self.preparation.failed() {
+    pub(super) fn before_build_failed(&mut self) -> Option<Request> {
+        if self.before_build.failed() {
             return None;
         }
         self.give_up()
     }
 
     /// The command has ended well.
-    pub(super) fn prepared(&mut self, now: Moment) {
-        self.preparation.ended(now);
-        // What was requested may have vanished meanwhile.
+    pub(super) fn before_build_ended(&mut self, now: Moment) {
+        self.before_build.ended(now);
+        // What was requested may have gone back to what it was meanwhile.
         if self.requested.is_none() {
             self.give_up();
         }
@@ -210,15 +404,24 @@ impl BuildSlot {
         policy: &Policy,
         generation: impl FnOnce() -> Generation,
     ) -> Option<&mut Running> {
-        if self.due(policy)? > now {
+        if self.running.is_some() || self.due(policy)? > now {
             return None;
         }
-        let prepared = self.preparation.took(now);
-        let set = self.give_up()?;
+        let prepared = self.before_build.took(now);
+        let changes = std::mem::take(&mut self.dirty);
+        let told = self.told(now, &changes);
+        let request = self.give_up()?;
+        self.doubt = None;
+        let cause = request.cause(&told);
+        let guesses = told.iter().all(|one| one.kind == ChangeKind::Guess);
+        let asked = !request.is_for_changes();
+        self.own.build_begins(now, &told.paths(), asked, guesses);
         Some(self.running.insert(Running {
             generation: generation(),
             started: now,
-            set,
+            request,
+            changes,
+            cause,
             prepared,
             baseline: None,
             reading: false,
@@ -226,9 +429,15 @@ impl BuildSlot {
         }))
     }
 
-    /// What changed since a build last began; asked for once, by the one that begins now.
-    pub(super) fn changed(&mut self) -> Changed {
-        std::mem::take(&mut self.changed)
+    /// The changes that are told as the cause of a build: what the app writes itself is taken in, but
+    /// is no cause.
+    fn told(&self, now: Moment, changes: &Changes) -> Changes {
+        let mut told = changes.clone();
+        told.retain(|one| {
+            let silent = one.kind == ChangeKind::Guess && self.own.is_silent(now, &one.path);
+            !silent && !self.before_build.writes(&one.path)
+        });
+        told
     }
 
     /// The running build, if it is this one and its news are still wanted.
@@ -249,29 +458,50 @@ impl BuildSlot {
     }
 
     /// The build is over. What a cancelled one was to build is requested again, with the newer
-    /// changes, and `None` is returned: its result must not be used.
-    pub(super) fn done(&mut self, generation: Generation) -> Option<Running> {
-        let running = self
-            .running
-            .take_if(|running| running.generation == generation)?;
+    /// changes, unless all of it is as it was before.
+    pub(super) fn done(&mut self, now: Moment, generation: Generation) -> Over {
+        let is_this = |running: &mut Running| running.generation == generation;
+        let Some(running) = self.running.take_if(is_this) else {
+            return Over::Unknown;
+        };
+        self.doubt = None;
+        let verdict = self.own.build_is_over(running.cancelled);
+        self.dirty
+            .retain(|changed| !verdict.own.contains(&changed.path));
+        for (path, now) in verdict.rewritten {
+            self.dirty.add(&Change {
+                path,
+                kind: ChangeKind::Source,
+                before: None,
+                now,
+                script: None,
+            });
+        }
+        self.own_until = now + verdict.wait;
         if !running.cancelled {
             self.cancelled = 0;
-            return Some(running);
+            self.drop_if_empty(now);
+            return Over::Finished(running);
         }
         if self.closed {
-            return None;
+            return Over::Cancelled(false);
         }
-        let mut set = running.set;
-        set.made.clear();
+        let newer = std::mem::replace(&mut self.dirty, running.changes);
+        self.dirty.extend(newer);
+        let mut request = running.request;
         if let Some(newer) = self.requested.take() {
-            set.merge(newer.last, newer.cause, newer.forced);
-            set.restart |= newer.restart;
             // The quiet period is that of the newer changes: the older ones have had theirs.
-            set.first = newer.first;
-            set.made = newer.made;
+            (request.first, request.last) = (newer.first, newer.last);
+            request.forced |= newer.forced;
+            request.restart |= newer.restart;
+            request.merge(newer.reason);
         }
-        self.requested = Some(set);
-        None
+        self.requested = Some(request);
+        self.drop_if_empty(now);
+        if self.requested.is_none() {
+            self.cancelled = 0;
+        }
+        Over::Cancelled(self.requested.is_some())
     }
 
     /// A build runs or is requested.
@@ -282,44 +512,5 @@ impl BuildSlot {
     /// A build runs.
     pub(super) fn running(&self) -> bool {
         self.running.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::model::{ChangeKind, Presence};
-    use super::super::scenarios::policy;
-    use super::*;
-
-    fn change(path: &str, kind: ChangeKind) -> Change {
-        Change {
-            path: path.into(),
-            kind,
-            presence: Presence::There,
-        }
-    }
-
-    /// Cargo may miss what is older than its last run: it has to hear of all that changed, whatever
-    /// was said to be the cause, and though what was requested first could not be built.
-    #[test]
-    fn the_next_build_hears_of_everything_that_changed() {
-        let (policy, now) = (policy(), Moment::ZERO);
-        let mut slot = BuildSlot::default();
-        let add = |slot: &mut BuildSlot, path: &str, kind| {
-            slot.add(now, vec![change(path, kind)], OnChange::Cancel);
-        };
-        add(&mut slot, "a.rs", ChangeKind::Source);
-        slot.request(now, Cause::Asked, true, OnChange::Cancel);
-        slot.give_up();
-        add(&mut slot, "b.sql", ChangeKind::Named);
-        let due = slot.due(&policy).unwrap();
-        assert!(slot.start(due, &policy, || Generation(1)).is_some());
-        let changed = slot.changed();
-        assert_eq!(changed.paths, ["a.rs", "b.sql"].map(PathBuf::from).into());
-        assert_eq!(changed.named, ["b.sql"].map(PathBuf::from).into());
-        assert!(!changed.anything);
-        slot.request(now, Cause::Rescan, true, OnChange::Cancel);
-        assert!(slot.changed().anything);
-        assert_eq!(slot.changed(), Changed::default());
     }
 }

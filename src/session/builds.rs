@@ -1,62 +1,105 @@
 //! What changes and builds lead to: when a build starts, when one is not wanted any more, and what
 //! is done with its result.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use super::Session;
 use super::action::{Action, Next, View};
+use super::build_slot::Over;
 use super::event::BuildNews;
 use super::model::{
-    ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, ChangeSet, Ending, Generation, Handover,
-    Job, Moment, Occasion, Phases,
+    ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Job,
+    Moment, Occasion, Phases,
 };
 use super::swap::{Debugger, Kind, Launch, Prepared};
-
-/// Endings of files that apps read when they start.
-const INPUTS: [&str; 24] = [
-    "css", "csv", "ftl", "graphql", "hbs", "html", "ico", "j2", "jinja", "jinja2", "jpg", "js",
-    "json", "mjs", "png", "proto", "sql", "svg", "tera", "toml", "ts", "webp", "yaml", "yml",
-];
-
-fn is_input(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| INPUTS.contains(&ending)) && !path.ends_with("Cargo.toml")
-}
 
 impl Session {
     pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
         if self.ending.is_some() {
             return;
         }
+        let starting = self.is_starting();
         let (changes, others): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| change.kind.builds());
+        let (rest, others): (Vec<Change>, Vec<Change>) = others
+            .into_iter()
+            .partition(|change| matches!(change.kind, ChangeKind::Rest(_)));
         if !others.is_empty() {
             // What an app writes when it starts is no reason to start it again.
-            let starting = self.swap.candidate.is_some() || self.swap.pending.is_some();
             self.reactions.add(now, others, &self.policy, starting);
-            let found = self.reactions.found_loop();
-            self.warn_of_loop(found);
+            if let Some((path, wait)) = self.reactions.found_loop() {
+                self.show(View::Loop { path, wait });
+            }
         }
         let reading = self.builds.reading();
-        let ours = |change: &Change| reading && change.kind == ChangeKind::Lock;
+        // Cargo writes it itself, whenever it reads the project.
+        let known = self.lock;
+        let ours = |change: &Change| {
+            let as_read = change.is_same() || Some(change.now) == known;
+            change.kind == ChangeKind::Lock && (reading || as_read)
+        };
         let changes: Vec<Change> = changes.into_iter().filter(|change| !ours(change)).collect();
-        if changes.is_empty() {
-            return;
+        let building = self.builds.running();
+        let reloads = |change: &Change| change.kind.reloads() && (building || !change.is_same());
+        self.stale_project |= changes.iter().any(reloads);
+        let was_busy = self.builds.busy();
+        let stale = self.builds.add(now, &changes, starting, &self.policy);
+        if self.builds.busy() && (stale.is_some() || !was_busy) {
+            self.backoff.reset();
+            self.hold_again();
         }
-        self.stale_project |= changes.iter().any(|change| change.kind.reloads());
-        self.backoff.reset();
-        self.hold_again();
-        let paths = changes.iter().map(|change| change.path.clone()).collect();
-        let stale = self.builds.add(now, changes, self.policy.on_change);
+        self.look_for_writers(now, &changes, starting || building);
+        let differing = changes.into_iter().filter(|change| !change.is_same());
+        let paths = differing.map(|change| change.path).collect();
         self.cancel(stale, Cause::Changed(paths));
-        let found = self.builds.found_loop();
-        self.warn_of_loop(found);
+        let busy = self.builds.busy();
+        self.hints.saw(now, &rest, busy);
     }
 
-    fn warn_of_loop(&mut self, found: Option<(PathBuf, Duration)>) {
-        if let Some((path, wait)) = found {
-            self.show(View::Loop { path, wait });
+    /// What the app has open for writing is no reason to build.
+    fn look_for_writers(&mut self, now: Moment, changes: &[Change], meanwhile: bool) {
+        let Some(live) = self.swap.live.as_ref().filter(|_| !meanwhile) else {
+            return;
+        };
+        let counts = |one: &&Change| {
+            let guess = one.kind == ChangeKind::Guess && !one.is_same();
+            guess && !self.builds.is_silent(now, &one.path)
+        };
+        let guesses = changes.iter().filter(counts);
+        let paths: Vec<PathBuf> = guesses.map(|one| one.path.clone()).collect();
+        if !paths.is_empty() {
+            let generation = live.generation;
+            self.out.push(Action::FindWriter { generation, paths });
+        }
+    }
+
+    /// A process of the app has these open for writing.
+    pub(super) fn app_writes(&mut self, now: Moment, paths: &[PathBuf]) {
+        for path in paths {
+            self.builds.app_writes(now, path);
+        }
+    }
+
+    /// A generation is about to be live.
+    fn is_starting(&self) -> bool {
+        self.swap.candidate.is_some() || self.swap.pending.is_some()
+    }
+
+    /// What was written while something was built or started is looked at when that is over, and
+    /// what was found out about it is told.
+    pub(super) fn settle(&mut self, now: Moment) {
+        if !self.is_starting() && self.ending.is_none() {
+            self.builds.settle(now);
+        }
+        if let Some((generation, paths)) = self.builds.in_doubt(now, &self.policy) {
+            self.cancel(Some(generation), Cause::Changed(paths));
+        }
+        for (path, writer) in self.builds.own_writing() {
+            self.show(View::OwnWriting { path, writer });
+        }
+        let busy = self.builds.busy();
+        if let Some((path, cure)) = self.hints.due(now, busy) {
+            self.show(View::NobodyDepends { path, cure });
         }
     }
 
@@ -91,7 +134,7 @@ impl Session {
     }
 
     pub(super) fn start_build(&mut self, now: Moment) {
-        if self.builds.begin_preparation(now, &self.policy)
+        if self.builds.begin_before_build(now, &self.policy)
             && let Some(command) = self.policy.hooks.before_build.clone()
         {
             self.run(Job {
@@ -111,11 +154,12 @@ impl Session {
         };
         self.swap.failed = false;
         running.reading = load;
-        running.baseline = self.swap.newest().filter(|_| !running.set.forced).cloned();
+        let forced = running.request.forced;
+        running.baseline = self.swap.newest().filter(|_| !forced).cloned();
         let generation = running.generation;
         let baseline = running.baseline.clone();
-        let cause = running.set.cause.clone();
-        let changed = self.builds.changed();
+        let cause = running.cause.clone();
+        let changed = running.changes.clone();
         self.numbered = numbered;
         // A manifest that changes from here on is read by the next build.
         self.stale_project = false;
@@ -131,12 +175,12 @@ impl Session {
     /// `before_build` has ended, or failed.
     pub(super) fn prepared_to_build(&mut self, now: Moment, failed: Option<String>) {
         let Some(reason) = failed else {
-            return self.builds.prepared(now);
+            return self.builds.before_build_ended(now);
         };
-        let given_up = self.builds.unprepared();
+        let given_up = self.builds.before_build_failed();
         self.job_failed(Occasion::BeforeBuild, reason);
-        if let Some(set) = given_up.filter(|set| set.restart) {
-            self.start_again(now, set.cause);
+        if given_up.is_some_and(|request| request.restart) {
+            self.start_again(now, Cause::Asked);
         }
         if self.policy.once {
             self.quit(now, Ending::BuildFailed);
@@ -147,6 +191,7 @@ impl Session {
         match news {
             BuildNews::Done(outcome) => self.built(now, generation, outcome),
             BuildNews::Loaded(scope) => {
+                self.lock = scope.seen.and_then(|seen| seen.lock);
                 if let Some(running) = self.builds.current(generation) {
                     running.reading = false;
                     self.out.push(Action::Rewatch(scope));
@@ -165,9 +210,21 @@ impl Session {
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
         // It ended before the project was read.
         self.stale_project |= self.builds.reading();
-        let finished = self.builds.done(generation);
+        let over = self.builds.done(now, generation);
+        if let Over::Cancelled(false) = over
+            && self.ending.is_none()
+        {
+            self.show(View::NothingToBuild {
+                generation,
+                next: self.standing(),
+            });
+        }
+        let finished = match over {
+            Over::Finished(running) => Some(running),
+            Over::Cancelled(_) | Over::Unknown => None,
+        };
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
-            // Cancelled, stale, or hotrun ends: nobody will ever launch it.
+            // Cancelled, stale, or hotrun ends: it will never be launched.
             if let BuildOutcome::Built {
                 artifact,
                 unchanged: false,
@@ -179,7 +236,7 @@ impl Session {
             return;
         };
         let took = now.saturating_sub(running.started);
-        let cause = running.set.cause.clone();
+        let cause = running.cause.clone();
         match outcome {
             BuildOutcome::Built {
                 artifact,
@@ -190,17 +247,16 @@ impl Session {
                 self.newest_built = Some(artifact.built_by);
                 let runs = self.runs(&artifact);
                 match runs {
-                    Some(runs) if unchanged && !running.set.forced => {
+                    Some(runs) if unchanged && !running.request.forced => {
                         self.show(View::Unchanged {
                             generation,
                             running: runs,
                             took,
                             cause,
                         });
-                        self.advise(&running.set);
                     }
                     _ => {
-                        let waited = running.started.saturating_sub(running.set.first);
+                        let waited = running.started.saturating_sub(running.request.first);
                         let detect = waited.saturating_sub(running.prepared.unwrap_or_default());
                         let phases = Phases {
                             detect: Some(detect).filter(|_| cause != Cause::Start),
@@ -219,7 +275,7 @@ impl Session {
                             due: false,
                             alone: self.alone(),
                             prepared: Prepared::No,
-                            debugger: if running.set.forced {
+                            debugger: if running.request.forced {
                                 Debugger::Ignored
                             } else {
                                 Debugger::default()
@@ -247,30 +303,12 @@ impl Session {
                 if self.policy.once {
                     self.quit(now, Ending::BuildFailed);
                 }
-                if running.set.restart {
-                    self.start_again(now, running.set.cause);
+                if running.request.restart {
+                    self.start_again(now, running.cause);
                 }
             }
             // A build that nobody cancelled says it was: it is asked for again rather than lost.
-            BuildOutcome::Cancelled => self.request(now, cause, running.set.forced),
-        }
-    }
-
-    /// Files that look as if the app read them, and on which no program depends: says once per
-    /// directory how to have the app started again for them.
-    fn advise(&mut self, set: &ChangeSet) {
-        let paths = set.paths();
-        let Some(path) = paths
-            .first()
-            .filter(|_| paths.iter().all(|path| is_input(path)))
-        else {
-            return;
-        };
-        let dir = path.parent().map(Path::to_owned).unwrap_or_default();
-        if !self.advised.contains(&dir) {
-            self.advised.push(dir);
-            let path = path.clone();
-            self.show(View::NobodyDepends { path });
+            BuildOutcome::Cancelled => self.request(now, cause, running.request.forced),
         }
     }
 

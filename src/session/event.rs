@@ -1,6 +1,7 @@
 //! What happened: everything the session is told, by every room.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Policy;
@@ -12,8 +13,13 @@ use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof,
 pub enum Event {
     /// hotrun is set up; the first build may start.
     Begin,
-    /// Inputs changed.
+    /// Files were written, removed, or moved; what was found of them.
     Changed(Vec<Change>),
+    /// Git is in the middle of an operation, and did its last step so long ago.
+    GitWorks {
+        /// How long ago.
+        ago: Duration,
+    },
     /// Events were lost: everything may have changed.
     Rescan,
     /// From now on changes are noticed this late: not at all where the system tells of them.
@@ -130,6 +136,8 @@ pub enum AppNews {
     Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.
     Suspended(bool),
+    /// It was asked for: a process of it has these files open for writing.
+    Writes(Vec<PathBuf>),
     /// It was asked for: this process of it has a debugger, or none has, or none has any more.
     Traced(Option<i32>),
     /// Its first process ended. What it left behind may still run.
@@ -154,8 +162,8 @@ pub enum AppNews {
 impl fmt::Debug for BuildNews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loaded(scope) => write!(f, "Loaded({} roots)", scope.roots.len()),
-            Self::Inputs(scope) => write!(f, "Inputs({} roots)", scope.roots.len()),
+            Self::Loaded(scope) => write!(f, "Loaded({} files)", scope.files.len()),
+            Self::Inputs(scope) => write!(f, "Inputs({} files)", scope.files.len()),
             Self::Command(line) => write!(f, "Command({line})"),
             Self::Line(line) => write!(f, "Line({line})"),
             Self::Diagnostic { error, .. } => write!(f, "Diagnostic(error: {error})"),

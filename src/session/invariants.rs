@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::action::Action;
 use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
 use super::model::{
-    BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Hooks, JobId, Moment,
-    Occasion, Presence, Proof, Reaction,
+    BuildOutcome, Change, ChangeKind, Content, Ending, Exit, Generation, Handover, Hooks, JobId,
+    Moment, Occasion, Proof, Reaction,
 };
 use super::scenarios::{artifact, policy};
 use super::{OnChange, Policy, Session};
@@ -56,6 +56,8 @@ struct World {
     discarded: Vec<Generation>,
     /// Somebody asked for a restart, which even a debugger does not stop.
     asked: bool,
+    /// How often files were written.
+    written: u64,
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
@@ -79,6 +81,7 @@ impl World {
             launched: Generation(0),
             discarded: Vec::new(),
             asked: false,
+            written: 0,
             unseen_change: false,
             ended: false,
             story: Vec::new(),
@@ -99,13 +102,13 @@ impl World {
     /// Everything that could happen next.
     fn possible(&self) -> Vec<Event> {
         let mut events = vec![
-            Event::Changed(vec![change("src/a.rs", ChangeKind::Source)]),
+            changed("src/a.rs", ChangeKind::Source, self.written),
             Event::Rebuild,
             Event::Quit(Ending::Signal(2)),
         ];
         if !self.policy.rules.is_empty() {
-            events.push(Event::Changed(vec![change("x", ChangeKind::Rule(0))]));
-            events.push(Event::Changed(vec![change("y", ChangeKind::Config)]));
+            events.push(changed("x", ChangeKind::Rule(0), self.written));
+            events.push(changed("y", ChangeKind::Config, self.written));
         }
         for id in self.jobs.keys() {
             for ended in [Ok(()), Err("x".to_owned())] {
@@ -203,6 +206,7 @@ impl World {
             .push(format!("{} {event:?}", self.now.as_millis()));
         match &event {
             Event::Changed(changes) => {
+                self.written += 1;
                 let builds = changes.iter().any(|change| change.kind.builds());
                 self.unseen_change |= builds;
             }
@@ -394,6 +398,7 @@ impl World {
                 self.must(live, "somebody who is not live has proved himself");
             }
             Action::Rewatch(_)
+            | Action::FindWriter { .. }
             | Action::Left(_)
             | Action::Show(_)
             | Action::ReopenLog
@@ -436,12 +441,15 @@ impl World {
     }
 }
 
-fn change(path: &str, kind: ChangeKind) -> Change {
-    Change {
+/// A file with bytes that it never had before.
+fn changed(path: &str, kind: ChangeKind, number: u64) -> Event {
+    Event::Changed(vec![Change {
         path: path.into(),
         kind,
-        presence: Presence::There,
-    }
+        before: Some(Content::Digest(number)),
+        now: Content::Digest(number + 1),
+        script: None,
+    }])
 }
 
 fn policies() -> Vec<Policy> {

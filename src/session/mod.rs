@@ -8,16 +8,18 @@
 
 pub mod action;
 mod backoff;
+mod before_build;
 mod build_slot;
 mod builds;
 pub mod event;
 mod evidence;
+mod hints;
 mod hold;
 mod jobs;
 mod leaving;
 mod loops;
 pub mod model;
-mod preparation;
+mod own_writing;
 mod processes;
 mod reactions;
 mod stock;
@@ -28,16 +30,17 @@ mod invariants;
 #[cfg(test)]
 pub(crate) mod scenarios;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use action::{Action, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
 use event::Event;
+use hints::Hints;
 use hold::Hold;
 use model::{
-    ArtifactRef, Cause, Ending, Generation, Handover, Hooks, JobId, Moment, Occasion, Reaction,
+    ArtifactRef, Cause, Content, Ending, Generation, Handover, Hooks, JobId, Moment, Occasion,
+    Reaction,
 };
 use reactions::Reactions;
 use swap::Swap;
@@ -99,10 +102,11 @@ pub struct Session {
     numbered_jobs: u32,
     /// The user's commands that run.
     jobs: Vec<(JobId, Occasion)>,
-    /// Directories for which it was said how to have the app started again.
-    advised: Vec<PathBuf>,
+    hints: Hints,
     /// The project model has to be read before the next build.
     stale_project: bool,
+    /// The lock file as cargo left it when it last read the project.
+    lock: Option<Content>,
     /// What was learned: this program cannot run beside itself.
     alone: bool,
     said_overlap: bool,
@@ -130,8 +134,9 @@ impl Session {
             newest_built: None,
             numbered_jobs: 0,
             jobs: Vec::new(),
-            advised: Vec::new(),
+            hints: Hints::default(),
             stale_project: !loaded,
+            lock: None,
             alone: false,
             said_overlap: false,
             hold: Hold::default(),
@@ -158,6 +163,7 @@ impl Session {
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
             Event::Rebuild => self.rebuild(now),
+            Event::GitWorks { ago } => self.builds.git_works(now, ago),
             Event::Watching { lag } => self.builds.lag = lag,
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
@@ -171,6 +177,7 @@ impl Session {
         }
         self.deadlines(now);
         self.react(now);
+        self.settle(now);
         self.start_build(now);
         self.hold(now);
         self.launch(now);
@@ -192,6 +199,7 @@ impl Session {
             self.reactions.due(&self.policy),
             self.swap.due(),
             self.hold_due(),
+            self.hints.next(),
         ];
         due.into_iter().flatten().min()
     }

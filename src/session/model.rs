@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,27 +21,39 @@ impl fmt::Display for Generation {
     }
 }
 
-/// What kind of input changed, as far as it matters to what must be done.
+/// What a changed path is to the program, as far as it matters to what must be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// A file of a package.
+    /// The program is made of it.
     Source,
-    /// What the user has named as an input: cargo may know nothing of it.
+    /// The user has named it as a source: cargo may know nothing of it.
     Named,
     /// A manifest, a lock file, a cargo configuration or a toolchain file: the project model has
     /// to be read again.
     Manifest,
     /// `Cargo.lock`: like a manifest, but cargo writes it itself while it reads the project.
     Lock,
+    /// Cargo would look at it and nobody has said that it matters: a file of a package whose build
+    /// script declares nothing.
+    Guess,
+    /// An environment file that the app reads itself when it starts.
+    Env,
     /// A file that settings are read from.
     Config,
     /// What the rule of this number is for.
     Rule(usize),
+    /// Nothing depends on it, though it looks as if something should.
+    Rest(Cure),
 }
 
 impl ChangeKind {
     /// A build takes it in.
     pub fn builds(self) -> bool {
+        self.is_source() || self == Self::Guess
+    }
+
+    /// The program is known to be made of it, so no change of it may be missed.
+    pub fn is_source(self) -> bool {
         matches!(
             self,
             Self::Source | Self::Named | Self::Manifest | Self::Lock
@@ -51,6 +63,35 @@ impl ChangeKind {
     /// The project has to be read again.
     pub fn reloads(self) -> bool {
         matches!(self, Self::Manifest | Self::Lock)
+    }
+}
+
+/// What a user can do for a file that looks like an input and that nothing depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// The app reads it when it starts: `[[on]]` with `do = "restart"`.
+    Restart,
+    /// It is compiled in, by the crate of this name: cargo has to be told.
+    CompiledIn(&'static str),
+}
+
+/// What a look at a path found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// Nothing is there.
+    Missing,
+    /// A file without a byte, which many editors leave for a moment.
+    Empty,
+    /// Bytes with this digest.
+    Digest(u64),
+    /// Something is there that can't be read.
+    Unreadable,
+}
+
+impl Content {
+    /// It may be what an editor leaves for a moment in the middle of a save.
+    pub fn is_transitional(self) -> bool {
+        matches!(self, Self::Missing | Self::Empty)
     }
 }
 
@@ -131,53 +172,26 @@ pub enum Reaction {
     Run(Vec<String>),
 }
 
-/// What an event said about a path's being there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// It was made.
-    Appeared,
-    /// It is there, with other content.
-    There,
-    /// It was removed, or renamed to something else.
-    Vanished,
-}
-
-/// One changed path, shown to the user as it is (relative to the workspace where possible).
+/// A path about which the system has said something, shown to the user as it is (relative to the
+/// workspace where possible).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The path as shown.
     pub path: PathBuf,
-    /// What it is an input of.
+    /// What it is to the program.
     pub kind: ChangeKind,
-    /// Whether it is there.
-    pub presence: Presence,
+    /// What the last look before this one found; `None`: there was none that can be relied on.
+    pub before: Option<Content>,
+    /// What is there now.
+    pub now: Content,
+    /// It was written while a build script of its package ran: so long after that began.
+    pub script: Option<Duration>,
 }
 
-/// What changed since a build last began, for a cargo that may not see it by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// The paths, as they are shown.
-    pub paths: BTreeSet<PathBuf>,
-    /// Those of them that the user has named as inputs.
-    pub named: BTreeSet<PathBuf>,
-    /// Events were lost: anything else may have changed as well.
-    pub anything: bool,
-}
-
-impl Changed {
-    /// Adds one change.
-    pub fn add(&mut self, change: &Change) {
-        self.paths.insert(change.path.clone());
-        if change.kind == ChangeKind::Named {
-            self.named.insert(change.path.clone());
-        }
-    }
-
-    /// Adds what changed later.
-    pub fn merge(&mut self, later: Self) {
-        self.paths.extend(later.paths);
-        self.named.extend(later.named);
-        self.anything |= later.anything;
+impl Change {
+    /// It is there with the bytes that it had before.
+    pub fn is_same(&self) -> bool {
+        self.now != Content::Unreadable && self.before == Some(self.now)
     }
 }
 
@@ -222,96 +236,86 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The relevant changes collected since the last build started.
+/// Paths that have other content than something last used, in the order of their first events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(Vec<Changed>);
+
+/// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangeSet {
-    /// When its first event came.
-    pub first: Moment,
-    /// When its last event came.
-    pub last: Moment,
-    /// Why it is there.
-    pub cause: Cause,
-    /// Restart even if the program turns out to be the same.
-    pub forced: bool,
-    /// Start the app again even if there is no new program in the end.
-    pub restart: bool,
-    /// Paths that were made within this set: if they vanish within it too, they were never there
-    /// (the temporary file of a safe write).
-    pub made: Vec<PathBuf>,
+pub struct Changed {
+    /// As it is shown.
+    pub path: PathBuf,
+    /// What it is to the program.
+    pub kind: ChangeKind,
+    /// What was used; `None`: nobody knows.
+    pub used: Option<Content>,
+    /// What is there now.
+    pub now: Content,
 }
 
-impl ChangeSet {
-    /// An empty set for `cause`.
-    pub fn new(now: Moment, cause: Cause, forced: bool) -> Self {
-        Self {
-            first: now,
-            last: now,
-            cause,
-            forced,
-            restart: false,
-            made: Vec::new(),
+impl Changed {
+    /// What is there now is not what was used, as far as anybody knows.
+    pub fn differs(&self) -> bool {
+        self.now == Content::Unreadable || self.used != Some(self.now)
+    }
+}
+
+impl Changes {
+    /// Takes in one change. What is back to what was used is none any more.
+    pub fn add(&mut self, change: &Change) {
+        let known = self.0.iter_mut().find(|known| known.path == change.path);
+        match known {
+            Some(known) => {
+                known.now = change.now;
+                known.kind = change.kind;
+            }
+            None => self.0.push(Changed {
+                path: change.path.clone(),
+                kind: change.kind,
+                used: change.before,
+                now: change.now,
+            }),
         }
+        self.0.retain(Changed::differs);
     }
 
-    /// Adds a cause that came later; every path is named once, in order.
-    pub fn merge(&mut self, now: Moment, cause: Cause, forced: bool) {
-        self.last = now;
-        self.forced |= forced;
-        match (&mut self.cause, cause) {
-            (Cause::Changed(paths), Cause::Changed(more)) => {
-                for path in more {
-                    if !paths.contains(&path) {
-                        paths.push(path);
-                    }
+    /// Puts what changed `later` on top: what was used counts as of here.
+    pub fn extend(&mut self, later: Self) {
+        for more in later.0 {
+            match self.0.iter_mut().find(|known| known.path == more.path) {
+                Some(known) => {
+                    known.now = more.now;
+                    known.kind = more.kind;
                 }
+                None => self.0.push(more),
             }
-            (
-                known @ (Cause::Changed(_) | Cause::Start),
-                wider @ (Cause::Rescan | Cause::Asked),
-            ) => {
-                *known = wider;
-            }
-            (known @ Cause::Start, changed @ Cause::Changed(_)) => *known = changed,
-            _ => {}
         }
+        self.0.retain(Changed::differs);
     }
 
-    /// Adds one changed path.
-    pub fn add(&mut self, now: Moment, change: Change) {
-        let Change { path, presence, .. } = change;
-        let mentioned = matches!(&self.cause, Cause::Changed(paths) if paths.contains(&path));
-        let made = self.made.iter().position(|made| *made == path);
-        match (presence, made) {
-            (Presence::Vanished, Some(made)) => {
-                self.last = now;
-                self.made.swap_remove(made);
-                if let Cause::Changed(paths) = &mut self.cause {
-                    paths.retain(|known| *known != path);
-                }
-                return;
-            }
-            (Presence::Appeared, None) if !mentioned => self.made.push(path.clone()),
-            _ => {}
-        }
-        self.merge(now, Cause::Changed(vec![path]), false);
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Changed> {
+        self.0.iter()
     }
 
-    /// When nothing more is waited for: after a quiet period, or its cap.
-    pub fn quiet_at(&self, debounce: Duration, max_wait: Duration) -> Moment {
-        (self.last + debounce).min(self.first + max_wait)
-    }
-
-    /// The paths that changed.
-    pub fn paths(&self) -> &[PathBuf] {
-        match &self.cause {
-            Cause::Changed(paths) => paths,
-            _ => &[],
-        }
-    }
-
-    /// Nothing is left of it.
+    /// There is none.
     pub fn is_empty(&self) -> bool {
-        !self.forced && matches!(&self.cause, Cause::Changed(paths) if paths.is_empty())
+        self.0.is_empty()
+    }
+
+    /// Leaves out those that `keep` refuses.
+    pub fn retain(&mut self, keep: impl FnMut(&Changed) -> bool) {
+        self.0.retain(keep);
+    }
+
+    /// Their paths.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|changed| changed.path.clone()).collect()
+    }
+
+    /// This path is one of them.
+    pub fn get(&self, path: &Path) -> Option<&Changed> {
+        self.0.iter().find(|changed| changed.path == path)
     }
 }
 
@@ -345,23 +349,58 @@ pub type ArtifactRef = Arc<Artifact>;
 pub struct Scope {
     /// Changed paths are shown relative to this directory.
     pub base: PathBuf,
-    /// Directories whose non-ignored files are inputs, with everything below them.
-    pub roots: Vec<PathBuf>,
-    /// Directories below `roots` that are not (other packages, the target directory).
-    pub without: Vec<PathBuf>,
-    /// Single files that are inputs wherever they are; they need not exist.
+    /// Single files that the program is made of, wherever they are; they need not exist.
     pub files: Vec<PathBuf>,
-    /// What the reader of the project has seen, if it was read.
+    /// Directories that the program is made of, with everything below them.
+    pub dirs: Vec<PathBuf>,
+    /// The directories of the packages that the program is made of.
+    pub packages: Vec<PathBuf>,
+    /// Nobody has said yet what the program is made of, or what was said has failed: every Rust
+    /// file and manifest below `packages` counts.
+    pub open: bool,
+    /// Directories of packages of which cargo looks at every file.
+    pub guesses: Vec<PathBuf>,
+    /// Directories below those above that are not (other packages, the target directory).
+    pub without: Vec<PathBuf>,
+    /// Files that the app may read its environment from.
+    pub env: Vec<PathBuf>,
+    /// The names of the crates that the program depends on.
+    pub crates: Arc<BTreeSet<String>>,
+    /// The build scripts of `packages`.
+    pub scripts: Vec<Script>,
+    /// What was seen of all this, if anything was.
     pub seen: Option<Seen>,
 }
 
-/// What was there when a project was read.
+/// What was there when a project was read or built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// What was written later was not seen.
+    /// What was written from then on may not have been seen; in the time of the file system.
     pub at: SystemTime,
     /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
-    pub lock: Option<u64>,
+    pub lock: Option<Content>,
+}
+
+/// A build script, whose runs can be told by what cargo writes about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The directory of its package.
+    pub package: PathBuf,
+    /// The name of its package.
+    pub name: String,
+    /// The directory in which cargo keeps a directory for each.
+    pub records: PathBuf,
+}
+
+/// What writes a file beside people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Cargo and what it runs.
+    Build,
+    /// The app, while a generation starts.
+    Start,
+    /// The app, while it serves.
+    App,
 }
 
 /// How a build ended.

@@ -215,6 +215,7 @@ impl Session {
                     suspended,
                 });
             }
+            AppNews::Writes(paths) => self.app_writes(now, &paths),
             AppNews::Traced(pid) => self.looked(generation, pid),
             AppNews::CannotStart(error) => self.cannot_start(now, generation, error),
             AppNews::Exited {

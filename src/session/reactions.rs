@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::action::{Action, View};
 use super::event::{Effect, Reconfigured};
 use super::loops::Loops;
-use super::model::{Cause, Change, ChangeKind, ChangeSet, Job, JobId, Moment, Occasion, Reaction};
+use super::model::{Cause, Change, ChangeKind, Changes, Job, JobId, Moment, Occasion, Reaction};
 use super::swap::Kind;
 use super::{Policy, Session};
 
@@ -23,6 +23,8 @@ enum Step {
         reaction: Reaction,
         cause: Cause,
     },
+    /// Start the app again, which reads its environment from a file.
+    Restart(Cause),
 }
 
 /// What the step that was begun waits for.
@@ -36,8 +38,11 @@ enum Waits {
 /// others when the time comes.
 #[derive(Clone, Debug)]
 struct Collected {
-    set: ChangeSet,
+    first: Moment,
+    last: Moment,
+    changes: Changes,
     config: bool,
+    env: bool,
     rules: BTreeMap<usize, Vec<Reaction>>,
 }
 
@@ -59,6 +64,18 @@ impl Reactions {
         policy: &Policy,
         starting: bool,
     ) {
+        // The same bytes are no change; what is back as it was is none any more.
+        let known = |change: &Change| {
+            let collected = self.collected.as_ref();
+            collected.is_some_and(|known| known.changes.get(&change.path).is_some())
+        };
+        let changes: Vec<Change> = changes
+            .into_iter()
+            .filter(|change| !change.is_same() || known(change))
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
         let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
         if self.collected.is_some() {
             self.loops.also(&paths);
@@ -68,11 +85,15 @@ impl Reactions {
             self.loops.reset();
         }
         let empty = || Collected {
-            set: ChangeSet::new(now, Cause::Changed(Vec::new()), false),
+            first: now,
+            last: now,
+            changes: Changes::default(),
             config: false,
+            env: false,
             rules: BTreeMap::new(),
         };
         let collected = self.collected.get_or_insert_with(empty);
+        collected.last = now;
         for change in changes {
             match change.kind {
                 ChangeKind::Config => collected.config = true,
@@ -80,14 +101,17 @@ impl Reactions {
                     let reactions = policy.rules.get(rule).cloned();
                     collected.rules.insert(rule, reactions.unwrap_or_default());
                 }
+                ChangeKind::Env => collected.env = true,
                 ChangeKind::Source
                 | ChangeKind::Named
                 | ChangeKind::Manifest
-                | ChangeKind::Lock => {}
+                | ChangeKind::Lock
+                | ChangeKind::Guess
+                | ChangeKind::Rest(_) => {}
             }
-            collected.set.add(now, change);
+            collected.changes.add(&change);
         }
-        if collected.set.is_empty() {
+        if collected.changes.is_empty() {
             self.collected = None;
         }
     }
@@ -97,9 +121,9 @@ impl Reactions {
         if self.waits.is_some() || !self.steps.is_empty() {
             return None;
         }
-        let set = &self.collected.as_ref()?.set;
-        let looped = self.loops.wait().map(|wait| set.first + wait);
-        let quiet = set.quiet_at(policy.debounce, policy.max_wait);
+        let collected = self.collected.as_ref()?;
+        let looped = self.loops.wait().map(|wait| collected.first + wait);
+        let quiet = (collected.last + policy.debounce).min(collected.first + policy.max_wait);
         Some(quiet.max(looped.unwrap_or_default()))
     }
 
@@ -124,17 +148,28 @@ impl Reactions {
 
     /// Turns what was collected into steps: settings first, then rules by number.
     fn plan(&mut self) {
-        let Some(Collected { set, config, rules }) = self.collected.take() else {
+        let Some(Collected {
+            changes,
+            config,
+            env,
+            rules,
+            ..
+        }) = self.collected.take()
+        else {
             return;
         };
+        let cause = Cause::Changed(changes.paths());
         if config {
             self.steps.push_back(Step::Configure);
+        }
+        if env {
+            self.steps.push_back(Step::Restart(cause.clone()));
         }
         for (rule, reactions) in rules {
             let steps = reactions.into_iter().map(|reaction| Step::React {
                 rule,
                 reaction,
-                cause: set.cause.clone(),
+                cause: cause.clone(),
             });
             self.steps.extend(steps);
         }
@@ -172,6 +207,7 @@ impl Session {
                     reaction,
                     cause,
                 } => self.react_as(now, rule, reaction, cause),
+                Step::Restart(cause) => self.start_again(now, cause),
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Stories of the session as data: `scenarios/*.txt`, one file per story. The files are the
 //! documentation of what hotrun does when; this is how they are read.
 //!
+//! In `changed`, a path has other bytes than ever before; `=path` has the same as before, `path@7` those
+//! of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing depends
+//! on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script began.
 //! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes
 //! first. Between two events the session is woken at every moment it asks for, and what it does
 //! then stands under a line `<ms> tick`. A story names every tick and every action, in order, but for
@@ -17,8 +20,8 @@ use std::time::Duration;
 use super::action::{Action, View};
 use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
 use super::model::{
-    Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover,
-    Hooks, JobId, Moment, Presence, Proof, Reaction, Surroundings,
+    Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
+    Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Surroundings,
 };
 use super::{OnChange, Policy, Session};
 
@@ -109,12 +112,31 @@ fn generation(word: &str) -> Generation {
     Generation(word.trim_start_matches('g').parse().unwrap())
 }
 
-fn changes(words: &[&str]) -> Vec<Change> {
-    let change = |word: &&str| {
-        let (presence, path) = match word.split_at(1) {
-            ("+", path) => (Presence::Appeared, path),
-            ("-", path) => (Presence::Vanished, path),
-            _ => (Presence::There, *word),
+/// What is in the files of a story.
+#[derive(Default)]
+struct Files {
+    contents: BTreeMap<PathBuf, Content>,
+    written: u64,
+}
+
+impl Files {
+    fn changes(&mut self, words: &[&str]) -> Vec<Change> {
+        words.iter().map(|word| self.change(word)).collect()
+    }
+
+    fn change(&mut self, word: &str) -> Change {
+        let (mark, path) = match word.chars().next() {
+            Some(mark @ ('+' | '-' | '=' | '?' | '~')) => (Some(mark), &word[1..]),
+            _ => (None, word),
+        };
+        let (path, script) = match path.split_once('!') {
+            Some((path, ms)) => (path, Some(Duration::from_millis(ms.parse().unwrap()))),
+            None => (path, None),
+        };
+        let (path, content) = match path.split_once('@') {
+            Some((path, "0")) => (path, Some(Content::Empty)),
+            Some((path, number)) => (path, Some(Content::Digest(number.parse().unwrap()))),
+            None => (path, None),
         };
         // A number and a colon in front: the rule for it.
         let (rule, path) = match path.split_once(':') {
@@ -123,18 +145,42 @@ fn changes(words: &[&str]) -> Vec<Change> {
         };
         let kind = match path.rsplit('/').next() {
             _ if rule.is_some() => ChangeKind::Rule(rule.unwrap()),
+            _ if mark == Some('?') => ChangeKind::Guess,
             Some(".reload.toml") => ChangeKind::Config,
+            Some(".env") => ChangeKind::Env,
             Some("Cargo.toml") => ChangeKind::Manifest,
             Some("Cargo.lock") => ChangeKind::Lock,
+            _ if mark == Some('~') && path.starts_with("migrations/") => {
+                ChangeKind::Rest(Cure::CompiledIn("sqlx"))
+            }
+            _ if mark == Some('~') => ChangeKind::Rest(Cure::Restart),
             _ => ChangeKind::Source,
         };
+        let path = PathBuf::from(path);
+        self.written += 1;
+        let other = Content::Digest(1000 + self.written);
+        let known = self.contents.get(&path).copied();
+        // What no story has named before is there all the same, but for what appears.
+        let there = Content::Digest(1);
+        let before = known.unwrap_or(if mark == Some('+') {
+            Content::Missing
+        } else {
+            there
+        });
+        let now = content.unwrap_or(match mark {
+            Some('-') => Content::Missing,
+            Some('=') => before,
+            _ => other,
+        });
+        self.contents.insert(path.clone(), now);
         Change {
-            path: path.into(),
+            path,
             kind,
-            presence,
+            before: Some(before),
+            now,
+            script,
         }
-    };
-    words.iter().map(change).collect()
+    }
 }
 
 fn exit(words: &[&str]) -> Exit {
@@ -145,7 +191,7 @@ fn exit(words: &[&str]) -> Exit {
     }
 }
 
-fn event(text: &str) -> Event {
+fn event(text: &str, files: &mut Files) -> Event {
     let (text, quoted) = match text.split_once('"') {
         Some((text, rest)) => (text.trim(), Some(rest.trim_end_matches('"').to_owned())),
         None => (text, None),
@@ -167,7 +213,14 @@ fn event(text: &str) -> Event {
     match words.as_slice() {
         ["begin"] => Event::Begin,
         ["tick"] => Event::Tick,
-        ["changed", paths @ ..] => Event::Changed(changes(paths)),
+        ["changed", paths @ ..] => Event::Changed(files.changes(paths)),
+        ["git-works", ago] => Event::GitWorks {
+            ago: Duration::from_millis(ago.parse().unwrap()),
+        },
+        ["writes", which, paths @ ..] => {
+            let paths = paths.iter().map(PathBuf::from).collect();
+            app(which, AppNews::Writes(paths))
+        }
         ["polling", lag] => Event::Watching {
             lag: Duration::from_millis(lag.parse().unwrap()),
         },
@@ -283,6 +336,13 @@ fn action(action: &Action) -> String {
         }
         Action::EndJob(JobId(number)) => format!("end job {number}"),
         Action::Look(generation) => format!("look at {generation}"),
+        Action::FindWriter { generation, paths } => {
+            let paths: Vec<_> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            format!("find out whether {generation} writes {}", paths.join(" "))
+        }
         Action::Signal { generation, number } => format!("signal {generation} {number}"),
         Action::StartBuild {
             generation,
@@ -337,6 +397,7 @@ fn play(text: &str) -> String {
     };
     let mut session = None;
     let mut traced = Traced::new();
+    let mut files = Files::default();
     let mut told = String::new();
     for line in text.lines().map(str::trim) {
         if line.starts_with("->") || line.ends_with(" tick") {
@@ -357,9 +418,10 @@ fn play(text: &str) -> String {
         let (at, what) = line.split_once(' ').unwrap();
         let now = Duration::from_millis(at.parse().unwrap());
         while let Some(due) = session.due().filter(|due| *due <= now) {
-            tell(&mut told, session, &mut traced, due, "tick");
+            tell(&mut told, session, &mut traced, due, Event::Tick, "tick");
         }
-        tell(&mut told, session, &mut traced, now, what);
+        let event = event(what, &mut files);
+        tell(&mut told, session, &mut traced, now, event, what);
     }
     told
 }
@@ -367,9 +429,15 @@ fn play(text: &str) -> String {
 /// The generations that have a debugger.
 type Traced = BTreeMap<Generation, Option<i32>>;
 
-fn tell(told: &mut String, session: &mut Session, traced: &mut Traced, now: Moment, what: &str) {
+fn tell(
+    told: &mut String,
+    session: &mut Session,
+    traced: &mut Traced,
+    now: Moment,
+    mut event: Event,
+    what: &str,
+) {
     writeln!(told, "{} {what}", now.as_millis()).unwrap();
-    let mut event = event(what);
     if let Event::Stock(policy) = &mut event {
         policy.once = session.policy.once;
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::text::{Context, ms};
 use crate::config::Ready;
 use crate::session::action::Hint;
+use crate::session::model::{Cure, Writer};
 
 /// What was awaited of a candidate in vain, and what to do about that.
 pub(super) fn not_ready(context: &Context) -> (String, String) {
@@ -38,12 +39,22 @@ fn accepts_nothing(held: &[String]) -> String {
     }
 }
 
-/// How to have the app started again for a file.
-pub(super) fn nobody_depends(path: &Path, context: &Context) -> String {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
+/// What can be done for a file that nothing depends on.
+pub(super) fn nobody_depends(path: &Path, cure: Cure, context: &Context) -> String {
     let shown = pattern(path, context);
     let dir = shown.rsplit_once('/').map_or(".", |(dir, _)| dir);
+    if let Cure::CompiledIn(name) = cure {
+        let watched = dir.trim_start_matches("./");
+        let declared = path.parent().unwrap_or(path).display();
+        return format!(
+            "`{}` is compiled in by {name}, but cargo does not know of it: nothing was built for it\n\
+             hint: print `cargo::rerun-if-changed={declared}` in build.rs, or write `paths = \
+             [\"{watched}\"]` under [watch] in .reload.toml",
+            path.display()
+        );
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
     let paths = if dir.split('/').all(|part| part == "." || part == "..") {
         format!("{dir}/{name}")
     } else {
@@ -54,6 +65,28 @@ pub(super) fn nobody_depends(path: &Path, context: &Context) -> String {
          starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \"restart\"` into .reload.toml",
         path.display()
     )
+}
+
+/// What starts no build from now on, and how to say so for good.
+pub(super) fn own_writing(path: &Path, writer: Writer, context: &Context) -> String {
+    let shown = path.display();
+    let ignore = pattern(path, context);
+    match writer {
+        Writer::Build => format!(
+            "`{shown}` is written by the build itself: that starts no build\nhint: have it written \
+             into `OUT_DIR`, or only when its content differs"
+        ),
+        Writer::Start => format!(
+            "`{shown}` changes whenever a generation is built or started: that starts no build\n\
+             hint: print `cargo::rerun-if-changed` in build.rs for what it reads, or add `{ignore}` to `ignore` \
+             of [watch]"
+        ),
+        Writer::App => format!(
+            "`{shown}` is written by the app while it runs: that starts no build\nhint: print \
+             `cargo::rerun-if-changed` in build.rs for what it reads, or add `{ignore}` to `ignore` \
+             of [watch]"
+        ),
+    }
 }
 
 /// The pattern that matches this file alone, as it is written in the configuration file.
@@ -121,7 +154,7 @@ mod tests {
             ..Context::default()
         };
         assert_eq!(pattern(Path::new(path), &context), of_file);
-        let text = nobody_depends(Path::new(path), &context);
+        let text = nobody_depends(Path::new(path), Cure::Restart, &context);
         let paths = format!("`paths = [\"{of_its_like}\"]`");
         assert!(text.contains(&paths), "{text}");
     }

@@ -6,7 +6,7 @@ use super::Note;
 use crate::lines::Stream;
 use crate::session::action::{Evidence, Next, View};
 use crate::session::event::BuildNews;
-use crate::session::model::{Exit, Generation, Moment, Phases, Proof};
+use crate::session::model::{Cure, Exit, Generation, Moment, Phases, Proof, Writer};
 use crate::sink::Chunk;
 
 /// The version of the schema: raised when a reader of an older one could be misled.
@@ -48,8 +48,22 @@ pub fn view(now: Moment, view: &View) -> Value {
             json!({ "generation": generation.map(|live| live.0), "signal": number,
                 "cause": cause.to_string() }),
         ),
-        View::NobodyDepends { path } => ("nobody-depends", json!({ "path": path })),
-        View::Loop { path, wait } => ("loop", json!({ "path": path, "wait_ms": ms(*wait) })),
+        View::NobodyDepends { path, cure } => (
+            "nobody-depends",
+            json!({ "path": path.display().to_string(), "cure": cure_name(*cure) }),
+        ),
+        View::OwnWriting { path, writer } => (
+            "own-writing",
+            json!({ "path": path.display().to_string(), "writer": writer_name(*writer) }),
+        ),
+        View::NothingToBuild { generation, next } => (
+            "nothing-to-build",
+            json!({ "generation": generation.0, "next": next_name(*next) }),
+        ),
+        View::Loop { path, wait } => (
+            "loop",
+            json!({ "path": path.display().to_string(), "wait_ms": ms(*wait) }),
+        ),
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
         View::BuildCancelled { generation, cause } => (
@@ -303,6 +317,21 @@ fn next_name(next: Next) -> Value {
         Next::Continue => "continue".into(),
         Next::Wait => "wait".into(),
         Next::End => "end".into(),
+    }
+}
+
+fn cure_name(cure: Cure) -> Value {
+    match cure {
+        Cure::Restart => "restart".into(),
+        Cure::CompiledIn(name) => json!({ "compiled_in_by": name }),
+    }
+}
+
+fn writer_name(writer: Writer) -> &'static str {
+    match writer {
+        Writer::Build => "build",
+        Writer::Start => "start",
+        Writer::App => "app",
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hints::{hint_words, nobody_depends, not_ready, pattern};
+use super::hints::{hint_words, nobody_depends, not_ready, own_writing, pattern};
 use crate::config::{Ready, Settings};
 use crate::exit;
 use crate::session::action::{Evidence, Next, View};
@@ -120,7 +120,15 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             number,
             cause,
         } => signalled(*generation, *number, cause),
-        View::NobodyDepends { path } => (Level::Info, nobody_depends(path, context)),
+        View::NobodyDepends { path, cure } => (Level::Info, nobody_depends(path, *cure, context)),
+        View::OwnWriting { path, writer } => (Level::Info, own_writing(path, *writer, context)),
+        View::NothingToBuild { generation, next } => (
+            Level::Info,
+            format!(
+                "{generation} is not built: every file is again as it was{}",
+                next_words(*next)
+            ),
+        ),
         View::Loop { path, wait } => (
             Level::Warn,
             format!(

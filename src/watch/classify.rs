@@ -1,23 +1,16 @@
-//! What the file system said, made one of the few things that matter. Pure.
+//! Which of the things that the file system says matter. Pure.
 
 use notify::EventKind;
 use notify::event::{ModifyKind, RenameMode};
 
-use crate::session::model::Presence;
-
-/// What an event of this kind says about the paths it names; `None`: nothing that matters, they
-/// were read or their metadata changed. `polled`: it was found by comparing time
+/// Something may be in the paths that was not there before. `polled`: it was found by comparing time
 /// stamps, so a new time stamp is all there is to see of an edit.
-pub fn classify(kind: EventKind, polled: bool) -> Option<Presence> {
+pub fn matters(kind: EventKind, polled: bool) -> bool {
     match kind {
-        EventKind::Modify(ModifyKind::Metadata(_)) if !polled => None,
+        EventKind::Modify(ModifyKind::Metadata(_)) => polled,
         // `Both` comes after `From` and `To` of the same rename, and says nothing more.
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
-        EventKind::Create(_) => Some(Presence::Appeared),
-        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-            Some(Presence::Vanished)
-        }
-        _ => Some(Presence::There),
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => false,
+        _ => true,
     }
 }
 
@@ -69,7 +62,7 @@ mod tests {
             (EventKind::Remove(RemoveKind::Any), true, true),
             (EventKind::Any, true, true),
         ] {
-            let changed = |polled| classify(kind, polled).is_some();
+            let changed = |polled| matters(kind, polled);
             assert_eq!(
                 (changed(false), changed(true)),
                 (native, polled),

@@ -1,108 +1,132 @@
-//! Which paths are inputs. Pure but for ignore files, which are read on first use.
+//! What a path is to the program: a source, a guess, one of the user's rules, or nothing. Pure but
+//! for git's rules, which are read on first use.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::GlobSet;
-use ignore::{IncrementalIgnore, Walk, WalkBuilder};
+use ignore::{Walk, WalkBuilder};
 
 use super::classify::is_dropping;
+use super::cures;
+use super::tree::Tree;
 use crate::config::{self, Rule};
-use crate::session::model::{Change, ChangeKind, Presence, Reaction, Scope};
+use crate::session::model::{ChangeKind, Reaction, Scope};
 
 /// Decides about paths for one scope and the user's settings.
 #[derive(Debug)]
 pub struct Filter {
     base: PathBuf,
-    roots: Vec<(PathBuf, IncrementalIgnore)>,
-    without: Vec<PathBuf>,
+    /// Single files that are sources, there or not.
     files: HashSet<PathBuf>,
+    /// Directories with everything below them.
+    dirs: Vec<PathBuf>,
+    /// Packages in which every Rust file and manifest counts.
+    open: Vec<Tree>,
+    /// Packages in which every file may count.
+    guesses: Vec<Tree>,
+    /// Packages in which files may look like inputs.
+    packages: Vec<Tree>,
+    without: Vec<PathBuf>,
+    env: HashSet<PathBuf>,
+    crates: Arc<BTreeSet<String>>,
     /// What the user added: a directory with everything below it, a file as it is.
     named: Vec<PathBuf>,
     config: HashSet<PathBuf>,
     ignore: GlobSet,
     rules: Vec<Rule>,
-}
-
-/// How directories are walked and paths matched: hidden files, `.gitignore`, `.ignore` and git's
-/// own excludes are left out, in a repository or not.
-fn rules(root: &Path) -> WalkBuilder {
-    let mut builder = WalkBuilder::new(root);
-    builder.require_git(false).follow_links(true);
-    builder
+    /// Where a source is a link, or is in a directory that is one: what it leads to.
+    links: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
 impl Filter {
     /// A filter for `scope` and what the user wants besides.
     pub fn new(scope: &Scope, settings: &config::Watch) -> Self {
-        let matcher = |root: &PathBuf| {
-            rules(root)
-                .build_matchers()
-                .into_iter()
-                .next()
-                .map(|matcher| (root.clone(), matcher))
-        };
         // What is a directory may be away when it is asked for, and come later.
         let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) = scope
             .files
             .iter()
+            .chain(&scope.dirs)
             .chain(&settings.paths)
             .partition(|path| path.is_dir());
+        let tree = |root: &PathBuf| Tree::new(root, &scope.without, &settings.ignore);
+        let by_rules = |root: &PathBuf| Tree::by_rules(root, &scope.without, &settings.ignore);
+        let open = scope.packages.iter().filter(|_| scope.open);
         let mut filter = Self {
             base: scope.base.clone(),
-            roots: scope.roots.iter().chain(dirs).filter_map(matcher).collect(),
-            without: scope.without.clone(),
             files: files.into_iter().cloned().collect(),
+            dirs: dirs.into_iter().cloned().collect(),
+            open: open.map(tree).collect(),
+            guesses: scope.guesses.iter().map(tree).collect(),
+            packages: scope.packages.iter().map(by_rules).collect(),
+            without: scope.without.clone(),
+            env: scope.env.iter().cloned().collect(),
+            crates: scope.crates.clone(),
             named: settings.paths.clone(),
             config: settings.config.iter().cloned().collect(),
             ignore: settings.ignore.clone(),
             rules: settings.rules.clone(),
+            links: HashMap::new(),
         };
-        // What is an input where it is need not be known by its name; a lock file does.
-        let mut files = std::mem::take(&mut filter.files);
-        files.retain(|file| file.ends_with("Cargo.lock") || !filter.includes(file, false));
-        filter.files = files;
+        filter.links = filter.find_links();
         filter
     }
 
-    /// The directories whose files can be inputs, with everything below them.
-    pub fn roots(&self) -> Vec<PathBuf> {
-        self.roots.iter().map(|(root, _)| root.clone()).collect()
+    /// A file behind a link is edited where it is.
+    fn find_links(&self) -> HashMap<PathBuf, Vec<PathBuf>> {
+        let mut real_dirs: HashMap<&Path, Option<PathBuf>> = HashMap::new();
+        let mut links: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+        for file in &self.files {
+            let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else {
+                continue;
+            };
+            let real = real_dirs
+                .entry(dir)
+                .or_insert_with(|| dir.canonicalize().ok());
+            let moved = real.as_ref().is_some_and(|real| real != dir);
+            let target = if file.is_symlink() {
+                file.canonicalize().ok()
+            } else {
+                real.as_ref().filter(|_| moved).map(|real| real.join(name))
+            };
+            if let Some(target) = target.filter(|target| target != file) {
+                links.entry(target).or_default().push(file.clone());
+            }
+        }
+        links
     }
 
     /// Single files that matter wherever they are, there or not.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.files.iter().chain(&self.config)
+        let files = self.files.iter().chain(&self.config).chain(&self.env);
+        files.chain(self.links.keys())
     }
 
-    /// A file that is an input wherever it is.
-    pub fn add_file(&mut self, path: PathBuf) {
-        self.files.insert(path);
+    /// Directories that matter with everything below them, there or not.
+    pub fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.dirs.iter()
     }
 
-    /// The change that an event on this path means, if any.
-    pub fn change(&mut self, path: &Path, presence: Presence) -> Option<Change> {
-        let kind = self.kind(path)?;
-        let shown = path.strip_prefix(&self.base).unwrap_or(path);
-        Some(Change {
-            path: shown.to_owned(),
-            kind,
-            presence,
-        })
+    /// The sources that this file is, where it is reached by another path.
+    pub fn linked(&self, path: &Path) -> Vec<PathBuf> {
+        self.links.get(path).cloned().unwrap_or_default()
     }
 
-    /// A file at this path is an input.
-    pub fn is_input(&mut self, path: &Path) -> bool {
-        self.kind(path).is_some()
+    /// How this path is shown.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.base).unwrap_or(path).to_owned()
     }
 
-    fn kind(&mut self, path: &Path) -> Option<ChangeKind> {
+    /// What this path is to the program; `None`: nothing.
+    pub fn kind(&mut self, path: &Path) -> Option<ChangeKind> {
         if self.config.contains(path) {
             return Some(ChangeKind::Config);
         }
-        let name = path.file_name()?.to_str().unwrap_or_default();
-        let is_noise = is_dropping(name) || self.ignore.is_match(path);
-        if is_noise && !self.files.contains(path) {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let is_noise = is_dropping(&name) || self.ignore.is_match(path);
+        let is_file = self.files.contains(path);
+        if is_noise && !is_file {
             return None;
         }
         // The first rule that matches decides, even about what git ignores.
@@ -114,34 +138,90 @@ impl Filter {
                 _ => Some(ChangeKind::Rule(number)),
             };
         }
-        let kind = match name {
+        let kind = match name.as_str() {
             "Cargo.lock" => ChangeKind::Lock,
             "Cargo.toml" | "rust-toolchain" | "rust-toolchain.toml" => ChangeKind::Manifest,
             "config" | "config.toml" if path.parent()?.ends_with(".cargo") => ChangeKind::Manifest,
             _ if self.named.iter().any(|named| path.starts_with(named)) => ChangeKind::Named,
             _ => ChangeKind::Source,
         };
-        if self.files.contains(path) {
+        if is_file {
             // What the user ignores is no source, even where cargo says so.
             let ignored = kind == ChangeKind::Source && self.ignore.is_match(path);
             return (!ignored).then_some(kind);
         }
-        // A lock file that is not the workspace's is nobody's input.
-        let inside = kind != ChangeKind::Lock && self.includes(path, false);
-        inside.then_some(kind)
+        let below = |dir: &PathBuf| path.starts_with(dir);
+        if self.dirs.iter().any(below) {
+            return Some(match kind {
+                ChangeKind::Named => kind,
+                _ => ChangeKind::Source,
+            });
+        }
+        if self.env.contains(path) {
+            return Some(ChangeKind::Env);
+        }
+        let counts = path.extension().is_some_and(|ending| ending == "rs") || name == "Cargo.toml";
+        if counts && includes(&mut self.open, path, false) {
+            return Some(kind);
+        }
+        if includes(&mut self.guesses, path, false) {
+            return Some(ChangeKind::Guess);
+        }
+        self.rest(path)
     }
 
-    /// Everything from `root` down that can be an input, directories included.
-    pub fn walk(&self, root: &Path) -> Walk {
-        let root = root.to_owned();
-        let (without, ignore) = (self.without.clone(), self.ignore.clone());
-        let mut builder = rules(&root);
-        builder.filter_entry(move |entry| {
-            let path = entry.path();
-            let out = without.iter().any(|out| out == path) || ignore.is_match(path);
-            path == root || !out
+    /// It looks like an input, and is none.
+    fn rest(&mut self, path: &Path) -> Option<ChangeKind> {
+        let package = innermost(&mut self.packages, path)?;
+        let relative = path.strip_prefix(package.root()).ok()?;
+        let cure = cures::cure(relative, &self.crates)?;
+        package
+            .includes(path, false)
+            .then_some(ChangeKind::Rest(cure))
+    }
+
+    /// What is walked: where every Rust file counts, and where every file may. A directory that is
+    /// both is walked once.
+    pub fn walks(&self) -> Vec<(Walk, Counts)> {
+        let guesses: Vec<&Path> = self.guesses.iter().map(Tree::root).collect();
+        let open = self.open.iter();
+        let open = open.filter(|tree| !guesses.contains(&tree.root()));
+        let all = |tree: &Tree| (tree.walk(tree.root()), Counts::All);
+        open.map(|tree| (tree.walk(tree.root()), Counts::Rust))
+            .chain(self.guesses.iter().map(all))
+            .collect()
+    }
+
+    /// The same from this directory down, if it is in what is walked and counts there.
+    pub fn walks_from(&mut self, dir: &Path) -> Vec<Walk> {
+        let mut walks = Vec::new();
+        for tree in self.open.iter_mut().chain(&mut self.guesses) {
+            if tree.includes(dir, true) && !super::tree::is_cache_dir(dir) {
+                walks.push(tree.walk(dir));
+            }
+        }
+        walks
+    }
+
+    /// What git tracks of these, although it ignores it.
+    pub fn tracked(&self) -> Vec<PathBuf> {
+        let trees = self.open.iter().chain(&self.guesses);
+        trees.flat_map(Tree::tracked).cloned().collect()
+    }
+
+    /// Directories in which files are that look like inputs: those that have such a name, at the root
+    /// of a package.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let roots = self.packages.iter().map(Tree::root);
+        let entries = roots.flat_map(std::fs::read_dir).flatten();
+        let dirs = entries.flatten().filter(|entry| {
+            let name = entry.file_name();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            is_dir && name.to_str().is_some_and(cures::is_place)
         });
-        builder.build()
+        dirs.map(|entry| entry.path())
+            .filter(|dir| !self.without.contains(dir))
+            .collect()
     }
 
     /// Everything that the user's rules can match, ignored or not, and how deep that can be.
@@ -182,41 +262,48 @@ impl Filter {
 
     /// Something that is wanted by its path is this directory, or is below it.
     pub fn leads(&self, dir: &Path) -> bool {
-        let roots = self.roots.iter().map(|(root, _)| root);
-        let mut wanted = roots.chain(self.reach_roots()).chain(self.files());
+        let packages = self.packages.iter().map(Tree::root);
+        let dirs = self.dirs.iter().chain(self.reach_roots());
+        let mut wanted = packages.chain(dirs.chain(self.files()).map(PathBuf::as_path));
         wanted.any(|path| path.starts_with(dir))
     }
 
-    /// Files in this directory can be inputs.
-    pub fn enters(&mut self, dir: &Path) -> bool {
-        self.includes(dir, true)
+    /// This directory is, or is below, one of which everything counts.
+    pub fn is_whole(&self, dir: &Path) -> bool {
+        self.dirs.iter().any(|whole| dir.starts_with(whole))
     }
 
-    fn includes(&mut self, path: &Path, is_dir: bool) -> bool {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if is_dropping(name) || self.ignore.is_match(path) {
-            return false;
-        }
-        let depth = |dir: &Path| dir.components().count();
-        let holding = self
-            .roots
-            .iter_mut()
-            .filter(|(root, _)| path.starts_with(root));
-        let Some((root, matcher)) = holding.max_by_key(|(root, _)| depth(root)) else {
-            return false;
-        };
-        let deeper = |out: &PathBuf| path.starts_with(out) && depth(out) > depth(root);
-        if self.without.iter().any(deeper) {
-            return false;
-        }
-        let Ok(relative) = path.strip_prefix(root) else {
-            return false;
-        };
-        !matcher.matched(relative, is_dir).is_ignore()
+    /// Sources are in this very directory.
+    pub fn has_sources(&self, dir: &Path) -> bool {
+        let of_rust = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "rs");
+        let mut files = self.files.iter().filter(of_rust);
+        files.any(|file| file.parent() == Some(dir))
     }
+
+    /// The project's own directory.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+}
+
+/// Which files of a walk count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Rust files and manifests.
+    Rust,
+    /// All of them.
+    All,
+}
+
+fn includes(trees: &mut [Tree], path: &Path, is_dir: bool) -> bool {
+    innermost(trees, path).is_some_and(|tree| tree.includes(path, is_dir))
+}
+
+fn innermost<'a>(trees: &'a mut [Tree], path: &Path) -> Option<&'a mut Tree> {
+    let holding = trees
+        .iter_mut()
+        .filter(|tree| path.starts_with(tree.root()));
+    holding.max_by_key(|tree| tree.root().components().count())
 }
 
 #[cfg(test)]
@@ -226,88 +313,191 @@ mod tests {
     use globset::{Glob, GlobSetBuilder};
 
     use super::*;
+    use crate::session::model::Cure;
+
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        /// A repository with a package `app`.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            for inner in [
+                ".git",
+                "app/src",
+                "app/inner/src",
+                "app/target/debug",
+                "app/assets",
+                "app/templates",
+                "app/schema",
+                "app/named",
+                "other",
+            ] {
+                fs::create_dir_all(dir.path().join(inner)).unwrap();
+            }
+            fs::write(
+                dir.path().join("app/.gitignore"),
+                "/generated.rs\nassets/\n",
+            )
+            .unwrap();
+            Self { dir }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn scope(&self) -> Scope {
+            Scope {
+                base: self.path(""),
+                files: [
+                    "Cargo.lock",
+                    ".cargo/config.toml",
+                    "app/Cargo.toml",
+                    "app/.hidden/named",
+                    "app/named.log",
+                    "app/generated.rs",
+                    "app/src/main.rs",
+                ]
+                .map(|name| self.path(name))
+                .to_vec(),
+                dirs: vec![self.path("app/schema")],
+                packages: vec![self.path("app")],
+                without: vec![self.path("app/target"), self.path("app/inner")],
+                env: vec![self.path("app/.env"), self.path(".env")],
+                ..Scope::default()
+            }
+        }
+
+        #[track_caller]
+        fn case(&self, filter: &mut Filter, path: &str, expected: Option<ChangeKind>) {
+            assert_eq!(filter.kind(&self.path(path)), expected, "{path}");
+        }
+    }
+
+    const SOURCE: Option<ChangeKind> = Some(ChangeKind::Source);
+    const MANIFEST: Option<ChangeKind> = Some(ChangeKind::Manifest);
+
+    /// Cargo has said what the program is made of: ignore files have no say.
+    #[test]
+    fn sources_are_what_cargo_names() {
+        let place = Place::new();
+        let mut filter = Filter::new(&place.scope(), &config::Watch::default());
+        for (path, expected) in [
+            ("app/src/main.rs", SOURCE),
+            ("app/generated.rs", SOURCE),
+            ("app/.hidden/named", SOURCE),
+            ("app/named.log", SOURCE),
+            ("app/schema/deep/a.sql", SOURCE),
+            ("app/schema/.hidden", SOURCE),
+            ("app/schema/a.sql~", None),
+            ("app/Cargo.toml", MANIFEST),
+            ("Cargo.lock", Some(ChangeKind::Lock)),
+            (".cargo/config.toml", MANIFEST),
+            (".env", Some(ChangeKind::Env)),
+            ("app/.env", Some(ChangeKind::Env)),
+            (
+                "app/templates/a.html",
+                Some(ChangeKind::Rest(Cure::Restart)),
+            ),
+            ("app/target/templates/a.html", None),
+            ("app/src/new.rs", None),
+            ("app/data.db", None),
+            ("app/Cargo.lock", None),
+            ("app/inner/src/lib.rs", None),
+            ("app/.hidden/other", None),
+            ("other/main.rs", None),
+        ] {
+            place.case(&mut filter, path, expected);
+        }
+        assert_eq!(
+            filter.shown(&place.path("app/src/main.rs")),
+            Path::new("app/src/main.rs")
+        );
+    }
+
+    /// Nobody has said yet, or what was said has failed: Rust files count, by git's rules.
+    #[test]
+    fn rust_files_count_until_cargo_has_said() {
+        let place = Place::new();
+        let scope = Scope {
+            open: true,
+            files: vec![place.path("app/Cargo.toml")],
+            ..place.scope()
+        };
+        let mut filter = Filter::new(&scope, &config::Watch::default());
+        for (path, expected) in [
+            ("app/src/new.rs", SOURCE),
+            ("app/member/Cargo.toml", MANIFEST),
+            ("app/generated.rs", None),
+            ("app/src/.hidden.rs", None),
+            ("app/src/main.rs~", None),
+            ("app/target/debug/out.rs", None),
+            ("app/inner/src/lib.rs", None),
+            ("app/data.db", None),
+        ] {
+            place.case(&mut filter, path, expected);
+        }
+    }
+
+    /// Its build script has not said what it reads, so cargo looks at every file.
+    #[test]
+    fn every_file_is_a_guess_where_cargo_looks_at_all() {
+        let place = Place::new();
+        let scope = Scope {
+            guesses: vec![place.path("app")],
+            ..place.scope()
+        };
+        let mut filter = Filter::new(&scope, &config::Watch::default());
+        for (path, expected) in [
+            ("app/src/main.rs", SOURCE),
+            ("app/data.db", Some(ChangeKind::Guess)),
+            ("app/templates/a.html", Some(ChangeKind::Guess)),
+            ("app/assets/a.css", None),
+            ("app/.hidden/other", None),
+            ("app/target/x", None),
+            ("other/x", None),
+        ] {
+            place.case(&mut filter, path, expected);
+        }
+    }
 
     #[test]
-    fn inputs_are_what_nobody_ignores() {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path();
-        for dir in [
-            "app/src",
-            "app/inner/src",
-            "app/target/debug",
-            "app/assets",
-            "other",
-        ] {
-            fs::create_dir_all(base.join(dir)).unwrap();
-        }
-        fs::write(base.join("app/.gitignore"), "/generated.rs\nassets/\n").unwrap();
-        let scope = Scope {
-            base: base.to_owned(),
-            roots: vec![base.join("app")],
-            without: vec![base.join("app/target"), base.join("app/inner")],
-            files: [
-                "Cargo.lock",
-                ".cargo/config.toml",
-                "app/.hidden/named",
-                "app/named.log",
-            ]
-            .map(|name| base.join(name))
-            .to_vec(),
-            seen: None,
-        };
+    fn the_user_has_the_last_word() {
+        let place = Place::new();
         let set = |glob: String| {
             let glob = Glob::new(&glob).unwrap();
             GlobSetBuilder::new().add(glob).build().unwrap()
         };
         let rule = |path: &str, reactions: &[Reaction]| Rule {
-            paths: set(format!("{}/{path}", base.display())),
+            paths: set(place.path(path).display().to_string()),
             reaches: vec![],
             reactions: reactions.to_vec(),
         };
         let settings = config::Watch {
             ignore: set("**/*.log".into()),
+            paths: vec![place.path("app/named")],
             rules: vec![
                 rule("app/src/*.ignored", &[]),
                 rule("app/assets/*.sql", &[Reaction::Rebuild]),
                 rule("app/assets/**", &[Reaction::Restart]),
             ],
-            config: vec![base.join(".reload.toml")],
+            config: vec![place.path(".reload.toml")],
             ..config::Watch::default()
         };
-        let mut filter = Filter::new(&scope, &settings);
+        let mut filter = Filter::new(&place.scope(), &settings);
         for (path, expected) in [
-            ("app/src/main.rs", Some(ChangeKind::Source)),
-            ("app/templates/new.html", Some(ChangeKind::Source)),
-            ("app/Cargo.toml", Some(ChangeKind::Manifest)),
-            ("Cargo.lock", Some(ChangeKind::Lock)),
-            (".cargo/config.toml", Some(ChangeKind::Manifest)),
-            ("app/Cargo.lock", None),
-            ("app/generated.rs", None),
+            ("app/named/deep/x", Some(ChangeKind::Named)),
+            ("app/named.log", None),
             ("app/assets/x.css", Some(ChangeKind::Rule(2))),
             ("app/assets/x.sql", Some(ChangeKind::Named)),
             ("app/assets/.x.css.swp", None),
             ("app/assets/x.log", None),
             ("app/src/x.ignored", None),
             (".reload.toml", Some(ChangeKind::Config)),
-            ("app/target/debug/app.d", None),
-            ("app/inner/src/lib.rs", None),
-            ("app/src/main.rs~", None),
-            ("app/src/.main.rs.swp", None),
-            ("app/debug.log", None),
-            ("app/.hidden/named", Some(ChangeKind::Source)),
-            ("app/.hidden/other", None),
-            ("app/named.log", None),
-            ("other/main.rs", None),
         ] {
-            let kind = filter
-                .change(&base.join(path), Presence::There)
-                .map(|change| change.kind);
-            assert_eq!(kind, expected, "{path}");
+            place.case(&mut filter, path, expected);
         }
-        assert!(filter.enters(&base.join("app/src")) && !filter.enters(&base.join("app/target")));
-        let change = filter
-            .change(&base.join("app/src/main.rs"), Presence::There)
-            .unwrap();
-        assert_eq!(change.path, Path::new("app/src/main.rs"));
     }
 }

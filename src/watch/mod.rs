@@ -1,47 +1,59 @@
-//! Watching the file system: one non-recursive watch per directory that holds an input.
+//! Watching the file system: one non-recursive watch per directory that holds a source or a guess.
 //!
 //! # Theory of operation
 //!
-//! A thread of its own owns the watcher, the filter and the set of watched directories, since
-//! walking and watching can block. It takes in raw events and new scopes through one channel and
-//! sends [`Event::Changed`] or [`Event::Rescan`]. Where the system tells of changes, events are
-//! taken as they come, since the session keeps the quiet period. Where it tells of nothing or can
-//! tell no more (`silence`), all of it is polled from then on, and what happened in between is
-//! looked for. Directories are watched, never files, because editors save by renaming. What is
-//! wanted by its path may come later, or go and come back: the nearest directory above it that is
-//! there is watched too.
-//! Deliberately absent: any waiting for quiet, any look at content.
+//! A thread of its own owns the watcher, the filter, the set of watched directories and what was
+//! last found in each file, since walking, watching and reading can block. It takes in raw events and
+//! new scopes through one channel, looks at the paths that are named, and sends [`Event::Changed`]
+//! with what it found there now and before. What kind of event it was does not matter: the content
+//! decides. Where the system tells of changes, events are taken as they come, since the session keeps
+//! the quiet period. Where it tells of nothing or can tell no more (`silence`), all of it is polled
+//! from then on, and what happened in between is looked for. Directories are watched, never files,
+//! because editors save by renaming. What is wanted by its path may come later, or go and come back:
+//! the nearest directory above it that is there is watched too.
+//! Deliberately absent: any waiting for quiet, any decision about what to do.
 
 mod backend;
 pub mod classify;
+mod contents;
+mod cures;
 pub mod filter;
+mod git;
+mod places;
 mod silence;
+mod tree;
 
 use std::collections::HashSet;
-use std::fs::FileType;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ignore::Walk;
+use ignore::WalkBuilder;
+use notify::EventKind;
+use notify::event::ModifyKind;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use backend::Backend;
-use classify::classify;
-use filter::Filter;
+use classify::matters;
+use contents::{Contents, Found};
+use filter::{Counts, Filter};
+use git::Git;
+use places::Places;
 use silence::Silence;
 
 use crate::config;
-use crate::digest;
 use crate::exit::Failure;
 use crate::session::event::Event;
-use crate::session::model::{Change, ChangeKind, Presence, Scope};
+use crate::session::model::{Change, ChangeKind, Scope};
 
-/// Time stamps of files are as coarse as the kernel's tick; this much is taken for equal.
-const TICK: Duration = Duration::from_millis(20);
+/// So many files that are no sources are remembered at most.
+const OTHERS: usize = 4096;
+/// Git has its lock for so long at most before it counts as an operation that goes on.
+const LOCKED: Duration = Duration::from_secs(1);
+/// The pause between two looks at that lock.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What reaches the watching thread.
 enum Message {
@@ -69,20 +81,19 @@ impl Watch {
         let lag = backend.lag();
         events.send(Event::Watching { lag }).ok();
         let mut watcher = Watcher {
-            backend,
-            silence: None,
+            places: Places::new(backend, problems),
             scope: Scope::default(),
             filter: Filter::new(&Scope::default(), settings),
             settings: settings.clone(),
-            watched: HashSet::new(),
-            specials: HashSet::new(),
-            problems,
+            contents: Contents::default(),
+            git: None,
             messages: messages.clone(),
             events,
         };
         let run = move || {
-            for message in inbox {
-                watcher.take(message);
+            let mut next = inbox.recv().ok();
+            while let Some(message) = next {
+                next = watcher.take(message, &inbox).or_else(|| inbox.recv().ok());
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -136,72 +147,95 @@ fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Ev
 }
 
 struct Watcher {
-    backend: Backend,
-    /// The system does not tell of everything: what has to be polled from here on.
-    silence: Option<Silence>,
+    places: Places,
     scope: Scope,
     filter: Filter,
     settings: config::Watch,
-    watched: HashSet<PathBuf>,
-    /// Sockets and pipes that were seen: no inputs, not even when they go.
-    specials: HashSet<PathBuf>,
-    /// What could not be watched since the last scope.
-    problems: Vec<String>,
+    contents: Contents,
+    /// The repository that the project is in.
+    git: Option<Git>,
     /// For another backend than the first.
     messages: mpsc::Sender<Message>,
     events: UnboundedSender<Event>,
 }
 
+/// Why everything is watched anew, and so what is told of files that were not watched before.
+#[derive(Clone, Copy, Debug)]
+enum Why<'a> {
+    /// The program is made of something else; what was written since then may have been missed.
+    Scope(Option<SystemTime>),
+    /// This directory has come, and what is in it.
+    Came(&'a Path),
+    /// Events were lost, or come from elsewhere now: anything may have changed.
+    Lost,
+}
+
 impl Watcher {
-    fn take(&mut self, message: Message) {
+    /// Takes in one message, and with it what else has happened by then. Returns another message that
+    /// came meanwhile.
+    fn take(&mut self, message: Message, inbox: &mpsc::Receiver<Message>) -> Option<Message> {
+        let mut next = None;
         match message {
             Message::Scope(scope, done) => {
+                let since = scope.seen.map(|seen| seen.at);
                 self.scope = *scope;
-                let first = self.watched.is_empty();
-                let mut missed = self.watch_scope(|_| false);
-                // Nobody has heard anything yet, so there is nothing that could be lost.
+                self.git = Git::of(&self.scope.base);
+                let first = self.places.is_empty();
+                let mut missed = self.watch_scope(Why::Scope(since));
+                // Nothing was heard yet, so there is nothing that could be lost.
                 if first && self.poll_if_silent() {
-                    missed = self.watch_scope(|_| false);
+                    missed = self.watch_scope(Why::Scope(since));
                 }
-                done.send(std::mem::take(&mut self.problems)).ok();
+                done.send(self.places.take_problems()).ok();
                 self.tell(missed);
             }
             Message::Settings(settings) => self.configure(settings),
-            Message::Found(Ok(event)) if event.need_rescan() => self.rescan(),
-            Message::Found(Ok(event)) => self.found(&event),
-            // A poll finds what can't be read (a link to nowhere) anew each time.
-            Message::Found(Err(_)) if self.backend.is_polled() => {}
-            Message::Found(Err(_)) => self.rescan(),
+            Message::Found(event) => {
+                let mut events = vec![event];
+                self.wait_for_git();
+                for message in inbox.try_iter() {
+                    match message {
+                        Message::Found(event) => events.push(event),
+                        other => {
+                            next = Some(other);
+                            break;
+                        }
+                    }
+                }
+                self.found(events);
+            }
         }
         if self.poll_if_silent() {
             self.rescan();
         }
-        for problem in std::mem::take(&mut self.problems) {
+        for problem in self.places.take_problems() {
             self.events.send(Event::Unwatched(problem)).ok();
         }
+        next
     }
 
     /// Where the system turned out to be silent: looks for changes from now on, and says so.
     /// Everything is to be watched anew then.
     fn poll_if_silent(&mut self) -> bool {
-        let Some(silence) = self.silence.take() else {
+        let Some((silence, wanted)) = self.places.take_silence() else {
             return false;
         };
-        let wanted = std::mem::take(&mut self.watched).len();
         let interval = self.settings.poll_by_itself;
         match Backend::polled(interval, sender(&self.messages)) {
             Ok(backend) => {
                 self.use_backend(backend);
-                self.problems.push(silence.explain(wanted, interval));
+                self.places.add_problem(silence.explain(wanted, interval));
             }
-            Err(error) => self.problems.push(format!("cannot watch files: {error}")),
+            Err(error) => self
+                .places
+                .add_problem(format!("cannot watch files: {error}")),
         }
         true
     }
 
     fn use_backend(&mut self, backend: Backend) {
-        self.backend = backend;
-        let lag = self.backend.lag();
+        self.places.replace(backend);
+        let lag = self.places.lag();
         self.events.send(Event::Watching { lag }).ok();
     }
 
@@ -210,302 +244,319 @@ impl Watcher {
         let other_backend = settings.poll != self.settings.poll;
         self.settings = settings;
         if !other_backend {
-            let missed = self.watch_scope(|_| false);
+            let missed = self.watch_scope(Why::Scope(None));
             return self.tell(missed);
         }
-        match backend(&self.settings, &self.messages, &mut self.problems) {
+        let mut problems = Vec::new();
+        match backend(&self.settings, &self.messages, &mut problems) {
             Ok(backend) => {
                 self.use_backend(backend);
-                self.watched.clear();
                 self.rescan();
             }
-            Err(error) => self.problems.push(format!("cannot watch files: {error}")),
+            Err(error) => problems.push(format!("cannot watch files: {error}")),
+        }
+        for problem in problems {
+            self.places.add_problem(problem);
         }
     }
 
     /// Events were lost: every directory may be another one than the one that is watched.
     fn rescan(&mut self) {
-        for dir in std::mem::take(&mut self.watched) {
-            self.backend.unwatch(&dir);
-        }
-        self.watch_scope(|_| false);
+        self.places.clear();
+        let changes = self.watch_scope(Why::Lost);
+        self.tell(changes);
         self.events.send(Event::Rescan).ok();
     }
 
     fn tell(&self, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            self.events.send(Event::Changed(changes)).ok();
+        if changes.is_empty() {
+            return;
+        }
+        if let Some(ago) = self.git.as_ref().and_then(|git| git.works(contents::now())) {
+            self.events.send(Event::GitWorks { ago }).ok();
+        }
+        self.events.send(Event::Changed(changes)).ok();
+    }
+
+    /// Git has a lock for as long as it writes: what it has written by then is one change.
+    fn wait_for_git(&self) {
+        let Some(git) = &self.git else {
+            return;
+        };
+        let mut waited = Duration::ZERO;
+        while git.is_locked(contents::now()) && waited < LOCKED {
+            thread::sleep(LOOK);
+            waited += LOOK;
         }
     }
 
-    fn found(&mut self, event: &notify::Event) {
-        let polled = self.backend.is_polled();
-        let Some(presence) = classify(event.kind, polled) else {
-            return;
+    /// Looks at everything that these events name.
+    fn found(&mut self, events: Vec<notify::Result<notify::Event>>) {
+        let polled = self.places.is_polled();
+        let lost = |event: &notify::Result<notify::Event>| match event {
+            Ok(event) => event.need_rescan(),
+            // A poll finds what can't be read (a link to nowhere) anew each time.
+            Err(_) => !polled,
         };
+        if events.iter().any(lost) {
+            return self.rescan();
+        }
         let mut changes = Vec::new();
-        for path in &event.paths {
-            if is_ignore_file(path) {
-                changes.extend(self.watch_scope(|_| false));
+        let mut looked = HashSet::new();
+        for event in events.into_iter().flatten() {
+            if !matters(event.kind, polled) {
                 continue;
             }
-            // What is there now under the name of a watched directory may be another one. A poll
-            // tells of a directory whenever something in it comes or goes.
-            let known = self.watched.contains(path) && (presence != Presence::There || !polled);
-            if known {
-                self.forget(path);
-            }
-            if known && self.filter.leads(path) && !path.is_dir() {
-                // What is wanted there may come back: what is above it now tells of that.
-                changes.extend(self.watch_scope(|_| false));
-            }
-            if path.is_dir() {
-                changes.extend(self.new_dir(path));
-            } else {
-                if path.is_symlink() {
-                    self.watch_target(path);
+            // A poll tells of a directory whenever something in it comes or goes.
+            let moved = !polled
+                || matches!(
+                    event.kind,
+                    EventKind::Create(_)
+                        | EventKind::Remove(_)
+                        | EventKind::Modify(ModifyKind::Name(_))
+                );
+            for path in event.paths {
+                let is_dir = path.is_dir();
+                if moved {
+                    changes.extend(self.moved(&path, is_dir));
                 }
-                changes.extend(self.change(path, presence));
+                if !is_dir && looked.insert(path.clone()) {
+                    changes.extend(self.look(&path));
+                }
             }
         }
         self.tell(changes);
     }
 
+    /// Something came, went, or was moved here: what is watched may be another directory now.
+    fn moved(&mut self, path: &Path, is_dir: bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let was_watched = self.places.has_below(path);
+        if was_watched {
+            self.places.forget(path);
+            for gone in self.contents.below(path) {
+                changes.extend(self.look(&gone));
+            }
+        }
+        if decides_about_others(path) {
+            changes.extend(self.watch_scope(Why::Came(path)));
+        } else if is_dir {
+            changes.extend(self.new_dir(path));
+        } else if (was_watched && self.filter.leads(path)) || path.is_symlink() {
+            // What is wanted there may come back: what is above it now tells of that. A link that has
+            // come may lead to where nothing is watched.
+            changes.extend(self.watch_scope(Why::Came(path)));
+        }
+        changes
+    }
+
     /// A directory appeared: watches it, and takes the files that are there already for changes.
     fn new_dir(&mut self, dir: &Path) -> Vec<Change> {
-        if self.watched.contains(dir) {
+        if self.places.has(dir) {
             return Vec::new();
         }
         // One that is of no use itself may hold what is (`.cargo/config.toml`), or lead to it.
-        if self.filter.leads(dir) {
-            return self.watch_scope(|path| path.starts_with(dir));
+        if self.filter.leads(dir) || self.filter.is_whole(dir) {
+            return self.watch_scope(Why::Came(dir));
         }
-        let (enters, reaches) = (self.filter.enters(dir), self.filter.reaches(dir));
         let mut changes = Vec::new();
-        if enters {
-            changes.extend(self.walk_below(dir, &HashSet::new(), |_| true));
-        }
-        // What git ignores below it may be what a rule is about.
-        if reaches {
-            let more = self.walk_rules(&HashSet::new(), |path| path.starts_with(dir));
-            changes.extend(more);
-        }
-        changes
-    }
-
-    /// Watches what the scope needs and nothing else. Returns what `came`, and what was written
-    /// since the project was read, where nobody listened before.
-    fn watch_scope(&mut self, came: impl Fn(&Path) -> bool) -> Vec<Change> {
-        let filter = Filter::new(&self.scope, &self.settings);
-        let mut known = std::mem::replace(&mut self.filter, filter);
-        let before = std::mem::take(&mut self.watched);
-        let since = self.scope.seen.map(|seen| seen.at);
-        let fresh = |path: &Path| {
-            let written = path.metadata().and_then(|metadata| metadata.modified());
-            let newer =
-                matches!((since, written), (Some(since), Ok(written)) if written + TICK >= since);
-            newer || came(path)
-        };
-        let presence = |path: &Path| {
-            if came(path) {
-                Presence::Appeared
-            } else {
-                Presence::There
-            }
-        };
-        let mut changes = Vec::new();
-        let roots = self.filter.roots();
-        let reaches = self.filter.reach_roots().cloned();
-        let wanted: Vec<PathBuf> = roots.iter().cloned().chain(reaches).collect();
-        for dir in &wanted {
-            self.watch_above(dir, &before);
-        }
-        for root in &roots {
-            changes.extend(self.walk_below(root, &before, fresh));
-        }
-        changes.extend(self.walk_rules(&before, fresh));
-        let files: Vec<PathBuf> = self.filter.files().cloned().collect();
-        for file in files {
-            if let Some(dir) = file.parent() {
-                self.watch_near(dir, &before);
-                let heard = before.contains(dir) && known.is_input(&file);
-                if !heard && file.is_file() && fresh(&file) {
-                    changes.extend(self.change(&file, presence(&file)));
-                }
-            }
-        }
-        // Cargo itself may have written it, and somebody else after that.
-        changes.retain(|change| change.kind != ChangeKind::Lock);
-        let lock = self.scope.base.join("Cargo.lock");
-        if self.scope.seen.is_some() {
-            changes.extend(self.change(&lock, Presence::There));
-        }
-        for gone in before.difference(&self.watched) {
-            self.backend.unwatch(gone);
-        }
-        changes
-    }
-
-    /// Watches `root` and every directory below it that can hold inputs. Files in directories
-    /// that are not in `before` are changes where `fresh` says so.
-    fn walk_below(
-        &mut self,
-        root: &Path,
-        before: &HashSet<PathBuf>,
-        fresh: impl Fn(&Path) -> bool,
-    ) -> Vec<Change> {
-        let walk = self.filter.walk(root);
-        self.walk(walk, None, before, fresh)
-    }
-
-    /// The same for what rules reach, where it is ignored otherwise too.
-    fn walk_rules(
-        &mut self,
-        before: &HashSet<PathBuf>,
-        fresh: impl Fn(&Path) -> bool,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (walk, deepest) in self.filter.walk_rules() {
-            changes.extend(self.walk(walk, deepest, before, &fresh));
-        }
-        changes
-    }
-
-    fn walk(
-        &mut self,
-        walk: Walk,
-        deepest: Option<usize>,
-        before: &HashSet<PathBuf>,
-        fresh: impl Fn(&Path) -> bool,
-    ) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for entry in walk.flatten() {
+        for entry in self.filter.walks_from(dir).into_iter().flatten().flatten() {
             let path = entry.path();
             if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-                // At the end of the way there is nothing that could match below.
-                if deepest.is_none_or(|deepest| entry.depth() < deepest) {
-                    self.watch_dir(path, before);
-                }
-                continue;
+                self.places.watch(path);
+            } else {
+                changes.extend(self.look(path));
             }
-            if entry.path_is_symlink() {
-                self.watch_target(path);
-            }
-            if entry.file_type().is_some_and(is_special) {
-                self.specials.insert(path.to_owned());
-            }
-            let seen = path.parent().is_some_and(|dir| before.contains(dir));
-            if !seen && fresh(path) {
-                changes.extend(self.change(path, Presence::Appeared));
+        }
+        // What git ignores below it may be what a rule is about.
+        if self.filter.reaches(dir) {
+            changes.extend(self.watch_rules(Why::Came(dir)));
+        }
+        // A directory for modules: what comes there is seen before it is part of the program.
+        let beside_sources = dir.parent().is_some_and(|dir| self.filter.has_sources(dir));
+        let has_place = self.filter.places().iter().any(|place| place == dir);
+        if beside_sources || has_place {
+            self.places.watch(dir);
+            let entries = dir.read_dir().into_iter().flatten().flatten();
+            for entry in entries {
+                changes.extend(self.look(&entry.path()));
             }
         }
         changes
     }
 
-    /// The change that an event on this path means, if any. Sockets and pipes are no inputs: the
-    /// app's own may well be in its project.
-    fn change(&mut self, path: &Path, presence: Presence) -> Option<Change> {
-        let kind = path.symlink_metadata().map(|found| found.file_type());
-        if kind.as_ref().is_ok_and(|kind| is_special(*kind)) {
-            self.specials.insert(path.to_owned());
-            return None;
+    /// Looks at one path. The change that this is, if it is any.
+    fn look(&mut self, path: &Path) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let sources = self.filter.linked(path);
+        for source in sources.iter().map(PathBuf::as_path).chain([path]) {
+            if self.filter.kind(source).is_some() {
+                let found = self.contents.look(source);
+                changes.extend(found.and_then(|found| self.change(source, found)));
+            } else if is_code(source) && self.contents.len() < OTHERS {
+                // It may be part of the program with the next build.
+                self.contents.look(source);
+            }
         }
-        if self.specials.remove(path) && kind.is_err() {
-            return None;
-        }
-        let change = self.filter.change(path, presence)?;
+        changes
+    }
+
+    /// Looks at a path that was not watched before.
+    fn look_first(&mut self, path: &Path, why: Why) -> Option<Change> {
+        let kind = self.filter.kind(path)?;
+        let found = match why {
+            Why::Came(dir) if path.starts_with(dir) => self.contents.look(path),
+            // Anything may have been missed.
+            Why::Lost => self
+                .contents
+                .look(path)
+                .filter(|found| found.before != Some(found.now)),
+            Why::Scope(since) => self.contents.look_first(path, since),
+            Why::Came(_) => self.contents.look_first(path, None),
+        };
+        // What nobody builds for is no news when it is first seen.
+        let told = kind.builds() || matches!(why, Why::Came(_) | Why::Lost);
+        found
+            .filter(|_| told)
+            .and_then(|found| self.change(path, found))
+    }
+
+    fn change(&mut self, path: &Path, found: Found) -> Option<Change> {
+        let kind = self.filter.kind(path)?;
+        let script = kind
+            .is_source()
+            .then(|| contents::script(path, &self.scope.scripts))
+            .flatten();
+        Some(Change {
+            path: self.filter.shown(path),
+            kind,
+            before: found.before,
+            now: found.now,
+            script,
+        })
+    }
+
+    /// Watches what the scope needs and nothing else. Returns what may have been missed of what was
+    /// not watched before.
+    fn watch_scope(&mut self, why: Why) -> Vec<Change> {
+        let filter = Filter::new(&self.scope, &self.settings);
+        let mut known = std::mem::replace(&mut self.filter, filter);
+        self.places.begin();
         // Each cargo that reads the project may write it, other ones than ours as well.
-        let known = self.scope.seen.and_then(|seen| seen.lock);
-        let again = change.kind == ChangeKind::Lock && digest::of(path) == known;
-        (!again).then_some(change)
-    }
-
-    /// A file behind a link is edited where it is.
-    fn watch_target(&mut self, link: &Path) {
-        if !self.filter.is_input(link) {
-            return;
-        }
-        if let Ok(target) = link.canonicalize()
-            && let Some(dir) = target.parent().map(Path::to_owned)
+        if let Some(lock) = self.scope.seen.and_then(|seen| seen.lock)
+            && matches!(why, Why::Scope(_))
         {
-            self.filter.add_file(target);
-            self.watch_dir(&dir, &HashSet::new());
+            self.contents
+                .assume(&self.scope.base.join("Cargo.lock"), lock);
         }
-    }
-
-    /// Nothing tells of what comes, or comes back, but the directory that it comes to.
-    fn watch_above(&mut self, dir: &Path, before: &HashSet<PathBuf>) {
-        // A poll finds what was away by itself, and reads whatever lies beside it. As long as the
-        // project is there, what is above it is nobody's business.
-        let is_enough = self.backend.is_polled() || *dir == self.scope.base;
-        if is_enough && dir.is_dir() {
-            return;
-        }
-        if let Some(parent) = dir.parent() {
-            self.watch_near(parent, before);
-        }
-    }
-
-    /// Watches this directory, or else the nearest one above it.
-    fn watch_near(&mut self, dir: &Path, before: &HashSet<PathBuf>) {
-        if self.watched.contains(dir) {
-            return;
-        }
-        let nearest = || dir.ancestors().find(|dir| dir.is_dir());
-        let mut last = None;
-        // What came while it was looked for is not told any more.
-        while let Some(found) = nearest()
-            && last != Some(found)
-        {
-            self.watch_dir(found, before);
-            last = Some(found);
-        }
-    }
-
-    fn watch_dir(&mut self, dir: &Path, before: &HashSet<PathBuf>) {
-        if !self.watched.insert(dir.to_owned()) || before.contains(dir) {
-            return;
-        }
-        if !self.backend.is_polled() {
-            self.silence = self.silence.take().or_else(|| Silence::of_dir(dir));
-        }
-        // Then the rest is only counted.
-        if self.silence.is_some() {
-            return;
-        }
-        if let Err(error) = self.backend.watch(dir) {
-            self.silence = Silence::of_error(&error).filter(|_| !self.backend.is_polled());
-            if self.silence.is_some() {
+        let mut changes = Vec::new();
+        let mut looked = HashSet::new();
+        let mut first = |watcher: &mut Self, path: &Path| {
+            if !looked.insert(path.to_owned()) {
                 return;
             }
-            self.watched.remove(dir);
-            // A directory that went away between the look and the watch is no problem.
-            if dir.is_dir() {
-                let problem = format!("cannot watch `{}`: {error}", dir.display());
-                self.problems.push(problem);
+            let was_watched = path.parent().is_some_and(|dir| watcher.places.had(dir));
+            let heard = was_watched && known.kind(path).is_some();
+            if !heard {
+                changes.extend(watcher.look_first(path, why));
+            }
+        };
+        let roots = self.scope.packages.iter().chain(self.filter.dirs());
+        let wanted: Vec<PathBuf> = roots.chain(self.filter.reach_roots()).cloned().collect();
+        for dir in &wanted {
+            self.places.watch_above(dir, *dir == self.scope.base);
+        }
+        for package in &self.scope.packages {
+            self.places.watch_near(package);
+        }
+        let files: Vec<PathBuf> = self.filter.files().cloned().collect();
+        for file in files {
+            self.watch_file(&file);
+            first(self, &file);
+        }
+        for dir in self.filter.dirs().cloned().collect::<Vec<_>>() {
+            let mut whole = WalkBuilder::new(&dir);
+            for entry in whole.standard_filters(false).build().flatten() {
+                let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+                if is_dir {
+                    self.places.watch(entry.path());
+                } else {
+                    first(self, entry.path());
+                }
             }
         }
+        for (walk, counts) in self.filter.walks() {
+            for entry in walk.flatten() {
+                let path = entry.path();
+                let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+                let builds = |watcher: &mut Self| {
+                    let kind = watcher.filter.kind(path);
+                    kind.is_some_and(ChangeKind::builds)
+                };
+                if is_dir && counts == Counts::All {
+                    self.places.watch(path);
+                } else if !is_dir && builds(self) {
+                    self.watch_file(path);
+                    first(self, path);
+                }
+            }
+        }
+        for path in self.filter.tracked() {
+            if self.filter.kind(&path).is_some() {
+                self.watch_file(&path);
+                first(self, &path);
+            }
+        }
+        for place in self.filter.places() {
+            self.places.watch(&place);
+        }
+        changes.extend(self.watch_rules(why));
+        self.places.settle();
+        let places = &self.places;
+        self.contents
+            .retain(|path| path.parent().is_some_and(|dir| places.has(dir)));
+        changes
     }
 
-    fn forget(&mut self, dir: &Path) {
-        let below: Vec<PathBuf> = self
-            .watched
-            .iter()
-            .filter(|watched| watched.starts_with(dir))
-            .cloned()
-            .collect();
-        for gone in below {
-            self.watched.remove(&gone);
-            self.backend.unwatch(&gone);
+    /// Watches everything that rules reach, where it is ignored otherwise too.
+    fn watch_rules(&mut self, why: Why) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (walk, deepest) in self.filter.walk_rules() {
+            for entry in walk.flatten() {
+                let path = entry.path();
+                if entry.file_type().is_some_and(|kind| kind.is_dir()) {
+                    // At the end of the way there is nothing that could match below.
+                    if deepest.is_none_or(|deepest| entry.depth() < deepest) {
+                        self.places.watch(path);
+                    }
+                } else if !path.parent().is_some_and(|dir| self.places.had(dir)) {
+                    changes.extend(self.look_first(path, why));
+                }
+            }
+        }
+        changes
+    }
+
+    /// Watches where this file is or may come: its directory, and those above it in the project.
+    fn watch_file(&mut self, file: &Path) {
+        let Some(dir) = file.parent() else {
+            return;
+        };
+        self.places.watch_near(dir);
+        if dir.is_dir() {
+            self.places.watch_up_to(dir, self.filter.base());
         }
     }
 }
 
-fn is_special(kind: FileType) -> bool {
-    kind.is_socket() || kind.is_fifo()
+/// What is in it decides which other files count.
+fn decides_about_others(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name == ".gitignore" || name == "CACHEDIR.TAG")
 }
 
-fn is_ignore_file(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name == ".gitignore" || name == ".ignore")
+/// A file of which a program may be made.
+fn is_code(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ending == "rs" || cures::is_read(ending))
 }

@@ -41,7 +41,7 @@ fn with_limit(project: &Project, name: &str, limit: u32) -> Hotrun {
 fn without_watches_it_looks_for_changes() {
     let project = Project::new("slow-drain");
     for number in 0..12 {
-        fs::create_dir(project.path(&format!("src/{number}"))).unwrap();
+        project.add(&format!("src/{number}/mod.rs"), "");
     }
     let hotrun = with_limit(&project, "max_inotify_watches", 8);
     hotrun.wait_live(1);

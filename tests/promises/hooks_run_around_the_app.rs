@@ -17,6 +17,8 @@ fn project_with(hooks: &str) -> Project {
 #[test]
 fn before_build_generates_what_is_built() {
     let generate = r#"before_build = '''printf 'pub const VERSION: &str = "%s";\n' "$(cat version.txt)" > src/version.rs'''
+[watch]
+paths = ["version.txt"]
 "#;
     let project = project_with(generate);
     fs::write(project.path("version.txt"), "a").unwrap();

@@ -14,7 +14,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
     ("diag", &[]),
-    ("digest", &[]),
+    ("digest", &["session::model"]),
     ("family", &[]),
     ("lines", &[]),
     ("session", &[]),

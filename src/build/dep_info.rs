@@ -1,0 +1,113 @@
+//! What cargo found a program to be made of: the dep-info file (`.d`) beside the executable. It names
+//! what crates include and build scripts declare, wherever that is. Pure but for the names of files.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::project::Project;
+
+/// Where cargo writes it for this executable, at the very end of a build.
+pub(super) fn beside(executable: &Path) -> PathBuf {
+    executable.with_extension("d")
+}
+
+/// What the program is made of: the inputs without what cargo and its build scripts have written
+/// into their own directories, each path in one spelling, sorted.
+pub(super) fn sources(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
+    let written = with_real([&project.target_dir, &project.build_dir]);
+    // A version stamp of the repository is no reason to build at each of its commands.
+    let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
+    let mut sources: Vec<PathBuf> = inputs
+        .iter()
+        .filter_map(|path| {
+            // Nearly all are straight, and need not be looked up.
+            let is_straight = path.is_absolute() && !goes_up(path);
+            is_straight.then(|| path.clone()).or_else(|| straight(path))
+        })
+        .filter(|path| !of_git(path) && !is_below(&written, path))
+        .collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+/// These directories, and what they are called where a link leads to them.
+fn with_real<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    dirs.into_iter()
+        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()])
+        .flatten()
+        .collect()
+}
+
+fn is_below(dirs: &[PathBuf], path: &Path) -> bool {
+    dirs.iter().any(|dir| path.starts_with(dir))
+}
+
+fn goes_up(path: &Path) -> bool {
+    path.components().any(|part| part == Component::ParentDir)
+}
+
+/// Without a way up and down again; a link at its end stays one.
+fn straight(path: &Path) -> Option<PathBuf> {
+    let dir = path.parent().filter(|_| path.is_absolute())?;
+    match (path.file_name(), dir.canonicalize()) {
+        (Some(name), Ok(dir)) => Some(dir.join(name)),
+        // It may come back, and is called then what it was before.
+        (Some(_), Err(_)) => Some(by_its_words(path)),
+        (None, _) => path.canonicalize().ok(),
+    }
+}
+
+/// The same for what is not there, so that no link has a say.
+fn by_its_words(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            part => straight.push(part),
+        }
+    }
+    straight
+}
+
+/// What stands behind the colon of the one rule in it; spaces in names are escaped. `None`: it is
+/// nothing that cargo writes, or not all of it.
+pub(super) fn inputs(text: &str) -> Option<Vec<PathBuf>> {
+    // Cargo ends the rule with a line end: a file that is cut off names too little.
+    let (rule, _) = text.split_once('\n')?;
+    let rule = rule.trim_end_matches('\r');
+    let (_, names) = rule.split_once(": ").or_else(|| rule.split_once(':'))?;
+    let names = names.replace("\\ ", "\0");
+    let names = names.split_ascii_whitespace();
+    Some(names.map(|name| name.replace('\0', " ").into()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_away_keeps_its_place() {
+        let path = Path::new("/nowhere/app/src/../../shared/text");
+        assert_eq!(straight(path), Some("/nowhere/shared/text".into()));
+        assert_eq!(straight(Path::new("shared/text")), None);
+    }
+
+    #[test]
+    fn names_are_told_apart_by_spaces() {
+        let names = |text: &str| -> Option<Vec<String>> {
+            let shown = |path: PathBuf| path.display().to_string();
+            inputs(text).map(|paths| paths.into_iter().map(shown).collect())
+        };
+        assert_eq!(
+            names("/w/target/debug/app: /w/build.rs /w/a\\ b.txt /w/src/main.rs\n\n/w/build.rs:\n")
+                .unwrap(),
+            ["/w/build.rs", "/w/a b.txt", "/w/src/main.rs"]
+        );
+        assert_eq!(names("/w/app:\n"), Some(Vec::new()));
+        for broken in ["", "/w/app: /w/src/ma", "no rule\n", "\n"] {
+            assert_eq!(names(broken), None, "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What builds have said of what the program is made of, and what is to be watched for it.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::dep_info;
+use super::invalidate;
+use super::messages;
+use super::project::Project;
+use super::scope::{self, Known};
+use crate::config::Settings;
+use crate::session::model::{Changes, Scope, Seen};
+
+/// All of that, from build to build.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    known: Known,
+    /// When the last run of cargo began: it has seen what was written before.
+    ran: Option<SystemTime>,
+    /// What was last asked to be watched.
+    watched: Option<Scope>,
+}
+
+impl Inputs {
+    /// A build begins: has cargo see what changed where it would not by itself. Its run begins `now`.
+    pub(super) fn begin(
+        &mut self,
+        project: &Project,
+        settings: &Settings,
+        changed: &Changes,
+        now: SystemTime,
+    ) {
+        if let Some(ran) = self.ran {
+            let profile = self.known.profile.clone();
+            let profile =
+                profile.unwrap_or_else(|| scope::default_profile(project, &settings.build));
+            let sources = self.known.sources.as_deref().unwrap_or_default();
+            invalidate::make_seen(project, &profile, sources, changed, ran);
+        }
+        self.ran = Some(now);
+    }
+
+    /// The build failed, and its errors name these files. What build scripts said counts all the same.
+    pub(super) fn failed(&mut self, project: &Project, named: Vec<PathBuf>, scripts: &[String]) {
+        self.known.failed = true;
+        self.known.named = named;
+        self.note_scripts(project, scripts);
+    }
+
+    /// The build was good, and cargo has ended: it has written what `executable` is made of.
+    pub(super) fn built(&mut self, project: &Project, executable: &Path, scripts: &[String]) {
+        let text = std::fs::read_to_string(dep_info::beside(executable));
+        // Without it, what may be part of the program is watched as before the first build.
+        let inputs = text.ok().and_then(|text| dep_info::inputs(&text));
+        self.known.sources = inputs.map(|inputs| dep_info::sources(&inputs, project));
+        self.known.failed = false;
+        self.known.named.clear();
+        let dir = executable.parent();
+        let of_examples = |dir: &&Path| dir.file_name().is_some_and(|name| name == "examples");
+        let profile = dir.filter(of_examples).and_then(Path::parent).or(dir);
+        // The same directory below the one for intermediate files, if that is another one.
+        let inside = profile.and_then(|dir| dir.strip_prefix(&project.target_dir).ok());
+        self.known.profile = inside.map(|inside| project.build_dir.join(inside));
+        self.note_scripts(project, scripts);
+    }
+
+    /// Which packages' build scripts have said what they read.
+    fn note_scripts(&mut self, project: &Project, scripts: &[String]) {
+        for line in scripts {
+            match messages::script(line, project) {
+                Some((package, true)) => _ = self.known.declared.insert(package),
+                Some((package, false)) => _ = self.known.declared.remove(&package),
+                None => {}
+            }
+        }
+    }
+
+    /// What is to be watched for a project that was just read.
+    pub(super) fn loaded(&mut self, project: &Project, settings: &Settings, seen: Seen) -> Scope {
+        let scope = scope::of_project(project, settings, &self.known, seen);
+        self.watched = Some(scope.clone());
+        scope
+    }
+
+    /// What is to be watched, if that is something else than before. What was written since the last
+    /// run of cargo began may not have been seen.
+    pub(super) fn changed(
+        &mut self,
+        project: &Project,
+        settings: &Settings,
+        seen: Seen,
+    ) -> Option<Scope> {
+        let at = self.ran.unwrap_or(seen.at);
+        let seen = Seen { at, ..seen };
+        let scope = scope::of_project(project, settings, &self.known, seen);
+        let same = |known: &Scope| {
+            let known = Scope {
+                seen: scope.seen,
+                ..known.clone()
+            };
+            known == scope
+        };
+        if self.watched.as_ref().is_some_and(same) {
+            return None;
+        }
+        self.watched = Some(scope.clone());
+        Some(scope)
+    }
+}

@@ -1,0 +1,175 @@
+//! Changes that cargo does not see by itself.
+//!
+//! Cargo goes by time stamps: a unit is stale if one of its sources is younger than the record of its
+//! last compilation. A file that was moved, copied with its time or linked to may be older than that
+//! record; then everything is fresh to cargo. Nor does it know of files that procedural macros read
+//! and the user has named. So the time of the record is set back, and cargo compiles the unit again,
+//! with all that it knows of it (`cargo clean` would throw its incremental data away). The names of
+//! the records are cargo's own; where there is none, the file itself is touched, as a person would.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::project::{Local, Project};
+use crate::session::model::{ChangeKind, Changes, Content};
+
+/// The beginnings of the names of the records that tell when a unit was compiled.
+const COMPILED: [&str; 4] = ["dep-lib-", "dep-bin-", "dep-example-", "dep-build-script-"];
+
+/// Has cargo see these changes. `sources` is what it knows of the program, it keeps its records in
+/// `profile`, and its last run began at `ran`.
+pub(super) fn make_seen(
+    project: &Project,
+    profile: &Path,
+    sources: &[PathBuf],
+    changes: &Changes,
+    ran: SystemTime,
+) {
+    for changed in changes.iter() {
+        let is_source = matches!(
+            changed.kind,
+            ChangeKind::Source | ChangeKind::Named | ChangeKind::Guess
+        );
+        // What is gone is missed by cargo itself.
+        if !is_source || changed.now == Content::Missing {
+            continue;
+        }
+        let path = project.workspace.join(&changed.path);
+        let Some(written) = written(&path) else {
+            continue;
+        };
+        let known = sources.iter().any(|source| path.starts_with(source));
+        let unknown = changed.kind == ChangeKind::Named && !known;
+        let mut found = false;
+        for package in owners(&project.locals, &path) {
+            for record in records(profile, &package.name) {
+                found = true;
+                set_back(&record, written, unknown);
+            }
+        }
+        // Without a record nothing was compiled, or cargo keeps it elsewhere.
+        if !found && !unknown && written <= ran {
+            touch(&path);
+        }
+    }
+}
+
+fn written(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// The packages that this file belongs to. One outside of all of them may belong to any.
+fn owners<'a>(packages: &'a [Local], file: &Path) -> &'a [Local] {
+    let holding = packages.iter().filter(|local| file.starts_with(&local.dir));
+    let innermost = holding.max_by_key(|local| local.dir.components().count());
+    innermost.map_or(packages, std::slice::from_ref)
+}
+
+/// The records of what was compiled of this package, and of what its build script said.
+fn records(profile: &Path, package: &str) -> Vec<PathBuf> {
+    let of_package = |dir: &PathBuf| {
+        let name = dir.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.rsplit_once('-'))
+            .is_some_and(|(name, _)| name == package)
+    };
+    let within = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let units = within(&profile.join(".fingerprint"));
+    let compiled = units
+        .iter()
+        .filter(|dir| of_package(dir))
+        .flat_map(|dir| within(dir));
+    let compiled = compiled.filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| COMPILED.iter().any(|start| name.starts_with(start)))
+    });
+    let scripts = within(&profile.join("build"));
+    let said = scripts.iter().filter(|dir| of_package(dir));
+    let said = said
+        .map(|dir| dir.join("output"))
+        .filter(|path| path.is_file());
+    compiled.chain(said).collect()
+}
+
+/// Makes this record older than what was written then, if it is not. `unknown`: whatever it is.
+fn set_back(record: &Path, written: SystemTime, unknown: bool) {
+    let Some(recorded) = self::written(record) else {
+        return;
+    };
+    if !unknown && written > recorded {
+        return;
+    }
+    let older = if unknown {
+        // Older than all that cargo knows of.
+        Some(SystemTime::UNIX_EPOCH + Duration::from_hours(24))
+    } else {
+        written.checked_sub(Duration::from_secs(1))
+    };
+    if let (Some(older), Ok(file)) = (older, File::options().append(true).open(record)) {
+        file.set_modified(older).ok();
+    }
+}
+
+/// As `touch` does it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the time stamps of files"
+)]
+fn touch(path: &Path) {
+    if let Ok(file) = File::options().append(true).open(path) {
+        file.set_modified(SystemTime::now()).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(dir: &str) -> Local {
+        let name = dir.trim_matches('/').replace('/', "-");
+        Local {
+            dir: dir.into(),
+            id: cargo_metadata::PackageId { repr: name.clone() },
+            name,
+            has_script: false,
+        }
+    }
+
+    #[test]
+    fn a_file_belongs_to_the_innermost_package() {
+        let packages = ["/w", "/w/inner", "/other"].map(local);
+        for (file, expected) in [
+            ("/w/src/main.rs", vec!["w"]),
+            ("/w/inner/src/lib.rs", vec!["w-inner"]),
+            ("/elsewhere/a.rs", vec!["w", "w-inner", "other"]),
+        ] {
+            let found = owners(&packages, Path::new(file)).iter();
+            let names: Vec<&str> = found.map(|local| local.name.as_str()).collect();
+            assert_eq!(names, expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn only_records_that_hide_the_change_are_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = dir.path().join(".fingerprint/app-0123456789abcdef");
+        fs::create_dir_all(&unit).unwrap();
+        fs::create_dir_all(dir.path().join(".fingerprint/app-core-0123456789abcdef")).unwrap();
+        for name in ["dep-bin-app", "bin-app", "invoked.timestamp"] {
+            fs::write(unit.join(name), "").unwrap();
+        }
+        let found = records(dir.path(), "app");
+        assert_eq!(found, [unit.join("dep-bin-app")]);
+        let recorded = written(&found[0]).unwrap();
+        let second = Duration::from_secs(1);
+        set_back(&found[0], recorded + second, false);
+        assert_eq!(written(&found[0]), Some(recorded));
+        set_back(&found[0], recorded, false);
+        assert_eq!(written(&found[0]), Some(recorded - second));
+        set_back(&found[0], recorded, true);
+        assert!(written(&found[0]).unwrap() < recorded - 1000 * second);
+    }
+}

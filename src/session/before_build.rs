@@ -1,0 +1,173 @@
+//! The user's `before_build` and what it writes: what changes while it runs is built anyway, since
+//! cargo starts after it; but whether a person saved something that it has to see, or it wrote that
+//! itself, can only be learned. So it runs once more for what has other content after a run than
+//! before it, and what is written in two runs in a row is its own. With the same bytes as before, it
+//! is no change.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::model::{Change, Changes, Content, Moment};
+
+/// So often it runs for one build, whatever changes.
+const RUNS: u32 = 3;
+
+/// How far a requested build is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing was run for it.
+    #[default]
+    Requested,
+    /// The command runs.
+    Running,
+    /// It ended then; its last changes may still be on their way.
+    Ran(Moment),
+}
+
+/// What is known of the command.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BeforeBuild {
+    pub(super) stage: Stage,
+    /// When the first run for this build began.
+    began: Option<Moment>,
+    runs: u32,
+    /// What has other content than when this run began.
+    changed: Changes,
+    /// What was written since this run began, with whatever bytes.
+    written: BTreeSet<PathBuf>,
+    /// What was written in the run before, for the same build.
+    before: BTreeSet<PathBuf>,
+    /// What it writes.
+    own: BTreeSet<PathBuf>,
+}
+
+impl BeforeBuild {
+    /// It is started.
+    pub(super) fn begin(&mut self, now: Moment) {
+        self.began.get_or_insert(now);
+        self.stage = Stage::Running;
+        self.runs += 1;
+        self.changed = Changes::default();
+        self.before = std::mem::take(&mut self.written);
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&mut self, now: Moment) {
+        self.stage = Stage::Ran(now);
+    }
+
+    /// How long the build had to wait for it.
+    pub(super) fn took(&self, now: Moment) -> Option<Duration> {
+        self.began.map(|began| now.saturating_sub(began))
+    }
+
+    /// It writes this itself, as far as one can know: that is no reason for anything.
+    pub(super) fn writes(&self, path: &Path) -> bool {
+        self.stage != Stage::Requested && self.own.contains(path)
+    }
+
+    /// These were written.
+    pub(super) fn saw(&mut self, changes: &[Change]) {
+        for change in changes {
+            if self.stage != Stage::Requested {
+                self.changed.add(change);
+                if change.now == Content::Missing {
+                    // What came and went was a temporary file of some program.
+                    self.written.remove(&change.path);
+                } else {
+                    self.written.insert(change.path.clone());
+                }
+            } else if !change.is_same() {
+                // Nothing of ours runs: it is the user who writes this.
+                self.own.remove(&change.path);
+            }
+        }
+    }
+
+    /// Whether it has to run again before the build.
+    pub(super) fn again(&mut self) -> bool {
+        let repeated = self.written.intersection(&self.before);
+        self.own.extend(repeated.cloned());
+        let changed = self.changed.paths();
+        self.runs < RUNS && changed.iter().any(|path| !self.own.contains(path))
+    }
+
+    /// It failed. Whether something changed meanwhile that may mend it.
+    pub(super) fn failed(&mut self) -> bool {
+        let again = self.again();
+        self.stage = Stage::Requested;
+        again
+    }
+
+    /// The build starts, or is not wanted any more.
+    pub(super) fn reset(&mut self) {
+        *self = Self {
+            own: std::mem::take(&mut self.own),
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::ChangeKind;
+    use super::*;
+
+    /// One run in which these get other bytes, or (`=`) the same ones, or come and go (`-`).
+    fn run(hook: &mut BeforeBuild, changes: &[&str]) -> bool {
+        hook.begin(Moment::ZERO);
+        let change = |path: &str, before, now| Change {
+            path: path.trim_start_matches(['-', '=']).into(),
+            kind: ChangeKind::Source,
+            before: Some(before),
+            now,
+            script: None,
+        };
+        for path in changes {
+            let (one, two) = (Content::Digest(1), Content::Digest(2));
+            match path.chars().next() {
+                Some('=') => hook.saw(&[change(path, one, one)]),
+                Some('-') => {
+                    hook.saw(&[change(path, Content::Missing, one)]);
+                    hook.saw(&[change(path, one, Content::Missing)]);
+                }
+                _ => hook.saw(&[change(path, one, two)]),
+            }
+        }
+        hook.ended(Moment::ZERO);
+        let again = hook.again();
+        if !again {
+            hook.reset();
+        }
+        again
+    }
+
+    #[test]
+    fn what_it_writes_is_learned_and_what_the_user_saves_is_not() {
+        let mut hook = BeforeBuild::default();
+        assert!(run(&mut hook, &["generated.rs"]));
+        assert!(!run(&mut hook, &["=generated.rs"]));
+        assert!(!run(&mut hook, &["generated.rs"]));
+        assert!(run(&mut hook, &["generated.rs", "schema.sql"]));
+        assert!(!run(&mut hook, &["generated.rs"]));
+        assert!(run(&mut hook, &["schema.sql"]));
+        assert!(!run(&mut hook, &[]));
+        // `sed -i` writes under another name each time.
+        assert!(!run(&mut hook, &["-sedAbC", "generated.rs"]));
+    }
+
+    #[test]
+    fn the_same_bytes_are_no_change() {
+        let mut hook = BeforeBuild::default();
+        assert!(!run(&mut hook, &["=generated.rs"]));
+    }
+
+    #[test]
+    fn it_does_not_run_for_ever() {
+        let mut hook = BeforeBuild::default();
+        assert!(run(&mut hook, &["a"]));
+        assert!(run(&mut hook, &["b"]));
+        assert!(!run(&mut hook, &["c"]));
+    }
+}

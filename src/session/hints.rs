@@ -1,0 +1,90 @@
+//! When to tell a person what can be done for a file that looks like an input and that nothing
+//! depends on: when nothing else was saved with it, once for each directory, and not where an app
+//! files away what it gets.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::model::{Change, ChangeKind, Content, Cure, Moment};
+
+/// What a person saves together comes within this time.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// More new names than this at once, in one directory, are no person's.
+const MANY: usize = 3;
+
+/// One file that may deserve a hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    path: PathBuf,
+    cure: Cure,
+    is_new: bool,
+}
+
+/// What was saved lately, and what was said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    seen: Vec<Seen>,
+    at: Option<Moment>,
+    told: BTreeSet<PathBuf>,
+}
+
+impl Hints {
+    /// These were written; `busy`: so was something that is built.
+    pub(super) fn saw(&mut self, now: Moment, rest: &[Change], busy: bool) {
+        if busy {
+            *self = Self {
+                told: std::mem::take(&mut self.told),
+                ..Self::default()
+            };
+            return;
+        }
+        for change in rest {
+            let ChangeKind::Rest(cure) = change.kind else {
+                continue;
+            };
+            let gone = change.now == Content::Missing;
+            if gone || change.is_same() || self.told.contains(directory(&change.path)) {
+                continue;
+            }
+            self.at = Some(now + TOGETHER);
+            if self.seen.iter().any(|seen| seen.path == change.path) {
+                continue;
+            }
+            self.seen.push(Seen {
+                path: change.path.clone(),
+                cure,
+                is_new: matches!(change.before, None | Some(Content::Missing)),
+            });
+        }
+    }
+
+    /// When there may be something to say.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.at
+    }
+
+    /// The file about which something is to be said now, and what.
+    pub(super) fn due(&mut self, now: Moment, busy: bool) -> Option<(PathBuf, Cure)> {
+        let due = self.at.is_some_and(|at| at <= now);
+        if !due && !busy {
+            return None;
+        }
+        self.at = None;
+        let seen = std::mem::take(&mut self.seen);
+        if busy {
+            return None;
+        }
+        let filed = |dir: &Path| {
+            let new = seen.iter().filter(|one| one.is_new);
+            new.filter(|one| directory(&one.path) == dir).count() > MANY
+        };
+        let one = seen.iter().find(|one| !filed(directory(&one.path)))?;
+        self.told.insert(directory(&one.path).to_owned());
+        Some((one.path.clone(), one.cure))
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}

@@ -1,0 +1,326 @@
+//! Telling what people save from what builds and the app write themselves.
+//!
+//! A path is named as somebody's own writing by what was seen to happen, never by its name alone:
+//! it changed in several builds in a row while nothing else did, or it changed at the start of a
+//! generation whose build was made for just that, or it has caused more builds within a short time
+//! than people do. Until then every change counts, so that no save is lost; and what counts as own
+//! is limited to the occasion on which it was seen: what a build writes is a change at all other
+//! times.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::model::{Change, Content, Moment, Writer};
+
+/// A path that is written by so many builds in a row, with the same bytes each time, is theirs.
+const SAME: u32 = 2;
+/// The same with other bytes, if a build script ran each time, and was about as far.
+const SCRIPTED: u32 = 3;
+/// The same where nothing is known of who writes it.
+const ALWAYS: u32 = 8;
+/// From so many on, a build that was begun for it is not ended by the next change of it.
+const PATIENT: u32 = 2;
+/// From so many on, the next build for it waits, longer each time.
+const SLOWER: u32 = 4;
+/// What a build script seems to have written waits so long for a build of its own: until it is clear
+/// whose it is, it need not be hurried.
+const SUSPECT: Duration = Duration::from_secs(2);
+/// How much the time may differ that a build script takes until it writes.
+const JITTER: Duration = Duration::from_millis(100);
+
+/// More than so many builds for guesses alone in so short a time are not made for people.
+const HASTY: usize = 3;
+const HASTE: Duration = Duration::from_secs(8);
+/// What the app writes all the time is quiet until it was not written for so long.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How often in a row something was written by a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Streak {
+    times: u32,
+    /// What it was in the end.
+    content: Content,
+    /// Of these, so many in a row left the same bytes.
+    same: u32,
+    /// Of these, so many in a row were while a build script ran, and how far that was.
+    scripted: Option<(u32, Duration)>,
+}
+
+impl Streak {
+    /// It was written once more.
+    fn next(known: Option<Self>, written: &Written) -> Self {
+        let content = written.now;
+        let (times, before, scripted) = match known {
+            Some(known) => (known.times, (known.same, known.content), known.scripted),
+            None => (0, (0, content), None),
+        };
+        let same = match (written.start == Some(content), before) {
+            (true, (times, before)) if before == content => times + 1,
+            (same, _) => u32::from(same),
+        };
+        let scripted = written.script.map(|at| match scripted {
+            Some((times, before)) if is_about(at, before) => (times + 1, at),
+            _ => (1, at),
+        });
+        Self {
+            times: times + 1,
+            content,
+            same,
+            scripted,
+        }
+    }
+}
+
+/// A place that the app writes to all the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Quiet {
+    place: PathBuf,
+    until: Moment,
+}
+
+/// A source that was written during a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Written {
+    /// What the build began with, as far as anybody knows.
+    start: Option<Content>,
+    now: Content,
+    script: Option<Duration>,
+}
+
+impl Written {
+    fn is_new(&self) -> bool {
+        matches!(self.start, None | Some(Content::Missing))
+    }
+}
+
+/// What a build that is over has written to its own sources.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Sources that have the bytes that they had before, and may have had others in between.
+    pub(super) rewritten: Vec<(PathBuf, Content)>,
+    /// Sources of which it is known that builds write them.
+    pub(super) own: Vec<PathBuf>,
+    /// So long the next build waits, if it is for nothing else than these.
+    pub(super) wait: Duration,
+}
+
+/// What was found out so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnWriting {
+    /// Sources that changed during the running build.
+    during: BTreeMap<PathBuf, Written>,
+    /// Those that changed during the last builds, in a row.
+    streaks: BTreeMap<PathBuf, Streak>,
+    /// Sources that builds write.
+    of_builds: BTreeSet<PathBuf>,
+    /// Guesses that changed while something was built or started, and what would be silent for each.
+    held: BTreeMap<PathBuf, PathBuf>,
+    /// Places that generations write to when they start.
+    of_starts: BTreeSet<PathBuf>,
+    /// What is to be built once, though it may be own writing.
+    once: BTreeSet<PathBuf>,
+    /// The last build was for that alone.
+    was_for_own: bool,
+    /// The last builds for guesses alone.
+    hasty: VecDeque<Moment>,
+    quiet: Vec<Quiet>,
+    told: BTreeSet<PathBuf>,
+    news: Vec<(PathBuf, Writer)>,
+}
+
+impl OwnWriting {
+    // ---- sources
+
+    /// A source was written during a build. Whether the build is not worth to be gone on with if its
+    /// bytes are others now.
+    pub(super) fn source_during_build(&mut self, change: &Change) -> bool {
+        let path = &change.path;
+        let written = self.during.entry(path.clone()).or_insert(Written {
+            start: change.before,
+            now: change.now,
+            script: None,
+        });
+        written.now = change.now;
+        written.script = change.script.or(written.script);
+        let times = self.streaks.get(path).map_or(0, |streak| streak.times);
+        let is_scripted = written.script.is_some() && (times > 0 || written.is_new());
+        // Where nothing is known of before, it may be what the build began with.
+        written.start.is_some() && times < PATIENT && !is_scripted && !self.of_builds.contains(path)
+    }
+
+    /// The running build is over: what to think of all that was written during it.
+    pub(super) fn build_is_over(&mut self, cancelled: bool) -> Verdict {
+        let during = std::mem::take(&mut self.during);
+        let mut verdict = Verdict::default();
+        // A build that was ended may not have come that far.
+        self.streaks
+            .retain(|path, _| cancelled || during.contains_key(path));
+        for (path, written) in during {
+            let streak = Streak::next(self.streaks.remove(&path), &written);
+            let scripted = streak.scripted.map_or(0, |(times, _)| times);
+            if streak.times >= ALWAYS || scripted >= SCRIPTED || self.of_builds.contains(&path) {
+                if self.of_builds.insert(path.clone()) {
+                    self.tell(path.clone(), Writer::Build);
+                }
+                verdict.own.push(path);
+                continue;
+            }
+            if !cancelled && streak.same < SAME {
+                let suspect = written.script.is_some() && (streak.times > 1 || written.is_new());
+                let wait = if suspect { SUSPECT } else { Duration::ZERO };
+                verdict.wait = verdict.wait.max(slow_down(streak.times)).max(wait);
+                self.once.insert(path.clone());
+                if written.start == Some(written.now) {
+                    verdict.rewritten.push((path.clone(), written.now));
+                }
+            }
+            self.streaks.insert(path, streak);
+        }
+        verdict
+    }
+
+    /// A source changed while nothing was built: a person, or git, has written it.
+    pub(super) fn source_changed(&mut self, path: &Path) {
+        self.of_builds.remove(path);
+        self.once.remove(path);
+    }
+
+    // ---- guesses
+
+    /// A guess changed while something is built or started.
+    pub(super) fn guess_meanwhile(&mut self, change: &Change) {
+        let place = place(change);
+        let known = [&change.path, &place].map(|at| self.of_starts.contains(at));
+        if !known.contains(&true) {
+            self.held.insert(change.path.clone(), place);
+        }
+    }
+
+    /// A guess changed at another time. Whether that is a reason to build.
+    pub(super) fn guess_changed(&mut self, now: Moment, change: &Change) -> bool {
+        let place = place(change);
+        self.of_starts
+            .retain(|place| !change.path.starts_with(place));
+        self.quiet.retain(|quiet| quiet.until > now);
+        let covers = |quiet: &&mut Quiet| change.path.starts_with(&quiet.place);
+        if let Some(quiet) = self.quiet.iter_mut().find(covers) {
+            quiet.until = quiet.until.max(now + QUIET);
+            return false;
+        }
+        let recent = |at: &&Moment| now.saturating_sub(**at) < HASTE;
+        if self.hasty.iter().filter(recent).count() >= HASTY {
+            self.quiet.push(Quiet {
+                place: place.clone(),
+                until: now + QUIET,
+            });
+            self.tell(place, Writer::App);
+            return false;
+        }
+        true
+    }
+
+    /// A process of the app has it open for writing.
+    pub(super) fn app_writes(&mut self, path: &Path) {
+        self.quiet.push(Quiet {
+            place: path.to_owned(),
+            until: Moment::MAX,
+        });
+        self.tell(path.to_owned(), Writer::App);
+    }
+
+    /// This guess is no reason to build, as things are.
+    pub(super) fn is_silent(&self, now: Moment, path: &Path) -> bool {
+        let quiet = |quiet: &Quiet| path.starts_with(&quiet.place) && quiet.until > now;
+        let started = |place: &PathBuf| path.starts_with(place);
+        self.held.contains_key(path)
+            || self.quiet.iter().any(quiet)
+            || self.of_starts.iter().any(started)
+    }
+
+    /// Nothing is built or started any more: what changed meanwhile may be built once. Whether there
+    /// is anything.
+    pub(super) fn settle(&mut self) -> bool {
+        let held = std::mem::take(&mut self.held);
+        if held.is_empty() {
+            return false;
+        }
+        if self.was_for_own {
+            for (_, place) in held {
+                self.of_starts.insert(place.clone());
+                self.tell(place, Writer::Start);
+            }
+            return false;
+        }
+        self.once.extend(held.into_keys());
+        true
+    }
+
+    // ---- both
+
+    /// A build begins, with these changed paths. `asked`: for another reason as well; `guesses`: all
+    /// of them are.
+    pub(super) fn build_begins(
+        &mut self,
+        now: Moment,
+        paths: &[PathBuf],
+        asked: bool,
+        guesses: bool,
+    ) {
+        self.during.clear();
+        self.was_for_own = !asked && self.is_for_own(paths);
+        self.once.clear();
+        if guesses && !asked && !self.was_for_own {
+            self.hasty.push_back(now);
+            if self.hasty.len() > HASTY {
+                self.hasty.pop_front();
+            }
+        }
+    }
+
+    /// All of these are to be built only because they may be own writing.
+    pub(super) fn is_for_own(&self, paths: &[PathBuf]) -> bool {
+        !paths.is_empty() && paths.iter().all(|path| self.once.contains(path))
+    }
+
+    /// A person asks for a build: what was quiet may count again.
+    pub(super) fn forget(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        *self = Self {
+            told,
+            during: std::mem::take(&mut self.during),
+            ..Self::default()
+        };
+    }
+
+    fn tell(&mut self, place: PathBuf, writer: Writer) {
+        if self.told.insert(place.clone()) {
+            self.news.push((place, writer));
+        }
+    }
+
+    /// What was found to be own writing since this was last asked: each place once.
+    pub(super) fn news(&mut self) -> Vec<(PathBuf, Writer)> {
+        std::mem::take(&mut self.news)
+    }
+}
+
+/// What would be silent for this change: its directory where the name is new.
+fn place(change: &Change) -> PathBuf {
+    let is_new = matches!(change.before, None | Some(Content::Missing));
+    match change.path.parent() {
+        Some(dir) if is_new && !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => change.path.clone(),
+    }
+}
+
+fn is_about(at: Duration, before: Duration) -> bool {
+    at.abs_diff(before) <= JITTER.max(before / 10)
+}
+
+fn slow_down(times: u32) -> Duration {
+    match times.checked_sub(SLOWER) {
+        Some(more) => Duration::from_secs(1 << more.min(5)),
+        None => Duration::ZERO,
+    }
+}

@@ -1,0 +1,214 @@
+//! What was found in files when they were last looked at.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::digest;
+use crate::session::model::{Content, Script};
+
+/// One look.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    content: Content,
+    at: SystemTime,
+}
+
+/// The last look at each path.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    looks: HashMap<PathBuf, Look>,
+}
+
+/// What a look has found, and the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) before: Option<Content>,
+    pub(super) now: Content,
+}
+
+impl Contents {
+    /// Looks at a path of which the system has said something. `None`: there is nothing to tell.
+    pub(super) fn look(&mut self, path: &Path) -> Option<Found> {
+        let now = digest::of(path)?;
+        let before = self.note(path, now);
+        // What came and went between two looks was never there.
+        let nothing = before.is_none() && now == Content::Missing;
+        (!nothing).then_some(Found { before, now })
+    }
+
+    /// Looks at a path that has become a source. What may have been written `since` then is told: it
+    /// was perhaps not seen by what was begun then.
+    pub(super) fn look_first(&mut self, path: &Path, since: Option<SystemTime>) -> Option<Found> {
+        let now = digest::of(path)?;
+        let known = self.looks.get(path).copied();
+        self.note(path, now);
+        let since = since?;
+        match known {
+            Some(known) if known.content != now => Some(Found {
+                before: Some(known.content),
+                now,
+            }),
+            Some(known) if known.at < since => None,
+            _ if written(path).is_some_and(|at| at >= since) => Some(Found { before: None, now }),
+            _ => None,
+        }
+    }
+
+    /// This is what is there now; what was there before.
+    fn note(&mut self, path: &Path, content: Content) -> Option<Content> {
+        let at = now();
+        let look = Look { content, at };
+        if let Some(known) = self.looks.get_mut(path) {
+            return Some(std::mem::replace(known, look).content);
+        }
+        self.looks.insert(path.to_owned(), look);
+        None
+    }
+
+    /// This is what was there when it was last read, whenever that was.
+    pub(super) fn assume(&mut self, path: &Path, content: Content) {
+        let at = UNIX_EPOCH;
+        self.looks.insert(path.to_owned(), Look { content, at });
+    }
+
+    /// Every path at or below this one that was there when it was looked at.
+    pub(super) fn below(&self, dir: &Path) -> Vec<PathBuf> {
+        let looks = self.looks.iter();
+        let below = looks.filter(|(path, look)| {
+            look.content != Content::Missing && path.starts_with(dir) && *path != dir
+        });
+        below.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Forgets the looks at what `keep` refuses.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
+        self.looks.retain(|path, _| keep(path));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.looks.len()
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with the time stamps of files"
+)]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// When this file, or a link to it, was last written or put in its place.
+fn written(path: &Path) -> Option<SystemTime> {
+    let found = [path.symlink_metadata().ok(), path.metadata().ok()];
+    let changed = found.into_iter().flatten().filter_map(|found| {
+        let seconds = u64::try_from(found.ctime()).ok()?;
+        let nanos = u32::try_from(found.ctime_nsec()).ok()?;
+        Some(UNIX_EPOCH + Duration::new(seconds, nanos))
+    });
+    changed.max()
+}
+
+/// How long after the beginning of its package's build script this was written, if that ran then.
+pub(super) fn script(path: &Path, scripts: &[Script]) -> Option<Duration> {
+    let of_path = scripts
+        .iter()
+        .filter(|script| path.starts_with(&script.package));
+    let script = of_path.max_by_key(|script| script.package.components().count())?;
+    let at = path.metadata().ok()?.modified().ok()?;
+    let entries = fs::read_dir(&script.records).ok()?.flatten();
+    let runs = entries.filter(|entry| {
+        let name = entry.file_name();
+        let package = name.to_str().and_then(|name| name.rsplit_once('-'));
+        package.is_some_and(|(package, _)| package == script.name)
+    });
+    let run = runs.filter_map(|entry| {
+        // Cargo writes the one when a run begins, and the other when it has ended.
+        let began = modified(&entry.path().join("invoked.timestamp"))?;
+        let ended = written(&entry.path().join("output")).filter(|ended| *ended > began);
+        Some((began, ended))
+    });
+    let (began, ended) = run.max_by_key(|(began, _)| *began)?;
+    let meanwhile = at >= began && ended.is_none_or(|ended| at <= ended);
+    meanwhile.then(|| at.duration_since(began).unwrap_or_default())
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_and_went_was_never_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut contents = Contents::default();
+        assert_eq!(contents.look(&path), None);
+        fs::write(&path, "one").unwrap();
+        let first = contents.look(&path).unwrap();
+        assert_eq!(first.before, Some(Content::Missing));
+        assert_eq!(contents.look(&path).unwrap().before, Some(first.now));
+        assert_eq!(contents.below(dir.path()), std::slice::from_ref(&path));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(contents.look(&path).unwrap().now, Content::Missing);
+        assert!(contents.below(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_new_source_is_told_if_it_may_have_been_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let hour = Duration::from_hours(1);
+        fs::write(&path, "one").unwrap();
+        let mut contents = Contents::default();
+        assert_eq!(contents.look_first(&path, Some(now() + hour)), None);
+        let mut contents = Contents::default();
+        let found = contents.look_first(&path, Some(now() - hour)).unwrap();
+        assert_eq!(found.before, None);
+        // It was looked at before that was begun, and nothing was said of it since.
+        assert_eq!(contents.look_first(&path, Some(now())), None);
+        fs::write(&path, "two").unwrap();
+        let two = contents.look_first(&path, Some(now())).unwrap();
+        assert_eq!(two.before, Some(found.now));
+        assert_eq!(contents.look_first(&path, None), None);
+    }
+
+    #[test]
+    fn what_a_build_script_writes_is_told_from_its_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path().join("app");
+        let run = dir.path().join("target/build/app-0123");
+        fs::create_dir_all(&run).unwrap();
+        fs::create_dir_all(&package).unwrap();
+        let scripts = [Script {
+            package: package.clone(),
+            name: "app".into(),
+            records: dir.path().join("target/build"),
+        }];
+        let path = package.join("generated.rs");
+        fs::write(&path, "").unwrap();
+        assert_eq!(script(&path, &scripts), None);
+        fs::write(run.join("invoked.timestamp"), "").unwrap();
+        let began = modified(&run.join("invoked.timestamp")).unwrap();
+        let later = Duration::from_secs(2);
+        let set = |path: &Path, at| {
+            let file = fs::File::options().append(true).open(path).unwrap();
+            file.set_modified(at).unwrap();
+        };
+        set(&path, began + later);
+        // It still runs; and when it has ended, that was after its end.
+        assert_eq!(script(&path, &scripts), Some(later));
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(run.join("output"), "").unwrap();
+        assert_eq!(script(&path, &scripts), None);
+        set(&path, began);
+        assert_eq!(script(&path, &scripts), Some(Duration::ZERO));
+        assert_eq!(script(&dir.path().join("other"), &scripts), None);
+    }
+}

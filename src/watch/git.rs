@@ -1,0 +1,85 @@
+//! What git is doing, and what it knows: an operation that goes through many files is waited for, and
+//! a file that it tracks is never ignored.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// A lock that is older was left behind by a git that was killed.
+const LEFT_BEHIND: Duration = Duration::from_mins(1);
+
+/// Where git keeps what it knows of a work tree.
+#[derive(Debug)]
+pub(super) struct Git {
+    dir: PathBuf,
+}
+
+impl Git {
+    /// Of the work tree that this directory is in, if it is in one.
+    pub(super) fn of(dir: &Path) -> Option<Self> {
+        let found = dir.ancestors().map(|dir| dir.join(".git"));
+        let found = found.into_iter().find(|path| path.exists())?;
+        if found.is_dir() {
+            return Some(Self { dir: found });
+        }
+        // A work tree of its own, or a submodule, has a file that says where.
+        let text = fs::read_to_string(&found).ok()?;
+        let named = text.strip_prefix("gitdir:")?.trim();
+        let dir = found.parent()?.join(named);
+        Some(Self { dir })
+    }
+
+    /// It writes at this moment.
+    pub(super) fn is_locked(&self, now: SystemTime) -> bool {
+        self.age("index.lock", now)
+            .is_some_and(|age| age < LEFT_BEHIND)
+    }
+
+    fn age(&self, name: &str, now: SystemTime) -> Option<Duration> {
+        let written = self.dir.join(name).metadata().ok()?.modified().ok()?;
+        Some(now.duration_since(written).unwrap_or_default())
+    }
+
+    /// How long ago the last step of an operation was that is not over yet.
+    pub(super) fn works(&self, now: SystemTime) -> Option<Duration> {
+        if self.is_locked(now) {
+            return Some(Duration::ZERO);
+        }
+        let rebasing = ["rebase-merge", "rebase-apply"];
+        if !rebasing.iter().any(|name| self.dir.join(name).exists()) {
+            return None;
+        }
+        let steps = ["HEAD", "index", "rebase-merge/done", "rebase-apply/next"];
+        steps
+            .into_iter()
+            .filter_map(|name| self.age(name, now))
+            .min()
+    }
+}
+
+/// The files below `dir` that git tracks although its rules say to ignore them.
+pub(super) fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--ignored",
+            "--exclude-standard",
+        ])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    // Without git, nothing is tracked.
+    let output = output.map(|output| output.stdout).unwrap_or_default();
+    let names = output.split(|byte| *byte == 0);
+    names
+        .filter(|name| !name.is_empty())
+        .map(|name| dir.join(OsStr::from_bytes(name)))
+        .collect()
+}
