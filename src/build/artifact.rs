@@ -1,4 +1,4 @@
-//! Setting executables aside, so that no later build can touch a running program, and finding
+//! Pinning executables, so that no later build can touch a running program, and finding
 //! out whether a build changed anything.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -14,12 +14,12 @@ use crate::session::model::Generation;
 /// The directory of one session: `<target-dir>/hotrun/<package>-<target>-<profile>`. Locked for
 /// as long as the session lasts, so one target has one hotrun; removed at its end.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ArtifactStore {
     dir: PathBuf,
     _lock: File,
 }
 
-impl Shelf {
+impl ArtifactStore {
     /// Where the executables of this project's target belong.
     pub fn place(project: &Project, build: &Build) -> PathBuf {
         let profile = match (&build.profile, build.release) {
@@ -64,15 +64,15 @@ impl Shelf {
             }
             Err(TryLockError::Error(error)) => return Err(denied(error)),
         }
-        let shelf = Self { dir, _lock: lock };
-        for entry in fs::read_dir(&shelf.dir).into_iter().flatten().flatten() {
+        let store = Self { dir, _lock: lock };
+        for entry in fs::read_dir(&store.dir).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
                 fs::remove_dir_all(entry.path()).ok();
             }
         }
         let own = std::process::id().to_string();
-        fs::write(shelf.dir.join("lock"), own).map_err(denied)?;
-        Ok(shelf)
+        fs::write(store.dir.join("lock"), own).map_err(denied)?;
+        Ok(store)
     }
 
     /// The file beside it that outlasts this session: where the next one finds the addresses of this one.
@@ -86,7 +86,7 @@ impl Shelf {
     }
 
     /// Keeps `executable` for this generation and returns where.
-    pub fn set_aside(&self, executable: &Path, generation: Generation) -> io::Result<PathBuf> {
+    pub fn pin(&self, executable: &Path, generation: Generation) -> io::Result<PathBuf> {
         let dir = self.of(generation);
         fs::create_dir_all(&dir)?;
         let name = executable.file_name().unwrap_or(executable.as_os_str());
@@ -99,7 +99,7 @@ impl Shelf {
         Ok(path)
     }
 
-    /// Lets go of what a build set aside that came to nothing.
+    /// Removes what was pinned for a build that came to nothing.
     pub fn discard(&self, generation: Generation) {
         fs::remove_dir_all(self.of(generation)).ok();
     }
@@ -109,13 +109,13 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for ArtifactStore {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.dir).ok();
     }
 }
 
-/// Lets go of an executable that was set aside.
+/// Removes a pinned executable.
 pub fn discard(path: &Path) {
     if let Some(dir) = path.parent() {
         fs::remove_dir_all(dir).ok();

@@ -1,9 +1,9 @@
-//! Builds: reads the project, runs `cargo build`, and sets the executable aside.
+//! Builds: reads the project, runs `cargo build`, and pins the executable.
 //!
 //! # Theory of operation
 //!
 //! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
-//! has to be read; run `cargo build` with JSON messages; set the executable aside when cargo
+//! has to be read; run `cargo build` with JSON messages; pin the executable when cargo
 //! names it; compare it with the baseline; and, when the answer is not known any more, ask cargo
 //! what the program is started with. A cancel ends whatever of this runs. `Done` is sent when
 //! nothing of it runs any more, but for a cargo that has said its last word and is about to end.
@@ -27,7 +27,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 
-use artifact::Shelf;
+use artifact::ArtifactStore;
 use messages::{Said, Told};
 use project::{Problem, Project};
 use surroundings::Toolchain;
@@ -100,7 +100,7 @@ pub struct Loaded {
     /// What its reader has seen.
     pub seen: Seen,
     /// Where its executables are kept.
-    pub shelf: Arc<Shelf>,
+    pub store: Arc<ArtifactStore>,
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
@@ -112,11 +112,14 @@ pub async fn load(
     let (_keep, mut cancel) = watch::channel(false);
     match read_project(&settings.build, &mut cancel, &mut line).await {
         Ok((project, seen)) => {
-            let shelf = Arc::new(Shelf::open(Shelf::place(&project, &settings.build))?);
+            let store = Arc::new(ArtifactStore::open(ArtifactStore::place(
+                &project,
+                &settings.build,
+            ))?);
             Ok(Some(Loaded {
                 project,
                 seen,
-                shelf,
+                store,
             }))
         }
         Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
@@ -184,11 +187,11 @@ pub fn spawn(
     events: mpsc::UnboundedSender<Event>,
 ) -> Builder {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let shelves = loaded.iter().map(|loaded| loaded.shelf.clone()).collect();
+    let stores = loaded.iter().map(|loaded| loaded.store.clone()).collect();
     let work = Work {
         settings,
         loaded,
-        shelves,
+        stores,
         toolchain: None,
         known: None,
         ran: None,
@@ -206,7 +209,7 @@ struct Work {
     settings: Arc<Settings>,
     loaded: Option<Loaded>,
     /// Every place that was used: live may run from an older one.
-    shelves: Vec<Arc<Shelf>>,
+    stores: Vec<Arc<ArtifactStore>>,
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
@@ -233,8 +236,8 @@ struct Finished {
 
 /// What came of one cargo.
 #[derive(Default)]
-struct Yield {
-    /// Where the executable was set aside, or why it could not be.
+struct CargoOutput {
+    /// Where the executable is pinned, or why it could not be.
     kept: Option<Result<PathBuf, String>>,
     /// Where cargo has it.
     executable: PathBuf,
@@ -300,7 +303,7 @@ impl Work {
             if !matches!(outcome, BuildOutcome::Built { .. })
                 && let Some(loaded) = &self.loaded
             {
-                loaded.shelf.discard(generation);
+                loaded.store.discard(generation);
             }
             self.tell(generation, BuildNews::Done(outcome));
         }
@@ -409,23 +412,23 @@ impl Work {
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
         let scope = scope::of_project(&project, &settings.build, &self.named, seen);
-        let place = Shelf::place(&project, &settings.build);
+        let place = ArtifactStore::place(&project, &settings.build);
         let known = self
-            .shelves
+            .stores
             .iter()
-            .find(|shelf| shelf.is_at(&place))
+            .find(|store| store.is_at(&place))
             .cloned();
-        let shelf = match known.map_or_else(|| Shelf::open(place).map(Arc::new), Ok) {
-            Ok(shelf) => shelf,
+        let store = match known.map_or_else(|| ArtifactStore::open(place).map(Arc::new), Ok) {
+            Ok(store) => store,
             Err(failure) => return Ok(Some(failure.to_string())),
         };
-        if !self.shelves.iter().any(|known| Arc::ptr_eq(known, &shelf)) {
-            self.shelves.push(shelf.clone());
+        if !self.stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+            self.stores.push(store.clone());
         }
         self.loaded = Some(Loaded {
             project,
             seen,
-            shelf,
+            store,
         });
         self.toolchain = None;
         self.known = None;
@@ -437,7 +440,7 @@ impl Work {
         &self,
         generation: Generation,
         cancel: &mut Cancel,
-    ) -> Result<(Exit, Option<Rest>, Yield), Stopped> {
+    ) -> Result<(Exit, Option<Rest>, CargoOutput), Stopped> {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
@@ -449,7 +452,7 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
-        let mut seen = Yield::default();
+        let mut seen = CargoOutput::default();
         let mut blocked = false;
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
@@ -510,7 +513,7 @@ impl Work {
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
     }
 
-    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut Yield) {
+    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut CargoOutput) {
         match told {
             Told::Diagnostic {
                 error,
@@ -527,7 +530,7 @@ impl Work {
                 if let Some(path) = artifact.executable.filter(|_| ours) {
                     // At once: cargo holds its lock until it ends, so nobody has replaced it yet.
                     path.as_std_path().clone_into(&mut seen.executable);
-                    seen.kept = Some(set_aside(&loaded.shelf, path.as_std_path(), generation));
+                    seen.kept = Some(pin(&loaded.store, path.as_std_path(), generation));
                 }
             }
             Told::Script(line) => seen.scripts.push(line),
@@ -575,10 +578,14 @@ async fn end_of(ending: &mut Option<Finished>) -> Finished {
     }
 }
 
-fn set_aside(shelf: &Shelf, executable: &Path, generation: Generation) -> Result<PathBuf, String> {
-    shelf.set_aside(executable, generation).map_err(|error| {
+fn pin(
+    store: &ArtifactStore,
+    executable: &Path,
+    generation: Generation,
+) -> Result<PathBuf, String> {
+    store.pin(executable, generation).map_err(|error| {
         format!(
-            "cannot set `{}` aside: {error}\nhint: make the target directory writable, free some \
+            "cannot pin `{}`: {error}\nhint: make the target directory writable, free some \
              space, or choose another one with --target-dir",
             executable.display()
         )

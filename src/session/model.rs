@@ -326,12 +326,12 @@ pub struct Surroundings {
     pub runner: Vec<OsString>,
 }
 
-/// An executable that a build produced, set aside so that no later build can touch it.
+/// An executable that a build produced, pinned so that no later build can touch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The generation whose build made it; also its identity.
     pub built_by: Generation,
-    /// Where it was set aside.
+    /// Where it is pinned.
     pub path: PathBuf,
     /// What it is started with.
     pub surroundings: Surroundings,
@@ -479,7 +479,7 @@ impl fmt::Display for Handover {
 pub struct Phases {
     /// First event of the change set to the start of the build.
     pub detect: Option<Duration>,
-    /// Start of the build to the artifact set aside.
+    /// Start of the build to the pinned artifact.
     pub build: Option<Duration>,
     /// The user's commands before the build and before the start.
     pub hooks: Option<Duration>,
