@@ -18,7 +18,7 @@ mod sight;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -459,6 +459,9 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         .filter(|(key, _)| !activation::SCRUBBED.iter().any(|name| key == name))
         .cloned()
         .collect();
+    if start.artifact.has_libraries() {
+        search_first(&start.artifact.dir, &mut env);
+    }
     env.extend(settings.app.env.iter().cloned());
     if settings.output.color {
         env.extend(["CLICOLOR_FORCE", "FORCE_COLOR"].map(|key| (key.into(), "1".into())));
@@ -499,6 +502,29 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
             .iter()
             .flat_map(|one| one.filter.clone())
             .collect(),
+    }
+}
+
+/// The variable that says where shared objects are looked for, as cargo chooses it.
+const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
+    "DYLD_FALLBACK_LIBRARY_PATH"
+} else {
+    "LD_LIBRARY_PATH"
+};
+
+/// Has shared objects looked for in this directory first: the program's own ones are there, while
+/// those in cargo's directories are of whatever was built last.
+fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
+    let mut path = dir.as_os_str().to_owned();
+    match env.iter_mut().find(|(key, _)| key == LIBRARY_PATH) {
+        // An empty part would stand for the working directory.
+        Some((_, known)) if !known.is_empty() => {
+            path.push(":");
+            path.push(&known);
+            *known = path;
+        }
+        Some((_, known)) => *known = path,
+        None => env.push((LIBRARY_PATH.into(), path)),
     }
 }
 

@@ -14,14 +14,17 @@ pub mod artifact;
 pub mod command;
 mod depinfo;
 pub mod messages;
+mod output;
+mod pin;
 pub mod project;
 pub mod scope;
 pub mod surroundings;
 mod unseen;
 mod versions;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
 use messages::{Said, Told};
+use output::{CargoOutput, Wanted, cannot_pin};
 use project::{Problem, Project};
 use surroundings::Toolchain;
 pub use versions::versions;
@@ -40,7 +44,7 @@ use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
-    Artifact, ArtifactRef, BuildOutcome, Changed, Exit, Generation, Seen, Surroundings,
+    ArtifactRef, BuildOutcome, Changed, Exit, Generation, Seen, Surroundings,
 };
 
 /// What a builder is told.
@@ -112,10 +116,7 @@ pub async fn load(
     let (_keep, mut cancel) = watch::channel(false);
     match read_project(&settings.build, &mut cancel, &mut line).await {
         Ok((project, seen)) => {
-            let store = Arc::new(ArtifactStore::open(ArtifactStore::place(
-                &project,
-                &settings.build,
-            ))?);
+            let store = Arc::new(ArtifactStore::open(&project, &settings.build)?);
             Ok(Some(Loaded {
                 project,
                 seen,
@@ -192,6 +193,7 @@ pub fn spawn(
         settings,
         loaded,
         stores,
+        siblings: BTreeSet::new(),
         toolchain: None,
         known: None,
         ran: None,
@@ -210,6 +212,8 @@ struct Work {
     loaded: Option<Loaded>,
     /// Every place that was used: live may run from an older one.
     stores: Vec<Arc<ArtifactStore>>,
+    /// Binaries of the package that are built with the program.
+    siblings: BTreeSet<String>,
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
@@ -230,20 +234,9 @@ struct Work {
 struct Finished {
     generation: Generation,
     began: SystemTime,
-    executable: PathBuf,
+    /// The program's own first; what each is made of is said beside it.
+    executables: Vec<PathBuf>,
     rest: Option<Rest>,
-}
-
-/// What came of one cargo.
-#[derive(Default)]
-struct CargoOutput {
-    /// Where the executable is pinned, or why it could not be.
-    kept: Option<Result<PathBuf, String>>,
-    /// Where cargo has it.
-    executable: PathBuf,
-    scripts: Vec<String>,
-    errors: u32,
-    warnings: u32,
 }
 
 impl Work {
@@ -300,11 +293,6 @@ impl Work {
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
                 Err(Stopped::Failed(reason)) => BuildOutcome::Failed { reason },
             };
-            if !matches!(outcome, BuildOutcome::Built { .. })
-                && let Some(loaded) = &self.loaded
-            {
-                loaded.store.discard(generation);
-            }
             self.tell(generation, BuildNews::Done(outcome));
         }
     }
@@ -335,39 +323,34 @@ impl Work {
             };
             return Ok(BuildOutcome::Failed { reason });
         }
-        let Some(kept) = seen.kept else {
+        let Some(pins) = seen.pins else {
             return Err(Stopped::Failed(
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
             ));
         };
+        let mut pins = pins.map_err(Stopped::Failed)?;
+        let pinned = pins.complete().await;
+        pinned.map_err(|error| Stopped::Failed(cannot_pin(&pins.executable(), &error)))?;
         self.ending = Some(Finished {
             generation,
             began,
-            executable: seen.executable,
+            executables: seen.executables,
             rest,
         });
-        let path = kept.map_err(Stopped::Failed)?;
         let surroundings = self.surroundings(seen.scripts, cancel).await?;
         let warnings = seen.warnings;
         if let Some(baseline) = baseline
             && baseline.surroundings == surroundings
-            && same(&baseline.path, &path).await
+            && pins.is_same_as(baseline).await
         {
-            artifact::discard(&path);
-            let artifact = baseline.clone();
             return Ok(BuildOutcome::Built {
-                artifact,
+                artifact: baseline.clone(),
                 unchanged: true,
                 warnings,
             });
         }
-        let artifact = Arc::new(Artifact {
-            built_by: generation,
-            path,
-            surroundings,
-        });
         Ok(BuildOutcome::Built {
-            artifact,
+            artifact: Arc::new(pins.keep(generation, surroundings)),
             unchanged: false,
             warnings,
         })
@@ -412,13 +395,13 @@ impl Work {
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
         let scope = scope::of_project(&project, &settings.build, &self.named, seen);
-        let place = ArtifactStore::place(&project, &settings.build);
-        let known = self
-            .stores
-            .iter()
-            .find(|store| store.is_at(&place))
-            .cloned();
-        let store = match known.map_or_else(|| ArtifactStore::open(place).map(Arc::new), Ok) {
+        let mut stores = self.stores.iter();
+        let known = stores.find(|store| store.is_of(&project, &settings.build));
+        let opened = known.cloned().map_or_else(
+            || ArtifactStore::open(&project, &settings.build).map(Arc::new),
+            Ok,
+        );
+        let store = match opened {
             Ok(store) => store,
             Err(failure) => return Ok(Some(failure.to_string())),
         };
@@ -452,6 +435,12 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
+        let wanted = Wanted {
+            project,
+            siblings: &self.siblings,
+            store: &loaded.store,
+            generation,
+        };
         let mut seen = CargoOutput::default();
         let mut blocked = false;
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
@@ -459,7 +448,7 @@ impl Work {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, which nobody has to wait for.
                 let enough = matches!(told, Told::Finished(true));
-                self.told(generation, loaded, told, &mut seen);
+                self.told(told, &wanted, &mut seen);
                 return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
@@ -487,13 +476,18 @@ impl Work {
 
     /// A cargo has ended, and so has written what the program is made of.
     fn read_inputs(&mut self, finished: &Finished) {
-        let Ok(text) = std::fs::read_to_string(depinfo::beside(&finished.executable)) else {
+        let executables = finished.executables.iter();
+        let texts = executables.map(|path| std::fs::read_to_string(depinfo::beside(path)));
+        let Ok(texts) = texts.collect::<Result<Vec<String>, _>>() else {
             return;
         };
         let Some(loaded) = &self.loaded else {
             return;
         };
-        self.inputs = depinfo::inputs(&text);
+        self.inputs = texts
+            .iter()
+            .flat_map(|text| depinfo::inputs(text))
+            .collect();
         let named = depinfo::named(&self.inputs, &loaded.project);
         if named != self.named {
             let settings = &self.settings.build;
@@ -513,7 +507,8 @@ impl Work {
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
     }
 
-    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut CargoOutput) {
+    fn told(&self, told: Told, wanted: &Wanted, seen: &mut CargoOutput) {
+        let generation = wanted.generation;
         match told {
             Told::Diagnostic {
                 error,
@@ -524,15 +519,7 @@ impl Work {
                 seen.warnings += u32::from(!error && counts);
                 self.tell(generation, BuildNews::Diagnostic { error, rendered });
             }
-            Told::Executable(artifact) => {
-                let ours = artifact.package_id == loaded.project.id
-                    && artifact.target.name == loaded.project.target.name;
-                if let Some(path) = artifact.executable.filter(|_| ours) {
-                    // At once: cargo holds its lock until it ends, so nobody has replaced it yet.
-                    path.as_std_path().clone_into(&mut seen.executable);
-                    seen.kept = Some(pin(&loaded.store, path.as_std_path(), generation));
-                }
-            }
+            Told::Artifact(artifact) => seen.artifact(&artifact, wanted),
             Told::Script(line) => seen.scripts.push(line),
             Told::Text(text) if !text.is_empty() => self.tell(generation, BuildNews::Line(text)),
             Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
@@ -576,25 +563,4 @@ async fn end_of(ending: &mut Option<Finished>) -> Finished {
         Some(finished) => finished,
         None => std::future::pending().await,
     }
-}
-
-fn pin(
-    store: &ArtifactStore,
-    executable: &Path,
-    generation: Generation,
-) -> Result<PathBuf, String> {
-    store.pin(executable, generation).map_err(|error| {
-        format!(
-            "cannot pin `{}`: {error}\nhint: make the target directory writable, free some \
-             space, or choose another one with --target-dir",
-            executable.display()
-        )
-    })
-}
-
-/// Whether the program is the one that runs; one that can't be read is taken for another one.
-async fn same(baseline: &Path, executable: &Path) -> bool {
-    let (a, b) = (baseline.to_owned(), executable.to_owned());
-    let compared = tokio::task::spawn_blocking(move || artifact::same(&a, &b)).await;
-    compared.is_ok_and(|result| result.unwrap_or(false))
 }

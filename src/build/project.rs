@@ -52,6 +52,11 @@ impl TargetKind {
         }
     }
 
+    /// A target of cargo's is of this kind.
+    pub(super) fn is_of(self, target: &CargoTarget) -> bool {
+        target.kind.contains(&self.cargos())
+    }
+
     fn cargos(self) -> CargoKind {
         match self {
             Self::Bin => CargoKind::Bin,
@@ -192,7 +197,7 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
     let all: Vec<(&Package, &CargoTarget)> = packages
         .iter()
         .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
-        .filter(|(_, target)| target.kind.contains(&kind.cargos()))
+        .filter(|(_, target)| kind.is_of(target))
         .collect();
     let mut found: Vec<(&Package, &CargoTarget)> = match wanted {
         Some(wanted) => all

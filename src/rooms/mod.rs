@@ -198,7 +198,7 @@ impl Rooms for House {
                 self.leaves(generation);
                 self.with(generation, App::kill);
             }
-            Action::Discard(artifact) => artifact::discard(&artifact.path),
+            Action::Discard(artifact) => artifact::discard(&artifact.dir),
             Action::Serving(generation) => self.serves(now, generation),
             Action::Show(view) => self.reporter.view(now, view),
             Action::ReopenLog => self.reporter.reopen_log(),

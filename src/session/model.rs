@@ -326,15 +326,31 @@ pub struct Surroundings {
     pub runner: Vec<OsString>,
 }
 
-/// An executable that a build produced, pinned so that no later build can touch it.
+/// An executable that a build produced, with all of the workspace that it starts and loads: pinned
+/// so that no later build can touch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The generation whose build made it; also its identity.
     pub built_by: Generation,
-    /// Where it is pinned.
+    /// The executable.
     pub path: PathBuf,
+    /// The directory of all that is pinned.
+    pub dir: PathBuf,
+    /// What is pinned, relative to that.
+    pub files: BTreeSet<PathBuf>,
     /// What it is started with.
     pub surroundings: Surroundings,
+}
+
+impl Artifact {
+    /// Shared objects belong to it, which the program is to load from `dir`.
+    pub fn has_libraries(&self) -> bool {
+        let is_library = |file: &PathBuf| {
+            let ending = file.extension();
+            ending.is_some_and(|ending| ending == std::env::consts::DLL_EXTENSION)
+        };
+        self.files.iter().any(is_library)
+    }
 }
 
 /// Artifacts travel through events and actions by reference.

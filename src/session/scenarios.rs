@@ -8,7 +8,7 @@
 //! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
 //! ticks and actions are written anew, to be read before they are believed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
     Arc::new(Artifact {
         built_by: Generation(built_by),
         path: PathBuf::new(),
+        dir: PathBuf::new(),
+        files: BTreeSet::new(),
         surroundings: Surroundings::default(),
     })
 }

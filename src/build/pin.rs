@@ -1,0 +1,364 @@
+//! Everything that a generation runs, in a directory of its own.
+//!
+//! It holds the executable, the executables that it starts from beside its own, and the shared
+//! objects of the workspace, as this build made them. All else that cargo's directory shows at that
+//! time is there as a link by the same name, so that a program finds beside itself what it finds
+//! under `cargo run`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::artifact::discard;
+use crate::session::model::{Artifact, Generation, Surroundings};
+
+/// What a build has pinned so far. Removed unless it becomes an artifact.
+#[derive(Debug)]
+pub(super) struct Pins {
+    /// Where it is pinned.
+    dir: PathBuf,
+    /// The directory of cargo's that it stands for.
+    profile_dir: PathBuf,
+    /// The executable, relative to either.
+    executable: PathBuf,
+    /// All that is pinned, likewise.
+    files: BTreeSet<PathBuf>,
+    /// What cargo did not have to make anew.
+    fresh: BTreeSet<PathBuf>,
+    /// What is still being copied.
+    copies: Vec<JoinHandle<io::Result<()>>>,
+    kept: bool,
+}
+
+impl Pins {
+    /// A directory in `place` for an executable that cargo has just made in `profile_dir`.
+    pub(super) fn new(place: PathBuf, profile_dir: &Path, executable: &Path) -> io::Result<Self> {
+        fs::remove_dir_all(&place).ok();
+        fs::create_dir_all(&place)?;
+        let relative = executable.strip_prefix(profile_dir).unwrap_or(executable);
+        Ok(Self {
+            dir: place,
+            profile_dir: profile_dir.to_owned(),
+            executable: relative.to_owned(),
+            files: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            copies: Vec::new(),
+            kept: false,
+        })
+    }
+
+    /// Pins a file that cargo has just named, before cargo ends and another one may replace it. One
+    /// that cargo keeps elsewhere, as a library that was not asked for, comes to stand in the
+    /// directory itself.
+    pub(super) fn add(&mut self, file: &Path, fresh: bool) -> io::Result<()> {
+        let name = file.file_name().map_or(file, Path::new);
+        let is_beside = file == self.profile_dir.join(&self.executable);
+        let relative = if is_beside { &self.executable } else { name }.to_owned();
+        let to = self.dir.join(&relative);
+        if let Some(dir) = to.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        if fs::hard_link(file, &to).is_err() {
+            // Another file system, or one without links. What is open is what cargo has made,
+            // whatever takes its place; copying shares the blocks where the file system can.
+            let from = File::open(file)?;
+            self.copies.push(spawn_blocking(move || copy(from, &to)));
+        }
+        if fresh {
+            self.fresh.insert(relative.clone());
+        }
+        self.files.insert(relative);
+        Ok(())
+    }
+
+    /// The executable, where cargo has it.
+    pub(super) fn executable(&self) -> PathBuf {
+        self.profile_dir.join(&self.executable)
+    }
+
+    /// Waits until everything is pinned, and links what else cargo's directory shows.
+    pub(super) async fn complete(&mut self) -> io::Result<()> {
+        for copy in self.copies.drain(..) {
+            copy.await??;
+        }
+        let mut shown = vec![(self.profile_dir.clone(), self.dir.clone())];
+        if let Some(inner) = self
+            .executable
+            .parent()
+            .filter(|inner| *inner != Path::new(""))
+        {
+            shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
+        }
+        spawn_blocking(move || shown.iter().try_for_each(|(from, to)| show(from, to))).await?
+    }
+
+    /// Whether the program is the one of this artifact; one that can't be read is taken for another
+    /// one.
+    pub(super) async fn is_same_as(&self, artifact: &Artifact) -> bool {
+        // What was not pinned then was found in cargo's directory, where it still is if it is fresh.
+        let is_known = |file: &&PathBuf| artifact.files.contains(*file);
+        let (known, new): (Vec<_>, Vec<_>) = self.files.iter().partition(is_known);
+        if known.len() < artifact.files.len() || new.iter().any(|new| !self.fresh.contains(*new)) {
+            return false;
+        }
+        let pairs: Vec<(PathBuf, PathBuf)> = known
+            .iter()
+            .map(|file| (artifact.dir.join(file), self.dir.join(file)))
+            .collect();
+        let compared =
+            spawn_blocking(move || pairs.iter().all(|(a, b)| same(a, b).unwrap_or(false)));
+        compared.await.unwrap_or(false)
+    }
+
+    /// Keeps it for a generation and all that run the same.
+    pub(super) fn keep(mut self, built_by: Generation, surroundings: Surroundings) -> Artifact {
+        self.kept = true;
+        Artifact {
+            built_by,
+            path: self.dir.join(&self.executable),
+            dir: self.dir.clone(),
+            files: std::mem::take(&mut self.files),
+            surroundings,
+        }
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.kept {
+            discard(&self.dir);
+        }
+    }
+}
+
+fn copy(mut from: File, to: &Path) -> io::Result<()> {
+    let mut copy = File::create_new(to)?;
+    io::copy(&mut from, &mut copy)?;
+    copy.set_permissions(from.metadata()?.permissions())
+}
+
+/// Links everything of `from` that is not in `to`, but for cargo's notes.
+fn show(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.extension().is_some_and(|ending| ending == "d") {
+            continue;
+        }
+        match symlink(&path, to.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Two files have the same content.
+fn same(a: &Path, b: &Path) -> io::Result<bool> {
+    let (a, b) = (File::open(a)?, File::open(b)?);
+    let (of_a, of_b) = (a.metadata()?, b.metadata()?);
+    if (of_a.dev(), of_a.ino()) == (of_b.dev(), of_b.ino()) {
+        return Ok(true);
+    }
+    if of_a.len() != of_b.len() {
+        return Ok(false);
+    }
+    same_bytes(a, b)
+}
+
+fn same_bytes(mut a: File, mut b: File) -> io::Result<bool> {
+    const BLOCK: u64 = 256 * 1024;
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    loop {
+        of_a.clear();
+        of_b.clear();
+        (&mut a).take(BLOCK).read_to_end(&mut of_a)?;
+        (&mut b).take(BLOCK).read_to_end(&mut of_b)?;
+        if of_a != of_b {
+            return Ok(false);
+        }
+        if of_a.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A directory of cargo's with these files, each holding its own name.
+    fn built(files: &[&str]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join("debug").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        dir
+    }
+
+    async fn pin(dir: &TempDir, number: u32, executable: &str, more: &[(&str, bool)]) -> Pins {
+        let profile_dir = dir.path().join("debug");
+        let place = dir.path().join(format!("g{number}"));
+        let executable = profile_dir.join(executable);
+        let mut pins = Pins::new(place, &profile_dir, &executable).unwrap();
+        pins.add(&executable, false).unwrap();
+        for (file, fresh) in more {
+            pins.add(&profile_dir.join(file), *fresh).unwrap();
+        }
+        pins.complete().await.unwrap();
+        pins
+    }
+
+    fn replace(dir: &TempDir, file: &str, content: &str) {
+        let path = dir.path().join("debug").join(file);
+        fs::remove_file(&path).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_generation_keeps_what_it_was_built_with_and_sees_the_rest() {
+        let dir = built(&[
+            "app",
+            "app.d",
+            "worker",
+            "libgreet.so",
+            "deps/libplug.so",
+            "data.txt",
+        ]);
+        let libraries = [("libgreet.so", false), ("deps/libplug.so", false)];
+        let pins = pin(&dir, 1, "app", &libraries).await;
+        let artifact = pins.keep(Generation(1), Surroundings::default());
+        for file in [
+            "app",
+            "libgreet.so",
+            "deps/libplug.so",
+            "data.txt",
+            "worker",
+        ] {
+            replace(&dir, file, "later");
+        }
+        let pinned = |file: &str| fs::read_to_string(artifact.dir.join(file)).ok();
+        for (file, content) in [
+            ("app", Some("app")),
+            ("libgreet.so", Some("libgreet.so")),
+            ("libplug.so", Some("deps/libplug.so")),
+            ("worker", Some("later")),
+            ("data.txt", Some("later")),
+            ("deps/libplug.so", Some("later")),
+            ("app.d", None),
+        ] {
+            assert_eq!(pinned(file).as_deref(), content, "{file}");
+        }
+        assert!(artifact.has_libraries() && artifact.path.ends_with("g1/app"));
+    }
+
+    #[tokio::test]
+    async fn an_example_has_its_directory_within() {
+        let dir = built(&["app", "examples/demo", "examples/demo.d", "examples/other"]);
+        let pins = pin(&dir, 1, "examples/demo", &[]).await;
+        let artifact = pins.keep(Generation(1), Surroundings::default());
+        let own = artifact.path.parent().unwrap();
+        assert_eq!(artifact.path, dir.path().join("g1/examples/demo"));
+        assert!(own.join("other").exists() && own.join("../app").exists());
+        assert!(!artifact.has_libraries());
+    }
+
+    #[tokio::test]
+    async fn all_of_a_program_is_compared() {
+        let dir = built(&["app", "worker", "libgreet.so"]);
+        let both = [("worker", false), ("libgreet.so", false)];
+        let baseline = pin(&dir, 1, "app", &both).await;
+        let baseline = baseline.keep(Generation(1), Surroundings::default());
+        // Linked once more, with the same bytes.
+        replace(&dir, "app", "app");
+        replace(&dir, "libgreet.so", "libgreet.so");
+        assert!(pin(&dir, 2, "app", &both).await.is_same_as(&baseline).await);
+        // One that is not built with it any more.
+        assert!(
+            !pin(&dir, 3, "app", &both[1..])
+                .await
+                .is_same_as(&baseline)
+                .await
+        );
+        for file in ["worker", "libgreet.so", "app"] {
+            replace(&dir, file, "other");
+            let other = pin(&dir, 4, "app", &both).await;
+            assert!(!other.is_same_as(&baseline).await, "{file}");
+            replace(&dir, file, file);
+        }
+        // One that is built with it from now on.
+        let alone = pin(&dir, 5, "app", &[]).await;
+        let alone = alone.keep(Generation(5), Surroundings::default());
+        for fresh in [true, false] {
+            let more = pin(&dir, 6, "app", &[("worker", fresh)]).await;
+            assert_eq!(more.is_same_as(&alone).await, fresh);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_becomes_no_artifact_is_removed() {
+        let dir = built(&["app"]);
+        let pins = pin(&dir, 1, "app", &[]).await;
+        assert!(dir.path().join("g1/app").exists());
+        drop(pins);
+        assert!(!dir.path().join("g1").exists());
+        assert!(dir.path().join("debug/app").exists());
+    }
+
+    /// The copy is made elsewhere, and is one of what cargo had made when it was pinned.
+    #[tokio::test]
+    async fn what_cannot_be_linked_is_copied() {
+        let dir = built(&[]);
+        let other = tempfile::tempdir_in("/dev/shm").unwrap();
+        let profile_dir = other.path().join("debug");
+        fs::create_dir(&profile_dir).unwrap();
+        let executable = profile_dir.join("app");
+        let content = vec![7; 3 * 1024 * 1024];
+        fs::write(&executable, &content).unwrap();
+        fs::set_permissions(&executable, fs::Permissions::from_mode(0o751)).unwrap();
+        let link = dir.path().join("link");
+        let linked = fs::hard_link(&executable, link);
+        assert!(linked.is_err(), "one file system: the test shows nothing");
+        let mut pins = Pins::new(dir.path().join("g1"), &profile_dir, &executable).unwrap();
+        pins.add(&executable, false).unwrap();
+        fs::remove_file(&executable).unwrap();
+        fs::write(&executable, "later").unwrap();
+        pins.complete().await.unwrap();
+        let artifact = pins.keep(Generation(1), Surroundings::default());
+        assert!(fs::read(&artifact.path).unwrap() == content);
+        let mode = fs::metadata(&artifact.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o751);
+    }
+
+    #[test]
+    fn programs_are_compared_by_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let long = vec![7; 600 * 1024];
+        let (a, b) = (file("a", &long), file("b", &long));
+        let mut changed = long.clone();
+        *changed.last_mut().unwrap() = 8;
+        let c = file("c", &changed);
+        let link = dir.path().join("link");
+        fs::hard_link(&a, &link).unwrap();
+        assert!(same(&a, &b).unwrap() && same(&a, &link).unwrap());
+        assert!(!same(&a, &c).unwrap() && !same(&a, &file("d", b"x")).unwrap());
+        assert!(same(&a, &dir.path().join("none")).is_err());
+    }
+}
