@@ -171,6 +171,11 @@ impl App {
         self.keeper().map(sight::sockets).unwrap_or_default()
     }
 
+    /// The executables that its processes run.
+    pub fn executables(&self) -> Vec<PathBuf> {
+        self.keeper().map(sight::executables).unwrap_or_default()
+    }
+
     /// The pid of its keeper, once there is one.
     pub fn keeper(&self) -> Option<u32> {
         self.keeper.get().copied()
@@ -459,7 +464,7 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         .filter(|(key, _)| !activation::SCRUBBED.iter().any(|name| key == name))
         .cloned()
         .collect();
-    if start.artifact.has_libraries() {
+    if start.artifact.libraries {
         search_first(&start.artifact.dir, &mut env);
     }
     env.extend(settings.app.env.iter().cloned());

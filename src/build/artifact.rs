@@ -6,6 +6,7 @@
 //! `<target-dir>/debug`: a program that looks for something by a path from its own executable finds
 //! it as under `cargo run`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -77,6 +78,25 @@ impl ArtifactStore {
         self.file("addresses")
     }
 
+    /// The binaries that the program was seen to start, in this session or an earlier one.
+    pub(super) fn siblings(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(self.file("siblings")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Has the next session know of them too; one that can't learns it by itself.
+    pub(super) fn remember_siblings(&self, names: &BTreeSet<String>) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fs::write(self.file("siblings"), names.join("\n")).ok();
+    }
+
+    /// Whether this is where cargo builds, or where something of this session is pinned.
+    pub(super) fn is_beside(&self, dir: &Path, profile_dir: &Path) -> bool {
+        let real = profile_dir.canonicalize();
+        let profile_dir = real.as_deref().unwrap_or(profile_dir);
+        dir == profile_dir || dir.parent() == profile_dir.parent() && is_pinned(dir, &self.prefix())
+    }
+
     /// It is that of this project's target.
     pub fn is_of(&self, project: &Project, build: &Build) -> bool {
         self.target_dir == project.target_dir && self.key == key(&project.target, build)
@@ -122,13 +142,17 @@ fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Removes a directory that is named as those of generations are.
 fn remove_pinned(dir: &Path, prefix: &str) {
+    if is_pinned(dir, prefix) {
+        fs::remove_dir_all(dir).ok();
+    }
+}
+
+fn is_pinned(dir: &Path, prefix: &str) -> bool {
     let name = dir.file_name().and_then(|name| name.to_str());
     let number = name
         .and_then(|name| name.strip_prefix(prefix))
         .and_then(|number| number.strip_prefix('g'));
-    if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-        fs::remove_dir_all(dir).ok();
-    }
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Removes what was pinned for an artifact.
@@ -246,6 +270,15 @@ mod tests {
         let pinned = store.place(&path("debug"), Generation(3));
         assert_eq!(pinned, path("hotrun.app.app.dev.g3"));
         fs::create_dir_all(&pinned).unwrap();
+        for (dir, expected) in [
+            (path("debug"), true),
+            (pinned.clone(), true),
+            (path("debug/deps"), false),
+            (path("release"), false),
+            (path("hotrun.app.app.dev.gone"), false),
+        ] {
+            assert_eq!(store.is_beside(&dir, &path("debug")), expected, "{dir:?}");
+        }
         drop(store);
         assert!(!pinned.exists());
     }

@@ -69,6 +69,19 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     args
 }
 
+/// The same, and these binaries of the package with it.
+pub fn select_with<'a>(
+    build: &Build,
+    target: &Target,
+    bins: impl IntoIterator<Item = &'a String>,
+) -> Vec<OsString> {
+    let mut args = select("build", build, target);
+    for bin in bins {
+        args.extend(["--bin".into(), bin.into()]);
+    }
+    args
+}
+
 /// `cargo clean` for these packages, where they are built for the chosen target.
 pub fn clean<'a>(build: &Build, packages: impl Iterator<Item = &'a str>) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["clean".into(), "--quiet".into()];
@@ -170,6 +183,11 @@ mod tests {
         assert_eq!(
             shown(&select("run", &plain, &alone)),
             "cargo run --example server"
+        );
+        let more = ["worker".to_owned()];
+        assert_eq!(
+            shown(&select_with(&plain, &alone, &more)),
+            "cargo build --example server --bin worker"
         );
     }
 

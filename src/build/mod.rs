@@ -18,13 +18,14 @@ mod output;
 mod pin;
 pub mod project;
 pub mod scope;
+mod siblings;
 pub mod surroundings;
 mod unseen;
 mod versions;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -58,6 +59,7 @@ enum Order {
     },
     Cancel(Generation),
     Configure(Arc<Settings>),
+    Running(Vec<PathBuf>),
 }
 
 /// The handle of the one builder.
@@ -88,6 +90,11 @@ impl Builder {
     /// Uses these settings from the next build on.
     pub fn configure(&self, settings: Arc<Settings>) {
         self.orders.send(Order::Configure(settings)).ok();
+    }
+
+    /// Tells which executables the processes of the live app run.
+    pub fn running(&self, executables: Vec<PathBuf>) {
+        self.orders.send(Order::Running(executables)).ok();
     }
 
     /// Ends a build.
@@ -189,11 +196,13 @@ pub fn spawn(
 ) -> Builder {
     let (orders, inbox) = mpsc::unbounded_channel();
     let stores = loaded.iter().map(|loaded| loaded.store.clone()).collect();
+    let siblings = loaded.as_ref().map(|loaded| loaded.store.siblings());
     let work = Work {
         settings,
         loaded,
         stores,
-        siblings: BTreeSet::new(),
+        siblings: siblings.unwrap_or_default(),
+        profile_dir: PathBuf::new(),
         toolchain: None,
         known: None,
         ran: None,
@@ -212,8 +221,10 @@ struct Work {
     loaded: Option<Loaded>,
     /// Every place that was used: live may run from an older one.
     stores: Vec<Arc<ArtifactStore>>,
-    /// Binaries of the package that are built with the program.
+    /// Binaries of the package that the program was seen to start.
     siblings: BTreeSet<String>,
+    /// Where cargo has last built it.
+    profile_dir: PathBuf,
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
@@ -264,10 +275,15 @@ impl Work {
                     self.settings = settings;
                     continue;
                 }
+                Order::Running(executables) => {
+                    self.learn(&executables);
+                    continue;
+                }
                 Order::Cancel(_) => continue,
             };
             self.changed.merge(changed);
             let mut configured = None;
+            let mut running = Vec::new();
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
                 let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
@@ -280,6 +296,7 @@ impl Work {
                                 cancel.send_replace(true);
                             }
                             Some(Order::Configure(settings)) => configured = Some(settings),
+                            Some(Order::Running(executables)) => running.extend(executables),
                             Some(_) => {}
                             // Hotrun ends: what runs ends with the keepers.
                             None => return,
@@ -294,7 +311,26 @@ impl Work {
                 Err(Stopped::Failed(reason)) => BuildOutcome::Failed { reason },
             };
             self.tell(generation, BuildNews::Done(outcome));
+            self.learn(&running);
         }
+    }
+
+    /// Has what the program was seen to start built with it from now on.
+    fn learn(&mut self, running: &[PathBuf]) {
+        let Some(loaded) = self.loaded.as_ref() else {
+            return;
+        };
+        let is_beside = |dir: &Path| loaded.store.is_beside(dir, &self.profile_dir);
+        let started = siblings::started(running, &loaded.project, is_beside);
+        let new: BTreeSet<String> = started.difference(&self.siblings).cloned().collect();
+        if new.is_empty() || self.settings.build.bins.is_some() {
+            return;
+        }
+        self.siblings.extend(new.iter().cloned());
+        loaded.store.remember_siblings(&self.siblings);
+        self.events
+            .send(Event::Siblings(new.into_iter().collect()))
+            .ok();
     }
 
     fn tell(&self, generation: Generation, news: BuildNews) {
@@ -331,6 +367,7 @@ impl Work {
         let mut pins = pins.map_err(Stopped::Failed)?;
         let pinned = pins.complete().await;
         pinned.map_err(|error| Stopped::Failed(cannot_pin(&pins.executable(), &error)))?;
+        pins.profile_dir().clone_into(&mut self.profile_dir);
         self.ending = Some(Finished {
             generation,
             began,
@@ -408,6 +445,7 @@ impl Work {
         if !self.stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
             self.stores.push(store.clone());
         }
+        self.siblings.extend(store.siblings());
         self.loaded = Some(Loaded {
             project,
             seen,
@@ -427,7 +465,8 @@ impl Work {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
-        let mut args = command::select("build", settings, &project.target);
+        let siblings = siblings::built_with(settings.bins.as_deref(), &self.siblings, project);
+        let mut args = command::select_with(settings, &project.target, &siblings);
         self.tell(generation, BuildNews::Command(command::shown(&args)));
         args.extend(command::messages(self.settings.output.color));
         let progress: [(&str, OsString); 2] = [
@@ -437,7 +476,7 @@ impl Work {
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
         let wanted = Wanted {
             project,
-            siblings: &self.siblings,
+            siblings: &siblings,
             store: &loaded.store,
             generation,
         };
@@ -448,7 +487,9 @@ impl Work {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, which nobody has to wait for.
                 let enough = matches!(told, Told::Finished(true));
-                self.told(told, &wanted, &mut seen);
+                if let Some(news) = seen.told(told, &wanted) {
+                    self.tell(generation, news);
+                }
                 return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
@@ -505,25 +546,6 @@ impl Work {
         self.loaded
             .as_ref()
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
-    }
-
-    fn told(&self, told: Told, wanted: &Wanted, seen: &mut CargoOutput) {
-        let generation = wanted.generation;
-        match told {
-            Told::Diagnostic {
-                error,
-                counts,
-                rendered,
-            } => {
-                seen.errors += u32::from(error && counts);
-                seen.warnings += u32::from(!error && counts);
-                self.tell(generation, BuildNews::Diagnostic { error, rendered });
-            }
-            Told::Artifact(artifact) => seen.artifact(&artifact, wanted),
-            Told::Script(line) => seen.scripts.push(line),
-            Told::Text(text) if !text.is_empty() => self.tell(generation, BuildNews::Line(text)),
-            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
-        }
     }
 
     /// What the program is started with; asked for again only when it can have changed.

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{Artifact, CrateType};
 
 use super::artifact::ArtifactStore;
-use super::pin::Pins;
+use super::messages::Told;
+use super::pin::{Pins, is_shared_object};
 use super::project::{Project, TargetKind};
+use crate::session::event::BuildNews;
 use crate::session::model::Generation;
 
 /// What came of one cargo.
@@ -37,9 +39,29 @@ pub(super) struct Wanted<'a> {
 }
 
 impl CargoOutput {
+    /// Takes in one message; what it means for the user.
+    pub(super) fn told(&mut self, told: Told, wanted: &Wanted) -> Option<BuildNews> {
+        match told {
+            Told::Diagnostic {
+                error,
+                counts,
+                rendered,
+            } => {
+                self.errors += u32::from(error && counts);
+                self.warnings += u32::from(!error && counts);
+                return Some(BuildNews::Diagnostic { error, rendered });
+            }
+            Told::Artifact(artifact) => self.artifact(&artifact, wanted),
+            Told::Script(line) => self.scripts.push(line),
+            Told::Text(text) if !text.is_empty() => return Some(BuildNews::Line(text)),
+            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
+        }
+        None
+    }
+
     /// Pins what cargo has made, if it is of the program. At once: cargo holds its lock until it
     /// ends, so no other cargo has replaced it yet.
-    pub(super) fn artifact(&mut self, artifact: &Artifact, wanted: &Wanted) {
+    fn artifact(&mut self, artifact: &Artifact, wanted: &Wanted) {
         let Wanted {
             project, siblings, ..
         } = wanted;
@@ -105,11 +127,8 @@ fn shared_objects(artifact: &Artifact) -> impl Iterator<Item = &Path> {
     let is_loaded = [CrateType::DyLib, CrateType::CDyLib]
         .iter()
         .any(|kind| crate_types.contains(kind));
-    let files = artifact.filenames.iter().filter(move |_| is_loaded);
-    files.map(|path| path.as_std_path()).filter(|path| {
-        path.extension()
-            .is_some_and(|end| end == std::env::consts::DLL_EXTENSION)
-    })
+    let files = artifact.filenames.iter().map(|path| path.as_std_path());
+    files.filter(move |path| is_loaded && is_shared_object(path))
 }
 
 /// Why there is no artifact, with the next step.

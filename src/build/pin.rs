@@ -80,6 +80,11 @@ impl Pins {
         self.profile_dir.join(&self.executable)
     }
 
+    /// The directory that cargo builds into.
+    pub(super) fn profile_dir(&self) -> &Path {
+        &self.profile_dir
+    }
+
     /// Waits until everything is pinned, and links what else cargo's directory shows.
     pub(super) async fn complete(&mut self) -> io::Result<()> {
         for copy in self.copies.drain(..) {
@@ -121,6 +126,7 @@ impl Pins {
             built_by,
             path: self.dir.join(&self.executable),
             dir: self.dir.clone(),
+            libraries: self.files.iter().any(|file| is_shared_object(file)),
             files: std::mem::take(&mut self.files),
             surroundings,
         }
@@ -133,6 +139,12 @@ impl Drop for Pins {
             discard(&self.dir);
         }
     }
+}
+
+/// A file that programs load, as this system names it.
+pub(super) fn is_shared_object(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|ending| ending == std::env::consts::DLL_EXTENSION)
 }
 
 fn copy(mut from: File, to: &Path) -> io::Result<()> {
@@ -261,7 +273,7 @@ mod tests {
         ] {
             assert_eq!(pinned(file).as_deref(), content, "{file}");
         }
-        assert!(artifact.has_libraries() && artifact.path.ends_with("g1/app"));
+        assert!(artifact.libraries && artifact.path.ends_with("g1/app"));
     }
 
     #[tokio::test]
@@ -272,7 +284,7 @@ mod tests {
         let own = artifact.path.parent().unwrap();
         assert_eq!(artifact.path, dir.path().join("g1/examples/demo"));
         assert!(own.join("other").exists() && own.join("../app").exists());
-        assert!(!artifact.has_libraries());
+        assert!(!artifact.libraries);
     }
 
     #[tokio::test]

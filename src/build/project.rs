@@ -84,6 +84,8 @@ pub struct Project {
     pub others: Vec<PathBuf>,
     /// The package itself, to tell its messages from others'.
     pub id: PackageId,
+    /// The package's other binaries, but for those that need features of their own.
+    pub bins: Vec<String>,
 }
 
 /// Why there is no project.
@@ -98,6 +100,12 @@ pub enum Problem {
 /// Chooses the target as `cargo run` does.
 pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     let (package, target) = target(metadata, build).map_err(Problem::Choice)?;
+    has_all(package, build.bins.as_deref().unwrap_or_default()).map_err(Problem::Choice)?;
+    let is_run = |bin: &CargoTarget| target.kind.is_of(bin) && bin.name == target.name;
+    let others = package.targets.iter().filter(|bin| {
+        TargetKind::Bin.is_of(bin) && bin.required_features.is_empty() && !is_run(bin)
+    });
+    let bins = others.map(|bin| bin.name.clone()).collect();
     let closure = closure(metadata, package, target.kind == TargetKind::Example);
     let dir = |package: &Package| {
         package
@@ -140,7 +148,27 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         ids,
         others: outside.into_iter().map(dir).collect(),
         id: package.id.clone(),
+        bins,
     })
+}
+
+/// The package has binaries of these names.
+fn has_all(package: &Package, named: &[String]) -> Result<(), Failure> {
+    let bins = package.targets.iter();
+    let bins = bins.filter(|target| TargetKind::Bin.is_of(target));
+    let bins: Vec<String> = bins.map(|bin| bin.name.clone()).collect();
+    let Some(wrong) = named.iter().find(|name| !bins.contains(name)) else {
+        return Ok(());
+    };
+    let problem = format!(
+        "build.bins: package `{}` has no binary `{wrong}`",
+        package.name
+    );
+    Err(Failure::usage(problem).hint(if bins.is_empty() {
+        "leave `bins` of [build] out".into()
+    } else {
+        nearest_of(wrong, &bins)
+    }))
 }
 
 /// The packages that `cargo run` looks for targets in.

@@ -159,6 +159,7 @@ impl Rooms for House {
             Action::TakeStock => self.take_stock(now),
             Action::Proved(generation) => {
                 self.has_proved_itself(now, generation);
+                self.tell_executables(generation);
             }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
             Action::EndJob(id) => self.hooks.end(id),
@@ -199,7 +200,10 @@ impl Rooms for House {
                 self.with(generation, App::kill);
             }
             Action::Discard(artifact) => artifact::discard(&artifact.dir),
-            Action::Serving(generation) => self.serves(now, generation),
+            Action::Serving(generation) => {
+                self.serves(now, generation);
+                self.tell_executables(generation);
+            }
             Action::Show(view) => self.reporter.view(now, view),
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
@@ -217,6 +221,13 @@ impl House {
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
         if let Some(running) = self.apps.get(&generation) {
             order(&running.app);
+        }
+    }
+
+    /// Has the builder know what else the app starts.
+    fn tell_executables(&self, generation: Generation) {
+        if let Some(running) = self.apps.get(&generation) {
+            self.builder.running(running.app.executables());
         }
     }
 

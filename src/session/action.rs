@@ -139,6 +139,8 @@ pub enum View {
         /// One of them.
         path: PathBuf,
     },
+    /// The app was seen to start these binaries, which are built with it from now on.
+    Siblings(Vec<String>),
     /// The build changes its own inputs again and again.
     Loop {
         /// Which.

@@ -194,6 +194,8 @@ pub enum Cause {
     Asked,
     /// A setting has another value.
     Configured,
+    /// The app starts this binary too, of which nobody knew.
+    Sibling(String),
     /// The generation named died and is started again.
     Died(Generation),
     /// The generation named failed and the last good program takes its place.
@@ -215,6 +217,7 @@ impl fmt::Display for Cause {
             Self::Rescan => f.write_str("many changes at once"),
             Self::Asked => f.write_str("asked for"),
             Self::Configured => f.write_str("configuration"),
+            Self::Sibling(name) => write!(f, "the app starts `{name}`"),
             Self::Died(generation) => write!(f, "{generation} died"),
             Self::Rollback(generation) => write!(f, "rollback from {generation}"),
             Self::Alone(generation) => write!(f, "{generation} could not run beside live"),
@@ -338,19 +341,10 @@ pub struct Artifact {
     pub dir: PathBuf,
     /// What is pinned, relative to that.
     pub files: BTreeSet<PathBuf>,
+    /// Shared objects are among them, which the program is to load from there.
+    pub libraries: bool,
     /// What it is started with.
     pub surroundings: Surroundings,
-}
-
-impl Artifact {
-    /// Shared objects belong to it, which the program is to load from `dir`.
-    pub fn has_libraries(&self) -> bool {
-        let is_library = |file: &PathBuf| {
-            let ending = file.extension();
-            ending.is_some_and(|ending| ending == std::env::consts::DLL_EXTENSION)
-        };
-        self.files.iter().any(is_library)
-    }
 }
 
 /// Artifacts travel through events and actions by reference.

@@ -47,6 +47,7 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
         path: PathBuf::new(),
         dir: PathBuf::new(),
         files: BTreeSet::new(),
+        libraries: false,
         surroundings: Surroundings::default(),
     })
 }
@@ -176,6 +177,9 @@ fn event(text: &str) -> Event {
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
         ["stock", held] => stock(*held != "nothing"),
+        ["siblings", names @ ..] => {
+            Event::Siblings(names.iter().map(ToString::to_string).collect())
+        }
         ["listening", which] => app(which, AppNews::Listening),
         ["uncaptured", which] => app(which, AppNews::Uncaptured(quoted.unwrap_or_default())),
         ["configured", effect, changed @ ..] => configured(effect, changed),

@@ -49,6 +49,7 @@ pub fn view(now: Moment, view: &View) -> Value {
                 "cause": cause.to_string() }),
         ),
         View::NobodyDepends { path } => ("nobody-depends", json!({ "path": path })),
+        View::Siblings(names) => ("siblings", json!({ "names": names })),
         View::Loop { path, wait } => ("loop", json!({ "path": path, "wait_ms": ms(*wait) })),
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),

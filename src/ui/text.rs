@@ -121,6 +121,14 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             cause,
         } => signalled(*generation, *number, cause),
         View::NobodyDepends { path } => (Level::Info, nobody_depends(path, context)),
+        View::Siblings(names) => (
+            Level::Info,
+            format!(
+                "the app starts `{}` from beside its own executable: built with it from now on\n\
+                 hint: `bins` of [build] says otherwise, `[]` for none",
+                names.join("`, `")
+            ),
+        ),
         View::Loop { path, wait } => (
             Level::Warn,
             format!(

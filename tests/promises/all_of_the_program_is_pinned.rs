@@ -3,9 +3,11 @@
 //! them are found as under `cargo run`, and an edit of each counts.
 
 use std::fs;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
+use crate::common::hotrun::Place;
 use crate::common::{Hotrun, Project};
 
 fn manifest(name: &str, more: &str) -> String {
@@ -90,4 +92,95 @@ fn assert_nothing_pinned(project: &Project) {
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let pinned: Vec<String> = names.filter(|name| name.starts_with("hotrun.")).collect();
     assert!(pinned.is_empty(), "{pinned:?}");
+}
+
+/// A package whose main binary starts another one that is beside it, and reads a file by a path
+/// from its own.
+fn server_and_worker() -> Project {
+    let server = "use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+fn main() {
+    let own = std::env::current_exe().unwrap();
+    let dir = own.parent().unwrap();
+    let motto = std::fs::read_to_string(dir.join(\"../../assets/motto.txt\")).unwrap();
+    println!(\"said {} {}\", own.file_name().unwrap().display(), motto.trim());
+    let mut worker = Command::new(dir.join(\"worker\"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect(\"cannot start the worker\");
+    let lines = BufReader::new(worker.stdout.take().unwrap()).lines();
+    for line in lines {
+        println!(\"said {}\", line.unwrap());
+    }
+}";
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "default-run = \"server\"")),
+        ("src/bin/server.rs", server),
+        ("assets/motto.txt", "as under cargo run"),
+    ]);
+    set_worker(&project, "1");
+    project
+}
+
+fn set_worker(project: &Project, version: &str) {
+    let text = format!(
+        "fn main() {{
+    println!(\"worker {version}\");
+    std::io::stdin().lines().for_each(drop);
+}}"
+    );
+    project.save("src/bin/worker.rs", &text);
+}
+
+fn cargo(project: &Project, args: &[&str]) -> Command {
+    let mut cargo = project.command("cargo");
+    cargo.args(args);
+    cargo
+}
+
+/// `cargo build` has built all binaries of the package once, and `hotrun` builds what it is to run:
+/// the app finds the other one, as under `cargo run`; and since it was seen to start it, that one is
+/// built with it from then on.
+#[test]
+fn another_executable_that_it_starts() {
+    let project = server_and_worker();
+    assert!(cargo(&project, &["build"]).status().unwrap().success());
+    let hotrun = Hotrun::start(&project, &[]);
+    says(&hotrun, "server as under cargo run");
+    says(&hotrun, "worker 1");
+    let learned = hotrun.wait_for("siblings", |_| true);
+    assert_eq!(learned["names"], serde_json::json!(["worker"]));
+    // What was built already is no reason to start anything again.
+    hotrun.wait_for("unchanged", |event| event["running"] == 1);
+    set_worker(&project, "2");
+    says(&hotrun, "worker 2");
+    let place = hotrun.here();
+    set_worker(&project, "2");
+    hotrun.wait_after(place, "unchanged", |_| true);
+    assert_eq!(hotrun.all("siblings").len(), 1);
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
+    assert_nothing_pinned(&project);
+    // It is remembered.
+    set_worker(&project, "3");
+    let hotrun = Hotrun::start(&project, &[]);
+    says(&hotrun, "worker 3");
+    let command = hotrun.wait_any(Place(0), &["command"], |_| true).1;
+    assert_eq!(command["command"], "cargo build --bin server --bin worker");
+    assert_eq!(hotrun.all("siblings").len(), 0);
+}
+
+/// Nobody has ever built the worker, so that nobody can be seen to start it: a setting says it.
+#[test]
+fn another_executable_that_is_named() {
+    let project = server_and_worker();
+    project.configure("[build]\nbins = [\"worker\"]\n");
+    let hotrun = Hotrun::start(&project, &[]);
+    says(&hotrun, "worker 1");
+    set_worker(&project, "2");
+    says(&hotrun, "worker 2");
+    assert_eq!(hotrun.all("siblings").len(), 0);
 }
