@@ -386,8 +386,9 @@ impl Work {
                 warnings,
             });
         }
+        let bins = &self.loaded()?.project.bins;
         Ok(BuildOutcome::Built {
-            artifact: Arc::new(pins.keep(generation, surroundings)),
+            artifact: Arc::new(pins.keep(generation, bins, surroundings)),
             unchanged: false,
             warnings,
         })
@@ -519,9 +520,10 @@ impl Work {
     fn read_inputs(&mut self, finished: &Finished) {
         let executables = finished.executables.iter();
         let texts = executables.map(|path| std::fs::read_to_string(depinfo::beside(path)));
-        let Ok(texts) = texts.collect::<Result<Vec<String>, _>>() else {
+        let texts: Vec<String> = texts.flatten().collect();
+        if texts.is_empty() {
             return;
-        };
+        }
         let Some(loaded) = &self.loaded else {
             return;
         };

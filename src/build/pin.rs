@@ -120,13 +120,20 @@ impl Pins {
     }
 
     /// Keeps it for a generation and all that run the same.
-    pub(super) fn keep(mut self, built_by: Generation, surroundings: Surroundings) -> Artifact {
+    pub(super) fn keep(
+        mut self,
+        built_by: Generation,
+        bins: &[String],
+        surroundings: Surroundings,
+    ) -> Artifact {
         self.kept = true;
+        let is_absent = |bin: &&String| !self.profile_dir.join(bin).exists();
         Artifact {
             built_by,
             path: self.dir.join(&self.executable),
             dir: self.dir.clone(),
             libraries: self.files.iter().any(|file| is_shared_object(file)),
+            absent: bins.iter().filter(is_absent).cloned().collect(),
             files: std::mem::take(&mut self.files),
             surroundings,
         }
@@ -251,7 +258,7 @@ mod tests {
         ]);
         let libraries = [("libgreet.so", false), ("deps/libplug.so", false)];
         let pins = pin(&dir, 1, "app", &libraries).await;
-        let artifact = pins.keep(Generation(1), Surroundings::default());
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
         for file in [
             "app",
             "libgreet.so",
@@ -280,7 +287,7 @@ mod tests {
     async fn an_example_has_its_directory_within() {
         let dir = built(&["app", "examples/demo", "examples/demo.d", "examples/other"]);
         let pins = pin(&dir, 1, "examples/demo", &[]).await;
-        let artifact = pins.keep(Generation(1), Surroundings::default());
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
         let own = artifact.path.parent().unwrap();
         assert_eq!(artifact.path, dir.path().join("g1/examples/demo"));
         assert!(own.join("other").exists() && own.join("../app").exists());
@@ -292,7 +299,7 @@ mod tests {
         let dir = built(&["app", "worker", "libgreet.so"]);
         let both = [("worker", false), ("libgreet.so", false)];
         let baseline = pin(&dir, 1, "app", &both).await;
-        let baseline = baseline.keep(Generation(1), Surroundings::default());
+        let baseline = baseline.keep(Generation(1), &[], Surroundings::default());
         // Linked once more, with the same bytes.
         replace(&dir, "app", "app");
         replace(&dir, "libgreet.so", "libgreet.so");
@@ -312,7 +319,7 @@ mod tests {
         }
         // One that is built with it from now on.
         let alone = pin(&dir, 5, "app", &[]).await;
-        let alone = alone.keep(Generation(5), Surroundings::default());
+        let alone = alone.keep(Generation(5), &[], Surroundings::default());
         for fresh in [true, false] {
             let more = pin(&dir, 6, "app", &[("worker", fresh)]).await;
             assert_eq!(more.is_same_as(&alone).await, fresh);
@@ -348,7 +355,7 @@ mod tests {
         fs::remove_file(&executable).unwrap();
         fs::write(&executable, "later").unwrap();
         pins.complete().await.unwrap();
-        let artifact = pins.keep(Generation(1), Surroundings::default());
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
         assert!(fs::read(&artifact.path).unwrap() == content);
         let mode = fs::metadata(&artifact.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o751);

@@ -341,6 +341,8 @@ pub struct Artifact {
     pub dir: PathBuf,
     /// What is pinned, relative to that.
     pub files: BTreeSet<PathBuf>,
+    /// Other binaries of the package, which nobody has built.
+    pub absent: Vec<String>,
     /// Shared objects are among them, which the program is to load from there.
     pub libraries: bool,
     /// What it is started with.

@@ -47,6 +47,7 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
         path: PathBuf::new(),
         dir: PathBuf::new(),
         files: BTreeSet::new(),
+        absent: Vec::new(),
         libraries: false,
         surroundings: Surroundings::default(),
     })

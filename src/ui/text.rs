@@ -259,6 +259,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 "ended before it was ready".into()
             };
             let hint = hint
+                .as_ref()
                 .map(|hint| hint_words(hint, context))
                 .unwrap_or_default();
             (

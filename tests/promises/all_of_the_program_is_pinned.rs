@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::common::hotrun::Place;
-use crate::common::{Hotrun, Project};
+use crate::common::{Hotrun, Project, wait_until};
 
 fn manifest(name: &str, more: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n{more}\n")
@@ -183,4 +183,24 @@ fn another_executable_that_is_named() {
     set_worker(&project, "2");
     says(&hotrun, "worker 2");
     assert_eq!(hotrun.all("siblings").len(), 0);
+}
+
+/// Nobody has ever built the worker, as under `cargo run`, and the app ends for that: a hint says how
+/// to have it built.
+#[test]
+fn another_executable_that_is_not_built() {
+    let project = server_and_worker();
+    let hotrun = Hotrun::start(&project, &[]);
+    hotrun.wait_for("ended", |_| true);
+    wait_until("a hint", || {
+        let said = hotrun.stderr();
+        let hint = said
+            .lines()
+            .find(|line| line.starts_with("hint: `worker`"))?;
+        hint.contains("write `bins = [\"worker\"]` into [build]")
+            .then_some(())
+    });
+    // It is taken at its word, at once.
+    project.configure("[build]\nbins = [\"worker\"]\n");
+    says(&hotrun, "worker 1");
 }
