@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use super::pin::bring_home;
 use super::project::{Project, Target, TargetKind};
 use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
@@ -143,7 +144,7 @@ fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
 /// Removes a directory that is named as those of generations are.
 fn remove_pinned(dir: &Path, prefix: &str) {
     if is_pinned(dir, prefix) {
-        fs::remove_dir_all(dir).ok();
+        discard(dir);
     }
 }
 
@@ -155,8 +156,9 @@ fn is_pinned(dir: &Path, prefix: &str) -> bool {
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Removes what was pinned for an artifact.
+/// Removes what was pinned for an artifact; what the program has written there is kept.
 pub fn discard(dir: &Path) {
+    bring_home(dir);
     fs::remove_dir_all(dir).ok();
 }
 

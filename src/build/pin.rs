@@ -3,7 +3,8 @@
 //! It holds the executable, the executables that it starts from beside its own, and the shared
 //! objects of the workspace, as this build made them. All else that cargo's directory shows at that
 //! time is there as a link by the same name, so that a program finds beside itself what it finds
-//! under `cargo run`.
+//! under `cargo run`. What the program itself writes there is brought to where it would be then, so
+//! that the next generation finds it too.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,10 +12,23 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::artifact::discard;
 use crate::session::model::{Artifact, Generation, Surroundings};
+
+/// The note in each directory, for whoever brings home what the program has written there.
+const NOTE: &str = ".hotrun";
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    /// The directory of cargo's that it stands for.
+    profile_dir: PathBuf,
+    /// What is pinned in it.
+    files: BTreeSet<PathBuf>,
+}
 
 /// What a build has pinned so far. Removed unless it becomes an artifact.
 #[derive(Debug)]
@@ -98,7 +112,22 @@ impl Pins {
         {
             shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
         }
-        spawn_blocking(move || shown.iter().try_for_each(|(from, to)| show(from, to))).await?
+        let note = Note {
+            profile_dir: self.profile_dir.clone(),
+            files: self.files.clone(),
+        };
+        let dir = self.dir.clone();
+        let work = move || {
+            // A directory that JSON can't name has no note, and keeps what is written there.
+            if let Ok(text) = serde_json::to_string(&note) {
+                fs::write(dir.join(NOTE), text)?;
+            }
+            for other in others(&dir) {
+                bring_home(&other);
+            }
+            shown.iter().try_for_each(|(from, to)| show(from, to))
+        };
+        spawn_blocking(work).await?
     }
 
     /// Whether the program is the one of this artifact; one that can't be read is taken for another
@@ -176,6 +205,73 @@ fn show(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The directories of other generations of the same session: their names differ in the number.
+fn others(dir: &Path) -> Vec<PathBuf> {
+    let without_number = |dir: &Path| {
+        let name = dir.file_name()?.to_str()?;
+        Some(
+            name.trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned(),
+        )
+    };
+    let own = without_number(dir);
+    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let paths = entries.into_iter().flatten().flatten();
+    let paths = paths.map(|entry| entry.path());
+    paths
+        .filter(|path| path != dir && own.is_some() && without_number(path) == own)
+        .collect()
+}
+
+/// Brings what a program has written beside its executable to cargo's directory, and leaves links to
+/// it. What can't be brought stays.
+pub(super) fn bring_home(dir: &Path) {
+    let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
+    let Ok(Note { profile_dir, files }) = serde_json::from_str(&text) else {
+        return;
+    };
+    let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    for entry in dirs.iter().flat_map(|inner| entries(dir, inner)) {
+        let name = entry.strip_prefix(dir).unwrap_or(&entry);
+        let is_ours = name == Path::new(NOTE) || files.iter().any(|file| file.starts_with(name));
+        let kind = entry
+            .symlink_metadata()
+            .map(|metadata| metadata.file_type());
+        let home = profile_dir.join(name);
+        match kind {
+            Ok(kind) if kind.is_file() && !is_ours => bring_file(&entry, &home).ok(),
+            Ok(kind) if kind.is_dir() && !is_ours => bring_dir(&entry, &home).ok(),
+            _ => None,
+        };
+    }
+}
+
+fn entries(dir: &Path, inner: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join(inner)).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// At no moment there is no such file.
+fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = format!("{NOTE}.{}.{name}", std::process::id());
+    let new = home.with_file_name(&beside);
+    if fs::hard_link(file, &new).is_err() {
+        return bring_dir(file, home);
+    }
+    let link = file.with_file_name(&beside);
+    let brought = fs::rename(&new, home)
+        .and_then(|()| symlink(home, &link))
+        .and_then(|()| fs::rename(&link, file));
+    fs::remove_file(&new).ok();
+    brought
+}
+
+fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
+    fs::rename(dir, home)?;
+    symlink(home, dir)
 }
 
 /// Two files have the same content.
@@ -324,6 +420,40 @@ mod tests {
             let more = pin(&dir, 6, "app", &[("worker", fresh)]).await;
             assert_eq!(more.is_same_as(&alone).await, fresh);
         }
+    }
+
+    /// A program that keeps its data beside its executable finds them again, as under `cargo run`.
+    #[tokio::test]
+    async fn what_a_program_writes_beside_itself_outlasts_it() {
+        let dir = built(&["examples/demo", "app"]);
+        let first = pin(&dir, 1, "examples/demo", &[("app", false)]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        let written = |file: &str, text: &str| fs::write(first.dir.join(file), text).unwrap();
+        written("data.db", "1");
+        written("examples/state", "1");
+        fs::create_dir(first.dir.join("logs")).unwrap();
+        written("logs/today", "1");
+        let second = pin(&dir, 2, "examples/demo", &[]).await;
+        let home = dir.path().join("debug");
+        for (file, text) in [
+            ("data.db", "1"),
+            ("examples/state", "1"),
+            ("logs/today", "1"),
+        ] {
+            for dir in [&home, &first.dir, &second.dir] {
+                assert_eq!(fs::read_to_string(dir.join(file)).unwrap(), text, "{dir:?}");
+            }
+        }
+        // A safe write: the link is replaced.
+        written("data.new", "2");
+        fs::rename(first.dir.join("data.new"), first.dir.join("data.db")).unwrap();
+        written("logs/today", "2");
+        discard(&first.dir);
+        for (file, text) in [("data.db", "2"), ("logs/today", "2"), ("app", "app")] {
+            assert_eq!(fs::read_to_string(home.join(file)).unwrap(), text, "{file}");
+        }
+        let names: Vec<_> = fs::read_dir(&home).unwrap().flatten().collect();
+        assert_eq!(names.len(), 4, "{names:?}");
     }
 
     #[tokio::test]

@@ -204,3 +204,32 @@ fn another_executable_that_is_not_built() {
     project.configure("[build]\nbins = [\"worker\"]\n");
     says(&hotrun, "worker 1");
 }
+
+/// A program that keeps its data beside its executable finds them after each restart, in this
+/// session and the next one.
+#[test]
+fn what_it_writes_beside_its_executable() {
+    let main = "fn main() {
+    let path = std::env::current_exe().unwrap().with_file_name(\"starts\");
+    let starts = std::fs::read_to_string(&path).unwrap_or_default() + VERSION;
+    std::fs::write(path, &starts).unwrap();
+    println!(\"said {starts}\");
+    loop {
+        std::thread::park();
+    }
+}
+const VERSION: &str = \"1\";
+";
+    let project = Project::of(&[("Cargo.toml", &manifest("app", "")), ("src/main.rs", main)]);
+    let hotrun = Hotrun::start(&project, &[]);
+    hotrun.wait_live(1);
+    project.edit("src/main.rs", "\"1\"", "\"2\"");
+    says(&hotrun, "12");
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    assert_nothing_pinned(&project);
+    let hotrun = Hotrun::start(&project, &[]);
+    says(&hotrun, "122");
+    let starts = fs::read_to_string(project.path("target/debug/starts")).unwrap();
+    assert_eq!(starts, "122");
+}
