@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::pin::bring_home;
@@ -40,30 +41,26 @@ impl ArtifactStore {
                 .hint("make it writable, or choose another place with --target-dir")
         };
         fs::create_dir_all(&dir).map_err(denied)?;
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(dir.join(format!("{key}.lock")))
-            .map_err(denied)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                lock.read_to_string(&mut pid).ok();
-                return Err(Failure {
-                    kind: ExitKind::InUse,
-                    message: format!("a hotrun already serves this target (pid {})", pid.trim()),
-                    hint: Some("end it, or choose another package, target or profile".into()),
-                });
+        let path = lock_file(&target_dir, &key);
+        let mut lock = loop {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(denied)?;
+            match lock(&file, &path).map_err(denied)? {
+                Lock::Taken => break file,
+                Lock::Removed => {}
+                Lock::Held => {
+                    let mut pid = String::new();
+                    file.read_to_string(&mut pid).ok();
+                    return Err(in_use(pid.trim()));
+                }
             }
-            Err(TryLockError::Error(error)) => return Err(denied(error)),
-        }
-        // The file stays when this session ends: another hotrun may have opened it and be about to
-        // lock it, which would then be no lock at all.
+        };
         lock.set_len(0).map_err(denied)?;
-        lock.rewind().map_err(denied)?;
         write!(lock, "{}", std::process::id()).map_err(denied)?;
         let store = Self {
             target_dir,
@@ -132,6 +129,44 @@ impl ArtifactStore {
 impl Drop for ArtifactStore {
     fn drop(&mut self) {
         self.clear();
+        // Before the lock ends: what somebody else locks under this name is not removed.
+        fs::remove_file(lock_file(&self.target_dir, &self.key)).ok();
+    }
+}
+
+fn lock_file(target_dir: &Path, key: &str) -> PathBuf {
+    target_dir.join("hotrun").join(format!("{key}.lock"))
+}
+
+/// What came of an attempt to lock a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Lock {
+    /// Nobody else has it.
+    Taken,
+    /// Somebody has.
+    Held,
+    /// The file was removed, or replaced, after it was opened: its lock is none.
+    Removed,
+}
+
+fn lock(file: &File, path: &Path) -> io::Result<Lock> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Lock::Held),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let of_file = file.metadata()?;
+    let is_same = path
+        .metadata()
+        .is_ok_and(|of_path| (of_path.dev(), of_path.ino()) == (of_file.dev(), of_file.ino()));
+    Ok(if is_same { Lock::Taken } else { Lock::Removed })
+}
+
+fn in_use(pid: &str) -> Failure {
+    Failure {
+        kind: ExitKind::InUse,
+        message: format!("a hotrun already serves this target (pid {pid})"),
+        hint: Some("end it, or choose another package, target or profile".into()),
     }
 }
 
@@ -237,20 +272,23 @@ mod tests {
         assert_eq!(keys[0], "a-b.c.dev");
     }
 
-    /// Another hotrun has opened the lock file and has not come to lock it when the first one ends:
-    /// whoever comes after it must find it locked.
+    /// Two others have opened the lock file of a session that ends and removes it: neither may take
+    /// it for the lock, or they would be two in one directory.
     #[test]
-    fn a_lock_that_is_about_to_be_taken_counts() {
+    fn a_lock_that_was_removed_is_none() {
         let dir = tempfile::tempdir().unwrap();
+        let path = lock_file(dir.path(), "app.app.dev");
         let first = keep(dir.path()).unwrap();
-        let second = File::open(first.file("lock")).unwrap();
         assert_eq!(keep(dir.path()).unwrap_err().kind, ExitKind::InUse);
+        let [one, other] = [(); 2].map(|()| File::open(&path).unwrap());
+        assert_eq!(lock(&one, &path).unwrap(), Lock::Held);
         drop(first);
-        second.try_lock().unwrap();
-        let third = keep(dir.path()).unwrap_err();
-        assert_eq!(third.kind, ExitKind::InUse);
-        drop(second);
-        keep(dir.path()).unwrap();
+        assert!(!path.exists());
+        assert_eq!(lock(&one, &path).unwrap(), Lock::Removed);
+        drop(one);
+        let _second = keep(dir.path()).unwrap();
+        assert_eq!(lock(&other, &path).unwrap(), Lock::Removed);
+        assert_eq!(keep(dir.path()).unwrap_err().kind, ExitKind::InUse);
     }
 
     #[test]
