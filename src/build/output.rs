@@ -25,8 +25,8 @@ pub(super) struct CargoOutput {
     pub(super) errors: u32,
     /// Its warnings.
     pub(super) warnings: u32,
-    /// What belongs to the program and was named before its executable, and whether it is fresh.
-    before: Vec<(PathBuf, bool)>,
+    /// What belongs to the program and was named before its executable.
+    before: Vec<PathBuf>,
 }
 
 /// What is built.
@@ -74,24 +74,24 @@ impl CargoOutput {
                 if is_own && *name == project.target.name && kind.is_of(&artifact.target) =>
             {
                 self.executables.insert(0, path.to_owned());
-                self.pins = Some(self.begin(path, artifact.fresh, wanted));
+                self.pins = Some(self.begin(path, wanted));
             }
             Some(path)
                 if is_own && TargetKind::Bin.is_of(&artifact.target) && siblings.contains(name) =>
             {
                 self.executables.push(path.to_owned());
-                self.add(path, artifact.fresh);
+                self.add(path);
             }
             None if project.ids.iter().any(|(_, id)| *id == artifact.package_id) => {
                 for path in shared_objects(artifact) {
-                    self.add(path, artifact.fresh);
+                    self.add(path);
                 }
             }
             _ => {}
         }
     }
 
-    fn begin(&mut self, path: &Path, fresh: bool, wanted: &Wanted) -> Result<Pins, String> {
+    fn begin(&mut self, path: &Path, wanted: &Wanted) -> Result<Pins, String> {
         let failed = |error| cannot_pin(path, &error);
         let dir = path.parent().unwrap_or(path);
         let profile_dir = match wanted.project.target.kind {
@@ -100,19 +100,18 @@ impl CargoOutput {
         };
         let place = wanted.store.place(profile_dir, wanted.generation);
         let mut pins = Pins::new(place, profile_dir, path).map_err(failed)?;
-        pins.add(path, fresh).map_err(failed)?;
-        for (path, fresh) in self.before.drain(..) {
-            pins.add(&path, fresh)
-                .map_err(|error| cannot_pin(&path, &error))?;
+        pins.add(path).map_err(failed)?;
+        for path in self.before.drain(..) {
+            pins.add(&path).map_err(|error| cannot_pin(&path, &error))?;
         }
         Ok(pins)
     }
 
-    fn add(&mut self, path: &Path, fresh: bool) {
+    fn add(&mut self, path: &Path) {
         match &mut self.pins {
-            None => self.before.push((path.to_owned(), fresh)),
+            None => self.before.push(path.to_owned()),
             Some(Ok(pins)) => {
-                if let Err(error) = pins.add(path, fresh) {
+                if let Err(error) = pins.add(path) {
                     self.pins = Some(Err(cannot_pin(path, &error)));
                 }
             }

@@ -41,8 +41,6 @@ pub(super) struct Pins {
     executable: PathBuf,
     /// All that is pinned, likewise.
     files: BTreeSet<PathBuf>,
-    /// What cargo did not have to make anew.
-    fresh: BTreeSet<PathBuf>,
     /// What is still being copied.
     copies: Vec<JoinHandle<io::Result<()>>>,
     kept: bool,
@@ -59,7 +57,6 @@ impl Pins {
             profile_dir: profile_dir.to_owned(),
             executable: relative.to_owned(),
             files: BTreeSet::new(),
-            fresh: BTreeSet::new(),
             copies: Vec::new(),
             kept: false,
         })
@@ -68,7 +65,7 @@ impl Pins {
     /// Pins a file that cargo has just named, before cargo ends and another one may replace it. One
     /// that cargo keeps elsewhere, as a library that was not asked for, comes to stand in the
     /// directory itself.
-    pub(super) fn add(&mut self, file: &Path, fresh: bool) -> io::Result<()> {
+    pub(super) fn add(&mut self, file: &Path) -> io::Result<()> {
         let name = file.file_name().map_or(file, Path::new);
         let is_beside = file == self.profile_dir.join(&self.executable);
         let relative = if is_beside { &self.executable } else { name }.to_owned();
@@ -81,9 +78,6 @@ impl Pins {
             // whatever takes its place; copying shares the blocks where the file system can.
             let from = File::open(file)?;
             self.copies.push(spawn_blocking(move || copy(from, &to)));
-        }
-        if fresh {
-            self.fresh.insert(relative.clone());
         }
         self.files.insert(relative);
         Ok(())
@@ -133,18 +127,22 @@ impl Pins {
     /// Whether the program is the one of this artifact; one that can't be read is taken for another
     /// one.
     pub(super) async fn is_same_as(&self, artifact: &Artifact) -> bool {
-        // What was not pinned then was found in cargo's directory, where it still is if it is fresh.
-        let is_known = |file: &&PathBuf| artifact.files.contains(*file);
-        let (known, new): (Vec<_>, Vec<_>) = self.files.iter().partition(is_known);
-        if known.len() < artifact.files.len() || new.iter().any(|new| !self.fresh.contains(*new)) {
+        if !self.files.is_superset(&artifact.files) {
             return false;
         }
-        let pairs: Vec<(PathBuf, PathBuf)> = known
-            .iter()
-            .map(|file| (artifact.dir.join(file), self.dir.join(file)))
-            .collect();
+        let (files, known) = (self.files.clone(), artifact.files.clone());
+        let (dir, of_artifact) = (self.dir.clone(), artifact.dir.clone());
+        let is_same = move |file: &PathBuf| {
+            if known.contains(file) {
+                same(&of_artifact.join(file), &dir.join(file))
+            } else {
+                // It was not pinned then, but found in cargo's directory: as it is now, unless it
+                // was made since.
+                is_older(&dir.join(file), &of_artifact.join(NOTE))
+            }
+        };
         let compared =
-            spawn_blocking(move || pairs.iter().all(|(a, b)| same(a, b).unwrap_or(false)));
+            spawn_blocking(move || files.iter().all(|file| is_same(file).unwrap_or(false)));
         compared.await.unwrap_or(false)
     }
 
@@ -186,7 +184,13 @@ pub(super) fn is_shared_object(file: &Path) -> bool {
 fn copy(mut from: File, to: &Path) -> io::Result<()> {
     let mut copy = File::create_new(to)?;
     io::copy(&mut from, &mut copy)?;
-    copy.set_permissions(from.metadata()?.permissions())
+    let metadata = from.metadata()?;
+    copy.set_modified(metadata.modified()?)?;
+    copy.set_permissions(metadata.permissions())
+}
+
+fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
+    Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
 }
 
 /// Links everything of `from` that is not in `to`, but for cargo's notes.
@@ -307,6 +311,7 @@ fn same_bytes(mut a: File, mut b: File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use tempfile::TempDir;
 
@@ -323,14 +328,14 @@ mod tests {
         dir
     }
 
-    async fn pin(dir: &TempDir, number: u32, executable: &str, more: &[(&str, bool)]) -> Pins {
+    async fn pin(dir: &TempDir, number: u32, executable: &str, more: &[&str]) -> Pins {
         let profile_dir = dir.path().join("debug");
         let place = dir.path().join(format!("g{number}"));
         let executable = profile_dir.join(executable);
         let mut pins = Pins::new(place, &profile_dir, &executable).unwrap();
-        pins.add(&executable, false).unwrap();
-        for (file, fresh) in more {
-            pins.add(&profile_dir.join(file), *fresh).unwrap();
+        pins.add(&executable).unwrap();
+        for file in more {
+            pins.add(&profile_dir.join(file)).unwrap();
         }
         pins.complete().await.unwrap();
         pins
@@ -352,7 +357,7 @@ mod tests {
             "deps/libplug.so",
             "data.txt",
         ]);
-        let libraries = [("libgreet.so", false), ("deps/libplug.so", false)];
+        let libraries = ["libgreet.so", "deps/libplug.so"];
         let pins = pin(&dir, 1, "app", &libraries).await;
         let artifact = pins.keep(Generation(1), &[], Surroundings::default());
         for file in [
@@ -393,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn all_of_a_program_is_compared() {
         let dir = built(&["app", "worker", "libgreet.so"]);
-        let both = [("worker", false), ("libgreet.so", false)];
+        let both = ["worker", "libgreet.so"];
         let baseline = pin(&dir, 1, "app", &both).await;
         let baseline = baseline.keep(Generation(1), &[], Surroundings::default());
         // Linked once more, with the same bytes.
@@ -413,20 +418,25 @@ mod tests {
             assert!(!other.is_same_as(&baseline).await, "{file}");
             replace(&dir, file, file);
         }
-        // One that is built with it from now on.
+        // One that is built with it from now on: the app has started what was there, which may have
+        // been made anew since then by a build that was cancelled.
+        let worker = File::open(dir.path().join("debug/worker")).unwrap();
+        let earlier = worker.metadata().unwrap().modified().unwrap() - Duration::from_secs(1);
+        worker.set_modified(earlier).unwrap();
         let alone = pin(&dir, 5, "app", &[]).await;
         let alone = alone.keep(Generation(5), &[], Surroundings::default());
-        for fresh in [true, false] {
-            let more = pin(&dir, 6, "app", &[("worker", fresh)]).await;
-            assert_eq!(more.is_same_as(&alone).await, fresh);
-        }
+        let more = pin(&dir, 6, "app", &["worker"]).await;
+        assert!(more.is_same_as(&alone).await);
+        replace(&dir, "worker", "worker");
+        let more = pin(&dir, 7, "app", &["worker"]).await;
+        assert!(!more.is_same_as(&alone).await);
     }
 
     /// A program that keeps its data beside its executable finds them again, as under `cargo run`.
     #[tokio::test]
     async fn what_a_program_writes_beside_itself_outlasts_it() {
         let dir = built(&["examples/demo", "app"]);
-        let first = pin(&dir, 1, "examples/demo", &[("app", false)]).await;
+        let first = pin(&dir, 1, "examples/demo", &["app"]).await;
         let first = first.keep(Generation(1), &[], Surroundings::default());
         let written = |file: &str, text: &str| fs::write(first.dir.join(file), text).unwrap();
         written("data.db", "1");
@@ -481,7 +491,7 @@ mod tests {
         let linked = fs::hard_link(&executable, link);
         assert!(linked.is_err(), "one file system: the test shows nothing");
         let mut pins = Pins::new(dir.path().join("g1"), &profile_dir, &executable).unwrap();
-        pins.add(&executable, false).unwrap();
+        pins.add(&executable).unwrap();
         fs::remove_file(&executable).unwrap();
         fs::write(&executable, "later").unwrap();
         pins.complete().await.unwrap();
