@@ -5,7 +5,7 @@
 //! - [`session`]: the core. Pure: events in, actions out. Every decision is here, as data in
 //!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
 //! - [`driver`]: the one loop around it, and [`rooms`]: who carries out which action.
-//! - [`watch`] tells what changed, [`build`] runs cargo and sets executables aside, [`sockets`]
+//! - [`watch`] tells what changed, [`build`] runs cargo and pins what it built, [`sockets`]
 //!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
 //!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
 //!   speak with the user.
@@ -344,7 +344,7 @@ async fn serve(
         Some(loaded) => loaded.project.workspace.clone(),
         None => scope::of_manifest(&settings.build).base,
     };
-    let memory = loaded.as_ref().map(|loaded| loaded.shelf.memory());
+    let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
     // A smoke test is to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
     if let Some(memory) = memory.as_ref().filter(|_| remembers)

@@ -178,6 +178,11 @@ impl App {
         self.keeper().map(sight::sockets).unwrap_or_default()
     }
 
+    /// The executables that its processes run.
+    pub fn executables(&self) -> Vec<PathBuf> {
+        self.keeper().map(sight::executables).unwrap_or_default()
+    }
+
     /// The pid of its keeper, once there is one.
     pub fn keeper(&self) -> Option<u32> {
         self.keeper.get().copied()
@@ -476,6 +481,9 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
         .filter(|(key, _)| !activation::SCRUBBED.iter().any(|name| key == name))
         .cloned()
         .collect();
+    if start.artifact.libraries {
+        search_first(&start.artifact.dir, &mut env);
+    }
     env.extend(settings.app.env.iter().cloned());
     if settings.output.color {
         env.extend(["CLICOLOR_FORCE", "FORCE_COLOR"].map(|key| (key.into(), "1".into())));
@@ -516,6 +524,29 @@ fn launch(start: &Start, settings: &Settings) -> Launch {
             .iter()
             .flat_map(|one| one.filter.clone())
             .collect(),
+    }
+}
+
+/// The variable that says where shared objects are looked for, as cargo chooses it.
+const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
+    "DYLD_FALLBACK_LIBRARY_PATH"
+} else {
+    "LD_LIBRARY_PATH"
+};
+
+/// Has shared objects looked for in this directory first: the program's own ones are there, while
+/// those in cargo's directories are of whatever was built last.
+fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
+    let mut path = dir.as_os_str().to_owned();
+    match env.iter_mut().find(|(key, _)| key == LIBRARY_PATH) {
+        // An empty part would stand for the working directory.
+        Some((_, known)) if !known.is_empty() => {
+            path.push(":");
+            path.push(&known);
+            *known = path;
+        }
+        Some((_, known)) => *known = path,
+        None => env.push((LIBRARY_PATH.into(), path)),
     }
 }
 

@@ -5,6 +5,8 @@
 //! `poll`, or a thread is blocked in accepting or receiving on it.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
@@ -205,6 +207,22 @@ pub(super) fn sockets(keeper: u32) -> HashSet<u64> {
         .iter()
         .flat_map(family::sockets)
         .collect()
+}
+
+/// The executables that the processes of this keeper run, by the names under which they were started.
+pub(super) fn executables(keeper: u32) -> Vec<PathBuf> {
+    let family = family::of(keeper);
+    let paths = family.iter().filter_map(|process| process.exe().ok());
+    paths.map(without_mark).collect()
+}
+
+/// What the system says of a file that was replaced is not part of its name.
+fn without_mark(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.strip_suffix(b" (deleted)") {
+        Some(name) => OsStr::from_bytes(name).into(),
+        None => path,
+    }
 }
 
 /// The sockets of all connections to these addresses, whoever has accepted them.

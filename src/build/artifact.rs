@@ -1,186 +1,335 @@
-//! Setting executables aside, so that no later build can touch a running program, and finding
-//! out whether a build changed anything.
+//! Where artifacts are kept, so that no later build can touch a running program.
+//!
+//! A session has one key, `<package>.<target>.<profile>`, and below `<target-dir>/hotrun/` a lock,
+//! so that one target has one hotrun, and what outlasts it. What its generations run is pinned in
+//! directories beside the one that cargo builds into, `<target-dir>/hotrun.<key>.g7` beside
+//! `<target-dir>/debug`: a program that looks for something by a path from its own executable finds
+//! it as under `cargo run`.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::project::Project;
+use super::pin::bring_home;
+use super::project::{Project, Target, TargetKind};
 use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
 use crate::session::model::Generation;
 
-/// The directory of one session: `<target-dir>/hotrun/<package>-<target>-<profile>`. Locked for
-/// as long as the session lasts, so one target has one hotrun; removed at its end.
+/// What one session keeps. Locked for as long as the session lasts.
 #[derive(Debug)]
-pub struct Shelf {
-    dir: PathBuf,
+pub struct ArtifactStore {
+    target_dir: PathBuf,
+    key: String,
     _lock: File,
 }
 
-impl Shelf {
-    /// Where the executables of this project's target belong.
-    pub fn place(project: &Project, build: &Build) -> PathBuf {
-        let profile = match (&build.profile, build.release) {
-            (Some(profile), _) => profile,
-            (None, true) => "release",
-            (None, false) => "dev",
-        };
-        let target = &project.target;
-        let name = match &build.target {
-            Some(triple) => format!("{}-{}-{profile}-{triple}", target.package, target.name),
-            None => format!("{}-{}-{profile}", target.package, target.name),
-        };
-        project.target_dir.join("hotrun").join(name)
+impl ArtifactStore {
+    /// Takes this project's target for this session and removes what an earlier one left there.
+    pub fn open(project: &Project, build: &Build) -> Result<Self, Failure> {
+        Self::open_at(project.target_dir.clone(), key(&project.target, build))
     }
 
-    /// Takes the directory for this session and removes what an earlier one left there.
-    pub fn open(dir: PathBuf) -> Result<Self, Failure> {
+    fn open_at(target_dir: PathBuf, key: String) -> Result<Self, Failure> {
+        let dir = target_dir.join("hotrun");
         let shown = dir.display().to_string();
         let denied = |error: io::Error| {
             Failure::failed(format!("cannot write to `{shown}`: {error}"))
                 .hint("make it writable, or choose another place with --target-dir")
         };
         fs::create_dir_all(&dir).map_err(denied)?;
-        let path = dir.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(denied)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                (&lock).read_to_string(&mut pid).ok();
-                return Err(Failure {
-                    kind: ExitKind::InUse,
-                    message: format!("a hotrun already serves this target (pid {})", pid.trim()),
-                    hint: Some("end it, or choose another package, target or profile".into()),
-                });
+        let path = lock_file(&target_dir, &key);
+        let mut lock = loop {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(denied)?;
+            match lock(&file, &path).map_err(denied)? {
+                Lock::Taken => break file,
+                Lock::Removed => {}
+                Lock::Held => {
+                    let mut pid = String::new();
+                    file.read_to_string(&mut pid).ok();
+                    return Err(in_use(pid.trim()));
+                }
             }
-            Err(TryLockError::Error(error)) => return Err(denied(error)),
-        }
-        let shelf = Self { dir, _lock: lock };
-        for entry in fs::read_dir(&shelf.dir).into_iter().flatten().flatten() {
-            if entry.path().is_dir() {
-                fs::remove_dir_all(entry.path()).ok();
-            }
-        }
-        let own = std::process::id().to_string();
-        fs::write(shelf.dir.join("lock"), own).map_err(denied)?;
-        Ok(shelf)
+        };
+        lock.set_len(0).map_err(denied)?;
+        write!(lock, "{}", std::process::id()).map_err(denied)?;
+        let store = Self {
+            target_dir,
+            key,
+            _lock: lock,
+        };
+        store.clear();
+        Ok(store)
     }
 
-    /// The file beside it that outlasts this session: where the next one finds the addresses of this one.
+    /// The file that outlasts this session: where the next one finds the addresses of this one.
     pub fn memory(&self) -> PathBuf {
-        self.dir.with_added_extension("addresses")
+        self.file("addresses")
     }
 
     /// What time it is for the file system: no file that is written from now on has an older stamp.
     pub fn now(&self) -> io::Result<SystemTime> {
-        let path = self.dir.join("now");
+        let path = self.file("now");
         fs::write(&path, "now")?;
-        path.metadata()?.modified()
-    }
-
-    /// It is in this place.
-    pub fn is_at(&self, place: &Path) -> bool {
-        self.dir == place
-    }
-
-    /// Keeps `executable` for this generation and returns where.
-    pub fn set_aside(&self, executable: &Path, generation: Generation) -> io::Result<PathBuf> {
-        let dir = self.of(generation);
-        fs::create_dir_all(&dir)?;
-        let name = executable.file_name().unwrap_or(executable.as_os_str());
-        let path = dir.join(name);
+        let now = path.metadata()?.modified();
         fs::remove_file(&path).ok();
-        if fs::hard_link(executable, &path).is_err() {
-            // Another file system, or one without links: `copy` shares the blocks where it can.
-            fs::copy(executable, &path)?;
+        now
+    }
+
+    /// The binaries that the program was seen to start, in this session or an earlier one.
+    pub(super) fn siblings(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(self.file("siblings")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Has the next session know of them too; one that can't learns it by itself.
+    pub(super) fn remember_siblings(&self, names: &BTreeSet<String>) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fs::write(self.file("siblings"), names.join("\n")).ok();
+    }
+
+    /// Whether this is where cargo builds, or where something of this session is pinned.
+    pub(super) fn is_beside(&self, dir: &Path, profile_dir: &Path) -> bool {
+        let real = profile_dir.canonicalize();
+        let profile_dir = real.as_deref().unwrap_or(profile_dir);
+        dir == profile_dir || dir.parent() == profile_dir.parent() && is_pinned(dir, &self.prefix())
+    }
+
+    /// It is that of this project's target.
+    pub fn is_of(&self, project: &Project, build: &Build) -> bool {
+        self.target_dir == project.target_dir && self.key == key(&project.target, build)
+    }
+
+    /// Where what a generation runs is pinned: beside the directory that cargo builds into.
+    pub(super) fn place(&self, profile_dir: &Path, generation: Generation) -> PathBuf {
+        profile_dir.with_file_name(format!("{}{generation}", self.prefix()))
+    }
+
+    fn prefix(&self) -> String {
+        format!("hotrun.{}.", self.key)
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        let name = format!("{}.{ending}", self.key);
+        self.target_dir.join("hotrun").join(name)
+    }
+
+    /// Removes everything that is pinned: with `--target`, cargo builds one directory further down.
+    fn clear(&self) {
+        let prefix = self.prefix();
+        for entry in directories(&self.target_dir) {
+            for inner in directories(&entry) {
+                remove_pinned(&inner, &prefix);
+            }
+            remove_pinned(&entry, &prefix);
         }
-        Ok(path)
-    }
-
-    /// Lets go of what a build set aside that came to nothing.
-    pub fn discard(&self, generation: Generation) {
-        fs::remove_dir_all(self.of(generation)).ok();
-    }
-
-    fn of(&self, generation: Generation) -> PathBuf {
-        self.dir.join(generation.to_string())
     }
 }
 
-impl Drop for Shelf {
+impl Drop for ArtifactStore {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.dir).ok();
+        self.clear();
+        // Before the lock ends: what somebody else locks under this name is not removed.
+        fs::remove_file(lock_file(&self.target_dir, &self.key)).ok();
     }
 }
 
-/// Lets go of an executable that was set aside.
-pub fn discard(path: &Path) {
-    if let Some(dir) = path.parent() {
-        fs::remove_dir_all(dir).ok();
+fn lock_file(target_dir: &Path, key: &str) -> PathBuf {
+    target_dir.join("hotrun").join(format!("{key}.lock"))
+}
+
+/// What came of an attempt to lock a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Lock {
+    /// Nobody else has it.
+    Taken,
+    /// Somebody has.
+    Held,
+    /// The file was removed, or replaced, after it was opened: its lock is none.
+    Removed,
+}
+
+fn lock(file: &File, path: &Path) -> io::Result<Lock> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Lock::Held),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let of_file = file.metadata()?;
+    let is_same = path
+        .metadata()
+        .is_ok_and(|of_path| (of_path.dev(), of_path.ino()) == (of_file.dev(), of_file.ino()));
+    Ok(if is_same { Lock::Taken } else { Lock::Removed })
+}
+
+fn in_use(pid: &str) -> Failure {
+    Failure {
+        kind: ExitKind::InUse,
+        message: format!("a hotrun already serves this target (pid {pid})"),
+        hint: Some("end it, or choose another package, target or profile".into()),
     }
 }
 
-/// Two executables are the same program.
-pub fn same(a: &Path, b: &Path) -> io::Result<bool> {
-    let (a, b) = (File::open(a)?, File::open(b)?);
-    let (of_a, of_b) = (a.metadata()?, b.metadata()?);
-    if (of_a.dev(), of_a.ino()) == (of_b.dev(), of_b.ino()) {
-        return Ok(true);
-    }
-    if of_a.len() != of_b.len() {
-        return Ok(false);
-    }
-    same_bytes(a, b)
+fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    dirs.map(|entry| entry.path())
 }
 
-fn same_bytes(mut a: File, mut b: File) -> io::Result<bool> {
-    const BLOCK: u64 = 256 * 1024;
-    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-    loop {
-        of_a.clear();
-        of_b.clear();
-        (&mut a).take(BLOCK).read_to_end(&mut of_a)?;
-        (&mut b).take(BLOCK).read_to_end(&mut of_b)?;
-        if of_a != of_b {
-            return Ok(false);
+/// Removes a directory that is named as those of generations are.
+fn remove_pinned(dir: &Path, prefix: &str) {
+    if is_pinned(dir, prefix) {
+        discard(dir);
+    }
+}
+
+fn is_pinned(dir: &Path, prefix: &str) -> bool {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let number = name
+        .and_then(|name| name.strip_prefix(prefix))
+        .and_then(|number| number.strip_prefix('g'));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Removes what was pinned for an artifact; what the program has written there is kept.
+pub fn discard(dir: &Path) {
+    bring_home(dir);
+    fs::remove_dir_all(dir).ok();
+}
+
+/// What tells this target from all others that are built into the same directory.
+fn key(target: &Target, build: &Build) -> String {
+    let profile = match (&build.profile, build.release) {
+        (Some(profile), _) => profile,
+        (None, true) => "release",
+        (None, false) => "dev",
+    };
+    let mut parts = vec![part(&target.package), part(&target.name), part(profile)];
+    if target.kind == TargetKind::Example {
+        parts[1].push_str("+example");
+    }
+    parts.extend(build.target.as_deref().map(part));
+    parts.join(".")
+}
+
+/// A name without what separates the parts of a key, or directories.
+fn part(name: &str) -> String {
+    name.chars().fold(String::new(), |mut part, c| {
+        if c.is_alphanumeric() || c == '-' || c == '_' {
+            part.push(c);
+        } else {
+            write!(part, "%{:x}", u32::from(c)).ok();
         }
-        if of_a.is_empty() {
-            return Ok(true);
-        }
-    }
+        part
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn programs_are_compared_by_content() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &[u8]| {
-            let path = dir.path().join(name);
-            fs::write(&path, content).unwrap();
-            path
+    fn keep(dir: &Path) -> Result<ArtifactStore, Failure> {
+        ArtifactStore::open_at(dir.to_owned(), "app.app.dev".into())
+    }
+
+    fn key_of(package: &str, kind: TargetKind, name: &str, build: &Build) -> String {
+        let target = Target {
+            package: package.into(),
+            of_many: false,
+            kind,
+            name: name.into(),
+            source: PathBuf::new(),
         };
-        let long = vec![7; 600 * 1024];
-        let (a, b) = (file("a", &long), file("b", &long));
-        let mut changed = long.clone();
-        *changed.last_mut().unwrap() = 8;
-        let c = file("c", &changed);
-        let link = dir.path().join("link");
-        fs::hard_link(&a, &link).unwrap();
-        assert!(same(&a, &b).unwrap() && same(&a, &link).unwrap());
-        assert!(!same(&a, &c).unwrap() && !same(&a, &file("d", b"x")).unwrap());
-        assert!(same(&a, &dir.path().join("none")).is_err());
+        key(&target, build)
+    }
+
+    #[test]
+    fn a_key_belongs_to_one_target() {
+        use TargetKind::{Bin, Example};
+        let plain = Build::default();
+        let triple = |triple: &str| Build {
+            target: Some(triple.into()),
+            ..Build::default()
+        };
+        let profile = |profile: &str| Build {
+            profile: Some(profile.into()),
+            ..Build::default()
+        };
+        let keys = [
+            key_of("a-b", Bin, "c", &plain),
+            key_of("a", Bin, "b-c", &plain),
+            key_of("a", Bin, "b", &profile("c-dev")),
+            key_of("a", Bin, "b", &plain),
+            key_of("a", Example, "b", &plain),
+            key_of("a", Bin, "b.dev", &triple("x")),
+            key_of("a", Bin, "b", &triple("dev.x")),
+            key_of("a", Bin, "b", &triple("specs/x.json")),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key), "{key} twice in {keys:?}");
+            assert!(!key.contains('/'), "{key}");
+        }
+        assert_eq!(keys[0], "a-b.c.dev");
+    }
+
+    /// Two others have opened the lock file of a session that ends and removes it: neither may take
+    /// it for the lock, or they would be two in one directory.
+    #[test]
+    fn a_lock_that_was_removed_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = lock_file(dir.path(), "app.app.dev");
+        let first = keep(dir.path()).unwrap();
+        assert_eq!(keep(dir.path()).unwrap_err().kind, ExitKind::InUse);
+        let [one, other] = [(); 2].map(|()| File::open(&path).unwrap());
+        assert_eq!(lock(&one, &path).unwrap(), Lock::Held);
+        drop(first);
+        assert!(!path.exists());
+        assert_eq!(lock(&one, &path).unwrap(), Lock::Removed);
+        drop(one);
+        let _second = keep(dir.path()).unwrap();
+        assert_eq!(lock(&other, &path).unwrap(), Lock::Removed);
+        assert_eq!(keep(dir.path()).unwrap_err().kind, ExitKind::InUse);
+    }
+
+    #[test]
+    fn what_a_killed_session_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let left = ["hotrun.app.app.dev.g7", "x86_64/hotrun.app.app.dev.g12"];
+        let others = [
+            "hotrun.app.app.dev.x86_64.g1",
+            "debug/deps",
+            "hotrun.app.app.dev.gone",
+        ];
+        for name in left.iter().chain(&others) {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        let store = keep(dir.path()).unwrap();
+        assert!(left.iter().all(|name| !path(name).exists()));
+        assert!(others.iter().all(|name| path(name).exists()));
+        let pinned = store.place(&path("debug"), Generation(3));
+        assert_eq!(pinned, path("hotrun.app.app.dev.g3"));
+        fs::create_dir_all(&pinned).unwrap();
+        for (dir, expected) in [
+            (path("debug"), true),
+            (pinned.clone(), true),
+            (path("debug/deps"), false),
+            (path("release"), false),
+            (path("hotrun.app.app.dev.gone"), false),
+        ] {
+            assert_eq!(store.is_beside(&dir, &path("debug")), expected, "{dir:?}");
+        }
+        drop(store);
+        assert!(!pinned.exists());
     }
 }

@@ -69,6 +69,19 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     args
 }
 
+/// The same, and these binaries of the package with it.
+pub fn select_with<'a>(
+    build: &Build,
+    target: &Target,
+    bins: impl IntoIterator<Item = &'a String>,
+) -> Vec<OsString> {
+    let mut args = select("build", build, target);
+    for bin in bins {
+        args.extend(["--bin".into(), bin.into()]);
+    }
+    args
+}
+
 fn named_manifest(build: &Build) -> Option<&OsStr> {
     build.named_manifest.then_some(build.manifest.as_os_str())
 }
@@ -146,6 +159,11 @@ mod tests {
         assert_eq!(
             shown(&select("run", &plain, &alone)),
             "cargo run --example server"
+        );
+        let more = ["worker".to_owned()];
+        assert_eq!(
+            shown(&select_with(&plain, &alone, &more)),
+            "cargo build --example server --bin worker"
         );
     }
 }

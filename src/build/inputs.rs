@@ -47,15 +47,22 @@ impl Inputs {
         self.note_scripts(project, scripts);
     }
 
-    /// The build was good, and cargo has ended: it has written what `executable` is made of.
-    pub(super) fn built(&mut self, project: &Project, executable: &Path, scripts: &[String]) {
-        let text = std::fs::read_to_string(dep_info::beside(executable));
-        // Without it, what may be part of the program is watched as before the first build.
-        let inputs = text.ok().and_then(|text| dep_info::inputs(&text));
-        self.known.sources = inputs.map(|inputs| dep_info::sources(&inputs, project));
+    /// The build was good, and cargo has ended: it has written what these executables are made of, of
+    /// which the first is the program's own.
+    pub(super) fn built(&mut self, project: &Project, executables: &[PathBuf], scripts: &[String]) {
+        let inputs = |executable: &PathBuf| {
+            let text = std::fs::read_to_string(dep_info::beside(executable));
+            text.ok().and_then(|text| dep_info::inputs(&text))
+        };
+        // Without one of them, what may be part of the program is watched as before the first build.
+        let inputs: Option<Vec<Vec<PathBuf>>> = executables.iter().map(inputs).collect();
+        let inputs = inputs.filter(|inputs| !inputs.is_empty());
+        self.known.sources = inputs.map(|inputs| dep_info::sources(&inputs.concat(), project));
         self.known.failed = false;
         self.known.named.clear();
-        let dir = executable.parent();
+        let dir = executables
+            .first()
+            .and_then(|executable| executable.parent());
         let of_examples = |dir: &&Path| dir.file_name().is_some_and(|name| name == "examples");
         let profile = dir.filter(of_examples).and_then(Path::parent).or(dir);
         // The same directory below the one for intermediate files, if that is another one.

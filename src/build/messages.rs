@@ -24,8 +24,8 @@ pub enum Told {
         /// The files that an error is about, as the compiler names them.
         named: Vec<PathBuf>,
     },
-    /// An executable of this name and kind is there.
-    Executable(Box<cargo_metadata::Artifact>),
+    /// What was made of a target is there.
+    Artifact(Box<cargo_metadata::Artifact>),
     /// A build script ran, or ran before: what it means for the program's surroundings.
     Script(String),
     /// The build succeeded or failed.
@@ -58,9 +58,7 @@ pub fn stdout(line: &str) -> Told {
                 rendered: message.message.rendered.unwrap_or(message.message.message),
             }
         }
-        Message::CompilerArtifact(artifact) if artifact.executable.is_some() => {
-            Told::Executable(Box::new(artifact))
-        }
+        Message::CompilerArtifact(artifact) => Told::Artifact(Box::new(artifact)),
         Message::BuildScriptExecuted(_) => Told::Script(line.to_owned()),
         Message::BuildFinished(finished) => Told::Finished(finished.success),
         _ => Told::Nothing,

@@ -1,14 +1,13 @@
-//! Builds: reads the project, runs `cargo build`, and sets the executable aside.
+//! Builds: reads the project, runs `cargo build`, and pins the executable.
 //!
 //! # Theory of operation
 //!
 //! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
-//! has to be read; see to it that cargo sees what changed; run `cargo build` with JSON messages; set
-//! the executable aside when cargo names it; compare it with the baseline; and, when the answer is
-//! not known any more, ask cargo what the program is started with. A cancel ends whatever of this
-//! runs. `Done` is sent when nothing of it runs any more, but for a cargo that has said its last word
-//! and is about to end. What that writes at its very end is read when it has: what the program is
-//! made of.
+//! has to be read; see to it that cargo sees what changed; run `cargo build` with JSON messages; pin
+//! the executable when cargo names it; compare it with the baseline; and, when the answer is not known
+//! any more, ask cargo what the program is started with. A cancel ends whatever of this runs. `Done`
+//! is sent when nothing of it runs any more, but for a cargo that has said its last word and is about
+//! to end. What that writes at its very end is read when it has: what the program is made of.
 //! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
@@ -17,11 +16,15 @@ mod dep_info;
 mod inputs;
 mod invalidate;
 pub mod messages;
+mod output;
+mod pin;
 pub mod project;
 pub mod scope;
+mod siblings;
 pub mod surroundings;
 mod versions;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,9 +32,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
-use artifact::Shelf;
+use artifact::ArtifactStore;
 use inputs::Inputs;
 use messages::{Said, Told};
+use output::{CargoOutput, Wanted, cannot_pin};
 use project::{Problem, Project};
 use surroundings::Toolchain;
 pub use versions::versions;
@@ -43,7 +47,7 @@ use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
-    Artifact, ArtifactRef, BuildOutcome, Changes, Exit, Generation, Seen, Surroundings,
+    ArtifactRef, BuildOutcome, Changes, Exit, Generation, Seen, Surroundings,
 };
 
 /// What a builder is told.
@@ -57,6 +61,7 @@ enum Order {
     },
     Cancel(Generation),
     Configure(Arc<Settings>),
+    Running(Vec<PathBuf>),
 }
 
 /// The handle of the one builder.
@@ -89,6 +94,11 @@ impl Builder {
         self.orders.send(Order::Configure(settings)).ok();
     }
 
+    /// Tells which executables the processes of the live app run.
+    pub fn running(&self, executables: Vec<PathBuf>) {
+        self.orders.send(Order::Running(executables)).ok();
+    }
+
     /// Ends a build.
     pub fn cancel(&self, generation: Generation) {
         self.orders.send(Order::Cancel(generation)).ok();
@@ -103,7 +113,7 @@ pub struct Loaded {
     /// What its reader has seen.
     pub seen: Seen,
     /// Where its executables are kept.
-    pub shelf: Arc<Shelf>,
+    pub store: Arc<ArtifactStore>,
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
@@ -115,11 +125,11 @@ pub async fn load(
     let (_keep, mut cancel) = watch::channel(false);
     match read_project(&settings.build, &mut cancel, &mut line).await {
         Ok((project, seen)) => {
-            let shelf = Arc::new(Shelf::open(Shelf::place(&project, &settings.build))?);
+            let store = Arc::new(ArtifactStore::open(&project, &settings.build)?);
             Ok(Some(Loaded {
                 project,
                 seen,
-                shelf,
+                store,
             }))
         }
         Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
@@ -191,11 +201,14 @@ pub fn spawn(
     events: mpsc::UnboundedSender<Event>,
 ) -> Builder {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let shelves = loaded.iter().map(|loaded| loaded.shelf.clone()).collect();
+    let stores = loaded.iter().map(|loaded| loaded.store.clone()).collect();
+    let siblings = loaded.as_ref().map(|loaded| loaded.store.siblings());
     let work = Work {
         settings,
         loaded,
-        shelves,
+        stores,
+        siblings: siblings.unwrap_or_default(),
+        profile_dir: PathBuf::new(),
         toolchain: None,
         known: None,
         inputs: Inputs::default(),
@@ -210,7 +223,11 @@ struct Work {
     settings: Arc<Settings>,
     loaded: Option<Loaded>,
     /// Every place that was used: live may run from an older one.
-    shelves: Vec<Arc<Shelf>>,
+    stores: Vec<Arc<ArtifactStore>>,
+    /// Binaries of the package that the program was seen to start.
+    siblings: BTreeSet<String>,
+    /// Where cargo has last built it.
+    profile_dir: PathBuf,
     toolchain: Option<Toolchain>,
     /// The surroundings, and what build scripts said when they were learned.
     known: Option<(Vec<String>, Surroundings)>,
@@ -224,23 +241,10 @@ struct Work {
 /// A good run of cargo.
 struct Finished {
     generation: Generation,
-    executable: PathBuf,
+    /// The program's own first; what each is made of is said beside it.
+    executables: Vec<PathBuf>,
     scripts: Vec<String>,
     rest: Option<Rest>,
-}
-
-/// What came of one cargo.
-#[derive(Default)]
-struct Yield {
-    /// Where the executable was set aside, or why it could not be.
-    kept: Option<Result<PathBuf, String>>,
-    /// Where cargo has it.
-    executable: PathBuf,
-    scripts: Vec<String>,
-    /// Files that errors of the compiler name.
-    named: Vec<PathBuf>,
-    errors: u32,
-    warnings: u32,
 }
 
 impl Work {
@@ -268,9 +272,14 @@ impl Work {
                     self.settings = settings;
                     continue;
                 }
+                Order::Running(executables) => {
+                    self.learn(&executables);
+                    continue;
+                }
                 Order::Cancel(_) => continue,
             };
             let mut configured = None;
+            let mut running = Vec::new();
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
                 let build = self.build(
@@ -289,6 +298,7 @@ impl Work {
                                 cancel.send_replace(true);
                             }
                             Some(Order::Configure(settings)) => configured = Some(settings),
+                            Some(Order::Running(executables)) => running.extend(executables),
                             Some(_) => {}
                             // Hotrun ends: what runs ends with the keepers.
                             None => return,
@@ -302,13 +312,27 @@ impl Work {
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
                 Err(Stopped::Failed(reason)) => BuildOutcome::Failed { reason },
             };
-            if !matches!(outcome, BuildOutcome::Built { .. })
-                && let Some(loaded) = &self.loaded
-            {
-                loaded.shelf.discard(generation);
-            }
             self.tell(generation, BuildNews::Done(outcome));
+            self.learn(&running);
         }
+    }
+
+    /// Has what the program was seen to start built with it from now on.
+    fn learn(&mut self, running: &[PathBuf]) {
+        let Some(loaded) = self.loaded.as_ref() else {
+            return;
+        };
+        let is_beside = |dir: &Path| loaded.store.is_beside(dir, &self.profile_dir);
+        let started = siblings::started(running, &loaded.project, is_beside);
+        let new: BTreeSet<String> = started.difference(&self.siblings).cloned().collect();
+        if new.is_empty() || self.settings.build.bins.is_some() {
+            return;
+        }
+        self.siblings.extend(new.iter().cloned());
+        loaded.store.remember_siblings(&self.siblings);
+        self.events
+            .send(Event::Siblings(new.into_iter().collect()))
+            .ok();
     }
 
     fn tell(&self, generation: Generation, news: BuildNews) {
@@ -327,7 +351,7 @@ impl Work {
             return Ok(BuildOutcome::Failed { reason });
         }
         let loaded = self.loaded()?;
-        let began = loaded.shelf.now().unwrap_or_else(|_| now() - TICK);
+        let began = loaded.store.now().unwrap_or_else(|_| now() - TICK);
         let project = loaded.project.clone();
         self.inputs.begin(&project, &self.settings, changed, began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
@@ -341,39 +365,36 @@ impl Work {
             };
             return Ok(BuildOutcome::Failed { reason });
         }
-        let Some(kept) = seen.kept else {
+        let Some(pins) = seen.pins else {
             return Err(Stopped::Failed(
                 "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
             ));
         };
+        let mut pins = pins.map_err(Stopped::Failed)?;
+        let pinned = pins.complete().await;
+        pinned.map_err(|error| Stopped::Failed(cannot_pin(&pins.executable(), &error)))?;
+        pins.profile_dir().clone_into(&mut self.profile_dir);
         self.ending = Some(Finished {
             generation,
-            executable: seen.executable,
+            executables: seen.executables,
             scripts: seen.scripts.clone(),
             rest,
         });
-        let path = kept.map_err(Stopped::Failed)?;
         let surroundings = self.surroundings(seen.scripts, cancel).await?;
         let warnings = seen.warnings;
         if let Some(baseline) = baseline
             && baseline.surroundings == surroundings
-            && same(&baseline.path, &path).await
+            && pins.is_same_as(baseline).await
         {
-            artifact::discard(&path);
-            let artifact = baseline.clone();
             return Ok(BuildOutcome::Built {
-                artifact,
+                artifact: baseline.clone(),
                 unchanged: true,
                 warnings,
             });
         }
-        let artifact = Arc::new(Artifact {
-            built_by: generation,
-            path,
-            surroundings,
-        });
+        let bins = &self.loaded()?.project.bins;
         Ok(BuildOutcome::Built {
-            artifact,
+            artifact: Arc::new(pins.keep(generation, bins, surroundings)),
             unchanged: false,
             warnings,
         })
@@ -401,23 +422,24 @@ impl Work {
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
         let scope = self.inputs.loaded(&project, &settings, seen);
-        let place = Shelf::place(&project, &settings.build);
-        let known = self
-            .shelves
-            .iter()
-            .find(|shelf| shelf.is_at(&place))
-            .cloned();
-        let shelf = match known.map_or_else(|| Shelf::open(place).map(Arc::new), Ok) {
-            Ok(shelf) => shelf,
+        let mut stores = self.stores.iter();
+        let known = stores.find(|store| store.is_of(&project, &settings.build));
+        let opened = known.cloned().map_or_else(
+            || ArtifactStore::open(&project, &settings.build).map(Arc::new),
+            Ok,
+        );
+        let store = match opened {
+            Ok(store) => store,
             Err(failure) => return Ok(Some(failure.to_string())),
         };
-        if !self.shelves.iter().any(|known| Arc::ptr_eq(known, &shelf)) {
-            self.shelves.push(shelf.clone());
+        if !self.stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+            self.stores.push(store.clone());
         }
+        self.siblings.extend(store.siblings());
         self.loaded = Some(Loaded {
             project,
             seen,
-            shelf,
+            store,
         });
         self.toolchain = None;
         self.known = None;
@@ -429,11 +451,12 @@ impl Work {
         &self,
         generation: Generation,
         cancel: &mut Cancel,
-    ) -> Result<(Exit, Option<Rest>, Yield), Stopped> {
+    ) -> Result<(Exit, Option<Rest>, CargoOutput), Stopped> {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
-        let mut args = command::select("build", settings, &project.target);
+        let siblings = siblings::built_with(settings.bins.as_deref(), &self.siblings, project);
+        let mut args = command::select_with(settings, &project.target, &siblings);
         self.tell(generation, BuildNews::Command(command::shown(&args)));
         args.extend(command::messages(self.settings.output.color));
         let progress: [(&str, OsString); 2] = [
@@ -441,14 +464,22 @@ impl Work {
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
         ];
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
-        let mut seen = Yield::default();
+        let wanted = Wanted {
+            project,
+            siblings: &siblings,
+            store: &loaded.store,
+            generation,
+        };
+        let mut seen = CargoOutput::default();
         let mut blocked = false;
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, which nobody has to wait for.
                 let enough = matches!(told, Told::Finished(true));
-                self.told(generation, loaded, told, &mut seen);
+                if let Some(news) = seen.told(told, &wanted) {
+                    self.tell(generation, news);
+                }
                 return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
@@ -477,9 +508,9 @@ impl Work {
     /// A cargo has ended, and so has written what the program is made of.
     fn read_inputs(&mut self, finished: &Finished) {
         if let Some(loaded) = &self.loaded {
-            let executable = &finished.executable;
+            let executables = &finished.executables;
             self.inputs
-                .built(&loaded.project, executable, &finished.scripts);
+                .built(&loaded.project, executables, &finished.scripts);
         }
         self.tell_scope(finished.generation);
     }
@@ -499,36 +530,6 @@ impl Work {
         self.loaded
             .as_ref()
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
-    }
-
-    fn told(&self, generation: Generation, loaded: &Loaded, told: Told, seen: &mut Yield) {
-        match told {
-            Told::Diagnostic {
-                error,
-                counts,
-                rendered,
-                named,
-            } => {
-                let workspace = &loaded.project.workspace;
-                seen.named
-                    .extend(named.iter().map(|path| workspace.join(path)));
-                seen.errors += u32::from(error && counts);
-                seen.warnings += u32::from(!error && counts);
-                self.tell(generation, BuildNews::Diagnostic { error, rendered });
-            }
-            Told::Executable(artifact) => {
-                let ours = artifact.package_id == loaded.project.id
-                    && artifact.target.name == loaded.project.target.name;
-                if let Some(path) = artifact.executable.filter(|_| ours) {
-                    // At once: cargo holds its lock until it ends, so nobody has replaced it yet.
-                    path.as_std_path().clone_into(&mut seen.executable);
-                    seen.kept = Some(set_aside(&loaded.shelf, path.as_std_path(), generation));
-                }
-            }
-            Told::Script(line) => seen.scripts.push(line),
-            Told::Text(text) if !text.is_empty() => self.tell(generation, BuildNews::Line(text)),
-            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
-        }
     }
 
     /// What the program is started with; asked for again only when it can have changed.
@@ -568,21 +569,4 @@ async fn end_of(ending: &mut Option<Finished>) -> Finished {
         Some(finished) => finished,
         None => std::future::pending().await,
     }
-}
-
-fn set_aside(shelf: &Shelf, executable: &Path, generation: Generation) -> Result<PathBuf, String> {
-    shelf.set_aside(executable, generation).map_err(|error| {
-        format!(
-            "cannot set `{}` aside: {error}\nhint: make the target directory writable, free some \
-             space, or choose another one with --target-dir",
-            executable.display()
-        )
-    })
-}
-
-/// Whether the program is the one that runs; one that can't be read is taken for another one.
-async fn same(baseline: &Path, executable: &Path) -> bool {
-    let (a, b) = (baseline.to_owned(), executable.to_owned());
-    let compared = tokio::task::spawn_blocking(move || artifact::same(&a, &b)).await;
-    compared.is_ok_and(|result| result.unwrap_or(false))
 }

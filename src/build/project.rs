@@ -53,6 +53,11 @@ impl TargetKind {
         }
     }
 
+    /// A target of cargo's is of this kind.
+    pub(super) fn is_of(self, target: &CargoTarget) -> bool {
+        target.kind.contains(&self.cargos())
+    }
+
     fn cargos(self) -> CargoKind {
         match self {
             Self::Bin => CargoKind::Bin,
@@ -82,6 +87,8 @@ pub struct Project {
     pub others: Vec<PathBuf>,
     /// The package itself, to tell its messages from others'.
     pub id: PackageId,
+    /// The package's other binaries, but for those that need features of their own.
+    pub bins: Vec<String>,
 }
 
 /// A package of which the sources are at hand.
@@ -109,6 +116,12 @@ pub enum Problem {
 /// Chooses the target as `cargo run` does.
 pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     let (package, target) = target(metadata, build).map_err(Problem::Choice)?;
+    has_all(package, build.bins.as_deref().unwrap_or_default()).map_err(Problem::Choice)?;
+    let is_run = |bin: &CargoTarget| target.kind.is_of(bin) && bin.name == target.name;
+    let others = package.targets.iter().filter(|bin| {
+        TargetKind::Bin.is_of(bin) && bin.required_features.is_empty() && !is_run(bin)
+    });
+    let bins = others.map(|bin| bin.name.clone()).collect();
     let closure = closure(metadata, package, target.kind == TargetKind::Example);
     let dir = |package: &Package| {
         package
@@ -161,7 +174,27 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         crates: Arc::new(crates),
         others: outside.into_iter().map(dir).collect(),
         id: package.id.clone(),
+        bins,
     })
+}
+
+/// The package has binaries of these names.
+fn has_all(package: &Package, named: &[String]) -> Result<(), Failure> {
+    let bins = package.targets.iter();
+    let bins = bins.filter(|target| TargetKind::Bin.is_of(target));
+    let bins: Vec<String> = bins.map(|bin| bin.name.clone()).collect();
+    let Some(wrong) = named.iter().find(|name| !bins.contains(name)) else {
+        return Ok(());
+    };
+    let problem = format!(
+        "build.bins: package `{}` has no binary `{wrong}`",
+        package.name
+    );
+    Err(Failure::usage(problem).hint(if bins.is_empty() {
+        "leave `bins` of [build] out".into()
+    } else {
+        nearest_of(wrong, &bins)
+    }))
 }
 
 /// The packages that `cargo run` looks for targets in.
@@ -218,7 +251,7 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
     let all: Vec<(&Package, &CargoTarget)> = packages
         .iter()
         .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
-        .filter(|(_, target)| target.kind.contains(&kind.cargos()))
+        .filter(|(_, target)| kind.is_of(target))
         .collect();
     let mut found: Vec<(&Package, &CargoTarget)> = match wanted {
         Some(wanted) => all

@@ -133,6 +133,9 @@ section! {
         bin: String, Rebuild;
         /// `--example`
         example: String, Rebuild;
+        /// Further binaries of the package that are built with it, since it starts them from beside its
+        /// own executable. Without it: those that it was seen to start.
+        bins: Vec<String>, Rebuild;
         /// `--features`
         features: Vec<String>, Rebuild;
         /// `--all-features`

@@ -95,6 +95,8 @@ pub struct Build {
     pub bin: Option<String>,
     /// `--example`.
     pub example: Option<String>,
+    /// Further binaries that are built with it, as the user has named them.
+    pub bins: Option<Vec<String>>,
     /// `--features`.
     pub features: Vec<String>,
     /// `--all-features`.

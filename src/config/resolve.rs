@@ -182,6 +182,7 @@ impl Sources {
             package: build.package.clone(),
             bin: build.bin.clone(),
             example: build.example.clone(),
+            bins: build.bins.clone(),
             features: build.features.clone().unwrap_or_default(),
             all_features: build.all_features(),
             no_default_features: build.no_default_features(),

@@ -24,6 +24,7 @@ pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
     Ok(Layer {
         build: layer::Build {
             package: args.package.clone(),
+            bins: None,
             bin: args.bin.clone(),
             example: args.example.clone(),
             features: Some(args.features.clone()).filter(|features| !features.is_empty()),

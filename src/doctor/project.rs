@@ -65,7 +65,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
         project.workspace.display()
     );
     let mut findings = vec![Finding::fine(ABOUT, what)];
-    let remembered = memory::read(&loaded.shelf.memory());
+    let remembered = memory::read(&loaded.store.memory());
     if !remembered.is_empty() {
         let ports: Vec<String> = remembered.iter().map(ToString::to_string).collect();
         let what = format!("remembered of the last run: {}", ports.join(", "));

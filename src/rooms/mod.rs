@@ -162,6 +162,7 @@ impl Rooms for House {
             Action::TakeStock => self.take_stock(now),
             Action::Proved(generation) => {
                 self.has_proved_itself(now, generation);
+                self.tell_executables(generation);
             }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
             Action::EndJob(id) => self.hooks.end(id),
@@ -208,8 +209,11 @@ impl Rooms for House {
                 self.leaves(generation);
                 self.with(generation, App::kill);
             }
-            Action::Discard(artifact) => artifact::discard(&artifact.path),
-            Action::Serving(generation) => self.serves(now, generation),
+            Action::Discard(artifact) => artifact::discard(&artifact.dir),
+            Action::Serving(generation) => {
+                self.serves(now, generation);
+                self.tell_executables(generation);
+            }
             Action::Show(view) => self.reporter.view(now, view),
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
@@ -227,6 +231,13 @@ impl House {
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
         if let Some(running) = self.apps.get(&generation) {
             order(&running.app);
+        }
+    }
+
+    /// Has the builder know what else the app starts.
+    fn tell_executables(&self, generation: Generation) {
+        if let Some(running) = self.apps.get(&generation) {
+            self.builder.running(running.app.executables());
         }
     }
 

@@ -163,6 +163,8 @@ pub enum View {
         /// What is served.
         next: Next,
     },
+    /// The app was seen to start these binaries, which are built with it from now on.
+    Siblings(Vec<String>),
     /// A reaction changes what it reacts to, again and again.
     Loop {
         /// Which.
@@ -356,10 +358,12 @@ pub enum View {
 }
 
 /// What a user can do about an early end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// It binds an address that hotrun holds instead of taking it over.
     BindsHeld,
     /// It wants the terminal.
     WantsTerminal,
+    /// It found no such file, and these binaries of its package are not built.
+    NotBuilt(Vec<String>),
 }

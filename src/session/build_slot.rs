@@ -49,7 +49,7 @@ impl Request {
     fn merge(&mut self, reason: Option<Cause>) {
         match (&mut self.reason, reason) {
             (Some(Cause::Changed(paths)), Some(Cause::Changed(more))) => add(paths, more),
-            (None | Some(Cause::Start), reason @ Some(_))
+            (None | Some(Cause::Start | Cause::Sibling(_)), reason @ Some(_))
             | (Some(Cause::Changed(_)), reason @ Some(Cause::Rescan | Cause::Asked)) => {
                 self.reason = reason;
             }
@@ -65,7 +65,9 @@ impl Request {
                 add(&mut paths, changes.paths());
                 Cause::Changed(paths)
             }
-            Some(Cause::Start) if !changes.is_empty() => Cause::Changed(changes.paths()),
+            Some(Cause::Start | Cause::Sibling(_)) if !changes.is_empty() => {
+                Cause::Changed(changes.paths())
+            }
             Some(reason) => reason.clone(),
             None => Cause::Changed(changes.paths()),
         }
@@ -329,7 +331,9 @@ impl BuildSlot {
         let request = self.requested.as_ref()?;
         let quiet = match &request.reason {
             None | Some(Cause::Rescan | Cause::Changed(_)) => self.quiet_at(request, policy),
-            Some(Cause::Start) if !self.dirty.is_empty() => self.quiet_at(request, policy),
+            Some(Cause::Start | Cause::Sibling(_)) if !self.dirty.is_empty() => {
+                self.quiet_at(request, policy)
+            }
             _ => request.first,
         };
         match self.before_build.stage {

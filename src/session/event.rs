@@ -35,6 +35,8 @@ pub enum Event {
     App(Generation, AppNews),
     /// A version that clients are not sent to any more has everything that was on its way to it.
     Quiet(Generation),
+    /// The app was seen to start these binaries of its package, which are built with it from now on.
+    Siblings(Vec<String>),
     /// Other addresses are held than before, and these are the knobs that go with them.
     Stock(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.

@@ -31,12 +31,14 @@ pub(super) fn evidence(last_lines: &[String], lock: Option<String>) -> Option<Ev
 }
 
 /// What its last lines tell the user to do.
-pub(super) fn hint(last_lines: &[String], serving: bool) -> Option<Hint> {
+pub(super) fn hint(last_lines: &[String], serving: bool, absent: &[String]) -> Option<Hint> {
     let any = |phrases: &[&str]| last_lines.iter().any(|line| says(line, phrases));
     if serving && any(&["address already in use", "os error 98"]) {
         Some(Hint::BindsHeld)
     } else if any(&["/dev/tty", "os error 6)"]) {
         Some(Hint::WantsTerminal)
+    } else if !absent.is_empty() && any(&["os error 2)", "kind: notfound"]) {
+        Some(Hint::NotBuilt(absent.to_vec()))
     } else {
         None
     }

@@ -159,6 +159,7 @@ impl Session {
                 // What the app reads when it starts may be among what changed.
                 self.request(now, Cause::Rescan, true);
             }
+            Event::Siblings(names) => self.siblings(now, names),
             Event::Stock(policy) => self.stock(now, *policy),
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
@@ -202,6 +203,16 @@ impl Session {
             self.hints.next(),
         ];
         due.into_iter().flatten().min()
+    }
+
+    /// The app starts binaries that nobody has built with it: what they are made of counts from now
+    /// on, and what was changed of it before is made up for.
+    fn siblings(&mut self, now: Moment, names: Vec<String>) {
+        if self.ending.is_none() {
+            let cause = Cause::Sibling(names.join("`, `"));
+            self.show(View::Siblings(names));
+            self.request(now, cause, false);
+        }
     }
 
     fn show(&mut self, view: View) {

@@ -208,6 +208,8 @@ pub enum Cause {
     Asked,
     /// A setting has another value.
     Configured,
+    /// The app starts this binary too, of which nobody knew.
+    Sibling(String),
     /// The generation named died and is started again.
     Died(Generation),
     /// The generation named failed and the last good program takes its place.
@@ -229,6 +231,7 @@ impl fmt::Display for Cause {
             Self::Rescan => f.write_str("many changes at once"),
             Self::Asked => f.write_str("asked for"),
             Self::Configured => f.write_str("configuration"),
+            Self::Sibling(name) => write!(f, "the app starts `{name}`"),
             Self::Died(generation) => write!(f, "{generation} died"),
             Self::Rollback(generation) => write!(f, "rollback from {generation}"),
             Self::Alone(generation) => write!(f, "{generation} could not run beside live"),
@@ -330,13 +333,22 @@ pub struct Surroundings {
     pub runner: Vec<OsString>,
 }
 
-/// An executable that a build produced, set aside so that no later build can touch it.
+/// An executable that a build produced, with all of the workspace that it starts and loads: pinned
+/// so that no later build can touch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The generation whose build made it; also its identity.
     pub built_by: Generation,
-    /// Where it was set aside.
+    /// The executable.
     pub path: PathBuf,
+    /// The directory of all that is pinned.
+    pub dir: PathBuf,
+    /// What is pinned, relative to that.
+    pub files: BTreeSet<PathBuf>,
+    /// Other binaries of the package, which nobody has built.
+    pub absent: Vec<String>,
+    /// Shared objects are among them, which the program is to load from there.
+    pub libraries: bool,
     /// What it is started with.
     pub surroundings: Surroundings,
 }
@@ -518,7 +530,7 @@ impl fmt::Display for Handover {
 pub struct Phases {
     /// First event of the change set to the start of the build.
     pub detect: Option<Duration>,
-    /// Start of the build to the artifact set aside.
+    /// Start of the build to the pinned artifact.
     pub build: Option<Duration>,
     /// The user's commands before the build and before the start.
     pub hooks: Option<Duration>,

@@ -290,7 +290,8 @@ impl Session {
                 Some(next) => next,
                 None => self.after_candidate(now, &candidate, evidence.is_some()),
             };
-            let hint = hint(last_lines, self.policy.serving);
+            let absent = &candidate.artifact.absent;
+            let hint = hint(last_lines, self.policy.serving, absent);
             self.show(View::Ended {
                 generation,
                 live: false,

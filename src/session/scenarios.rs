@@ -11,7 +11,7 @@
 //! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
 //! ticks and actions are written anew, to be read before they are believed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +48,10 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
     Arc::new(Artifact {
         built_by: Generation(built_by),
         path: PathBuf::new(),
+        dir: PathBuf::new(),
+        files: BTreeSet::new(),
+        absent: Vec::new(),
+        libraries: false,
         surroundings: Surroundings::default(),
     })
 }
@@ -227,6 +231,9 @@ fn event(text: &str, files: &mut Files) -> Event {
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
         ["stock", held] => stock(*held != "nothing"),
+        ["siblings", names @ ..] => {
+            Event::Siblings(names.iter().map(ToString::to_string).collect())
+        }
         ["listening", which] => app(which, AppNews::Listening),
         ["uncaptured", which] => app(which, AppNews::Uncaptured(quoted.unwrap_or_default())),
         ["configured", effect, changed @ ..] => configured(effect, changed),

@@ -109,7 +109,7 @@ pub(super) fn pattern(path: &Path, context: &Context) -> String {
 }
 
 /// What may help an app that has ended.
-pub(super) fn hint_words(hint: Hint, context: &Context) -> String {
+pub(super) fn hint_words(hint: &Hint, context: &Context) -> String {
     match hint {
         Hint::BindsHeld => {
             let address = context
@@ -125,6 +125,13 @@ pub(super) fn hint_words(hint: Hint, context: &Context) -> String {
             "\nhint: the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
              .reload.toml"
                 .into()
+        }
+        Hint::NotBuilt(names) => {
+            let (shown, written) = (names.join("`, `"), names.join("\", \""));
+            format!(
+                "\nhint: `{shown}` of this package is not built; if the app starts it from beside its \
+                 own executable, write `bins = [\"{written}\"]` into [build] of .reload.toml"
+            )
         }
     }
 }

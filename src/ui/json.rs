@@ -64,6 +64,7 @@ pub fn view(now: Moment, view: &View) -> Value {
             "loop",
             json!({ "path": path.display().to_string(), "wait_ms": ms(*wait) }),
         ),
+        View::Siblings(names) => ("siblings", json!({ "names": names })),
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
         View::BuildCancelled { generation, cause } => (

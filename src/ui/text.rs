@@ -129,6 +129,14 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 next_words(*next)
             ),
         ),
+        View::Siblings(names) => (
+            Level::Info,
+            format!(
+                "the app starts `{}` from beside its own executable: built with it from now on\n\
+                 hint: `bins` of [build] says otherwise, `[]` for none",
+                names.join("`, `")
+            ),
+        ),
         View::Loop { path, wait } => (
             Level::Warn,
             format!(
@@ -259,6 +267,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 "ended before it was ready".into()
             };
             let hint = hint
+                .as_ref()
                 .map(|hint| hint_words(hint, context))
                 .unwrap_or_default();
             (

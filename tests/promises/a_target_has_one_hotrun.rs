@@ -31,3 +31,32 @@ fn refused_beside(first: &Hotrun, project: &Project, own: &str) {
     assert_eq!(second.all("building").len(), 0);
     assert_eq!(first.exited(), None);
 }
+
+/// Package `a-b` with binary `c` and package `a` with binary `b-c` look alike when their names are
+/// joined: the second one was told that its target has a hotrun already.
+#[test]
+fn targets_with_similar_names_side_by_side() {
+    let manifest = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n")
+    };
+    let main = "fn main() {
+    loop {
+        std::thread::park();
+    }
+}";
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"a-b\", \"a\"]\n",
+        ),
+        ("a-b/Cargo.toml", &manifest("a-b")),
+        ("a-b/src/bin/c.rs", main),
+        ("a/Cargo.toml", &manifest("a")),
+        ("a/src/bin/b-c.rs", main),
+    ]);
+    let first = Hotrun::start(&project, &["--package", "a-b"]);
+    first.wait_live(1);
+    let second = Hotrun::start(&project, &["--package", "a"]);
+    second.wait_live(1);
+    assert_eq!(first.exited(), None);
+}

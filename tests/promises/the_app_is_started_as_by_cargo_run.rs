@@ -112,9 +112,9 @@ fn only_what_is_hotruns_own_differs() {
         "{notify}"
     );
 
-    // The program is the one that was set aside.
+    // The program is the pinned one.
     let exe = starts(&by_hotrun, "exe ").remove(0);
-    assert!(exe.contains("/target/hotrun/"), "{exe}");
+    assert!(exe.contains("/target/hotrun."), "{exe}");
     // No terminal (it is in its keeper's session), and no descriptor but its own.
     assert_eq!(app.session, app.parent);
     assert_ne!(app.parent, hotrun.pid());

@@ -1,0 +1,150 @@
+//! What one cargo has produced, gathered from its messages.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{Artifact, CrateType};
+
+use super::artifact::ArtifactStore;
+use super::messages::Told;
+use super::pin::{Pins, is_shared_object};
+use super::project::{Project, TargetKind};
+use crate::session::event::BuildNews;
+use crate::session::model::Generation;
+
+/// What came of one cargo.
+#[derive(Debug, Default)]
+pub(super) struct CargoOutput {
+    /// What is pinned, or why it could not be; nothing before cargo names the executable.
+    pub(super) pins: Option<Result<Pins, String>>,
+    /// The executables that cargo has made, the program's own first.
+    pub(super) executables: Vec<PathBuf>,
+    /// What build scripts said.
+    pub(super) scripts: Vec<String>,
+    /// The files that errors of the compiler name.
+    pub(super) named: Vec<PathBuf>,
+    /// Errors of the compiler.
+    pub(super) errors: u32,
+    /// Its warnings.
+    pub(super) warnings: u32,
+    /// What belongs to the program and was named before its executable.
+    before: Vec<PathBuf>,
+}
+
+/// What is built.
+pub(super) struct Wanted<'a> {
+    pub(super) project: &'a Project,
+    /// Binaries that are built with it.
+    pub(super) siblings: &'a BTreeSet<String>,
+    pub(super) store: &'a ArtifactStore,
+    pub(super) generation: Generation,
+}
+
+impl CargoOutput {
+    /// Takes in one message; what it means for the user.
+    pub(super) fn told(&mut self, told: Told, wanted: &Wanted) -> Option<BuildNews> {
+        match told {
+            Told::Diagnostic {
+                error,
+                counts,
+                rendered,
+                named,
+            } => {
+                let workspace = &wanted.project.workspace;
+                self.named
+                    .extend(named.iter().map(|path| workspace.join(path)));
+                self.errors += u32::from(error && counts);
+                self.warnings += u32::from(!error && counts);
+                return Some(BuildNews::Diagnostic { error, rendered });
+            }
+            Told::Artifact(artifact) => self.artifact(&artifact, wanted),
+            Told::Script(line) => self.scripts.push(line),
+            Told::Text(text) if !text.is_empty() => return Some(BuildNews::Line(text)),
+            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
+        }
+        None
+    }
+
+    /// Pins what cargo has made, if it is of the program. At once: cargo holds its lock until it
+    /// ends, so no other cargo has replaced it yet.
+    fn artifact(&mut self, artifact: &Artifact, wanted: &Wanted) {
+        let Wanted {
+            project, siblings, ..
+        } = wanted;
+        let executable = artifact.executable.as_ref();
+        let executable = executable.map(|path| path.as_std_path());
+        let (name, kind) = (&artifact.target.name, &project.target.kind);
+        let is_own = artifact.package_id == project.id;
+        match executable {
+            Some(path)
+                if is_own && *name == project.target.name && kind.is_of(&artifact.target) =>
+            {
+                self.executables.insert(0, path.to_owned());
+                self.pins = Some(self.begin(path, wanted));
+            }
+            Some(path)
+                if is_own && TargetKind::Bin.is_of(&artifact.target) && siblings.contains(name) =>
+            {
+                self.executables.push(path.to_owned());
+                self.add(path);
+            }
+            None if project
+                .locals
+                .iter()
+                .any(|local| local.id == artifact.package_id) =>
+            {
+                for path in shared_objects(artifact) {
+                    self.add(path);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, path: &Path, wanted: &Wanted) -> Result<Pins, String> {
+        let failed = |error| cannot_pin(path, &error);
+        let dir = path.parent().unwrap_or(path);
+        let profile_dir = match wanted.project.target.kind {
+            TargetKind::Bin => dir,
+            TargetKind::Example => dir.parent().unwrap_or(dir),
+        };
+        let place = wanted.store.place(profile_dir, wanted.generation);
+        let mut pins = Pins::new(place, profile_dir, path).map_err(failed)?;
+        pins.add(path).map_err(failed)?;
+        for path in self.before.drain(..) {
+            pins.add(&path).map_err(|error| cannot_pin(&path, &error))?;
+        }
+        Ok(pins)
+    }
+
+    fn add(&mut self, path: &Path) {
+        match &mut self.pins {
+            None => self.before.push(path.to_owned()),
+            Some(Ok(pins)) => {
+                if let Err(error) = pins.add(path) {
+                    self.pins = Some(Err(cannot_pin(path, &error)));
+                }
+            }
+            Some(Err(_)) => {}
+        }
+    }
+}
+
+/// The shared objects that programs load; procedural macros are loaded by the compiler alone.
+fn shared_objects(artifact: &Artifact) -> impl Iterator<Item = &Path> {
+    let crate_types = &artifact.target.crate_types;
+    let is_loaded = [CrateType::DyLib, CrateType::CDyLib]
+        .iter()
+        .any(|kind| crate_types.contains(kind));
+    let files = artifact.filenames.iter().map(|path| path.as_std_path());
+    files.filter(move |path| is_loaded && is_shared_object(path))
+}
+
+/// Why there is no artifact, with the next step.
+pub(super) fn cannot_pin(path: &Path, error: &std::io::Error) -> String {
+    format!(
+        "cannot pin `{}`: {error}\nhint: make the target directory writable, free some space, or \
+         choose another one with --target-dir",
+        path.display()
+    )
+}

@@ -1,0 +1,523 @@
+//! Everything that a generation runs, in a directory of its own.
+//!
+//! It holds the executable, the executables that it starts from beside its own, and the shared
+//! objects of the workspace, as this build made them. All else that cargo's directory shows at that
+//! time is there as a link by the same name, so that a program finds beside itself what it finds
+//! under `cargo run`. What the program itself writes there is brought to where it would be then, so
+//! that the next generation finds it too.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::artifact::discard;
+use crate::session::model::{Artifact, Generation, Surroundings};
+
+/// The note in each directory, for whoever brings home what the program has written there.
+const NOTE: &str = ".hotrun";
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    /// The directory of cargo's that it stands for.
+    profile_dir: PathBuf,
+    /// What is pinned in it.
+    files: BTreeSet<PathBuf>,
+}
+
+/// What a build has pinned so far. Removed unless it becomes an artifact.
+#[derive(Debug)]
+pub(super) struct Pins {
+    /// Where it is pinned.
+    dir: PathBuf,
+    /// The directory of cargo's that it stands for.
+    profile_dir: PathBuf,
+    /// The executable, relative to either.
+    executable: PathBuf,
+    /// All that is pinned, likewise.
+    files: BTreeSet<PathBuf>,
+    /// What is still being copied.
+    copies: Vec<JoinHandle<io::Result<()>>>,
+    kept: bool,
+}
+
+impl Pins {
+    /// A directory in `place` for an executable that cargo has just made in `profile_dir`.
+    pub(super) fn new(place: PathBuf, profile_dir: &Path, executable: &Path) -> io::Result<Self> {
+        fs::remove_dir_all(&place).ok();
+        fs::create_dir_all(&place)?;
+        let relative = executable.strip_prefix(profile_dir).unwrap_or(executable);
+        Ok(Self {
+            dir: place,
+            profile_dir: profile_dir.to_owned(),
+            executable: relative.to_owned(),
+            files: BTreeSet::new(),
+            copies: Vec::new(),
+            kept: false,
+        })
+    }
+
+    /// Pins a file that cargo has just named, before cargo ends and another one may replace it. One
+    /// that cargo keeps elsewhere, as a library that was not asked for, comes to stand in the
+    /// directory itself.
+    pub(super) fn add(&mut self, file: &Path) -> io::Result<()> {
+        let name = file.file_name().map_or(file, Path::new);
+        let is_beside = file == self.profile_dir.join(&self.executable);
+        let relative = if is_beside { &self.executable } else { name }.to_owned();
+        let to = self.dir.join(&relative);
+        if let Some(dir) = to.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        if fs::hard_link(file, &to).is_err() {
+            // Another file system, or one without links. What is open is what cargo has made,
+            // whatever takes its place; copying shares the blocks where the file system can.
+            let from = File::open(file)?;
+            self.copies.push(spawn_blocking(move || copy(from, &to)));
+        }
+        self.files.insert(relative);
+        Ok(())
+    }
+
+    /// The executable, where cargo has it.
+    pub(super) fn executable(&self) -> PathBuf {
+        self.profile_dir.join(&self.executable)
+    }
+
+    /// The directory that cargo builds into.
+    pub(super) fn profile_dir(&self) -> &Path {
+        &self.profile_dir
+    }
+
+    /// Waits until everything is pinned, and links what else cargo's directory shows.
+    pub(super) async fn complete(&mut self) -> io::Result<()> {
+        for copy in self.copies.drain(..) {
+            copy.await??;
+        }
+        let mut shown = vec![(self.profile_dir.clone(), self.dir.clone())];
+        if let Some(inner) = self
+            .executable
+            .parent()
+            .filter(|inner| *inner != Path::new(""))
+        {
+            shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
+        }
+        let note = Note {
+            profile_dir: self.profile_dir.clone(),
+            files: self.files.clone(),
+        };
+        let dir = self.dir.clone();
+        let work = move || {
+            // A directory that JSON can't name has no note, and keeps what is written there.
+            if let Ok(text) = serde_json::to_string(&note) {
+                fs::write(dir.join(NOTE), text)?;
+            }
+            for other in others(&dir) {
+                bring_home(&other);
+            }
+            shown.iter().try_for_each(|(from, to)| show(from, to))
+        };
+        spawn_blocking(work).await?
+    }
+
+    /// Whether the program is the one of this artifact; one that can't be read is taken for another
+    /// one.
+    pub(super) async fn is_same_as(&self, artifact: &Artifact) -> bool {
+        if !self.files.is_superset(&artifact.files) {
+            return false;
+        }
+        let (files, known) = (self.files.clone(), artifact.files.clone());
+        let (dir, of_artifact) = (self.dir.clone(), artifact.dir.clone());
+        let is_same = move |file: &PathBuf| {
+            if known.contains(file) {
+                same(&of_artifact.join(file), &dir.join(file))
+            } else {
+                // It was not pinned then, but found in cargo's directory: as it is now, unless it
+                // was made since.
+                is_older(&dir.join(file), &of_artifact.join(NOTE))
+            }
+        };
+        let compared =
+            spawn_blocking(move || files.iter().all(|file| is_same(file).unwrap_or(false)));
+        compared.await.unwrap_or(false)
+    }
+
+    /// Keeps it for a generation and all that run the same.
+    pub(super) fn keep(
+        mut self,
+        built_by: Generation,
+        bins: &[String],
+        surroundings: Surroundings,
+    ) -> Artifact {
+        self.kept = true;
+        let is_absent = |bin: &&String| !self.profile_dir.join(bin).exists();
+        Artifact {
+            built_by,
+            path: self.dir.join(&self.executable),
+            dir: self.dir.clone(),
+            libraries: self.files.iter().any(|file| is_shared_object(file)),
+            absent: bins.iter().filter(is_absent).cloned().collect(),
+            files: std::mem::take(&mut self.files),
+            surroundings,
+        }
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.kept {
+            discard(&self.dir);
+        }
+    }
+}
+
+/// A file that programs load, as this system names it.
+pub(super) fn is_shared_object(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|ending| ending == std::env::consts::DLL_EXTENSION)
+}
+
+fn copy(mut from: File, to: &Path) -> io::Result<()> {
+    let mut copy = File::create_new(to)?;
+    io::copy(&mut from, &mut copy)?;
+    let metadata = from.metadata()?;
+    copy.set_modified(metadata.modified()?)?;
+    copy.set_permissions(metadata.permissions())
+}
+
+fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
+    Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
+}
+
+/// Links everything of `from` that is not in `to`, but for cargo's notes.
+fn show(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.extension().is_some_and(|ending| ending == "d") {
+            continue;
+        }
+        match symlink(&path, to.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The directories of other generations of the same session: their names differ in the number.
+fn others(dir: &Path) -> Vec<PathBuf> {
+    let without_number = |dir: &Path| {
+        let name = dir.file_name()?.to_str()?;
+        Some(
+            name.trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned(),
+        )
+    };
+    let own = without_number(dir);
+    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let paths = entries.into_iter().flatten().flatten();
+    let paths = paths.map(|entry| entry.path());
+    paths
+        .filter(|path| path != dir && own.is_some() && without_number(path) == own)
+        .collect()
+}
+
+/// Brings what a program has written beside its executable to cargo's directory, and leaves links to
+/// it. What can't be brought stays.
+pub(super) fn bring_home(dir: &Path) {
+    let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
+    let Ok(Note { profile_dir, files }) = serde_json::from_str(&text) else {
+        return;
+    };
+    let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    for entry in dirs.iter().flat_map(|inner| entries(dir, inner)) {
+        let name = entry.strip_prefix(dir).unwrap_or(&entry);
+        let is_ours = name == Path::new(NOTE) || files.iter().any(|file| file.starts_with(name));
+        let kind = entry
+            .symlink_metadata()
+            .map(|metadata| metadata.file_type());
+        let home = profile_dir.join(name);
+        match kind {
+            Ok(kind) if kind.is_file() && !is_ours => bring_file(&entry, &home).ok(),
+            Ok(kind) if kind.is_dir() && !is_ours => bring_dir(&entry, &home).ok(),
+            _ => None,
+        };
+    }
+}
+
+fn entries(dir: &Path, inner: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join(inner)).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// At no moment there is no such file.
+fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = format!("{NOTE}.{}.{name}", std::process::id());
+    let new = home.with_file_name(&beside);
+    if fs::hard_link(file, &new).is_err() {
+        return bring_dir(file, home);
+    }
+    let link = file.with_file_name(&beside);
+    let brought = fs::rename(&new, home)
+        .and_then(|()| symlink(home, &link))
+        .and_then(|()| fs::rename(&link, file));
+    fs::remove_file(&new).ok();
+    brought
+}
+
+fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
+    fs::rename(dir, home)?;
+    symlink(home, dir)
+}
+
+/// Two files have the same content.
+fn same(a: &Path, b: &Path) -> io::Result<bool> {
+    let (a, b) = (File::open(a)?, File::open(b)?);
+    let (of_a, of_b) = (a.metadata()?, b.metadata()?);
+    if (of_a.dev(), of_a.ino()) == (of_b.dev(), of_b.ino()) {
+        return Ok(true);
+    }
+    if of_a.len() != of_b.len() {
+        return Ok(false);
+    }
+    same_bytes(a, b)
+}
+
+fn same_bytes(mut a: File, mut b: File) -> io::Result<bool> {
+    const BLOCK: u64 = 256 * 1024;
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    loop {
+        of_a.clear();
+        of_b.clear();
+        (&mut a).take(BLOCK).read_to_end(&mut of_a)?;
+        (&mut b).take(BLOCK).read_to_end(&mut of_b)?;
+        if of_a != of_b {
+            return Ok(false);
+        }
+        if of_a.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A directory of cargo's with these files, each holding its own name.
+    fn built(files: &[&str]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join("debug").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        dir
+    }
+
+    async fn pin(dir: &TempDir, number: u32, executable: &str, more: &[&str]) -> Pins {
+        let profile_dir = dir.path().join("debug");
+        let place = dir.path().join(format!("g{number}"));
+        let executable = profile_dir.join(executable);
+        let mut pins = Pins::new(place, &profile_dir, &executable).unwrap();
+        pins.add(&executable).unwrap();
+        for file in more {
+            pins.add(&profile_dir.join(file)).unwrap();
+        }
+        pins.complete().await.unwrap();
+        pins
+    }
+
+    fn replace(dir: &TempDir, file: &str, content: &str) {
+        let path = dir.path().join("debug").join(file);
+        fs::remove_file(&path).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_generation_keeps_what_it_was_built_with_and_sees_the_rest() {
+        let dir = built(&[
+            "app",
+            "app.d",
+            "worker",
+            "libgreet.so",
+            "deps/libplug.so",
+            "data.txt",
+        ]);
+        let libraries = ["libgreet.so", "deps/libplug.so"];
+        let pins = pin(&dir, 1, "app", &libraries).await;
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
+        for file in [
+            "app",
+            "libgreet.so",
+            "deps/libplug.so",
+            "data.txt",
+            "worker",
+        ] {
+            replace(&dir, file, "later");
+        }
+        let pinned = |file: &str| fs::read_to_string(artifact.dir.join(file)).ok();
+        for (file, content) in [
+            ("app", Some("app")),
+            ("libgreet.so", Some("libgreet.so")),
+            ("libplug.so", Some("deps/libplug.so")),
+            ("worker", Some("later")),
+            ("data.txt", Some("later")),
+            ("deps/libplug.so", Some("later")),
+            ("app.d", None),
+        ] {
+            assert_eq!(pinned(file).as_deref(), content, "{file}");
+        }
+        assert!(artifact.libraries && artifact.path.ends_with("g1/app"));
+    }
+
+    #[tokio::test]
+    async fn an_example_has_its_directory_within() {
+        let dir = built(&["app", "examples/demo", "examples/demo.d", "examples/other"]);
+        let pins = pin(&dir, 1, "examples/demo", &[]).await;
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
+        let own = artifact.path.parent().unwrap();
+        assert_eq!(artifact.path, dir.path().join("g1/examples/demo"));
+        assert!(own.join("other").exists() && own.join("../app").exists());
+        assert!(!artifact.libraries);
+    }
+
+    #[tokio::test]
+    async fn all_of_a_program_is_compared() {
+        let dir = built(&["app", "worker", "libgreet.so"]);
+        let both = ["worker", "libgreet.so"];
+        let baseline = pin(&dir, 1, "app", &both).await;
+        let baseline = baseline.keep(Generation(1), &[], Surroundings::default());
+        // Linked once more, with the same bytes.
+        replace(&dir, "app", "app");
+        replace(&dir, "libgreet.so", "libgreet.so");
+        assert!(pin(&dir, 2, "app", &both).await.is_same_as(&baseline).await);
+        // One that is not built with it any more.
+        assert!(
+            !pin(&dir, 3, "app", &both[1..])
+                .await
+                .is_same_as(&baseline)
+                .await
+        );
+        for file in ["worker", "libgreet.so", "app"] {
+            replace(&dir, file, "other");
+            let other = pin(&dir, 4, "app", &both).await;
+            assert!(!other.is_same_as(&baseline).await, "{file}");
+            replace(&dir, file, file);
+        }
+        // One that is built with it from now on: the app has started what was there, which may have
+        // been made anew since then by a build that was cancelled.
+        let worker = File::open(dir.path().join("debug/worker")).unwrap();
+        let earlier = worker.metadata().unwrap().modified().unwrap() - Duration::from_secs(1);
+        worker.set_modified(earlier).unwrap();
+        let alone = pin(&dir, 5, "app", &[]).await;
+        let alone = alone.keep(Generation(5), &[], Surroundings::default());
+        let more = pin(&dir, 6, "app", &["worker"]).await;
+        assert!(more.is_same_as(&alone).await);
+        replace(&dir, "worker", "worker");
+        let more = pin(&dir, 7, "app", &["worker"]).await;
+        assert!(!more.is_same_as(&alone).await);
+    }
+
+    /// A program that keeps its data beside its executable finds them again, as under `cargo run`.
+    #[tokio::test]
+    async fn what_a_program_writes_beside_itself_outlasts_it() {
+        let dir = built(&["examples/demo", "app"]);
+        let first = pin(&dir, 1, "examples/demo", &["app"]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        let written = |file: &str, text: &str| fs::write(first.dir.join(file), text).unwrap();
+        written("data.db", "1");
+        written("examples/state", "1");
+        fs::create_dir(first.dir.join("logs")).unwrap();
+        written("logs/today", "1");
+        let second = pin(&dir, 2, "examples/demo", &[]).await;
+        let home = dir.path().join("debug");
+        for (file, text) in [
+            ("data.db", "1"),
+            ("examples/state", "1"),
+            ("logs/today", "1"),
+        ] {
+            for dir in [&home, &first.dir, &second.dir] {
+                assert_eq!(fs::read_to_string(dir.join(file)).unwrap(), text, "{dir:?}");
+            }
+        }
+        // A safe write: the link is replaced.
+        written("data.new", "2");
+        fs::rename(first.dir.join("data.new"), first.dir.join("data.db")).unwrap();
+        written("logs/today", "2");
+        discard(&first.dir);
+        for (file, text) in [("data.db", "2"), ("logs/today", "2"), ("app", "app")] {
+            assert_eq!(fs::read_to_string(home.join(file)).unwrap(), text, "{file}");
+        }
+        let names: Vec<_> = fs::read_dir(&home).unwrap().flatten().collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+    }
+
+    #[tokio::test]
+    async fn what_becomes_no_artifact_is_removed() {
+        let dir = built(&["app"]);
+        let pins = pin(&dir, 1, "app", &[]).await;
+        assert!(dir.path().join("g1/app").exists());
+        drop(pins);
+        assert!(!dir.path().join("g1").exists());
+        assert!(dir.path().join("debug/app").exists());
+    }
+
+    /// The copy is made elsewhere, and is one of what cargo had made when it was pinned.
+    #[tokio::test]
+    async fn what_cannot_be_linked_is_copied() {
+        let dir = built(&[]);
+        let other = tempfile::tempdir_in("/dev/shm").unwrap();
+        let profile_dir = other.path().join("debug");
+        fs::create_dir(&profile_dir).unwrap();
+        let executable = profile_dir.join("app");
+        let content = vec![7; 3 * 1024 * 1024];
+        fs::write(&executable, &content).unwrap();
+        fs::set_permissions(&executable, fs::Permissions::from_mode(0o751)).unwrap();
+        let link = dir.path().join("link");
+        let linked = fs::hard_link(&executable, link);
+        assert!(linked.is_err(), "one file system: the test shows nothing");
+        let mut pins = Pins::new(dir.path().join("g1"), &profile_dir, &executable).unwrap();
+        pins.add(&executable).unwrap();
+        fs::remove_file(&executable).unwrap();
+        fs::write(&executable, "later").unwrap();
+        pins.complete().await.unwrap();
+        let artifact = pins.keep(Generation(1), &[], Surroundings::default());
+        assert!(fs::read(&artifact.path).unwrap() == content);
+        let mode = fs::metadata(&artifact.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o751);
+    }
+
+    #[test]
+    fn programs_are_compared_by_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            path
+        };
+        let long = vec![7; 600 * 1024];
+        let (a, b) = (file("a", &long), file("b", &long));
+        let mut changed = long.clone();
+        *changed.last_mut().unwrap() = 8;
+        let c = file("c", &changed);
+        let link = dir.path().join("link");
+        fs::hard_link(&a, &link).unwrap();
+        assert!(same(&a, &b).unwrap() && same(&a, &link).unwrap());
+        assert!(!same(&a, &c).unwrap() && !same(&a, &file("d", b"x")).unwrap());
+        assert!(same(&a, &dir.path().join("none")).is_err());
+    }
+}
