@@ -61,6 +61,12 @@ impl Run {
         self
     }
 
+    /// In this directory of the project.
+    pub(crate) fn below(mut self, dir: &str) -> Self {
+        self.dir.push(dir);
+        self
+    }
+
     /// With stdout and stderr in one file, so that their order can be seen.
     pub(crate) fn merged(mut self) -> Self {
         self.merged = true;

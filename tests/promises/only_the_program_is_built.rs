@@ -1,0 +1,842 @@
+//! What the program is made of is built, wherever it is and whatever ignore files say; nothing else is.
+//!
+//! "Nothing happens" can't be waited for, so each row of the tables is followed by a plain edit, the
+//! fence: it has to be built and served, and whatever the row still had to say comes before it in the
+//! stream. What an app writes by itself is waited for: so many times, counted by itself.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::common::{ANY, Hotrun, Project, Run, say, wait_until};
+
+/// A row: its name, what is done, and the builds and restarts that it may cost.
+struct Row(
+    &'static str,
+    fn(&Project),
+    RangeInclusive<usize>,
+    RangeInclusive<usize>,
+);
+
+const NONE: RangeInclusive<usize> = 0..=0;
+const ONE: RangeInclusive<usize> = 1..=1;
+
+/// What a user does in a project in which cargo has said what the program is made of.
+const ROWS: &[Row] = &[
+    // ---- nothing of the program
+    Row(
+        "touch",
+        |p| run(p, "touch src/main.rs src/http.rs"),
+        NONE,
+        NONE,
+    ),
+    Row("touch -m", |p| run(p, "touch -m src/main.rs"), NONE, NONE),
+    Row(
+        "the same bytes",
+        |p| run(p, "cat src/http.rs > t; cat t > src/http.rs; rm t"),
+        NONE,
+        NONE,
+    ),
+    Row("README", |p| p.add("README.md", "words"), NONE, NONE),
+    Row(
+        "a log",
+        |p| run(p, "for i in 1 2 3; do echo $i >> dev.log; done"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a database",
+        |p| {
+            run(
+                p,
+                "for i in 1 2 3; do echo $i > a.db; echo $i > a.db-wal; done",
+            )
+        },
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a swap file",
+        |p| run(p, "echo > src/.main.rs.swp; rm src/.main.rs.swp"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a file in target",
+        |p| p.add("target/debug/x.rs", "not rust"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "uploads",
+        |p| {
+            run(
+                p,
+                "mkdir -p uploads; for i in 1 2 3 4 5; do echo $i > uploads/$i.json; done",
+            )
+        },
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a Rust file that is no module",
+        |p| p.add("src/scratch.rs", "not rust"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "an integration test",
+        |p| p.add("tests/it.rs", "not rust"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "an example",
+        |p| p.add("examples/ex.rs", "fn main() {}"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a directory that comes and goes",
+        |p| run(p, "mkdir src/x; rmdir src/x"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a file that comes and goes",
+        |p| run(p, "echo > src/y.rs; rm src/y.rs"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a link to a large directory",
+        |p| run(p, "ln -s /usr result"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "an editor's cargo check",
+        |p| run(p, "cargo check --quiet --offline --target-dir target-ra"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "cargo build by hand",
+        |p| run(p, "cargo build --quiet --offline"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "a crash report of the compiler",
+        |p| p.add("rustc-ice-2026-01-01T00_00_00-1.txt", "ICE"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "an ignore file",
+        |p| p.add(".ignore", "*.sql\n"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "git commit",
+        |p| run(p, "git add --all; git commit --quiet -m x"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "there and back",
+        |p| {
+            run(
+                p,
+                "cp src/http.rs t; echo // >> src/http.rs; cat t > src/http.rs; rm t",
+            )
+        },
+        0..=1,
+        NONE,
+    ),
+    Row(
+        "away and back",
+        |p| run(p, "mv src ../away; mv ../away src"),
+        NONE,
+        NONE,
+    ),
+    Row(
+        "git stash and pop",
+        |p| {
+            run(
+                p,
+                "echo '//' >> src/listen.rs; git stash -q; git stash pop -q",
+            )
+        },
+        ONE,
+        NONE,
+    ),
+    // ---- the program, though nothing in it changes
+    Row(
+        "a comment",
+        |p| run(p, "echo '// words' >> src/http.rs"),
+        ONE,
+        NONE,
+    ),
+    Row(
+        "a comment in the manifest",
+        |p| run(p, "echo '# words' >> Cargo.toml"),
+        ONE,
+        NONE,
+    ),
+    // ---- the program
+    Row(
+        "an included file that git ignores",
+        |p| p.save("src/ignored.sql", "select 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "the same, moved there with an old time",
+        |p| {
+            run(
+                p,
+                "echo 'select 3' > ../old.sql; touch -d 2020-01-01 ../old.sql; mv ../old.sql src/ignored.sql",
+            );
+        },
+        ONE,
+        ONE,
+    ),
+    Row(
+        "an included file that is hidden",
+        |p| p.save("src/.well-known", "hidden 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "an included file outside",
+        |p| p.save("../outside/text", "outside 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a file behind a link",
+        |p| p.save("../outside/linked.txt", "linked 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a file in a directory behind a link",
+        |p| p.save("../outside/dir/text", "dir 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a path dependency",
+        |p| p.save("part/src/lib.rs", "pub const PART: &str = \"part 2\";"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a comment in a path dependency",
+        |p| run(p, "echo '// words' >> part/src/lib.rs"),
+        ONE,
+        NONE,
+    ),
+    Row(
+        "what a build script declares",
+        |p| p.save("schema/deep/a.sql", "schema 2"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a new file where a build script declares a directory",
+        |p| p.add("schema/deep/b.sql", "b"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a manifest's profile",
+        |p| run(p, "printf '[profile.dev]\\nopt-level = 1\\n' >> Cargo.toml"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a new module, then its name",
+        |p| {
+            p.add("src/new.rs", "pub const NEW: &str = \"new 1\";");
+            p.edit("src/made.rs", "\"no new\"", "crate::new::NEW");
+            p.edit("src/main.rs", "mod made;", "mod made;\nmod new;");
+        },
+        ONE,
+        ONE,
+    ),
+    Row(
+        "that module",
+        |p| p.save("src/new.rs", "pub const NEW: &str = \"new 2\";"),
+        ONE,
+        ONE,
+    ),
+    Row(
+        "a name that differs in case",
+        |p| {
+            run(
+                p,
+                "mv src/new.rs src/New.rs; sed -i 's/^mod new;/#[path = \"New.rs\"] mod new;/' src/main.rs",
+            )
+        },
+        ONE,
+        0..=1,
+    ),
+    Row(
+        "git checkout of 200 files and back",
+        |p| {
+            run(
+                p,
+                "git add --all; git commit --quiet -m y; git checkout --quiet many; git checkout --quiet -",
+            );
+        },
+        0..=1,
+        0..=1,
+    ),
+];
+
+/// Runs this in the project, as a person with a shell.
+#[track_caller]
+fn run(project: &Project, script: &str) {
+    let mut shell = project.command("sh");
+    let author = ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|key| (key, "user"));
+    let mail = ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|key| (key, "user@localhost"));
+    let output = shell.args(["-ec", script]).envs(author).envs(mail).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {said}");
+}
+
+/// A server made of all that cargo knows of: included files of every kind, a path dependency, and a
+/// build script that declares what it reads.
+fn made_of_everything() -> Project {
+    let project = Project::new("slow-drain");
+    let made = "#[used]\npub static MADE: [&str; 9] = [\n\
+        include_str!(\"ignored.sql\"), include_str!(\".well-known\"),\n\
+        include_str!(\"../../outside/text\"), include_str!(\"linked.txt\"),\n\
+        include_str!(\"dir/text\"), part::PART, env!(\"SCHEMA\"), \"no new\", \"made\",\n];\n";
+    for (path, text) in [
+        ("src/made.rs", made),
+        ("src/ignored.sql", "select 1"),
+        ("src/.well-known", "hidden 1"),
+        ("../outside/text", "outside 1"),
+        ("../outside/linked.txt", "linked 1"),
+        ("../outside/dir/text", "dir 1"),
+        ("schema/deep/a.sql", "schema 1"),
+        (
+            "part/Cargo.toml",
+            "[package]\nname = \"part\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+        ),
+        ("part/src/lib.rs", "pub const PART: &str = \"part 1\";"),
+        (
+            "build.rs",
+            "fn main() {\n    println!(\"cargo::rerun-if-changed=schema\");\n    let mut all = String::new();\n    \
+             for file in std::fs::read_dir(\"schema/deep\").unwrap() {\n        \
+             all += &std::fs::read_to_string(file.unwrap().path()).unwrap();\n    }\n    \
+             println!(\"cargo::rustc-env=SCHEMA={}\", all.replace('\\n', \" \"));\n}\n",
+        ),
+        (".gitignore", "/target\nignored.sql\nresult\n"),
+    ] {
+        project.add(path, text);
+    }
+    symlink("../../outside/linked.txt", project.path("src/linked.txt")).unwrap();
+    symlink("../../outside/dir", project.path("src/dir")).unwrap();
+    let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
+    project.add(
+        "Cargo.toml",
+        &format!("{manifest}\n[dependencies]\npart = {{ path = \"part\" }}\n"),
+    );
+    project.edit("src/main.rs", "mod http;", "mod http;\nmod made;");
+    // A branch with other files, to go to and come back from.
+    run(
+        &project,
+        "cargo metadata --offline --format-version 1 >/dev/null
+         git init --quiet; git add --all; git commit --quiet -m start
+         git checkout --quiet -b many; mkdir many; for i in $(seq 200); do echo $i > many/$i.rs; done
+         echo '// many' >> src/http.rs; git add --all; git commit --quiet -m many
+         git checkout --quiet -",
+    );
+    project
+}
+
+/// Does one row, then a plain save; what was more or less than it may be.
+fn try_one(project: &Project, hotrun: &Hotrun, number: usize, row: &Row) -> Option<String> {
+    let Row(name, done, builds, restarts) = row;
+    let place = hotrun.here();
+    done(project);
+    if *restarts.start() > 0 {
+        hotrun.wait_after(place, "live", |_| true);
+    } else if *builds.start() > 0 {
+        hotrun.wait_after(place, "unchanged", |_| true);
+    }
+    let fence = format!("fence-{number}");
+    project.set_version(&fence);
+    hotrun.wait_version(&fence);
+    let events = hotrun.events().split_off(place.0);
+    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    // The last one of each is the fence's.
+    let (built, restarted) = (count("building") - 1, count("live") - 1);
+    say(&format!("{name}: {built} builds, {restarted} restarts"));
+    let right = builds.contains(&built) && restarts.contains(&restarted);
+    (!right).then(|| {
+        let causes = events.iter().filter(|event| event["event"] == "building");
+        let causes: Vec<String> = causes.map(|event| event["cause"].to_string()).collect();
+        format!("{name}: {built} builds and {restarted} restarts, of {causes:?}")
+    })
+}
+
+#[test]
+fn what_is_no_part_of_the_program_builds_nothing_and_what_is_does() {
+    let project = made_of_everything();
+    project.wait_until_old();
+    // A quiet period in which even a busy machine gets through the steps of one row.
+    let options = ["--listen", "127.0.0.1:0", "--debounce", "200ms"];
+    let hotrun = Hotrun::start(&project, &options);
+    hotrun.wait_live(1);
+    let rows = ROWS.iter().enumerate();
+    let wrong: Vec<String> = rows
+        .filter_map(|(number, row)| try_one(&project, &hotrun, number, row))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let hinted = hotrun.values("nobody-depends", "path");
+    assert_eq!(hinted, [] as [String; 0]);
+}
+
+// ---- what the app and the build write by themselves
+
+/// A server that does this in a thread of its own when it starts, and says how often it has.
+fn that_writes(body: &str) -> Project {
+    let project = Project::new("slow-drain");
+    let spawn = format!(
+        "std::thread::spawn(|| {{\n        for number in 0u32.. {{\n            {body}\n            \
+         println!(\"written {{number}}\");\n        }}\n    }});\n    println!(\"listening"
+    );
+    project.edit("src/main.rs", "println!(\"listening", &spawn);
+    project
+}
+
+/// Waits until the newest app has written so often.
+fn wait_written(hotrun: &Hotrun, often: u32) {
+    let line = format!("written {often}");
+    let before = hotrun.stdout().matches(&line).count();
+    wait_until(&line, || {
+        (hotrun.stdout().matches(&line).count() > before).then_some(())
+    });
+}
+
+/// So many builds and restarts for one save, while the app writes.
+#[track_caller]
+fn one_build_a_save(project: &Project, hotrun: &Hotrun, versions: &[&str], often: u32) {
+    for version in versions {
+        let (builds, lives) = (hotrun.all("building").len(), hotrun.all("live").len());
+        project.set_version(version);
+        hotrun.wait_version(version);
+        wait_written(hotrun, often);
+        assert_eq!(hotrun.all("building").len() - builds, 1, "{version}");
+        assert_eq!(hotrun.all("live").len() - lives, 1, "{version}");
+    }
+}
+
+/// Build scripts that say nothing are none here: what the app writes can be no part of the program.
+#[test]
+fn databases_and_uploads_of_the_app_build_nothing() {
+    for (pause, often) in [(40, 50), (400, 6)] {
+        let project = that_writes(&format!(
+            "let name = [\"a.db\", \"b.db-wal\", \"c.db-journal\"][number as usize % 3];\n            \
+             std::fs::write(name, number.to_string()).unwrap();\n            \
+             std::fs::create_dir_all(\"uploads\").unwrap();\n            \
+             std::fs::write(format!(\"uploads/{{number}}.json\"), \"{{}}\").unwrap();\n            \
+             std::thread::sleep(std::time::Duration::from_millis({pause}));"
+        ));
+        let hotrun = Hotrun::start(&project, &ANY);
+        hotrun.wait_live(1);
+        wait_written(&hotrun, often);
+        assert_eq!(hotrun.all("building").len(), 1);
+        one_build_a_save(&project, &hotrun, &["2", "3"], often);
+        assert_eq!(hotrun.values("nobody-depends", "path"), [] as [String; 0]);
+    }
+}
+
+/// Cargo looks at every file of the package here, so hotrun has to find out by itself what is no
+/// person's. Then a save is one build, and something gets live, however slow the compiler is.
+#[test]
+fn what_the_app_writes_where_cargo_looks_at_everything_is_found_out() {
+    let project = that_writes(
+        "let name = [\"a.db\", \"b.db\", \"c.db\"][number as usize % 3];\n            \
+         std::fs::write(name, number.to_string()).unwrap();\n            \
+         std::thread::sleep(std::time::Duration::from_millis(40));",
+    );
+    let slow = "fn main() { std::thread::sleep(std::time::Duration::from_millis(500)); }";
+    project.add("build.rs", slow);
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    wait_until("own writing", || {
+        (hotrun.values("own-writing", "path").len() == 3).then_some(())
+    });
+    let builds = hotrun.all("building").len();
+    wait_written(&hotrun, 50);
+    assert_eq!(hotrun.all("building").len(), builds, "it goes on");
+    one_build_a_save(&project, &hotrun, &["2", "3"], 30);
+    assert_eq!(hotrun.all("cancelled").len(), 0);
+}
+
+/// What a process of the app has open is its own from the first moment on.
+#[test]
+fn what_the_app_has_open_builds_nothing() {
+    let project = that_writes(
+        "use std::io::Write;\n            let mut file = std::fs::OpenOptions::new();\n            \
+         let mut file = file.create(true).append(true).open(\"data.db\").unwrap();\n            \
+         loop {\n                writeln!(file, \"more\").unwrap();\n                \
+         std::thread::sleep(std::time::Duration::from_millis(300));\n                \
+         println!(\"written more\");\n            }\n            #[allow(unreachable_code)]",
+    );
+    project.add("build.rs", "fn main() {}");
+    fs::write(project.path("data.db"), "").unwrap();
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let written = |times| hotrun.stdout().matches("written more").count() >= times;
+    wait_until("ten rows", || written(10).then_some(()));
+    let builds = hotrun.all("building").len();
+    // The first row may come while it starts, when it is not yet known whose it is.
+    assert!(builds <= 2, "{builds}");
+    project.set_version("2");
+    hotrun.wait_version("2");
+    wait_until("more rows", || written(20).then_some(()));
+    assert_eq!(hotrun.all("building").len(), builds + 1);
+}
+
+/// The app writes what it has to say of itself when it starts, and the build script embeds the time and
+/// declares nothing: once this was a restart every half second, for ever.
+#[test]
+fn what_the_app_writes_when_it_starts_is_one_more_restart() {
+    let project = that_writes(
+        "std::fs::write(\"openapi.json\", format!(\"{:?}\", std::time::SystemTime::now())).unwrap();\n            \
+         std::thread::sleep(std::time::Duration::MAX);",
+    );
+    project.add(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=AT={:?}\", std::time::SystemTime::now()); }",
+    );
+    project.edit(
+        "src/main.rs",
+        "mod http;",
+        "mod http;\n#[used]\nstatic AT: &str = env!(\"AT\");",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let told = hotrun.wait_for("own-writing", |_| true);
+    assert_eq!(told["path"], "openapi.json");
+    let lives = hotrun.all("live").len();
+    assert!(lives <= 3, "{lives} restarts");
+    for version in ["2", "3", "4"] {
+        project.set_version(version);
+        hotrun.wait_version(version);
+    }
+    assert_eq!(hotrun.all("live").len(), lives + 3);
+}
+
+/// A build script that writes two sources beside the code, which git does not ignore: it gets live, and a
+/// save is one build. What it writes is the same each time, or has the time in it.
+#[test]
+fn what_a_build_script_writes_beside_the_code_is_its_own() {
+    for text in ["1", "{:?}"] {
+        let project = Project::new("slow-drain");
+        project.add(
+            "build.rs",
+            &format!(
+                "fn main() {{\n    let now = std::time::SystemTime::now();\n    let _ = now;\n    \
+                 for name in [\"one\", \"two\"] {{\n        \
+                 let text = format!(\"// {text}\\npub const {{}}: u8 = 1;\\n\"{}, name.to_uppercase());\n        \
+                 std::fs::write(format!(\"src/{{name}}.rs\"), text).unwrap();\n    }}\n}}\n",
+                if text == "1" { "" } else { ", now" }
+            ),
+        );
+        project.edit(
+            "src/main.rs",
+            "mod http;",
+            "mod http;\n#[allow(dead_code)]\nmod one;\n#[allow(dead_code)]\nmod two;",
+        );
+        let hotrun = Hotrun::start(&project, &ANY);
+        hotrun.wait_for("live", |_| true);
+        if text != "1" {
+            wait_until("own writing", || {
+                (hotrun.values("own-writing", "path").len() == 2).then_some(())
+            });
+        }
+        // What is written anew with the same bytes is known after the first of these.
+        for version in ["2", "3"] {
+            project.set_version(version);
+            hotrun.wait_version(version);
+        }
+        for version in ["4", "5", "6"] {
+            let builds = hotrun.all("building").len();
+            project.set_version(version);
+            hotrun.wait_version(version);
+            assert_eq!(hotrun.all("building").len() - builds, 1, "{text} {version}");
+        }
+    }
+}
+
+/// The other way round: a template that a build script reads without saying so is built for at each save.
+#[test]
+fn what_a_person_saves_is_built_each_time() {
+    let project = Project::new("slow-drain");
+    project.add(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=PAGE={}\", std::fs::read_to_string(\"page.html\").unwrap()); }",
+    );
+    project.add("page.html", "page-0");
+    project.save(
+        "src/version.rs",
+        "pub const VERSION: &str = env!(\"PAGE\");\n",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("page-0");
+    for number in 1..=4 {
+        let page = format!("page-{number}");
+        project.save("page.html", &page);
+        hotrun.wait_version(&page);
+    }
+}
+
+/// A log of hotrun itself in the package, where cargo looks at every file.
+#[test]
+fn its_own_output_in_the_package_builds_nothing() {
+    let project = Project::new("slow-drain");
+    project.add("build.rs", "fn main() {}");
+    let hotrun = Run::new(&project, &ANY);
+    let hotrun = hotrun.after("exec >dev.log 2>&1").start();
+    hotrun.wait_live(1);
+    for version in ["2", "3"] {
+        project.set_version(version);
+        hotrun.wait_version(version);
+    }
+    assert_eq!(hotrun.all("building").len(), 3);
+}
+
+// ---- what is hidden from other tools
+
+/// Above the package's own repository, somebody ignores everything (a home directory under git): git does
+/// not go by that here.
+#[test]
+fn what_is_ignored_above_the_repository_is_built() {
+    let project = Project::new("slow-drain");
+    fs::write(project.root().join(".gitignore"), "*\n").unwrap();
+    run(&project, "git init --quiet");
+    // Also before cargo has said what the program is made of.
+    project.edit("src/main.rs", "fn main()", "fn main(");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_for("build-failed", |_| true);
+    project.edit("src/main.rs", "fn main(", "fn main()");
+    hotrun.wait_for("live", |_| true);
+    project.set_version("2");
+    hotrun.wait_version("2");
+}
+
+/// A module before the line that names it, and the other way round, with a build that fails in between.
+#[test]
+fn what_a_failed_build_lacks_is_built_when_it_comes() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    project.save("src/version.rs", "mod part;\npub use part::VERSION;\n");
+    hotrun.wait_for("build-failed", |_| true);
+    project.add(
+        "src/version/part.rs",
+        "pub const VERSION: &str = include_str!(\"text\");\n",
+    );
+    let failed = |event: &serde_json::Value| event["generation"].as_u64() > Some(2);
+    hotrun.wait_for("build-failed", failed);
+    // No Rust file: the compiler has named it.
+    project.add("src/version/text", "2");
+    hotrun.wait_version("2");
+}
+
+// ---- files around the program
+
+/// Apps look for it in their directory and above; here it is the workspace's, and hotrun is started in
+/// the member.
+#[test]
+fn an_environment_file_of_the_workspace_restarts() {
+    let project = Project::new("slow-drain");
+    let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
+    run(
+        &project,
+        "mkdir member; mv src Cargo.toml member/; rm -f Cargo.lock",
+    );
+    project.add("member/Cargo.toml", &manifest.replace("[workspace]", ""));
+    project.add(
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"member\"]\nresolver = \"3\"\n",
+    );
+    project.add(".env", "A=1\n");
+    let hotrun = Run::new(&project, &ANY).below("member").start();
+    hotrun.wait_live(1);
+    let place = hotrun.here();
+    fs::write(project.path(".env"), "A=1\n").unwrap();
+    fs::write(project.path(".env"), "A=2\n").unwrap();
+    let live = hotrun.wait_after(place, "live", |_| true);
+    assert_eq!(
+        (live["generation"].as_u64(), live["cause"].as_str()),
+        (Some(2), Some(".env"))
+    );
+    assert_eq!(hotrun.all("building").len(), 1);
+}
+
+/// The program is made of it: the build script bakes it in.
+#[test]
+fn an_environment_file_that_is_compiled_in_is_built() {
+    let project = Project::new("slow-drain");
+    project.add(
+        "build.rs",
+        "fn main() {\n    println!(\"cargo::rerun-if-changed=.env\");\n    \
+         let text = std::fs::read_to_string(\".env\").unwrap();\n    \
+         println!(\"cargo::rustc-env=BAKED={}\", text.trim());\n}\n",
+    );
+    project.add(".env", "one");
+    project.save(
+        "src/version.rs",
+        "pub const VERSION: &str = env!(\"BAKED\");\n",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("one");
+    project.save(".env", "two");
+    hotrun.wait_version("two");
+}
+
+/// A new migration of a program that embeds them: a restart would embed nothing.
+#[test]
+fn a_hint_has_the_cure_for_what_is_compiled_in() {
+    let project = Project::new("slow-drain");
+    let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
+    // By its name alone, it is the crate that embeds them.
+    project.add(
+        "Cargo.toml",
+        &format!("{manifest}\n[dependencies]\nsqlx = {{ path = \"sqlx\" }}\n"),
+    );
+    project.add(
+        "sqlx/Cargo.toml",
+        "[package]\nname = \"sqlx\"\nversion = \"1.0.0\"\nedition = \"2024\"\n",
+    );
+    project.add("sqlx/src/lib.rs", "");
+    project.add("migrations/1_a.sql", "create table a;");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    project.add("migrations/2_b.sql", "create table b;");
+    let hint = hotrun.wait_for("nobody-depends", |_| true);
+    assert_eq!(hint["path"], "migrations/2_b.sql");
+    assert_eq!(hint["cure"]["compiled_in_by"], "sqlx");
+    project.add("migrations/3_c.sql", "create table c;");
+    project.set_version("2");
+    hotrun.wait_version("2");
+    assert_eq!(hotrun.all("nobody-depends").len(), 1);
+    assert_eq!(hotrun.all("building").len(), 2);
+}
+
+// ---- git
+
+/// Twenty commits that are rebased with a command after each: the states in between are nobody's.
+#[test]
+fn a_rebase_is_waited_for() {
+    let project = Project::new("slow-drain");
+    fs::write(project.path(".gitignore"), "/target\n").unwrap();
+    run(
+        &project,
+        "git init --quiet; git add --all; git commit --quiet -m start; git checkout --quiet -b work
+         for i in $(seq 20); do
+           echo \"pub const VERSION: &str = \\\"work-$i\\\";\" > src/version.rs; git commit --quiet -am $i
+         done
+         git checkout --quiet -b base HEAD~20; echo '// base' >> src/http.rs; git commit --quiet -am base
+         git checkout --quiet work",
+    );
+    project.wait_until_old();
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("work-20");
+    let place = hotrun.here();
+    run(&project, "git rebase --quiet --exec 'sleep 0.3' base");
+    // What was there before the rebase and what is there after it differ in a comment alone.
+    hotrun.wait_after(place, "unchanged", |_| true);
+    project.set_version("fence");
+    hotrun.wait_version("fence");
+    let events = hotrun.events().split_off(place.0);
+    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert!(
+        (1..=2).contains(&(count("building") - 1)),
+        "{}",
+        count("building")
+    );
+    assert_eq!(count("cancelled"), 0);
+}
+
+/// It stops in the middle: what is there then is built, and so is what a person does about it.
+#[test]
+fn a_rebase_that_stops_is_built() {
+    let project = Project::new("slow-drain");
+    fs::write(project.path(".gitignore"), "/target\n").unwrap();
+    run(
+        &project,
+        "git init --quiet; git add --all; git commit --quiet -m start; git checkout --quiet -b work
+         echo 'pub const VERSION: &str = \"work\";' > src/version.rs; git commit --quiet -am work
+         git checkout --quiet -b base HEAD~1
+         echo 'pub const VERSION: &str = \"base\";' > src/version.rs; git commit --quiet -am base
+         git checkout --quiet work",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_version("work");
+    run(&project, "git rebase --quiet base >/dev/null 2>&1 || true");
+    hotrun.wait_for("build-failed", |_| true);
+    project.set_version("mended");
+    hotrun.wait_version("mended");
+}
+
+// ---- the last save wins
+
+/// Two saves, and the first one back, at random moments of builds: what is served in the end is what is
+/// on the disk, every time.
+#[test]
+fn there_and_back_during_builds_ends_with_what_is_on_the_disk() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    for round in 0..10_u64 {
+        let [one, two] = ["a", "b"].map(|name| format!("{name}-{round}"));
+        project.set_version(&one);
+        // So long after the first save; no two rounds have the same.
+        wait_for_a_moment(round * 37 % 400);
+        project.set_version(&two);
+        wait_for_a_moment(round * 101 % 500);
+        project.set_version(&one);
+        hotrun.wait_version(&one);
+        let fence = format!("fence-{round}");
+        project.set_version(&fence);
+        hotrun.wait_version(&fence);
+    }
+}
+
+/// The moment is what is varied, and stands for nothing.
+fn wait_for_a_moment(milliseconds: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+}
+
+/// Cargo's incremental data is kept, whatever is saved: it is told of what it misses by the times of its
+/// records.
+#[test]
+fn double_saves_keep_incremental_data() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let incremental = project.path("target/debug/incremental");
+    let session = |dir: &Path| fs::read_dir(dir).unwrap().count();
+    for round in 0..20_u64 {
+        project.set_version_in_place(&format!("first-{round}"));
+        wait_for_a_moment(round * 3);
+        project.set_version_in_place(&format!("second-{round}"));
+        hotrun.wait_version(&format!("second-{round}"));
+        assert!(session(&incremental) > 0);
+    }
+    let commands = hotrun.values("command", "command");
+    assert!(commands.iter().all(|command| !command.contains("clean")));
+}
