@@ -11,16 +11,18 @@
 //! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
+pub mod cargo_config;
 pub mod command;
 mod depinfo;
 pub mod messages;
 pub mod project;
 pub mod scope;
 pub mod surroundings;
+mod toolchain;
 mod unseen;
 mod versions;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,9 +30,10 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use artifact::Shelf;
+use cargo_config::CargoConfig;
 use messages::{Said, Told};
 use project::{Problem, Project};
-use surroundings::Toolchain;
+use toolchain::Toolchain;
 pub use versions::versions;
 
 use crate::config::{self, Settings};
@@ -149,8 +152,41 @@ async fn read_project(
     cancel: &mut Cancel,
     line: &mut impl FnMut(String),
 ) -> Result<(Project, Seen), Unread> {
-    let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
     let at = now();
+    let configuration = cargo_config::digest(build);
+    let config = CargoConfig::read(build);
+    // Only the compiler knows, and answers while cargo reads already.
+    let guess = cargo_config::probable_host();
+    let asked = toolchain::host(build, &config, cancel.clone());
+    let (host, mut json) = tokio::join!(asked, read_metadata(build, &config, &guess, cancel, line));
+    if host != guess {
+        json = read_metadata(build, &config, &host, cancel, line).await;
+    }
+    let metadata = serde_json::from_str(&json?).map_err(|error| {
+        line(format!("cargo metadata: {error}"));
+        Unread::Problem(Problem::Broken)
+    })?;
+    let mut project = project::choose(&metadata, build).map_err(Unread::Problem)?;
+    (project.host, project.configuration) = (host, configuration);
+    let lock = digest::of(&project.workspace.join("Cargo.lock"));
+    Ok((project, Seen { at, lock }))
+}
+
+/// What cargo tells of the project where it is built by a compiler of this target. Crates that only
+/// others need are left out, as `cargo build` does: they may not be here, and the network neither.
+async fn read_metadata(
+    build: &config::Build,
+    config: &CargoConfig,
+    host: &str,
+    cancel: &mut Cancel,
+    line: &mut impl FnMut(String),
+) -> Result<String, Unread> {
+    let target = config.target(build.target.as_deref(), host);
+    // What build scripts need is built for the host.
+    let mut platforms = vec![OsStr::new(&target)];
+    platforms.extend((target != host).then_some(OsStr::new(host)));
+    let args = command::metadata(build, &platforms);
+    let launch = command::launch(build, build.cargo.clone(), args, &[]);
     let mut json = String::new();
     let exit = helper::run(launch, cancel, |stream, piece| {
         match stream {
@@ -165,16 +201,11 @@ async fn read_project(
     })
     .await
     .map_err(Unread::Stopped)?;
-    if !exit.success() {
-        return Err(Unread::Problem(Problem::Broken));
+    if exit.success() {
+        Ok(json)
+    } else {
+        Err(Unread::Problem(Problem::Broken))
     }
-    let metadata = serde_json::from_str(&json).map_err(|error| {
-        line(format!("cargo metadata: {error}"));
-        Unread::Problem(Problem::Broken)
-    })?;
-    let project = project::choose(&metadata, build).map_err(Unread::Problem)?;
-    let lock = digest::of(&project.workspace.join("Cargo.lock"));
-    Ok((project, Seen { at, lock }))
 }
 
 /// Starts the builder.
@@ -317,6 +348,7 @@ impl Work {
         baseline: Option<&ArtifactRef>,
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
+        let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
@@ -368,6 +400,14 @@ impl Work {
             unchanged: false,
             warnings,
         })
+    }
+
+    /// Cargo's configuration is another one than when the project was read: a file of any name can be
+    /// a part of it.
+    fn is_configured_anew(&self) -> bool {
+        let now = cargo_config::digest(&self.settings.build);
+        let loaded = self.loaded.as_ref();
+        loaded.is_some_and(|loaded| loaded.project.configuration != now)
     }
 
     /// Has cargo forget what it has built from files whose changes it does not see by itself.
@@ -441,7 +481,7 @@ impl Work {
         let loaded = self.loaded()?;
         let project = &loaded.project;
         let settings = &self.settings.build;
-        let mut args = command::select("build", settings, &project.target);
+        let mut args = command::build(settings, &project.target);
         self.tell(generation, BuildNews::Command(command::shown(&args)));
         args.extend(command::messages(self.settings.output.color));
         let progress: [(&str, OsString); 2] = [
@@ -552,7 +592,7 @@ impl Work {
         let settings = self.settings.clone();
         let toolchain = match &self.toolchain {
             Some(toolchain) => toolchain.clone(),
-            None => surroundings::toolchain(&settings.build, cancel).await?,
+            None => toolchain::read(&settings.build, &self.loaded()?.project.host, cancel).await?,
         };
         let toolchain = self.toolchain.insert(toolchain);
         let toolchain = toolchain.clone();

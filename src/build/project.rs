@@ -77,6 +77,10 @@ pub struct Project {
     pub ids: Vec<(PathBuf, PackageId)>,
     /// Directories of the workspace's other packages.
     pub others: Vec<PathBuf>,
+    /// The target of the compiler that builds it; its reader fills this in, and the next.
+    pub host: String,
+    /// What cargo's configuration said when it was read, as a number.
+    pub configuration: u64,
     /// The package itself, to tell its messages from others'.
     pub id: PackageId,
 }
@@ -134,6 +138,8 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         packages,
         ids,
         others: outside.into_iter().map(dir).collect(),
+        host: String::new(),
+        configuration: 0,
         id: package.id.clone(),
     })
 }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cargo_config;
 use super::project::Project;
 use crate::config::Build;
 use crate::session::model::{Scope, Seen};
@@ -31,6 +32,7 @@ pub fn of_project(project: &Project, build: &Build, named: &[PathBuf], seen: See
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&build.dir));
+    files.extend(configuration(build));
     let (dirs, others) = named
         .iter()
         .cloned()
@@ -61,6 +63,7 @@ pub fn of_manifest(build: &Build) -> Scope {
         .to_owned();
     files.push(base.join("Cargo.lock"));
     files.extend(upward(&build.dir));
+    files.extend(configuration(build));
     let target = build
         .target_dir
         .clone()
@@ -72,6 +75,13 @@ pub fn of_manifest(build: &Build) -> Scope {
         files,
         seen: None,
     }
+}
+
+/// Where cargo's configuration is, with what it includes.
+fn configuration(build: &Build) -> impl Iterator<Item = PathBuf> {
+    let home = cargo_config::home(build);
+    let files = cargo_config::files(&build.dir, home.as_deref());
+    files.into_iter().chain(cargo_config::named(build))
 }
 
 fn upward(dir: &Path) -> impl Iterator<Item = PathBuf> {

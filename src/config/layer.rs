@@ -12,8 +12,8 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 
 use super::value::{
-    Address, Command, Dos, FilePath, Pattern, Ready, Shape, SocketName, StopSignal, Text,
-    TextVisitor, Time, Value, VariableName, text_value,
+    Address, CargoConfig, Command, Dos, FilePath, Jobs, Pattern, Ready, Shape, SocketName,
+    StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
 };
 use super::wording::nearest;
 use crate::sockets::spec::Wrong;
@@ -125,7 +125,7 @@ macro_rules! section {
 }
 
 section! {
-    /// Which target is built, and how: cargo's selection flags under cargo's names.
+    /// Which target is built, and how: cargo's flags under cargo's names.
     Build {
         /// `--package`
         package: String, Rebuild;
@@ -147,6 +147,26 @@ section! {
         target: String, Rebuild;
         /// `--target-dir`
         target_dir: FilePath, Rebuild;
+        /// `--jobs`
+        jobs: Jobs, Next;
+        /// `--keep-going`
+        keep_going: bool = false, Next;
+        /// `--timings`
+        timings: bool = false, Next;
+        /// `--locked`
+        locked: bool = false, Rebuild;
+        /// `--offline`
+        offline: bool = false, Rebuild;
+        /// `--frozen`
+        frozen: bool = false, Rebuild;
+        /// `--ignore-rust-version`
+        ignore_rust_version: bool = false, Rebuild;
+        /// `--config` of cargo: `KEY=VALUE`, or a file
+        config: Vec<CargoConfig>, Rebuild;
+        /// `-Z`
+        unstable: Vec<String>, Rebuild;
+        /// Anything else that `cargo build` takes, after the rest
+        args: Vec<String>, Rebuild;
         /// What a change does to a running build: end it and start anew, or let it end first.
         on_change: OnChange = OnChange::Cancel, Next;
     }

@@ -6,6 +6,7 @@
 //! their meaning; `wording` says what is wrong with them, and `reference` writes all of them down.
 //! `verification` is what one command is told besides.
 
+mod cargos;
 pub mod file;
 pub mod layer;
 pub mod reference;
@@ -109,6 +110,26 @@ pub struct Build {
     pub target: Option<String>,
     /// `--target-dir`.
     pub target_dir: Option<PathBuf>,
+    /// `--jobs`.
+    pub jobs: Option<String>,
+    /// `--keep-going`.
+    pub keep_going: bool,
+    /// `--timings`.
+    pub timings: bool,
+    /// `--locked`.
+    pub locked: bool,
+    /// `--offline`.
+    pub offline: bool,
+    /// `--frozen`.
+    pub frozen: bool,
+    /// `--ignore-rust-version`.
+    pub ignore_rust_version: bool,
+    /// `--config`: `KEY=VALUE`, or a file.
+    pub config: Vec<String>,
+    /// `-Z`.
+    pub unstable: Vec<String>,
+    /// Whatever else `cargo build` is told.
+    pub args: Vec<String>,
     /// What a change does to a running build.
     pub on_change: OnChange,
 }

@@ -12,8 +12,8 @@ use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
-    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, file, typed,
-    variables,
+    App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, cargos,
+    file, typed, variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -47,6 +47,8 @@ pub struct Sources {
     /// The working directory.
     dir: PathBuf,
     manifest: PathBuf,
+    /// The configuration file that was named.
+    named: Option<PathBuf>,
     /// Hotrun was started with a TCP socket.
     inherited_tcp: bool,
     typed: Layer,
@@ -62,7 +64,8 @@ impl Sources {
                 .hint("start hotrun in a directory that exists")
         })?;
         let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
-        let mut typed = typed::layer(&args)?;
+        let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
+        let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
         let known = env::vars_os().filter_map(|(name, text)| {
             let name = name.into_string().ok()?;
@@ -74,6 +77,7 @@ impl Sources {
             args,
             dir,
             manifest,
+            named: config.own,
             inherited_tcp,
             typed,
             environment,
@@ -85,7 +89,7 @@ impl Sources {
         let places = self.places();
         let found = places.iter().find(|path| path.symlink_metadata().is_ok());
         let path = found.unwrap_or(&places[0]).clone();
-        let file = if found.is_some() || self.args.config.is_some() {
+        let file = if found.is_some() || self.named.is_some() {
             self.read(&path)?
         } else {
             Layer::default()
@@ -117,7 +121,7 @@ impl Sources {
     /// The configuration files that would be read, the first that is there: from the directory of
     /// the manifest up to the root of its workspace.
     fn places(&self) -> Vec<PathBuf> {
-        if let Some(named) = &self.args.config {
+        if let Some(named) = &self.named {
             return vec![straight(&self.dir.join(named))];
         }
         let root = workspace_root(&self.manifest);
@@ -192,6 +196,21 @@ impl Sources {
             profile: build.profile.clone(),
             target: build.target.clone(),
             target_dir: build.target_dir.clone().map(|path| path.0),
+            jobs: build.jobs.clone().map(|jobs| jobs.0),
+            keep_going: build.keep_going(),
+            timings: build.timings(),
+            locked: build.locked(),
+            offline: build.offline(),
+            frozen: build.frozen(),
+            ignore_rust_version: build.ignore_rust_version(),
+            config: build
+                .config
+                .iter()
+                .flatten()
+                .map(|one| one.0.clone())
+                .collect(),
+            unstable: build.unstable.clone().unwrap_or_default(),
+            args: build.args.clone().unwrap_or_default(),
             on_change: match build.on_change() {
                 layer::OnChange::Cancel => OnChange::Cancel,
                 layer::OnChange::Queue => OnChange::Queue,

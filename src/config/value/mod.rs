@@ -108,6 +108,7 @@ text_value! {
     Ready: "proof of readiness";
     SocketName: "name";
     VariableName: "name";
+    Jobs: "number";
 }
 
 fn wrong<T>(reason: String, hint: impl Into<String>) -> Result<T, Wrong> {
@@ -172,6 +173,57 @@ impl Value for FilePath {
 
     fn rebase(&mut self, dir: &Path) {
         self.0 = dir.join(&self.0);
+    }
+}
+
+/// How many compilers cargo runs at once: a number, below zero so many less than there are
+/// processors, or `default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs(pub String);
+
+impl Text for Jobs {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let is_number = text.parse::<i32>().is_ok_and(|number| number != 0);
+        if is_number || text == "default" {
+            return Ok(Self(text.to_owned()));
+        }
+        wrong(
+            format!("`{text}` is no number of jobs"),
+            "write a number like `2`, or `-1` for one less than there are processors",
+        )
+    }
+}
+
+/// What cargo is told by its own `--config`: `KEY=VALUE`, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CargoConfig(pub String);
+
+impl<'de> Deserialize<'de> for CargoConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Text for CargoConfig {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Value for CargoConfig {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "`KEY=VALUE` or path".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        let file = dir.join(&self.0);
+        if (!self.0.contains('=') || file.is_file())
+            && let Ok(file) = file.into_os_string().into_string()
+        {
+            self.0 = file;
+        }
     }
 }
 
