@@ -9,6 +9,7 @@
 mod cargos;
 pub mod file;
 pub mod layer;
+mod parent;
 pub mod reference;
 pub mod resolve;
 mod typed;
@@ -81,10 +82,10 @@ impl Settings {
 pub struct Build {
     /// The directory hotrun was started in, which is the app's as well.
     pub dir: PathBuf,
-    /// The cargo that started us, where one did, as cargo's own subcommands do it; else its name.
+    /// The one that typing `cargo` in that directory would start, by its name or its path.
     pub cargo: OsString,
     /// What cargo and other helpers find in their environment: ours, less what speaks about our
-    /// own descriptors.
+    /// own descriptors or was set by a cargo that started us.
     pub env: Vec<(OsString, OsString)>,
     /// The manifest in use.
     pub manifest: PathBuf,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
+use super::parent::Called;
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
     App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, cargos,
-    file, typed, variables,
+    file, parent, typed, variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -180,10 +181,12 @@ impl Sources {
             let ours = key.to_string_lossy().starts_with(variables::PREFIX);
             ours || SCRUBBED.iter().chain(&OUTER).any(|name| key == name)
         };
+        let inherited = env::vars_os().filter(|(key, _)| !scrubbed(key)).collect();
+        let Called { cargo, env } = parent::called(inherited, |path| self.dir.join(path).is_file());
         Build {
             dir: self.dir.clone(),
-            cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-            env: env::vars_os().filter(|(key, _)| !scrubbed(key)).collect(),
+            cargo,
+            env,
             manifest: self.manifest.clone(),
             named_manifest: self.args.manifest_path.is_some(),
             package: build.package.clone(),

@@ -3,8 +3,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
-use crate::common::{Hotrun, Project};
+use crate::common::{Hotrun, Project, Run};
 use crate::what_cargo_can_do_works::{Session, host, main_of, manifest};
 
 /// Arguments, variables, and what the program says.
@@ -12,10 +13,11 @@ type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 const LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n";
 
-fn script(project: &Project, path: &str, text: &str) {
+fn script(project: &Project, path: &str, text: &str) -> PathBuf {
     project.add(path, &format!("#!/bin/sh\n{text}\n"));
     let path = project.path(path);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
 }
 
 /// Each was refused by hotrun, or not seen when it asked what the program is started with.
@@ -142,6 +144,60 @@ fn crates_of_other_systems_are_not_needed() {
     let session = Session::start(&project, &args, &[], "1");
     session.edit("src/main.rs", "tell(1)", "tell(2)", "2");
     session.end();
+}
+
+/// What the build script of the project finds of the cargo and the toolchain that build it.
+const SEEN: &str = r#"fn main() {
+    println!("cargo::rerun-if-env-changed=VIA");
+    let var = |name| std::env::var(name).unwrap_or_default();
+    println!("cargo::rustc-env=SEEN={} {}", var("VIA"), var("CARGO_PKG_NAME"));
+}"#;
+
+/// A cargo that says that it was called, and calls the other one.
+fn shim(project: &Project, path: &str, name: &str) -> PathBuf {
+    let real = std::env::var("PATH").unwrap();
+    script(
+        project,
+        path,
+        &format!("export VIA={name} PATH='{real}'\nexec cargo \"$@\""),
+    )
+}
+
+/// Hotrun that is started by `cargo run` of another package is told of that package's cargo, which
+/// is not the project's: it was built by that, past its `rust-toolchain.toml`.
+#[test]
+fn a_cargo_that_runs_hotrun_is_not_the_projects() {
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        ("build.rs", SEEN),
+        ("src/main.rs", &main_of("env!(\"SEEN\")")),
+    ]);
+    let others = shim(&project, "../others/bin/cargo", "others");
+    let own = shim(&project, "../own/cargo", "own");
+    let own = own.parent().unwrap().to_str().unwrap();
+    let path = format!("{own}:{}", std::env::var("PATH").unwrap());
+    let others = others.to_str().unwrap();
+    let start = |variables: &[(&str, &str)]| {
+        let run = Run::new(&project, &[]).env("PATH", &path);
+        let set = |run: Run, (key, value): &(&str, &str)| run.env(key, value);
+        variables.iter().fold(run, set).start()
+    };
+    // By `cargo run`.
+    let hotrun = start(&[
+        ("CARGO", others),
+        ("CARGO_MANIFEST_DIR", "/elsewhere"),
+        ("CARGO_PKG_NAME", "elsewhere"),
+        ("RUSTUP_TOOLCHAIN", "no-such-toolchain"),
+        ("RUSTUP_TOOLCHAIN_SOURCE", "default"),
+    ]);
+    hotrun.wait_line(|line| line == "said own app");
+    drop(hotrun);
+    // As its subcommand, or by the user's word.
+    let hotrun = start(&[("CARGO", others)]);
+    hotrun.wait_line(|line| line == "said others app");
+    drop(hotrun);
+    let hotrun = start(&[]);
+    hotrun.wait_line(|line| line == "said own app");
 }
 
 /// Nothing of another file is known to what reads `.cargo/config.toml` alone.
