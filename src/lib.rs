@@ -248,7 +248,8 @@ async fn load(
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
-        stop_signal: settings.app.stop_signal,
+        // One that is ended by the other signal has caught it, and says so to whoever waits for it.
+        stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
         words: words.into_iter().skip(1).collect(),
         env: inherited.chain(activation::variables(&names)).collect(),
         dir: settings.build.dir.into_os_string(),

@@ -14,6 +14,7 @@ pub mod input;
 mod output;
 mod ready;
 mod sight;
+mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
@@ -106,7 +107,7 @@ pub struct HeldSocket {
 enum Order {
     Look,
     Signal(i32),
-    Stop(i32),
+    Stop(Option<i32>),
     Kill,
 }
 
@@ -136,6 +137,8 @@ impl App {
             last_lines: VecDeque::new(),
             cut: 0,
             traced: None,
+            pid: None,
+            program: start.artifact.path.clone(),
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
@@ -151,8 +154,8 @@ impl App {
         self.orders.send(Order::Signal(number)).ok();
     }
 
-    /// Asks it to end, by this signal.
-    pub fn stop(&self, signal: i32) {
+    /// Asks it to end, by this signal, or by the one that it catches.
+    pub fn stop(&self, signal: Option<i32>) {
         self.orders.send(Order::Stop(signal)).ok();
     }
 
@@ -188,6 +191,10 @@ struct Task {
     cut: usize,
     /// The process of it that has a debugger, and when to look again.
     traced: Option<(i32, Instant)>,
+    /// Its first process, and so its process group.
+    pid: Option<u32>,
+    /// The program, which something else may have started.
+    program: PathBuf,
 }
 
 impl Task {
@@ -276,6 +283,7 @@ impl Task {
                     }
                     Some(News::Started(pid)) => {
                         running = true;
+                        self.pid = Some(pid);
                         check.started();
                         self.tell(AppNews::Started(pid));
                     }
@@ -354,7 +362,12 @@ impl Task {
                 return;
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
-            Order::Stop(signal) => KeeperOrder::Stop(signal),
+            Order::Stop(signal) => {
+                let sockets = || held.iter().map(|held| held.inode).collect();
+                let choose =
+                    || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets());
+                KeeperOrder::Stop(signal.unwrap_or_else(choose))
+            }
             Order::Kill => {
                 self.cut = sight::connections(keeper.pid, held);
                 KeeperOrder::Kill

@@ -191,8 +191,9 @@ section! {
         ready_timeout: Time = Time::ms(30_000), Next;
         /// How long it must live to count as ready where nothing better can be seen.
         settle: Time = Time::ms(300), Next;
-        /// The signal that asks it to end.
-        stop_signal: StopSignal = StopSignal(nix::sys::signal::Signal::SIGTERM), Next;
+        /// The signal that asks it to end; `auto` is `INT` where it catches that and not `TERM`, and
+        /// else `TERM`.
+        stop_signal: StopSignal = StopSignal(None), Next;
         /// How long it may take to end; then it is killed.
         stop_timeout: Time = Time::ms(5_000), Next;
         /// How long it must stay live to count as good: one that dies before is rolled back.

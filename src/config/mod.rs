@@ -152,8 +152,8 @@ pub struct App {
     pub ready_timeout: Duration,
     /// How long it must live to count as ready where nothing better can be seen.
     pub settle: Duration,
-    /// The signal that asks it to end.
-    pub stop_signal: i32,
+    /// The signal that asks it to end; `None`: the one that it catches.
+    pub stop_signal: Option<i32>,
     /// How long it may take to end.
     pub stop_timeout: Duration,
     /// How long it must stay live to count as good.

@@ -390,7 +390,7 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         ready: app.ready.clone(),
         ready_timeout: app.ready_timeout().0,
         settle: app.settle().0,
-        stop_signal: app.stop_signal().0 as i32,
+        stop_signal: app.stop_signal().0.map(|signal| signal as i32),
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
         // Who reads what is typed at a terminal expects one.

@@ -104,7 +104,7 @@ pub(super) use text_value;
 
 text_value! {
     Time: "time";
-    StopSignal: "signal";
+    StopSignal: "`auto` or signal";
     Ready: "proof of readiness";
     SocketName: "name";
     VariableName: "name";
@@ -274,13 +274,14 @@ fn signal(name: &str) -> Option<Signal> {
     Signal::from_str(&format!("SIG{bare}")).ok()
 }
 
-/// A signal that asks a program to end.
+/// A signal that asks a program to end; `None` is `auto`, the one that it catches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StopSignal(pub Signal);
+pub struct StopSignal(pub Option<Signal>);
 
 impl fmt::Display for StopSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_start_matches("SIG"))
+        let name = self.0.map_or("auto", Signal::as_str);
+        f.write_str(name.trim_start_matches("SIG"))
     }
 }
 
@@ -292,11 +293,14 @@ impl Text for StopSignal {
             Signal::SIGCONT,
             Signal::SIGCHLD,
         ];
+        if text == "auto" {
+            return Ok(Self(None));
+        }
         match signal(text).filter(|signal| !cannot_ask.contains(signal)) {
-            Some(signal) => Ok(Self(signal)),
+            Some(signal) => Ok(Self(Some(signal))),
             None => wrong(
                 format!("`{text}` can't ask a program to end"),
-                "name a signal like `TERM`, `INT`, `QUIT` or `USR1`",
+                "write `auto`, or a signal like `TERM`, `INT`, `QUIT` or `USR1`",
             ),
         }
     }
@@ -476,7 +480,8 @@ mod tests {
 
     #[test]
     fn stop_signals_are_those_that_ask() {
-        assert_eq!(StopSignal::read("INT").unwrap().0, Signal::SIGINT);
+        assert_eq!(StopSignal::read("INT").unwrap().0, Some(Signal::SIGINT));
+        assert_eq!(StopSignal::read("auto").unwrap().to_string(), "auto");
         assert_eq!(StopSignal::read("SIGTERM").unwrap().to_string(), "TERM");
         for text in ["KILL", "STOP", "FOO", ""] {
             assert!(StopSignal::read(text).is_err(), "{text}");
