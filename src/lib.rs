@@ -416,7 +416,14 @@ async fn prepare(
             reporter.note(clock.now(), Note::Cargo(line));
         }
     };
-    let loaded = build::load(settings, line).await?;
+    let waiting = {
+        let reporter = reporter.clone();
+        move |on| {
+            let text = format!("waiting for another cargo: {on}");
+            reporter.note(clock.now(), Note::Warning(text));
+        }
+    };
+    let loaded = build::load(settings, line, waiting).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
     Ok((loaded, watch))
 }

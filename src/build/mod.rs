@@ -14,15 +14,17 @@ pub mod artifact;
 pub mod cargo_config;
 pub mod command;
 mod depinfo;
+mod lock_holder;
 pub mod messages;
 pub mod project;
+mod reader;
 pub mod scope;
 pub mod surroundings;
 mod toolchain;
 mod unseen;
 mod versions;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -30,14 +32,14 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use artifact::Shelf;
-use cargo_config::CargoConfig;
+use lock_holder::{Tell, Waits};
 use messages::{Said, Told};
 use project::{Problem, Project};
+use reader::{Unread, read_project};
 use toolchain::Toolchain;
 pub use versions::versions;
 
-use crate::config::{self, Settings};
-use crate::digest;
+use crate::config::Settings;
 use crate::exit::{self, Failure};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
@@ -107,13 +109,15 @@ pub struct Loaded {
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
-/// a later build reads it again.
+/// a later build reads it again. `waiting` hears whom cargo waits for.
 pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
+    waiting: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
-    match read_project(&settings.build, &mut cancel, &mut line).await {
+    let waiting: Tell = Arc::new(move |on: Option<String>| on.into_iter().for_each(&waiting));
+    match read_project(&settings.build, &mut cancel, &mut line, &waiting).await {
         Ok((project, seen)) => {
             let shelf = Arc::new(Shelf::open(Shelf::place(&project, &settings.build))?);
             Ok(Some(Loaded {
@@ -133,79 +137,12 @@ fn no_cargo(what: &str) -> Failure {
     Failure::failed(what).hint(hint.unwrap_or("leave `CARGO` unset, or let it name a cargo"))
 }
 
-/// Why the project could not be read.
-enum Unread {
-    Stopped(Stopped),
-    Problem(Problem),
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"
 )]
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-async fn read_project(
-    build: &config::Build,
-    cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
-) -> Result<(Project, Seen), Unread> {
-    let at = now();
-    let configuration = cargo_config::digest(build);
-    let config = CargoConfig::read(build);
-    // Only the compiler knows, and answers while cargo reads already.
-    let guess = cargo_config::probable_host();
-    let asked = toolchain::host(build, &config, cancel.clone());
-    let (host, mut json) = tokio::join!(asked, read_metadata(build, &config, &guess, cancel, line));
-    if host != guess {
-        json = read_metadata(build, &config, &host, cancel, line).await;
-    }
-    let metadata = serde_json::from_str(&json?).map_err(|error| {
-        line(format!("cargo metadata: {error}"));
-        Unread::Problem(Problem::Broken)
-    })?;
-    let mut project = project::choose(&metadata, build).map_err(Unread::Problem)?;
-    (project.host, project.configuration) = (host, configuration);
-    let lock = digest::of(&project.workspace.join("Cargo.lock"));
-    Ok((project, Seen { at, lock }))
-}
-
-/// What cargo tells of the project where it is built by a compiler of this target. Crates that only
-/// others need are left out, as `cargo build` does: they may not be here, and the network neither.
-async fn read_metadata(
-    build: &config::Build,
-    config: &CargoConfig,
-    host: &str,
-    cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
-) -> Result<String, Unread> {
-    let target = config.target(build.target.as_deref(), host);
-    // What build scripts need is built for the host.
-    let mut platforms = vec![OsStr::new(&target)];
-    platforms.extend((target != host).then_some(OsStr::new(host)));
-    let args = command::metadata(build, &platforms);
-    let launch = command::launch(build, build.cargo.clone(), args, &[]);
-    let mut json = String::new();
-    let exit = helper::run(launch, cancel, |stream, piece| {
-        match stream {
-            Stream::Stdout => json.push_str(piece),
-            Stream::Stderr => {
-                if let Said::Line(text) = messages::stderr(piece) {
-                    line(text);
-                }
-            }
-        }
-        After::GoOn
-    })
-    .await
-    .map_err(Unread::Stopped)?;
-    if exit.success() {
-        Ok(json)
-    } else {
-        Err(Unread::Problem(Problem::Broken))
-    }
 }
 
 /// Starts the builder.
@@ -272,6 +209,8 @@ struct Yield {
     scripts: Vec<String>,
     errors: u32,
     warnings: u32,
+    /// Something has looked for a terminal to ask at, and there is none.
+    wants_terminal: bool,
 }
 
 impl Work {
@@ -341,6 +280,16 @@ impl Work {
         self.events.send(Event::Build(generation, news)).ok();
     }
 
+    /// Says whom cargo waits for.
+    fn tell_of_waits(&self, generation: Generation) -> Tell {
+        let events = self.events.clone();
+        Arc::new(move |on| {
+            events
+                .send(Event::Build(generation, BuildNews::Blocked(on)))
+                .ok();
+        })
+    }
+
     async fn build(
         &mut self,
         generation: Generation,
@@ -362,6 +311,11 @@ impl Work {
                 1 => "1 error".into(),
                 many => format!("{many} errors"),
             };
+            let reason = if seen.wants_terminal {
+                self.with_terminal_hint(&reason)?
+            } else {
+                reason
+            };
             return Ok(BuildOutcome::Failed { reason });
         }
         let Some(kept) = seen.kept else {
@@ -376,7 +330,7 @@ impl Work {
             rest,
         });
         let path = kept.map_err(Stopped::Failed)?;
-        let surroundings = self.surroundings(seen.scripts, cancel).await?;
+        let surroundings = self.surroundings(generation, seen.scripts, cancel).await?;
         let warnings = seen.warnings;
         if let Some(baseline) = baseline
             && baseline.surroundings == surroundings
@@ -400,6 +354,11 @@ impl Work {
             unchanged: false,
             warnings,
         })
+    }
+
+    fn with_terminal_hint(&self, reason: &str) -> Result<String, Stopped> {
+        let args = command::build(&self.settings.build, &self.loaded()?.project.target);
+        Ok(terminal_hint(reason, &command::shown(&args)))
     }
 
     /// Cargo's configuration is another one than when the project was read: a file of any name can be
@@ -435,16 +394,25 @@ impl Work {
     ) -> Result<Option<String>, Stopped> {
         let settings = self.settings.clone();
         let events = self.events.clone();
-        let mut line = move |text: String| {
+        let mut wants_terminal = false;
+        let mut line = |text: String| {
+            wants_terminal |= messages::wants_terminal(&text);
             events
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
         };
-        let (project, seen) = match read_project(&settings.build, cancel, &mut line).await {
+        let waiting = self.tell_of_waits(generation);
+        let read = read_project(&settings.build, cancel, &mut line, &waiting).await;
+        let (project, seen) = match read {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => {
-                return Ok(Some("the manifest cannot be read".into()));
+                let reason = "the manifest cannot be read";
+                return Ok(Some(if wants_terminal {
+                    terminal_hint(reason, "cargo fetch")
+                } else {
+                    reason.into()
+                }));
             }
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
@@ -490,7 +458,7 @@ impl Work {
         ];
         let launch = command::launch(settings, settings.cargo.clone(), args, &progress);
         let mut seen = Yield::default();
-        let mut blocked = false;
+        let mut waits = Waits::new(self.tell_of_waits(generation));
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
@@ -500,19 +468,18 @@ impl Work {
                 return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
-            if blocked && !matches!(said, Said::Blocked(_) | Said::Nothing) {
-                blocked = false;
-                self.tell(generation, BuildNews::Blocked(None));
+            if !matches!(said, Said::Blocked(_) | Said::Nothing) {
+                waits.end();
             }
             match said {
-                Said::Line(text) => self.tell(generation, BuildNews::Line(text)),
+                Said::Line(text) => {
+                    seen.wants_terminal |= messages::wants_terminal(&text);
+                    self.tell(generation, BuildNews::Line(text));
+                }
                 Said::Progress(done, total) => {
                     self.tell(generation, BuildNews::Progress { done, total });
                 }
-                Said::Blocked(what) => {
-                    blocked = true;
-                    self.tell(generation, BuildNews::Blocked(Some(what)));
-                }
+                Said::Blocked(what) => waits.begin(what),
                 Said::Nothing => {}
             }
             After::GoOn
@@ -579,6 +546,7 @@ impl Work {
     /// What the program is started with; asked for again only when it can have changed.
     async fn surroundings(
         &mut self,
+        generation: Generation,
         mut scripts: Vec<String>,
         cancel: &mut Cancel,
     ) -> Result<Surroundings, Stopped> {
@@ -596,12 +564,22 @@ impl Work {
         };
         let toolchain = self.toolchain.insert(toolchain);
         let toolchain = toolchain.clone();
+        let waiting = self.tell_of_waits(generation);
         let target = &self.loaded()?.project.target;
         let surroundings =
-            surroundings::ask_cargo(&settings.build, target, &toolchain, cancel).await?;
+            surroundings::ask_cargo(&settings.build, target, &toolchain, waiting, cancel).await?;
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
     }
+}
+
+/// What to do where something that cargo has started wanted to ask.
+fn terminal_hint(reason: &str, command: &str) -> String {
+    format!(
+        "{reason}\nhint: something wanted to ask at a terminal, and cargo has none here: run \
+         `{command}` once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
+         variable)"
+    )
 }
 
 /// The cargo that was about to end, once it has.

@@ -14,10 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::cargo_config::{CargoConfig, is_typed, runner_variable};
 use super::command;
+use super::lock_holder::{Tell, Waits};
+use super::messages::{self, Said};
 use super::project::Target;
 use super::toolchain::Toolchain;
 use crate::config::Build;
 use crate::helper::{self, After, Cancel, Stopped};
+use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
 
@@ -54,13 +57,14 @@ pub(super) async fn ask_cargo(
     build: &Build,
     target: &Target,
     toolchain: &Toolchain,
+    waiting: Tell,
     cancel: &mut Cancel,
 ) -> Result<Surroundings, Stopped> {
     let key = runner_variable(&toolchain.triple);
     let program = own_program();
     let runner = OsString::from(format!("{program} {PRINT}"));
-    let mut args = command::select("run", build, target);
-    args.push("--quiet".into());
+    let args = command::select("run", build, target);
+    let mut waits = Waits::new(waiting);
     // What cargo takes only when it builds is left out where it says so.
     let more = build.args.iter().map(OsString::from);
     let mut tries = vec![[args.clone(), more.collect()].concat()];
@@ -77,7 +81,7 @@ pub(super) async fn ask_cargo(
         }
         let env = [(&*key, runner.clone())];
         let launch = command::launch(build, build.cargo.clone(), args, &env);
-        answer = ask(launch, cancel, "`cargo run`").await;
+        answer = ask(launch, cancel, &mut waits).await;
         if !matches!(answer, Err(Stopped::Failed(_))) {
             break;
         }
@@ -93,30 +97,36 @@ pub(super) async fn ask_cargo(
     })
 }
 
-/// Runs a helper and reads the JSON line that it prints.
-async fn ask<T: for<'a> Deserialize<'a>>(
-    launch: crate::keeper::protocol::Launch,
-    cancel: &mut Cancel,
-    whom: &str,
-) -> Result<T, Stopped> {
+/// Runs cargo and reads the JSON line that what it starts prints.
+async fn ask(launch: Launch, cancel: &mut Cancel, waits: &mut Waits) -> Result<Printed, Stopped> {
     let mut answer = None;
     let mut said = String::new();
     let exit = helper::run(launch, cancel, |stream, line| {
         match stream {
             Stream::Stdout => answer = answer.take().or_else(|| serde_json::from_str(line).ok()),
-            Stream::Stderr => said.push_str(line),
+            Stream::Stderr => match messages::stderr(line) {
+                Said::Blocked(on) => waits.begin(on),
+                said_so => {
+                    waits.end();
+                    if let Said::Line(line) = said_so {
+                        said = line;
+                    }
+                }
+            },
         }
         After::GoOn
     })
     .await?;
+    waits.end();
     match answer {
         Some(answer) if exit == Exit::Status(0) => Ok(answer),
         _ => Err(Stopped::Failed(format!(
-            "cannot learn from {whom} what the app is started with: {}\nhint: run the same `cargo run` by hand",
-            said.trim()
-                .lines()
-                .last()
-                .map_or_else(|| exit.to_string(), str::to_owned)
+            "cannot learn from `cargo run` what the app is started with: {}\nhint: run the same `cargo run` by hand",
+            if said.is_empty() {
+                exit.to_string()
+            } else {
+                said
+            }
         ))),
     }
 }

@@ -1,7 +1,7 @@
 //! Cargo works here as it does by hand: with all of its flags, its whole configuration, without a
 //! network, and as the cargo of the project's own toolchain.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -239,4 +239,67 @@ fn its_configuration_includes_files() {
     session.says("2 more second");
     session.edit(".cargo/more.toml", "more", "last", "2 last second");
     session.end();
+}
+
+/// It is not known by whom otherwise, and that one may be forgotten in another window.
+#[test]
+fn a_lock_that_cargo_waits_for_has_a_holder() {
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        ("src/main.rs", &main_of("1")),
+        ("target/debug/.cargo-lock", ""),
+        ("../cargo-home/.package-cache", ""),
+    ]);
+    let lock = |path: &str| {
+        let file = File::open(project.path(path)).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    let [cache, directory] = ["../cargo-home/.package-cache", "target/debug/.cargo-lock"].map(lock);
+    let home = project.root().join("cargo-home").display().to_string();
+    let hotrun = Run::new(&project, &[]).env("CARGO_HOME", &home).start();
+    let own = format!("(pid {})", std::process::id());
+    // While the project is read.
+    hotrun.wait_for("warning", |event| {
+        let text = event["text"].as_str().unwrap();
+        text.contains("package cache, held by `") && text.contains(&own)
+    });
+    drop(cache);
+    hotrun.wait_for("blocked", |event| {
+        let on = event["on"].as_str().unwrap_or_default();
+        on.contains("directory, held by `") && on.contains(&own)
+    });
+    drop(directory);
+    hotrun.wait_line(|line| line == "said 1");
+    // Once for each wait, and once that it is over.
+    assert_eq!(hotrun.all("blocked").len(), 2);
+    assert_eq!(hotrun.all("warning").len(), 1);
+}
+
+/// Cargo has no terminal here, and a build script that wants to ask fails in words that nobody
+/// understands.
+#[test]
+fn a_build_script_that_asks_is_explained() {
+    let asks = "fn main() {
+        println!(\"cargo::rerun-if-changed=build.rs\");
+        std::fs::File::open(\"/dev/tty\").unwrap();
+    }";
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        ("src/main.rs", &main_of("1")),
+        ("build.rs", asks),
+    ]);
+    let hotrun = Hotrun::start(&project, &[]);
+    let reason = |event: &serde_json::Value| event["reason"].as_str().unwrap().to_owned();
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    let said = reason(&failed);
+    assert!(said.contains("wanted to ask at a terminal"), "{said}");
+    assert!(said.contains("`cargo build --bin app`"), "{said}");
+    // Another error is not explained by it.
+    let place = hotrun.here();
+    project.edit("build.rs", "/dev/tty", "/dev/none");
+    let failed = hotrun.wait_after(place, "build-failed", |_| true);
+    assert!(!reason(&failed).contains("terminal"), "{failed}");
+    project.edit("build.rs", "/dev/none", "/dev/null");
+    hotrun.wait_line(|line| line == "said 1");
 }
