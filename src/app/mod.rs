@@ -9,6 +9,7 @@
 //! absent: deciding when to start, stop or kill.
 
 mod adopted;
+mod background;
 mod captured;
 pub mod input;
 mod output;
@@ -27,6 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use background::Background;
 use captured::{Begun, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
@@ -139,6 +141,7 @@ impl App {
             traced: None,
             pid: None,
             program: start.artifact.path.clone(),
+            asked: false,
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
@@ -195,6 +198,8 @@ struct Task {
     pid: Option<u32>,
     /// The program, which something else may have started.
     program: PathBuf,
+    /// It was asked to end, or killed.
+    asked: bool,
 }
 
 impl Task {
@@ -256,6 +261,7 @@ impl Task {
         let sink = self.sink.clone();
         let mut running = false;
         let mut survivors = None;
+        let mut background = None;
         loop {
             tokio::select! {
                 biased;
@@ -296,13 +302,26 @@ impl Task {
                         self.tell(AppNews::Suspended(suspended));
                     }
                     Some(News::Exited(ended)) => {
-                        running = false;
                         drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
-                        self.exited(ended.into(), check.lock());
+                        let exit = Exit::from(ended);
+                        if exit.success() && !self.asked {
+                            background = Background::of(keeper_pid, &inodes(&held));
+                        }
+                        running = background.is_some();
+                        match &background {
+                            Some(left) => {
+                                check.in_background();
+                                let listens = left.listens();
+                                let known = listening.is_some() || !held.is_empty();
+                                self.pid = None;
+                                self.tell(AppNews::Background(known.then_some(listens)));
+                            }
+                            None => self.exited(exit, check.lock()),
+                        }
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
@@ -313,6 +332,9 @@ impl Task {
                         if !held.iter().any(|held| held.inode == inode) {
                             let name = None;
                             held.push(HeldSocket { name, address, inode });
+                        }
+                        if let Some(left) = &mut background {
+                            left.look(&inodes(&held));
                         }
                         self.tell(AppNews::Listening);
                     }
@@ -325,6 +347,16 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
+                () = Background::one_ended(background.as_ref()) => {
+                    if let Some(left) = &mut background {
+                        left.look(&inodes(&held));
+                        if !left.listens() {
+                            background = None;
+                            running = false;
+                            self.exited(Exit::Unknown, None);
+                        }
+                    }
+                }
                 () = later(self.traced) => self.look_again(keeper_pid),
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
@@ -363,12 +395,13 @@ impl Task {
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
             Order::Stop(signal) => {
-                let sockets = || held.iter().map(|held| held.inode).collect();
-                let choose =
-                    || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets());
+                self.asked = true;
+                let sockets = inodes(held);
+                let choose = || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets);
                 KeeperOrder::Stop(signal.unwrap_or_else(choose))
             }
             Order::Kill => {
+                self.asked = true;
                 self.cut = sight::connections(keeper.pid, held);
                 KeeperOrder::Kill
             }
@@ -429,6 +462,11 @@ impl Task {
             }
         }
     }
+}
+
+/// The numbers of these sockets in /proc.
+fn inodes(held: &[HeldSocket]) -> HashSet<u64> {
+    held.iter().map(|held| held.inode).collect()
 }
 
 /// Waits until it is time to look again; for ever where there is nothing to look for.
