@@ -105,6 +105,44 @@ pub fn wants_terminal(line: &str) -> bool {
         || (missing && is_opened.iter().any(|how| line.contains(how)))
 }
 
+/// What to do where something that cargo has started wanted to ask.
+pub fn terminal_hint(reason: &str, command: &str) -> String {
+    format!(
+        "{reason}\nhint: something wanted to ask at a terminal, and cargo has none here: run \
+         `{command}` once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
+         variable)"
+    )
+}
+
+/// What cargo has said when it could not read the project.
+#[derive(Debug, Default)]
+pub struct Unread {
+    wants_terminal: bool,
+    compiler: bool,
+}
+
+impl Unread {
+    /// It said this.
+    pub fn hear(&mut self, line: &str) {
+        self.wants_terminal |= wants_terminal(line);
+        self.compiler |= line.contains("failed to run `rustc` to learn about target");
+    }
+
+    /// What that means.
+    pub fn reason(&self) -> String {
+        let reason = if self.compiler {
+            "the compiler can't say anything about the target"
+        } else {
+            "the manifest cannot be read"
+        };
+        if self.wants_terminal {
+            terminal_hint(reason, "cargo fetch")
+        } else {
+            reason.into()
+        }
+    }
+}
+
 /// The numbers of `Building [====>   ] 12/57: names`.
 fn progress(text: &str) -> Option<(u32, u32)> {
     let (_, counts) = text.split_once("] ")?;

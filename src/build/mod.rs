@@ -358,7 +358,7 @@ impl Work {
 
     fn with_terminal_hint(&self, reason: &str) -> Result<String, Stopped> {
         let args = command::build(&self.settings.build, &self.loaded()?.project.target);
-        Ok(terminal_hint(reason, &command::shown(&args)))
+        Ok(messages::terminal_hint(reason, &command::shown(&args)))
     }
 
     /// Cargo's configuration is another one than when the project was read: a file of any name can be
@@ -394,9 +394,9 @@ impl Work {
     ) -> Result<Option<String>, Stopped> {
         let settings = self.settings.clone();
         let events = self.events.clone();
-        let mut wants_terminal = false;
+        let mut unread = messages::Unread::default();
         let mut line = |text: String| {
-            wants_terminal |= messages::wants_terminal(&text);
+            unread.hear(&text);
             events
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
@@ -406,14 +406,7 @@ impl Work {
         let (project, seen) = match read {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
-            Err(Unread::Problem(Problem::Broken)) => {
-                let reason = "the manifest cannot be read";
-                return Ok(Some(if wants_terminal {
-                    terminal_hint(reason, "cargo fetch")
-                } else {
-                    reason.into()
-                }));
-            }
+            Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
         let scope = scope::of_project(&project, &settings.build, &self.named, seen);
@@ -571,15 +564,6 @@ impl Work {
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
     }
-}
-
-/// What to do where something that cargo has started wanted to ask.
-fn terminal_hint(reason: &str, command: &str) -> String {
-    format!(
-        "{reason}\nhint: something wanted to ask at a terminal, and cargo has none here: run \
-         `{command}` once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
-         variable)"
-    )
 }
 
 /// The cargo that was about to end, once it has.

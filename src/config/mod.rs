@@ -9,6 +9,7 @@
 mod cargos;
 pub mod file;
 pub mod layer;
+mod manifest;
 mod parent;
 pub mod reference;
 pub mod resolve;

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -14,7 +14,7 @@ use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
     App, Build, Format, Output, Reach, Ready, Rule, Settings, Stdin, Verbosity, Watch, cargos,
-    file, parent, typed, variables,
+    file, manifest, parent, typed, variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -64,7 +64,7 @@ impl Sources {
             Failure::usage(format!("cannot tell the working directory: {error}"))
                 .hint("start hotrun in a directory that exists")
         })?;
-        let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
+        let manifest = manifest::find(&dir, args.manifest_path.as_deref())?;
         let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
         let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
@@ -123,9 +123,9 @@ impl Sources {
     /// the manifest up to the root of its workspace.
     fn places(&self) -> Vec<PathBuf> {
         if let Some(named) = &self.named {
-            return vec![straight(&self.dir.join(named))];
+            return vec![manifest::straight(&self.dir.join(named))];
         }
-        let root = workspace_root(&self.manifest);
+        let root = manifest::workspace_root(&self.manifest);
         let dirs = self.manifest.ancestors().skip(1);
         dirs.take_while(|dir| dir.starts_with(&root))
             .map(|dir| dir.join(FILE_NAME))
@@ -239,7 +239,7 @@ impl Sources {
         }
         // Of a way up and down again, the file system tells in other words.
         let paths = paths(watch.paths.as_ref());
-        let paths: Vec<PathBuf> = paths.iter().map(|path| straight(path)).collect();
+        let paths: Vec<PathBuf> = paths.iter().map(|path| manifest::straight(path)).collect();
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
             return Err(Failure::usage(format!(
                 "watch.paths: there is no `{}`",
@@ -284,69 +284,6 @@ impl Sources {
             reactions: vec![Reaction::Restart],
         })
     }
-}
-
-/// The manifest that cargo would find, or the one that was named.
-fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(named) = named {
-        let path = straight(&dir.join(named));
-        if path.is_dir() {
-            let inside = named.join("Cargo.toml");
-            return Err(Failure::usage(format!(
-                "--manifest-path: `{}` is a directory",
-                named.display()
-            ))
-            .hint(format!("name the manifest itself: `{}`", inside.display())));
-        }
-        if !path.is_file() {
-            return Err(Failure::usage(format!(
-                "--manifest-path: there is no `{}`",
-                named.display()
-            ))
-            .hint("name the Cargo.toml of the project to run"));
-        }
-        if path.file_name().is_none_or(|name| name != "Cargo.toml") {
-            return Err(Failure::usage(format!(
-                "--manifest-path: `{}` is no Cargo.toml",
-                named.display()
-            ))
-            .hint("name the Cargo.toml of the project to run"));
-        }
-        return Ok(path);
-    }
-    dir.ancestors()
-        .map(|dir| dir.join("Cargo.toml"))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Failure::usage(format!("no Cargo.toml in `{}` or above it", dir.display()))
-                .hint("start hotrun in a Cargo project, or name one with --manifest-path")
-        })
-}
-
-/// A path without `.` and `..`, by its names alone, as cargo does it: everything is told apart by
-/// its path.
-fn straight(path: &Path) -> PathBuf {
-    let mut straight = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => _ = straight.pop(),
-            part => straight.push(part),
-        }
-    }
-    straight
-}
-
-/// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By
-/// its lines, since the manifest may be broken right now.
-fn workspace_root(manifest: &Path) -> PathBuf {
-    let is_root = |dir: &&Path| {
-        let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
-        text.lines()
-            .any(|line| line.trim_start().starts_with("[workspace"))
-    };
-    let own = manifest.parent().unwrap_or(manifest);
-    own.ancestors().find(is_root).unwrap_or(own).to_owned()
 }
 
 fn paths(paths: Option<&Vec<FilePath>>) -> Vec<PathBuf> {
