@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args as Arguments, Parser, Subcommand, ValueEnum};
 
 /// Hot reloader for Rust servers: save a file, and the running server is the new one, without one
@@ -145,9 +146,40 @@ pub struct Args {
     /// Directory for everything that is built
     #[arg(long, value_name = "DIR", help_heading = "Compilation")]
     pub target_dir: Option<PathBuf>,
+    /// How many compilers run at once
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        help_heading = "Compilation"
+    )]
+    pub jobs: Option<String>,
+    /// Do not end a build at its first error
+    #[arg(long, help_heading = "Compilation")]
+    pub keep_going: bool,
+    /// Have cargo write a report of where each build spent its time
+    #[arg(long, help_heading = "Compilation")]
+    pub timings: bool,
+    /// Unstable flag of cargo (repeatable)
+    #[arg(short = 'Z', value_name = "FLAG", help_heading = "Compilation")]
+    pub unstable: Vec<String>,
+
     /// Path to Cargo.toml
-    #[arg(long, value_name = "PATH", help_heading = "Compilation")]
+    #[arg(long, value_name = "PATH", help_heading = "Manifest")]
     pub manifest_path: Option<PathBuf>,
+    /// Require that Cargo.lock stays as it is
+    #[arg(long, help_heading = "Manifest")]
+    pub locked: bool,
+    /// Do without the network
+    #[arg(long, help_heading = "Manifest")]
+    pub offline: bool,
+    /// Both of these
+    #[arg(long, help_heading = "Manifest")]
+    pub frozen: bool,
+    /// Ignore what packages say about the Rust version that they need
+    #[arg(long, help_heading = "Manifest")]
+    pub ignore_rust_version: bool,
 
     /// Address to hold for the app (repeatable)
     ///
@@ -194,8 +226,16 @@ pub struct Args {
     pub ignore: Vec<String>,
 
     /// Configuration file [default: .reload.toml, from the manifest up to the workspace]
-    #[arg(long, value_name = "FILE", help_heading = "Session")]
-    pub config: Option<PathBuf>,
+    ///
+    /// `KEY=VALUE` is passed to cargo (repeatable), and so is a file in which something stands that
+    /// only cargo has, such as `[profile]`, `[target]`, `[net]` or `build.rustflags`.
+    #[arg(
+        long,
+        value_name = "FILE|KEY=VALUE",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Session"
+    )]
+    pub config: Vec<String>,
     /// Overlay of the configuration file: its `[env.NAME]` sections
     #[arg(long, value_name = "NAME", help_heading = "Session")]
     pub env: Option<String>,

@@ -248,7 +248,8 @@ async fn load(
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
-        stop_signal: settings.app.stop_signal,
+        // One that is ended by the other signal has caught it, and says so to whoever waits for it.
+        stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
         words: words.into_iter().skip(1).collect(),
         env: inherited.chain(activation::variables(&names)).collect(),
         dir: settings.build.dir.into_os_string(),
@@ -420,7 +421,14 @@ async fn prepare(
             reporter.note(clock.now(), Note::Cargo(line));
         }
     };
-    let loaded = build::load(settings, line).await?;
+    let waiting = {
+        let reporter = reporter.clone();
+        move |on| {
+            let text = format!("waiting for another cargo: {on}");
+            reporter.note(clock.now(), Note::Warning(text));
+        }
+    };
+    let loaded = build::load(settings, line, waiting).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
     Ok((loaded, watch))
 }

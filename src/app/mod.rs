@@ -9,11 +9,13 @@
 //! absent: deciding when to start, stop or kill.
 
 mod adopted;
+mod background;
 mod captured;
 pub mod input;
 mod output;
 mod ready;
 mod sight;
+mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
@@ -26,6 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use background::Background;
 use captured::{Begun, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
@@ -107,7 +110,7 @@ enum Order {
     Look,
     FindWriter(PathBuf, Vec<PathBuf>),
     Signal(i32),
-    Stop(i32),
+    Stop(Option<i32>),
     Kill,
 }
 
@@ -137,6 +140,9 @@ impl App {
             last_lines: VecDeque::new(),
             cut: 0,
             traced: None,
+            pid: None,
+            program: start.artifact.path.clone(),
+            asked: false,
         };
         tokio::spawn(task.run(start, inbox));
         Self { orders, keeper }
@@ -158,8 +164,8 @@ impl App {
         self.orders.send(Order::Signal(number)).ok();
     }
 
-    /// Asks it to end, by this signal.
-    pub fn stop(&self, signal: i32) {
+    /// Asks it to end, by this signal, or by the one that it catches.
+    pub fn stop(&self, signal: Option<i32>) {
         self.orders.send(Order::Stop(signal)).ok();
     }
 
@@ -200,6 +206,12 @@ struct Task {
     cut: usize,
     /// The process of it that has a debugger, and when to look again.
     traced: Option<(i32, Instant)>,
+    /// Its first process, and so its process group.
+    pid: Option<u32>,
+    /// The program, which something else may have started.
+    program: PathBuf,
+    /// It was asked to end, or killed.
+    asked: bool,
 }
 
 impl Task {
@@ -261,6 +273,7 @@ impl Task {
         let sink = self.sink.clone();
         let mut running = false;
         let mut survivors = None;
+        let mut background = None;
         loop {
             tokio::select! {
                 biased;
@@ -288,6 +301,7 @@ impl Task {
                     }
                     Some(News::Started(pid)) => {
                         running = true;
+                        self.pid = Some(pid);
                         check.started();
                         self.tell(AppNews::Started(pid));
                     }
@@ -300,13 +314,26 @@ impl Task {
                         self.tell(AppNews::Suspended(suspended));
                     }
                     Some(News::Exited(ended)) => {
-                        running = false;
                         drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
-                        self.exited(ended.into(), check.lock());
+                        let exit = Exit::from(ended);
+                        if exit.success() && !self.asked {
+                            background = Background::of(keeper_pid, &inodes(&held));
+                        }
+                        running = background.is_some();
+                        match &background {
+                            Some(left) => {
+                                check.in_background();
+                                let listens = left.listens();
+                                let known = listening.is_some() || !held.is_empty();
+                                self.pid = None;
+                                self.tell(AppNews::Background(known.then_some(listens)));
+                            }
+                            None => self.exited(exit, check.lock()),
+                        }
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
@@ -317,6 +344,9 @@ impl Task {
                         if !held.iter().any(|held| held.inode == inode) {
                             let name = None;
                             held.push(HeldSocket { name, address, inode });
+                        }
+                        if let Some(left) = &mut background {
+                            left.look(&inodes(&held));
                         }
                         self.tell(AppNews::Listening);
                     }
@@ -329,6 +359,16 @@ impl Task {
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
                     Found::Nothing => {}
                 },
+                () = Background::one_ended(background.as_ref()) => {
+                    if let Some(left) = &mut background {
+                        left.look(&inodes(&held));
+                        if !left.listens() {
+                            background = None;
+                            running = false;
+                            self.exited(Exit::Unknown, None);
+                        }
+                    }
+                }
                 () = later(self.traced) => self.look_again(keeper_pid),
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
@@ -376,8 +416,14 @@ impl Task {
                 return;
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
-            Order::Stop(signal) => KeeperOrder::Stop(signal),
+            Order::Stop(signal) => {
+                self.asked = true;
+                let sockets = inodes(held);
+                let choose = || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets);
+                KeeperOrder::Stop(signal.unwrap_or_else(choose))
+            }
             Order::Kill => {
+                self.asked = true;
                 self.cut = sight::connections(keeper.pid, held);
                 KeeperOrder::Kill
             }
@@ -438,6 +484,11 @@ impl Task {
             }
         }
     }
+}
+
+/// The numbers of these sockets in /proc.
+fn inodes(held: &[HeldSocket]) -> HashSet<u64> {
+    held.iter().map(|held| held.inode).collect()
 }
 
 /// Waits until it is time to look again; for ever where there is nothing to look for.

@@ -237,6 +237,19 @@ impl Check {
         first
     }
 
+    /// Its first process has ended, and others go on. That something lives proves nothing then: it may
+    /// be no more than what a program leaves behind when its work is done.
+    pub(super) fn in_background(&mut self) {
+        if let How::Settle(settle) = self.how {
+            self.how = How::Sight(Looked {
+                inodes: HashSet::new(),
+                settle,
+                missing: Vec::new(),
+                since: None,
+            });
+        }
+    }
+
     /// It was asked to end, and rightly accepts no more.
     pub(super) fn asked_to_end(&mut self) {
         self.claim_look = None;

@@ -33,8 +33,7 @@ pub fn launch(
     }
 }
 
-/// `cargo build` or `cargo run` for the chosen target, without the program and without what only
-/// hotrun wants.
+/// What `cargo build` and `cargo run` are told alike for the chosen target.
 pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![subcommand.into()];
     let mut flag = |name: &str, value: Option<&OsStr>| {
@@ -57,20 +56,25 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
         "--target-dir",
         build.target_dir.as_deref().map(Path::as_os_str),
     );
+    flag("--jobs", build.jobs.as_deref().map(OsStr::new));
     for (name, on) in [
         ("--all-features", build.all_features),
         ("--no-default-features", build.no_default_features),
         ("--release", build.release),
+        ("--keep-going", build.keep_going),
+        ("--ignore-rust-version", build.ignore_rust_version),
     ] {
         if on {
             args.push(name.into());
         }
     }
+    args.extend(everywhere(build));
     args
 }
 
-/// The same, and these binaries of the package with it.
-pub fn select_with<'a>(
+/// `cargo build` for the chosen target and these binaries of its package, without what only hotrun
+/// wants.
+pub fn build<'a>(
     build: &Build,
     target: &Target,
     bins: impl IntoIterator<Item = &'a String>,
@@ -78,6 +82,51 @@ pub fn select_with<'a>(
     let mut args = select("build", build, target);
     for bin in bins {
         args.extend(["--bin".into(), bin.into()]);
+    }
+    if build.timings {
+        args.push("--timings".into());
+    }
+    args.extend(build.args.iter().map(OsString::from));
+    args
+}
+
+/// What every command of cargo takes.
+fn everywhere(build: &Build) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (name, on) in [
+        ("--locked", build.locked),
+        ("--offline", build.offline),
+        ("--frozen", build.frozen),
+    ] {
+        if on {
+            args.push(name.into());
+        }
+    }
+    for (name, values) in [("--config", &build.config), ("-Z", &build.unstable)] {
+        for value in values {
+            args.extend([name.into(), value.into()]);
+        }
+    }
+    args
+}
+
+/// Of what `cargo build` is told besides: what cargo is to know wherever it reads the project.
+fn everywhere_of_others(build: &Build) -> Vec<OsString> {
+    const ALONE: [&str; 3] = ["--locked", "--offline", "--frozen"];
+    const WITH_VALUE: [&str; 3] = ["--config", "-Z", "--lockfile-path"];
+    let mut args = Vec::new();
+    let mut others = build.args.iter();
+    while let Some(arg) = others.next() {
+        let joined = arg.starts_with("-Z")
+            || arg
+                .split_once('=')
+                .is_some_and(|(name, _)| WITH_VALUE.contains(&name));
+        if WITH_VALUE.contains(&&**arg) {
+            args.push(arg.into());
+            args.extend(others.next().map(OsString::from));
+        } else if joined || ALONE.contains(&&**arg) {
+            args.push(arg.into());
+        }
     }
     args
 }
@@ -97,14 +146,19 @@ pub fn messages(color: bool) -> [OsString; 4] {
     ["--message-format", format, "--color", when].map(OsString::from)
 }
 
-/// `cargo metadata` for the project.
-pub fn metadata(build: &Build) -> Vec<OsString> {
+/// `cargo metadata` for the project, with what is compiled for these platforms only.
+pub fn metadata(build: &Build, platforms: &[&OsStr]) -> Vec<OsString> {
     let mut args: Vec<OsString> = ["metadata", "--format-version", "1", "--color", "never"]
         .map(Into::into)
         .to_vec();
     if let Some(manifest) = named_manifest(build) {
         args.extend(["--manifest-path".into(), manifest.to_owned()]);
     }
+    for platform in platforms {
+        args.extend(["--filter-platform".into(), (*platform).to_owned()]);
+    }
+    args.extend(everywhere(build));
+    args.extend(everywhere_of_others(build));
     args
 }
 
@@ -117,6 +171,8 @@ pub fn shown(args: &[OsString]) -> String {
         line.push(' ');
         if !arg.is_empty() && arg.chars().all(plain) {
             line.push_str(&arg);
+        } else if arg.contains('"') {
+            line.extend(["'", &arg, "'"]);
         } else {
             line.extend(["\"", &arg, "\""]);
         }
@@ -162,7 +218,7 @@ mod tests {
         );
         let more = ["worker".to_owned()];
         assert_eq!(
-            shown(&select_with(&plain, &alone, &more)),
+            shown(&super::build(&plain, &alone, &more)),
             "cargo build --example server --bin worker"
         );
     }

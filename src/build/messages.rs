@@ -126,6 +126,62 @@ pub fn stderr(piece: &str) -> Said {
     }
 }
 
+/// Whether cargo, or what it has started, says by this line that it could not ask at a terminal.
+pub fn wants_terminal(line: &str) -> bool {
+    /// How programs that ask for a secret name it themselves: git, ssh, sudo.
+    const ASKERS: [&str; 6] = [
+        "terminal prompts disabled",
+        "could not read Username for ",
+        "could not read Password for ",
+        "Host key verification failed",
+        "Permission denied (publickey",
+        "a terminal is required to read the password",
+    ];
+    // What opening /dev/tty gives without one, as Rust and C word it.
+    let missing = line.contains("No such device or address");
+    let is_opened = ["(os error 6)", "code: 6,", "/dev/tty"];
+    ASKERS.iter().any(|asker| line.contains(asker))
+        || (missing && is_opened.iter().any(|how| line.contains(how)))
+}
+
+/// What to do where something that cargo has started wanted to ask.
+pub fn terminal_hint(reason: &str, command: &str) -> String {
+    format!(
+        "{reason}\nhint: something wanted to ask at a terminal, and cargo has none here: run \
+         `{command}` once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
+         variable)"
+    )
+}
+
+/// What cargo has said when it could not read the project.
+#[derive(Debug, Default)]
+pub struct Unread {
+    wants_terminal: bool,
+    compiler: bool,
+}
+
+impl Unread {
+    /// It said this.
+    pub fn hear(&mut self, line: &str) {
+        self.wants_terminal |= wants_terminal(line);
+        self.compiler |= line.contains("failed to run `rustc` to learn about target");
+    }
+
+    /// What that means.
+    pub fn reason(&self) -> String {
+        let reason = if self.compiler {
+            "the compiler can't say anything about the target"
+        } else {
+            "the manifest cannot be read"
+        };
+        if self.wants_terminal {
+            terminal_hint(reason, "cargo fetch")
+        } else {
+            reason.into()
+        }
+    }
+}
+
 /// The numbers of `Building [====>   ] 12/57: names`.
 fn progress(text: &str) -> Option<(u32, u32)> {
     let (_, counts) = text.split_once("] ")?;
@@ -161,6 +217,32 @@ mod tests {
         let line = Said::Line("   Compiling a v0.1.0".into());
         says("\u{1b}[K   Compiling a v0.1.0\n", &line);
         says("\n", &Said::Nothing);
+    }
+
+    #[test]
+    fn a_missing_terminal_is_told_from_other_errors() {
+        for line in [
+            "  thread 'main' panicked at build.rs:2:50: called `Result::unwrap()` on an `Err` value: \
+             Os { code: 6, kind: Uncategorized, message: \"No such device or address\" }",
+            "Error: No such device or address (os error 6)",
+            "sh: 1: cannot open /dev/tty: No such device or address",
+            "  fatal: could not read Username for 'https://x': terminal prompts disabled",
+            "Host key verification failed.",
+            "git@x: Permission denied (publickey).",
+            "sudo: a terminal is required to read the password; either use the -S option",
+        ] {
+            assert!(wants_terminal(line), "{line}");
+        }
+        for line in [
+            "error: No such file or directory (os error 2)",
+            "Connection refused (os error 61)",
+            "error: could not read /dev/ttyUSB0: Permission denied (os error 13)",
+            "open /dev/nvme0: No such device or address",
+            "error[E0425]: cannot find value `os error 6` in this scope",
+            "   Compiling terminal v1.0.0",
+        ] {
+            assert!(!wants_terminal(line), "{line}");
+        }
     }
 
     #[test]

@@ -11,17 +11,21 @@
 //! Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
+pub mod cargo_config;
 pub mod command;
 mod dep_info;
 mod inputs;
 mod invalidate;
+mod lock_holder;
 pub mod messages;
 mod output;
 mod pin;
 pub mod project;
+mod reader;
 pub mod scope;
 mod siblings;
 pub mod surroundings;
+mod toolchain;
 mod versions;
 
 use std::collections::BTreeSet;
@@ -34,14 +38,15 @@ use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
 use inputs::Inputs;
+use lock_holder::{Tell, Waits};
 use messages::{Said, Told};
 use output::{CargoOutput, Wanted, cannot_pin};
 use project::{Problem, Project};
-use surroundings::Toolchain;
+use reader::{Unread, read_project};
+use toolchain::Toolchain;
 pub use versions::versions;
 
-use crate::config::{self, Settings};
-use crate::digest;
+use crate::config::Settings;
 use crate::exit::{self, Failure};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
@@ -117,13 +122,15 @@ pub struct Loaded {
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
-/// a later build reads it again.
+/// a later build reads it again. `waiting` hears whom cargo waits for.
 pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
+    waiting: impl Fn(String) + Send + Sync + 'static,
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
-    match read_project(&settings.build, &mut cancel, &mut line).await {
+    let waiting: Tell = Arc::new(move |on: Option<String>| on.into_iter().for_each(&waiting));
+    match read_project(&settings.build, &mut cancel, &mut line, &waiting).await {
         Ok((project, seen)) => {
             let store = Arc::new(ArtifactStore::open(&project, &settings.build)?);
             Ok(Some(Loaded {
@@ -147,51 +154,12 @@ fn no_cargo(what: &str) -> Failure {
 /// one that no file was written before with a later one.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Why the project could not be read.
-enum Unread {
-    Stopped(Stopped),
-    Problem(Problem),
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"
 )]
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-async fn read_project(
-    build: &config::Build,
-    cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
-) -> Result<(Project, Seen), Unread> {
-    let launch = command::launch(build, build.cargo.clone(), command::metadata(build), &[]);
-    let at = now() - TICK;
-    let mut json = String::new();
-    let exit = helper::run(launch, cancel, |stream, piece| {
-        match stream {
-            Stream::Stdout => json.push_str(piece),
-            Stream::Stderr => {
-                if let Said::Line(text) = messages::stderr(piece) {
-                    line(text);
-                }
-            }
-        }
-        After::GoOn
-    })
-    .await
-    .map_err(Unread::Stopped)?;
-    if !exit.success() {
-        return Err(Unread::Problem(Problem::Broken));
-    }
-    let metadata = serde_json::from_str(&json).map_err(|error| {
-        line(format!("cargo metadata: {error}"));
-        Unread::Problem(Problem::Broken)
-    })?;
-    let project = project::choose(&metadata, build).map_err(Unread::Problem)?;
-    let lock = digest::of(&project.workspace.join("Cargo.lock"));
-    Ok((project, Seen { at, lock }))
 }
 
 /// Starts the builder.
@@ -339,6 +307,16 @@ impl Work {
         self.events.send(Event::Build(generation, news)).ok();
     }
 
+    /// Says whom cargo waits for.
+    fn tell_of_waits(&self, generation: Generation) -> Tell {
+        let events = self.events.clone();
+        Arc::new(move |on| {
+            events
+                .send(Event::Build(generation, BuildNews::Blocked(on)))
+                .ok();
+        })
+    }
+
     async fn build(
         &mut self,
         generation: Generation,
@@ -347,6 +325,7 @@ impl Work {
         changed: &Changes,
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
+        let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
@@ -362,6 +341,11 @@ impl Work {
                 0 => format!("cargo ended with {exit}"),
                 1 => "1 error".into(),
                 many => format!("{many} errors"),
+            };
+            let reason = if seen.wants_terminal {
+                self.with_terminal_hint(&reason)?
+            } else {
+                reason
             };
             return Ok(BuildOutcome::Failed { reason });
         }
@@ -380,7 +364,7 @@ impl Work {
             scripts: seen.scripts.clone(),
             rest,
         });
-        let surroundings = self.surroundings(seen.scripts, cancel).await?;
+        let surroundings = self.surroundings(generation, seen.scripts, cancel).await?;
         let warnings = seen.warnings;
         if let Some(baseline) = baseline
             && baseline.surroundings == surroundings
@@ -400,6 +384,19 @@ impl Work {
         })
     }
 
+    fn with_terminal_hint(&self, reason: &str) -> Result<String, Stopped> {
+        let args = command::build(&self.settings.build, &self.loaded()?.project.target, &[]);
+        Ok(messages::terminal_hint(reason, &command::shown(&args)))
+    }
+
+    /// Cargo's configuration is another one than when the project was read: a file of any name can be
+    /// a part of it.
+    fn is_configured_anew(&self) -> bool {
+        let now = cargo_config::digest(&self.settings.build);
+        let loaded = self.loaded.as_ref();
+        loaded.is_some_and(|loaded| loaded.project.configuration != now)
+    }
+
     /// Reads the project anew; why it can't be used, if so.
     async fn reload(
         &mut self,
@@ -408,17 +405,19 @@ impl Work {
     ) -> Result<Option<String>, Stopped> {
         let settings = self.settings.clone();
         let events = self.events.clone();
-        let mut line = move |text: String| {
+        let mut unread = messages::Unread::default();
+        let mut line = |text: String| {
+            unread.hear(&text);
             events
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
         };
-        let (project, seen) = match read_project(&settings.build, cancel, &mut line).await {
+        let waiting = self.tell_of_waits(generation);
+        let read = read_project(&settings.build, cancel, &mut line, &waiting).await;
+        let (project, seen) = match read {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
-            Err(Unread::Problem(Problem::Broken)) => {
-                return Ok(Some("the manifest cannot be read".into()));
-            }
+            Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
             Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
         };
         let scope = self.inputs.loaded(&project, &settings, seen);
@@ -456,7 +455,7 @@ impl Work {
         let project = &loaded.project;
         let settings = &self.settings.build;
         let siblings = siblings::built_with(settings.bins.as_deref(), &self.siblings, project);
-        let mut args = command::select_with(settings, &project.target, &siblings);
+        let mut args = command::build(settings, &project.target, &siblings);
         self.tell(generation, BuildNews::Command(command::shown(&args)));
         args.extend(command::messages(self.settings.output.color));
         let progress: [(&str, OsString); 2] = [
@@ -471,7 +470,7 @@ impl Work {
             generation,
         };
         let mut seen = CargoOutput::default();
-        let mut blocked = false;
+        let mut waits = Waits::new(self.tell_of_waits(generation));
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
@@ -483,19 +482,18 @@ impl Work {
                 return if enough { After::Enough } else { After::GoOn };
             }
             let said = messages::stderr(piece);
-            if blocked && !matches!(said, Said::Blocked(_) | Said::Nothing) {
-                blocked = false;
-                self.tell(generation, BuildNews::Blocked(None));
+            if !matches!(said, Said::Blocked(_) | Said::Nothing) {
+                waits.end();
             }
             match said {
-                Said::Line(text) => self.tell(generation, BuildNews::Line(text)),
+                Said::Line(text) => {
+                    seen.wants_terminal |= messages::wants_terminal(&text);
+                    self.tell(generation, BuildNews::Line(text));
+                }
                 Said::Progress(done, total) => {
                     self.tell(generation, BuildNews::Progress { done, total });
                 }
-                Said::Blocked(what) => {
-                    blocked = true;
-                    self.tell(generation, BuildNews::Blocked(Some(what)));
-                }
+                Said::Blocked(what) => waits.begin(what),
                 Said::Nothing => {}
             }
             After::GoOn
@@ -535,6 +533,7 @@ impl Work {
     /// What the program is started with; asked for again only when it can have changed.
     async fn surroundings(
         &mut self,
+        generation: Generation,
         mut scripts: Vec<String>,
         cancel: &mut Cancel,
     ) -> Result<Surroundings, Stopped> {
@@ -548,13 +547,14 @@ impl Work {
         let settings = self.settings.clone();
         let toolchain = match &self.toolchain {
             Some(toolchain) => toolchain.clone(),
-            None => surroundings::toolchain(&settings.build, cancel).await?,
+            None => toolchain::read(&settings.build, &self.loaded()?.project.host, cancel).await?,
         };
         let toolchain = self.toolchain.insert(toolchain);
         let toolchain = toolchain.clone();
+        let waiting = self.tell_of_waits(generation);
         let target = &self.loaded()?.project.target;
         let surroundings =
-            surroundings::ask_cargo(&settings.build, target, &toolchain, cancel).await?;
+            surroundings::ask_cargo(&settings.build, target, &toolchain, waiting, cancel).await?;
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
     }

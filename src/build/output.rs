@@ -27,6 +27,8 @@ pub(super) struct CargoOutput {
     pub(super) errors: u32,
     /// Its warnings.
     pub(super) warnings: u32,
+    /// Something has looked for a terminal to ask at, and there is none.
+    pub(super) wants_terminal: bool,
     /// What belongs to the program and was named before its executable.
     before: Vec<PathBuf>,
 }

@@ -85,6 +85,10 @@ pub struct Project {
     pub crates: Arc<BTreeSet<String>>,
     /// Directories of the workspace's other packages.
     pub others: Vec<PathBuf>,
+    /// The target of the compiler that builds it; its reader fills this in, and the next.
+    pub host: String,
+    /// What cargo's configuration said when it was read, as a number.
+    pub configuration: u64,
     /// The package itself, to tell its messages from others'.
     pub id: PackageId,
     /// The package's other binaries, but for those that need features of their own.
@@ -173,6 +177,8 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
         locals,
         crates: Arc::new(crates),
         others: outside.into_iter().map(dir).collect(),
+        host: String::new(),
+        configuration: 0,
         id: package.id.clone(),
         bins,
     })

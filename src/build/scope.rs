@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::cargo_config;
 use super::dep_info;
 use super::project::Project;
 use crate::config::{Build, Settings};
@@ -52,6 +53,7 @@ pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: S
     // A configuration that is not there yet may come.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&settings.build.dir));
+    files.extend(configuration(&settings.build));
     files.extend(dep_info::sources(&known.named, project));
     files.push(project.target.source.clone());
     let sources = known.sources.iter().flatten().cloned();
@@ -133,6 +135,7 @@ pub fn of_manifest(build: &Build) -> Scope {
         .to_owned();
     files.push(base.join("Cargo.lock"));
     files.extend(upward(&build.dir));
+    files.extend(configuration(build));
     let target = build
         .target_dir
         .clone()
@@ -145,6 +148,13 @@ pub fn of_manifest(build: &Build) -> Scope {
         files,
         ..Scope::default()
     }
+}
+
+/// Where cargo's configuration is, with what it includes.
+fn configuration(build: &Build) -> impl Iterator<Item = PathBuf> {
+    let home = cargo_config::home(build);
+    let files = cargo_config::files(&build.dir, home.as_deref());
+    files.into_iter().chain(cargo_config::named(build))
 }
 
 fn upward(dir: &Path) -> impl Iterator<Item = PathBuf> {

@@ -5,27 +5,27 @@
 //! and ends. The answer holds until the project model or what build scripts said changes, so a
 //! save does not pay for it. The user's own runner comes from cargo's configuration.
 //!
-//! Both questions are answered by hidden commands of this program in processes of their own, so
-//! that nothing foreign ever runs inside hotrun.
+//! The question is answered by a hidden command of this program in a process of its own.
 
 use std::env;
 use std::ffi::OsString;
 
-use cargo_config2::Config;
 use serde::{Deserialize, Serialize};
 
+use super::cargo_config::{CargoConfig, is_typed, runner_variable};
 use super::command;
+use super::lock_holder::{Tell, Waits};
+use super::messages::{self, Said};
 use super::project::Target;
+use super::toolchain::Toolchain;
 use crate::config::Build;
 use crate::helper::{self, After, Cancel, Stopped};
+use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
 
 /// The hidden first argument that prints what this process was started with.
 const PRINT: &str = "__surroundings";
-/// The hidden first argument that prints the target and the runner of cargo's configuration.
-const TOOLCHAIN: &str = "__toolchain";
-
 /// What `__surroundings` prints.
 #[derive(Debug, Serialize, Deserialize)]
 struct Printed {
@@ -33,14 +33,7 @@ struct Printed {
     argv0: OsString,
 }
 
-/// What `__toolchain` prints.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Toolchain {
-    triple: String,
-    runner: Vec<OsString>,
-}
-
-/// If this process is to answer one of the two questions: the answer, as a line, or why not.
+/// If this process is to answer that question: the answer, as a line, or why not.
 pub fn requested() -> Option<Result<String, String>> {
     let mut arguments = env::args_os().skip(1);
     let first = arguments.next()?;
@@ -51,46 +44,12 @@ pub fn requested() -> Option<Result<String, String>> {
         };
         return Some(serde_json::to_string(&printed).map_err(|error| error.to_string()));
     }
-    if first == TOOLCHAIN {
-        let target = arguments
-            .next()
-            .and_then(|triple| triple.into_string().ok());
-        return Some(read_toolchain(target.as_deref()).map_err(|error| error.to_string()));
-    }
     None
 }
 
-fn read_toolchain(target: Option<&str>) -> Result<String, Box<dyn std::error::Error>> {
-    let config = Config::load()?;
-    let chosen = config.build_target_for_config(target)?;
-    let triple = chosen
-        .first()
-        .ok_or("cargo's configuration names no target")?;
-    let runner = config.runner(triple)?;
-    let toolchain = Toolchain {
-        triple: triple.triple().to_owned(),
-        runner: runner
-            .map(|runner| {
-                std::iter::once(runner.path.into_os_string())
-                    .chain(runner.args)
-                    .collect()
-            })
-            .unwrap_or_default(),
-    };
-    Ok(serde_json::to_string(&toolchain)?)
-}
-
 /// This program, for others to start: valid even after its file was replaced.
-fn own_program() -> OsString {
-    format!("/proc/{}/exe", std::process::id()).into()
-}
-
-/// The target and the runner of cargo's configuration.
-pub(super) async fn toolchain(build: &Build, cancel: &mut Cancel) -> Result<Toolchain, Stopped> {
-    let mut args = vec![TOOLCHAIN.into()];
-    args.extend(build.target.iter().map(OsString::from));
-    let launch = command::launch(build, own_program(), args, &[]);
-    ask(launch, cancel, "cargo's configuration").await
+fn own_program() -> String {
+    format!("/proc/{}/exe", std::process::id())
 }
 
 /// What `cargo run` starts the program with.
@@ -98,18 +57,36 @@ pub(super) async fn ask_cargo(
     build: &Build,
     target: &Target,
     toolchain: &Toolchain,
+    waiting: Tell,
     cancel: &mut Cancel,
 ) -> Result<Surroundings, Stopped> {
-    let key = format!(
-        "CARGO_TARGET_{}_RUNNER",
-        toolchain.triple.replace(['-', '.'], "_").to_uppercase()
-    );
-    let mut runner = own_program();
-    runner.push(format!(" {PRINT}"));
-    let mut args = command::select("run", build, target);
-    args.push("--quiet".into());
-    let launch = command::launch(build, build.cargo.clone(), args, &[(&key, runner)]);
-    let mut printed: Printed = ask(launch, cancel, "`cargo run`").await?;
+    let key = runner_variable(&toolchain.triple);
+    let program = own_program();
+    let runner = OsString::from(format!("{program} {PRINT}"));
+    let args = command::select("run", build, target);
+    let mut waits = Waits::new(waiting);
+    // What cargo takes only when it builds is left out where it says so.
+    let more = build.args.iter().map(OsString::from);
+    let mut tries = vec![[args.clone(), more.collect()].concat()];
+    tries.extend((!build.args.is_empty()).then_some(args));
+    let mut answer = Err(Stopped::Cancelled);
+    for mut args in tries {
+        if is_typed(build) {
+            // A runner may be among it, and the program must not be started.
+            let failed = |error: serde_json::Error| Stopped::Failed(error.to_string());
+            let config = CargoConfig::read(build);
+            let config = config.runner_override(&toolchain.triple, [&program, PRINT]);
+            let config = config.map_err(failed)?;
+            args.extend(["--config".into(), config.into()]);
+        }
+        let env = [(&*key, runner.clone())];
+        let launch = command::launch(build, build.cargo.clone(), args, &env);
+        answer = ask(launch, cancel, &mut waits).await;
+        if !matches!(answer, Err(Stopped::Failed(_))) {
+            break;
+        }
+    }
+    let mut printed: Printed = answer?;
     printed.env.retain(|(name, _)| *name != *key);
     let own = build.env.iter().filter(|(name, _)| *name == *key);
     printed.env.extend(own.cloned());
@@ -120,30 +97,36 @@ pub(super) async fn ask_cargo(
     })
 }
 
-/// Runs a helper and reads the JSON line that it prints.
-async fn ask<T: for<'a> Deserialize<'a>>(
-    launch: crate::keeper::protocol::Launch,
-    cancel: &mut Cancel,
-    whom: &str,
-) -> Result<T, Stopped> {
+/// Runs cargo and reads the JSON line that what it starts prints.
+async fn ask(launch: Launch, cancel: &mut Cancel, waits: &mut Waits) -> Result<Printed, Stopped> {
     let mut answer = None;
     let mut said = String::new();
     let exit = helper::run(launch, cancel, |stream, line| {
         match stream {
             Stream::Stdout => answer = answer.take().or_else(|| serde_json::from_str(line).ok()),
-            Stream::Stderr => said.push_str(line),
+            Stream::Stderr => match messages::stderr(line) {
+                Said::Blocked(on) => waits.begin(on),
+                said_so => {
+                    waits.end();
+                    if let Said::Line(line) = said_so {
+                        said = line;
+                    }
+                }
+            },
         }
         After::GoOn
     })
     .await?;
+    waits.end();
     match answer {
         Some(answer) if exit == Exit::Status(0) => Ok(answer),
         _ => Err(Stopped::Failed(format!(
-            "cannot learn from {whom} what the app is started with: {}\nhint: run the same `cargo run` by hand",
-            said.trim()
-                .lines()
-                .last()
-                .map_or_else(|| exit.to_string(), str::to_owned)
+            "cannot learn from `cargo run` what the app is started with: {}\nhint: run the same `cargo run` by hand",
+            if said.is_empty() {
+                exit.to_string()
+            } else {
+                said
+            }
         ))),
     }
 }

@@ -12,8 +12,8 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 
 use super::value::{
-    Address, Command, Dos, FilePath, Pattern, Ready, Shape, SocketName, StopSignal, Text,
-    TextVisitor, Time, Value, VariableName, text_value,
+    Address, CargoConfig, Command, Dos, FilePath, Jobs, Pattern, Ready, Shape, SocketName,
+    StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
 };
 use super::wording::nearest;
 use crate::sockets::spec::Wrong;
@@ -125,7 +125,7 @@ macro_rules! section {
 }
 
 section! {
-    /// Which target is built, and how: cargo's selection flags under cargo's names.
+    /// Which target is built, and how: cargo's flags under cargo's names.
     Build {
         /// `--package`
         package: String, Rebuild;
@@ -150,6 +150,26 @@ section! {
         target: String, Rebuild;
         /// `--target-dir`
         target_dir: FilePath, Rebuild;
+        /// `--jobs`
+        jobs: Jobs, Next;
+        /// `--keep-going`
+        keep_going: bool = false, Next;
+        /// `--timings`
+        timings: bool = false, Next;
+        /// `--locked`
+        locked: bool = false, Rebuild;
+        /// `--offline`
+        offline: bool = false, Rebuild;
+        /// `--frozen`
+        frozen: bool = false, Rebuild;
+        /// `--ignore-rust-version`
+        ignore_rust_version: bool = false, Rebuild;
+        /// `--config` of cargo: `KEY=VALUE`, or a file
+        config: Vec<CargoConfig>, Rebuild;
+        /// `-Z`
+        unstable: Vec<String>, Rebuild;
+        /// Anything else that `cargo build` takes, after the rest
+        args: Vec<String>, Rebuild;
         /// What a change does to a running build: end it and start anew, or let it end first.
         on_change: OnChange = OnChange::Cancel, Next;
     }
@@ -174,8 +194,9 @@ section! {
         ready_timeout: Time = Time::ms(30_000), Next;
         /// How long it must live to count as ready where nothing better can be seen.
         settle: Time = Time::ms(300), Next;
-        /// The signal that asks it to end.
-        stop_signal: StopSignal = StopSignal(nix::sys::signal::Signal::SIGTERM), Next;
+        /// The signal that asks it to end; `auto` is `INT` where it catches that and not `TERM`, and
+        /// else `TERM`.
+        stop_signal: StopSignal = StopSignal(None), Next;
         /// How long it may take to end; then it is killed.
         stop_timeout: Time = Time::ms(5_000), Next;
         /// How long it must stay live to count as good: one that dies before is rolled back.

@@ -6,8 +6,11 @@
 //! their meaning; `wording` says what is wrong with them, and `reference` writes all of them down.
 //! `verification` is what one command is told besides.
 
+mod cargos;
 pub mod file;
 pub mod layer;
+mod manifest;
+mod parent;
 pub mod reference;
 pub mod resolve;
 mod typed;
@@ -80,10 +83,10 @@ impl Settings {
 pub struct Build {
     /// The directory hotrun was started in, which is the app's as well.
     pub dir: PathBuf,
-    /// The cargo that started us, where one did, as cargo's own subcommands do it; else its name.
+    /// The one that typing `cargo` in that directory would start, by its name or its path.
     pub cargo: OsString,
     /// What cargo and other helpers find in their environment: ours, less what speaks about our
-    /// own descriptors.
+    /// own descriptors or was set by a cargo that started us.
     pub env: Vec<(OsString, OsString)>,
     /// The manifest in use.
     pub manifest: PathBuf,
@@ -111,6 +114,26 @@ pub struct Build {
     pub target: Option<String>,
     /// `--target-dir`.
     pub target_dir: Option<PathBuf>,
+    /// `--jobs`.
+    pub jobs: Option<String>,
+    /// `--keep-going`.
+    pub keep_going: bool,
+    /// `--timings`.
+    pub timings: bool,
+    /// `--locked`.
+    pub locked: bool,
+    /// `--offline`.
+    pub offline: bool,
+    /// `--frozen`.
+    pub frozen: bool,
+    /// `--ignore-rust-version`.
+    pub ignore_rust_version: bool,
+    /// `--config`: `KEY=VALUE`, or a file.
+    pub config: Vec<String>,
+    /// `-Z`.
+    pub unstable: Vec<String>,
+    /// Whatever else `cargo build` is told.
+    pub args: Vec<String>,
     /// What a change does to a running build.
     pub on_change: OnChange,
 }
@@ -132,8 +155,8 @@ pub struct App {
     pub ready_timeout: Duration,
     /// How long it must live to count as ready where nothing better can be seen.
     pub settle: Duration,
-    /// The signal that asks it to end.
-    pub stop_signal: i32,
+    /// The signal that asks it to end; `None`: the one that it catches.
+    pub stop_signal: Option<i32>,
     /// How long it may take to end.
     pub stop_timeout: Duration,
     /// How long it must stay live to count as good.

@@ -3,17 +3,18 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
+use super::parent::Called;
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
-    App, Build, Format, Output, Ready, Rule, Settings, Stdin, Verbosity, Watch, file, typed,
-    variables,
+    App, Build, Format, Output, Ready, Rule, Settings, Stdin, Verbosity, Watch, cargos, file,
+    manifest, parent, typed, variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -44,6 +45,8 @@ pub struct Sources {
     /// The working directory.
     dir: PathBuf,
     manifest: PathBuf,
+    /// The configuration file that was named.
+    named: Option<PathBuf>,
     /// Hotrun was started with a TCP socket.
     inherited_tcp: bool,
     typed: Layer,
@@ -58,8 +61,9 @@ impl Sources {
             Failure::usage(format!("cannot tell the working directory: {error}"))
                 .hint("start hotrun in a directory that exists")
         })?;
-        let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
-        let mut typed = typed::layer(&args)?;
+        let manifest = manifest::find(&dir, args.manifest_path.as_deref())?;
+        let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
+        let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
         let known = env::vars_os().filter_map(|(name, text)| {
             let name = name.into_string().ok()?;
@@ -71,6 +75,7 @@ impl Sources {
             args,
             dir,
             manifest,
+            named: config.own,
             inherited_tcp,
             typed,
             environment,
@@ -82,7 +87,7 @@ impl Sources {
         let places = self.places();
         let found = places.iter().find(|path| path.symlink_metadata().is_ok());
         let path = found.unwrap_or(&places[0]).clone();
-        let file = if found.is_some() || self.args.config.is_some() {
+        let file = if found.is_some() || self.named.is_some() {
             self.read(&path)?
         } else {
             Layer::default()
@@ -114,10 +119,10 @@ impl Sources {
     /// The configuration files that would be read, the first that is there: from the directory of
     /// the manifest up to the root of its workspace.
     fn places(&self) -> Vec<PathBuf> {
-        if let Some(named) = &self.args.config {
-            return vec![straight(&self.dir.join(named))];
+        if let Some(named) = &self.named {
+            return vec![manifest::straight(&self.dir.join(named))];
         }
-        let root = workspace_root(&self.manifest);
+        let root = manifest::workspace_root(&self.manifest);
         let dirs = self.manifest.ancestors().skip(1);
         dirs.take_while(|dir| dir.starts_with(&root))
             .map(|dir| dir.join(FILE_NAME))
@@ -173,10 +178,12 @@ impl Sources {
             let ours = key.to_string_lossy().starts_with(variables::PREFIX);
             ours || SCRUBBED.iter().chain(&OUTER).any(|name| key == name)
         };
+        let inherited = env::vars_os().filter(|(key, _)| !scrubbed(key)).collect();
+        let Called { cargo, env } = parent::called(inherited, |path| self.dir.join(path).is_file());
         Build {
             dir: self.dir.clone(),
-            cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-            env: env::vars_os().filter(|(key, _)| !scrubbed(key)).collect(),
+            cargo,
+            env,
             manifest: self.manifest.clone(),
             named_manifest: self.args.manifest_path.is_some(),
             package: build.package.clone(),
@@ -190,6 +197,21 @@ impl Sources {
             profile: build.profile.clone(),
             target: build.target.clone(),
             target_dir: build.target_dir.clone().map(|path| path.0),
+            jobs: build.jobs.clone().map(|jobs| jobs.0),
+            keep_going: build.keep_going(),
+            timings: build.timings(),
+            locked: build.locked(),
+            offline: build.offline(),
+            frozen: build.frozen(),
+            ignore_rust_version: build.ignore_rust_version(),
+            config: build
+                .config
+                .iter()
+                .flatten()
+                .map(|one| one.0.clone())
+                .collect(),
+            unstable: build.unstable.clone().unwrap_or_default(),
+            args: build.args.clone().unwrap_or_default(),
             on_change: match build.on_change() {
                 layer::OnChange::Cancel => OnChange::Cancel,
                 layer::OnChange::Queue => OnChange::Queue,
@@ -215,7 +237,7 @@ impl Sources {
         }
         // Of a way up and down again, the file system tells in other words.
         let paths = paths(watch.paths.as_ref());
-        let paths: Vec<PathBuf> = paths.iter().map(|path| straight(path)).collect();
+        let paths: Vec<PathBuf> = paths.iter().map(|path| manifest::straight(path)).collect();
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
             return Err(Failure::usage(format!(
                 "watch.paths: there is no `{}`",
@@ -244,69 +266,6 @@ impl Sources {
             configured: !self.is_blank(),
         })
     }
-}
-
-/// The manifest that cargo would find, or the one that was named.
-fn find_manifest(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(named) = named {
-        let path = straight(&dir.join(named));
-        if path.is_dir() {
-            let inside = named.join("Cargo.toml");
-            return Err(Failure::usage(format!(
-                "--manifest-path: `{}` is a directory",
-                named.display()
-            ))
-            .hint(format!("name the manifest itself: `{}`", inside.display())));
-        }
-        if !path.is_file() {
-            return Err(Failure::usage(format!(
-                "--manifest-path: there is no `{}`",
-                named.display()
-            ))
-            .hint("name the Cargo.toml of the project to run"));
-        }
-        if path.file_name().is_none_or(|name| name != "Cargo.toml") {
-            return Err(Failure::usage(format!(
-                "--manifest-path: `{}` is no Cargo.toml",
-                named.display()
-            ))
-            .hint("name the Cargo.toml of the project to run"));
-        }
-        return Ok(path);
-    }
-    dir.ancestors()
-        .map(|dir| dir.join("Cargo.toml"))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Failure::usage(format!("no Cargo.toml in `{}` or above it", dir.display()))
-                .hint("start hotrun in a Cargo project, or name one with --manifest-path")
-        })
-}
-
-/// A path without `.` and `..`, by its names alone, as cargo does it: everything is told apart by
-/// its path.
-fn straight(path: &Path) -> PathBuf {
-    let mut straight = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => _ = straight.pop(),
-            part => straight.push(part),
-        }
-    }
-    straight
-}
-
-/// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By
-/// its lines, since the manifest may be broken right now.
-fn workspace_root(manifest: &Path) -> PathBuf {
-    let is_root = |dir: &&Path| {
-        let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
-        text.lines()
-            .any(|line| line.trim_start().starts_with("[workspace"))
-    };
-    let own = manifest.parent().unwrap_or(manifest);
-    own.ancestors().find(is_root).unwrap_or(own).to_owned()
 }
 
 fn paths(paths: Option<&Vec<FilePath>>) -> Vec<PathBuf> {
@@ -350,7 +309,7 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         ready: app.ready.clone(),
         ready_timeout: app.ready_timeout().0,
         settle: app.settle().0,
-        stop_signal: app.stop_signal().0 as i32,
+        stop_signal: app.stop_signal().0.map(|signal| signal as i32),
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
         // Who reads what is typed at a terminal expects one.

@@ -8,8 +8,8 @@ use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::sockets::spec::Wrong;
 
-/// What was typed.
-pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
+/// What was typed; `cargos` is what of `--config` is for cargo.
+pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
     let some = |paths: &[PathBuf]| {
         let paths: Vec<FilePath> = paths.iter().cloned().map(FilePath).collect();
         Some(paths).filter(|paths| !paths.is_empty())
@@ -34,6 +34,16 @@ pub(super) fn layer(args: &Args) -> Result<Layer, Failure> {
             profile: args.profile.clone(),
             target: args.target.clone(),
             target_dir: args.target_dir.clone().map(FilePath),
+            jobs: read("--jobs", args.jobs.as_ref())?,
+            keep_going: args.keep_going.then_some(true),
+            timings: args.timings.then_some(true),
+            locked: args.locked.then_some(true),
+            offline: args.offline.then_some(true),
+            frozen: args.frozen.then_some(true),
+            ignore_rust_version: args.ignore_rust_version.then_some(true),
+            config: read_all("--config", cargos)?,
+            unstable: Some(args.unstable.clone()).filter(|flags| !flags.is_empty()),
+            args: None,
             on_change: None,
         },
         app: layer::App {

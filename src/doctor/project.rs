@@ -48,7 +48,7 @@ pub(super) async fn toolchain(settings: &Settings) -> Vec<Finding> {
 pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "project";
     let mut said = Vec::new();
-    let loaded = match build::load(settings, |line| said.push(line)).await {
+    let loaded = match build::load(settings, |line| said.push(line), |_| {}).await {
         Ok(loaded) => loaded,
         Err(failure) => return vec![Finding::failure(ABOUT, &failure)],
     };

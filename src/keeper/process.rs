@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::{Pid, getpgid, setsid};
 
 use super::Mode;
 use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
@@ -283,6 +283,16 @@ impl Keeper {
         };
         if !child.reaped {
             killpg(child.pid, signal).ok();
+        }
+        if child.ended && self.mode == Mode::Tree {
+            // What it left behind is the program from now on, in whatever group it is.
+            for pid in children().into_iter().filter(|pid| *pid != child.pid) {
+                match getpgid(Some(pid)) {
+                    Ok(group) if group == child.pid => {}
+                    Ok(group) if group == pid => _ = killpg(group, signal),
+                    _ => _ = kill(pid, signal),
+                }
+            }
         }
     }
 

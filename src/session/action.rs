@@ -317,6 +317,14 @@ pub enum View {
         /// How long it had run.
         ran: Duration,
     },
+    /// A first process ended with success and left others, which are the program from now on, or
+    /// which can't be told from what is of no use.
+    Background {
+        /// Whose.
+        generation: Generation,
+        /// They are.
+        followed: bool,
+    },
     /// A process could not be started at all.
     CannotStart {
         /// Whose.

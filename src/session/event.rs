@@ -142,7 +142,8 @@ pub enum AppNews {
     Writes(Vec<PathBuf>),
     /// It was asked for: this process of it has a debugger, or none has, or none has any more.
     Traced(Option<i32>),
-    /// Its first process ended. What it left behind may still run.
+    /// Its first process ended, or what it left behind and had listened. Other processes of it may
+    /// still run.
     Exited {
         /// How it ended.
         exit: Exit,
@@ -151,6 +152,9 @@ pub enum AppNews {
         /// It had a file open on which live holds a lock: its path.
         lock: Option<String>,
     },
+    /// Its first process ended with success, and others of it go on: whether one of them listens on
+    /// what is held for it, as far as that can be seen.
+    Background(Option<bool>),
     /// Nothing of the generation is left.
     Gone {
         /// Open connections at the moment it was killed.

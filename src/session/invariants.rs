@@ -176,6 +176,9 @@ impl World {
                 if process.patient {
                     events.push(Event::Quiet(*generation));
                 }
+                for listens in [true, false] {
+                    events.push(news(AppNews::Background(Some(listens))));
+                }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
                     let exit = Exit::Status(i32::try_from(status).unwrap());

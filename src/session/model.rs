@@ -76,7 +76,7 @@ pub enum Cure {
 }
 
 /// What a look at a path found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
     /// Nothing is there.
     Missing,

@@ -99,6 +99,7 @@ impl Session {
             asked: None,
             ended: None,
             suspended: false,
+            background: false,
             missed: Vec::new(),
             cut_for_next: false,
         });
@@ -226,6 +227,7 @@ impl Session {
                 process.ended = Some(exit);
                 self.exited(now, generation, exit, &last_lines, lock);
             }
+            AppNews::Background(listens) => self.in_background(now, generation, listens),
             AppNews::Gone { cut, survivors } => self.gone(now, generation, cut, survivors),
         }
     }
@@ -332,6 +334,42 @@ impl Session {
             let kill = process.kill();
             self.out.extend(kill);
         }
+    }
+
+    /// A first process has ended with success and left others behind. What listens is the program,
+    /// and what a candidate has left may still begin to; anything else has ended with it. A server
+    /// that crashes never ends with success, whatever it leaves.
+    fn in_background(&mut self, now: Moment, generation: Generation, listens: Option<bool>) {
+        let is_this = |process: &&mut Process| process.generation == generation;
+        let candidate = self.swap.candidate.as_mut().filter(is_this);
+        let is_candidate = candidate.is_some();
+        let live = self.swap.live.as_mut().filter(is_this);
+        let followed = match listens {
+            Some(true) => candidate.or(live),
+            Some(false) => candidate,
+            None => None,
+        };
+        if let Some(process) = followed {
+            process.background = true;
+            if is_candidate {
+                process.deadline.get_or_insert(now + self.policy.probation);
+            }
+            return self.show(View::Background {
+                generation,
+                followed: true,
+            });
+        }
+        let exit = Exit::Status(0);
+        if let Some(process) = self.swap.find(generation) {
+            process.ended = Some(exit);
+        }
+        if listens.is_none() {
+            self.show(View::Background {
+                generation,
+                followed: false,
+            });
+        }
+        self.exited(now, generation, exit, &[], None);
     }
 
     fn end_once(&mut self, exit: Exit) -> Option<Next> {
@@ -507,6 +545,10 @@ impl Session {
     }
 
     fn not_ready(&mut self, now: Moment, candidate: Process) {
+        if candidate.background && !self.policy.serving {
+            // What it left behind was no server.
+            return self.finished(now, candidate);
+        }
         let next = if self.policy.once {
             self.ending.get_or_insert(Ending::NotReady);
             Next::End

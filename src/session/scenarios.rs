@@ -273,6 +273,15 @@ fn event(text: &str, files: &mut Files) -> Event {
                 },
             )
         }
+        ["background", which, listens] => {
+            let listens = match *listens {
+                "listens" => Some(true),
+                "silent" => Some(false),
+                "unseen" => None,
+                _ => panic!("`{listens}` is neither `listens`, `silent` nor `unseen`"),
+            };
+            app(which, AppNews::Background(listens))
+        }
         ["quiet", which] => Event::Quiet(generation(which)),
         ["gone", which] => app(
             which,

@@ -92,6 +92,8 @@ pub(super) struct Process {
     /// Its first process has ended.
     pub(super) ended: Option<Exit>,
     pub(super) suspended: bool,
+    /// Its first process has ended with success, and what it left behind is followed.
+    pub(super) background: bool,
     /// Signals that were passed on to live meanwhile; it may not have been able to take them yet.
     pub(super) missed: Vec<i32>,
     /// The next candidate, not the time limit, ended its drain.

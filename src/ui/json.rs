@@ -165,6 +165,13 @@ pub fn view(now: Moment, view: &View) -> Value {
             "finished",
             json!({ "generation": generation.0, "ran_ms": ms(*ran) }),
         ),
+        View::Background {
+            generation,
+            followed,
+        } => (
+            "background",
+            json!({ "generation": generation.0, "followed": followed }),
+        ),
         View::CannotStart {
             generation,
             error,

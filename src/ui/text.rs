@@ -286,6 +286,23 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 ms(*ran)
             ),
         ),
+        View::Background {
+            generation,
+            followed: true,
+        } => (
+            Level::Info,
+            format!("{generation} goes on in the background: its first process has ended"),
+        ),
+        View::Background {
+            generation,
+            followed: false,
+        } => (
+            Level::Warn,
+            format!(
+                "{generation} has left processes in the background, and nothing says whether they \
+                 serve\nhint: have it stay in the foreground, or leave --no-capture out"
+            ),
+        ),
         View::CannotStart {
             generation,
             error,

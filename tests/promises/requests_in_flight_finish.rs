@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::common::client::{Outcome, get_path};
-use crate::common::{ANY, Hotrun, Project, now};
+use crate::common::{ANY, Hotrun, Project, Run, now, own_address};
 
 /// Five requests that take so long, each with the moment of its end.
 fn ask(address: SocketAddr, ms: u128) -> Vec<JoinHandle<(Outcome, Instant)>> {
@@ -14,8 +14,12 @@ fn ask(address: SocketAddr, ms: u128) -> Vec<JoinHandle<(Outcome, Instant)>> {
 }
 
 fn finish(project: &Project) {
+    finish_with(project, Run::new(project, &ANY));
+}
+
+fn finish_with(project: &Project, run: Run) {
     project.configure("[app]\nstop_timeout = \"60s\"\n");
-    let hotrun = Hotrun::start(project, &ANY);
+    let hotrun = run.start();
     hotrun.wait_live(1);
     // How long a reload takes here and now: the requests must outlive the next one by far.
     let start = now();
@@ -49,6 +53,26 @@ fn finish(project: &Project) {
 #[test]
 fn a_simple_server_answers_all_it_was_asked() {
     finish(&Project::new("slow-drain"));
+}
+
+/// One that knows Ctrl-C alone, as many do, is asked by that: SIGTERM would cut what it answers.
+#[test]
+fn a_server_that_catches_ctrl_c_alone_answers_all_it_was_asked() {
+    let project = Project::new("slow-drain");
+    project.edit("src/main.rs", "SIGTERM: c_int = 15", "SIGTERM: c_int = 2");
+    finish(&project);
+}
+
+/// It is the server that counts, not the shell before it, which catches both.
+#[test]
+fn a_server_behind_a_shell_answers_all_it_was_asked() {
+    let project = Project::new("slow-drain");
+    project.edit("src/main.rs", "SIGTERM: c_int = 15", "SIGTERM: c_int = 2");
+    let runner = "[target.'cfg(unix)']\nrunner = [\"sh\", \"-c\", \"trap : INT TERM; $0\"]\n";
+    project.add(".cargo/config.toml", runner);
+    // What is handed over is for the first process alone.
+    let address = own_address().to_string();
+    finish_with(&project, Run::new(&project, &[]).env("ADDR", &address));
 }
 
 /// A server as people have it.

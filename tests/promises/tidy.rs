@@ -54,6 +54,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "config",
             "digest",
             "exit",
+            "family",
             "helper",
             "keeper::protocol",
             "lines",
@@ -74,6 +75,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "sink",
             "sockets::activation",
             "sockets::address",
+            "sys",
         ],
     ),
     (

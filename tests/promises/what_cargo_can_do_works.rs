@@ -14,7 +14,7 @@ use crate::common::{ANY, Hotrun, Project, Run, say, wait_until};
 
 /// What every program here says of itself: its surroundings, without what is hotrun's own, and then
 /// the line that tests wait for. It ends then, so that `cargo run` can be asked for the same.
-const TELL: &str = r#"
+pub(crate) const TELL: &str = r#"
 pub fn tell(said: impl std::fmt::Display) {
     let own = |key: &str| key.starts_with("HOTRUN_") || key == "NOTIFY_SOCKET";
     let mut env: Vec<_> = std::env::vars().filter(|(key, _)| !own(key)).collect();
@@ -26,25 +26,25 @@ pub fn tell(said: impl std::fmt::Display) {
 "#;
 
 /// A program that says this; it is formatted by `tell`'s caller.
-fn main_of(said: &str) -> String {
+pub(crate) fn main_of(said: &str) -> String {
     format!("fn main() {{ tell({said}); }}\n{TELL}")
 }
 
 /// A manifest with more than a name.
-fn manifest(name: &str, more: &str) -> String {
+pub(crate) fn manifest(name: &str, more: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n{more}\n")
 }
 
 /// The same words and variables, for hotrun and for `cargo run`.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     project: &'a Project,
     args: &'a [&'a str],
     env: &'a [(&'a str, &'a str)],
-    hotrun: Hotrun,
+    pub(crate) hotrun: Hotrun,
 }
 
 impl<'a> Session<'a> {
-    fn start(
+    pub(crate) fn start(
         project: &'a Project,
         args: &'a [&'a str],
         env: &'a [(&'a str, &'a str)],
@@ -66,27 +66,27 @@ impl<'a> Session<'a> {
 
     /// The app says this, sooner or later.
     #[track_caller]
-    fn says(&self, said: &str) {
+    pub(crate) fn says(&self, said: &str) {
         let said = format!("said {said}");
         self.hotrun.wait_line(|line| line == said);
     }
 
     /// An edit makes the app say this.
     #[track_caller]
-    fn edit(&self, path: &str, from: &str, to: &str, said: &str) {
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str, said: &str) {
         self.project.edit(path, from, to);
         self.says(said);
     }
 
     /// The app was started last as `cargo run` starts it now.
     #[track_caller]
-    fn end(self) {
+    pub(crate) fn end(self) {
         let cargo = self.project.command("cargo");
         self.end_as(cargo);
     }
 
     #[track_caller]
-    fn end_as(self, mut cargo: Command) {
+    pub(crate) fn end_as(self, mut cargo: Command) {
         self.hotrun.interrupt();
         self.hotrun.wait_killed_by(Signal::SIGINT);
         self.hotrun.assert_nothing_left();
@@ -145,7 +145,7 @@ fn features_and_profiles() {
 }
 
 /// The triple that this machine builds for.
-fn host(project: &Project) -> String {
+pub(crate) fn host(project: &Project) -> String {
     let output = project.command("rustc").arg("-vV").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

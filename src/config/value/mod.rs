@@ -104,10 +104,11 @@ pub(super) use text_value;
 
 text_value! {
     Time: "time";
-    StopSignal: "signal";
+    StopSignal: "`auto` or signal";
     Ready: "proof of readiness";
     SocketName: "name";
     VariableName: "name";
+    Jobs: "number";
 }
 
 fn wrong<T>(reason: String, hint: impl Into<String>) -> Result<T, Wrong> {
@@ -175,6 +176,57 @@ impl Value for FilePath {
     }
 }
 
+/// How many compilers cargo runs at once: a number, below zero so many less than there are
+/// processors, or `default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs(pub String);
+
+impl Text for Jobs {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let is_number = text.parse::<i32>().is_ok_and(|number| number != 0);
+        if is_number || text == "default" {
+            return Ok(Self(text.to_owned()));
+        }
+        wrong(
+            format!("`{text}` is no number of jobs"),
+            "write a number like `2`, or `-1` for one less than there are processors",
+        )
+    }
+}
+
+/// What cargo is told by its own `--config`: `KEY=VALUE`, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CargoConfig(pub String);
+
+impl<'de> Deserialize<'de> for CargoConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Text for CargoConfig {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Value for CargoConfig {
+    const SHAPE: Shape = Shape::Text;
+
+    fn kind() -> String {
+        "`KEY=VALUE` or path".into()
+    }
+
+    fn rebase(&mut self, dir: &Path) {
+        let file = dir.join(&self.0);
+        if (!self.0.contains('=') || file.is_file())
+            && let Ok(file) = file.into_os_string().into_string()
+        {
+            self.0 = file;
+        }
+    }
+}
+
 /// A span of time with its unit: `300ms`, `5s`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
@@ -222,13 +274,14 @@ fn signal(name: &str) -> Option<Signal> {
     Signal::from_str(&format!("SIG{bare}")).ok()
 }
 
-/// A signal that asks a program to end.
+/// A signal that asks a program to end; `None` is `auto`, the one that it catches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StopSignal(pub Signal);
+pub struct StopSignal(pub Option<Signal>);
 
 impl fmt::Display for StopSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_start_matches("SIG"))
+        let name = self.0.map_or("auto", Signal::as_str);
+        f.write_str(name.trim_start_matches("SIG"))
     }
 }
 
@@ -240,11 +293,14 @@ impl Text for StopSignal {
             Signal::SIGCONT,
             Signal::SIGCHLD,
         ];
+        if text == "auto" {
+            return Ok(Self(None));
+        }
         match signal(text).filter(|signal| !cannot_ask.contains(signal)) {
-            Some(signal) => Ok(Self(signal)),
+            Some(signal) => Ok(Self(Some(signal))),
             None => wrong(
                 format!("`{text}` can't ask a program to end"),
-                "name a signal like `TERM`, `INT`, `QUIT` or `USR1`",
+                "write `auto`, or a signal like `TERM`, `INT`, `QUIT` or `USR1`",
             ),
         }
     }
@@ -424,7 +480,8 @@ mod tests {
 
     #[test]
     fn stop_signals_are_those_that_ask() {
-        assert_eq!(StopSignal::read("INT").unwrap().0, Signal::SIGINT);
+        assert_eq!(StopSignal::read("INT").unwrap().0, Some(Signal::SIGINT));
+        assert_eq!(StopSignal::read("auto").unwrap().to_string(), "auto");
         assert_eq!(StopSignal::read("SIGTERM").unwrap().to_string(), "TERM");
         for text in ["KILL", "STOP", "FOO", ""] {
             assert!(StopSignal::read(text).is_err(), "{text}");

@@ -1,0 +1,148 @@
+//! Whom cargo waits for: the process that holds the lock, as /proc shows it.
+//!
+//! Cargo says that it waits, and then does so. The system lists every lock with those that wait for
+//! it, so no guess is needed at which file it is; a holder in another container is not named.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use procfs::process::Process;
+use tokio::task::JoinHandle;
+
+use crate::family;
+
+/// Milliseconds before each look: cargo has only said that it is about to wait, and may have to wait for hardly
+/// any time.
+const LOOKS: [u64; 4] = [0, 10, 40, 150];
+
+/// More of a command line says nothing more.
+const LONGEST: usize = 100;
+
+/// Hears what cargo waits for, and `None` when it goes on.
+pub(super) type Tell = Arc<dyn Fn(Option<String>) + Send + Sync>;
+
+/// The waits of one cargo, each told once.
+pub(super) struct Waits {
+    tell: Tell,
+    current: Option<Wait>,
+}
+
+struct Wait {
+    told: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Waits {
+    pub(super) fn new(tell: Tell) -> Self {
+        Self {
+            tell,
+            current: None,
+        }
+    }
+
+    /// Cargo waits for the lock `on` this.
+    pub(super) fn begin(&mut self, on: String) {
+        self.end();
+        let told = Arc::new(AtomicBool::new(false));
+        let (tell, is_told) = (self.tell.clone(), told.clone());
+        let task = tokio::spawn(async move {
+            let mut holder = None;
+            for pause in LOOKS {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                holder = find();
+                if holder.is_some() {
+                    break;
+                }
+            }
+            is_told.store(true, Ordering::Relaxed);
+            tell(Some(match holder {
+                Some(holder) => format!("{on}, held by {holder}"),
+                None => on,
+            }));
+        });
+        self.current = Some(Wait { told, task });
+    }
+
+    /// It goes on.
+    pub(super) fn end(&mut self) {
+        if let Some(wait) = self.current.take() {
+            wait.task.abort();
+            if wait.told.load(Ordering::Relaxed) {
+                (self.tell)(None);
+            }
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(wait) = self.current.take() {
+            wait.task.abort();
+        }
+    }
+}
+
+/// Who holds the lock that a cargo of ours waits for.
+fn find() -> Option<String> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let ours = family::of(std::process::id());
+    let is_cargo = |process: &&Process| process.stat().is_ok_and(|stat| stat.comm == "cargo");
+    let waiting: Vec<i32> = ours.iter().filter(is_cargo).map(Process::pid).collect();
+    let pid = holder(&locks, &waiting)?;
+    let words = Process::new(pid).and_then(|process| process.cmdline());
+    let command: String = words.ok()?.join(" ").chars().take(LONGEST).collect();
+    Some(format!("`{command}` (pid {pid})"))
+}
+
+/// The process that holds what one of these waits for, by the text of /proc/locks: lines of one
+/// number belong together, and the first is the holder's.
+///
+/// `5: FLOCK  ADVISORY  WRITE 2614 fe:00:10011098 0 EOF`
+/// `5: -> FLOCK  ADVISORY  WRITE 2700 fe:00:10011098 0 EOF`
+fn holder(locks: &str, waiting: &[i32]) -> Option<i32> {
+    let lock = |line: &str| {
+        let (number, rest) = line.split_once(':')?;
+        let waits = rest.trim_start().starts_with("->");
+        let mut words = rest
+            .trim_start()
+            .trim_start_matches("->")
+            .split_whitespace();
+        let pid: i32 = words.nth(3)?.parse().ok()?;
+        Some((number.to_owned(), waits, pid))
+    };
+    let all = || locks.lines().filter_map(lock);
+    let (number, ..) = all().find(|(_, waits, pid)| *waits && waiting.contains(pid))?;
+    let (.., pid) = all().find(|(other, waits, _)| *other == number && !waits)?;
+    (pid > 0).then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCKS: &str = "\
+1: POSIX  ADVISORY  WRITE 10 fe:00:1 0 EOF
+2: FLOCK  ADVISORY  WRITE 20 fe:00:2 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 21 fe:00:2 0 EOF
+2:  -> FLOCK  ADVISORY  WRITE 22 fe:00:2 0 EOF
+3: FLOCK  ADVISORY  READ  30 fe:00:3 0 EOF
+4: FLOCK  ADVISORY  WRITE 0 fe:00:4 0 EOF
+4: -> FLOCK  ADVISORY  WRITE 41 fe:00:4 0 EOF
+";
+
+    #[test]
+    fn the_holder_is_the_first_of_those_that_belong_together() {
+        for (waiting, expected) in [
+            (&[21][..], Some(20)),
+            (&[22], Some(20)),
+            (&[9, 22], Some(20)),
+            (&[20, 30, 10], None),
+            // It is in another container.
+            (&[41], None),
+            (&[], None),
+        ] {
+            assert_eq!(holder(LOCKS, waiting), expected, "{waiting:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Reads the project: asks cargo what it is made of, and the compiler what it builds for.
+
+use std::ffi::OsStr;
+
+use super::cargo_config::{self, CargoConfig};
+use super::lock_holder::{Tell, Waits};
+use super::messages::{self, Said};
+use super::project::{self, Problem, Project};
+use super::{TICK, command, now, toolchain};
+use crate::config::Build;
+use crate::digest;
+use crate::helper::{self, After, Cancel, Stopped};
+use crate::lines::Stream;
+use crate::session::model::Seen;
+
+/// Why the project could not be read.
+pub(super) enum Unread {
+    Stopped(Stopped),
+    Problem(Problem),
+}
+
+/// Reads the project; `line` hears what cargo says meanwhile, and `waiting` whom it waits for.
+pub(super) async fn read_project(
+    build: &Build,
+    cancel: &mut Cancel,
+    line: &mut impl FnMut(String),
+    waiting: &Tell,
+) -> Result<(Project, Seen), Unread> {
+    let at = now() - TICK;
+    let configuration = cargo_config::digest(build);
+    let config = CargoConfig::read(build);
+    // Only the compiler knows, and answers while cargo reads already.
+    let guess = cargo_config::probable_host();
+    let asked = toolchain::host(build, &config, cancel.clone());
+    let metadata = read_metadata(build, &config, &guess, cancel, line, waiting);
+    let (host, mut json) = tokio::join!(asked, metadata);
+    if host != guess {
+        json = read_metadata(build, &config, &host, cancel, line, waiting).await;
+    }
+    let metadata = serde_json::from_str(&json?).map_err(|error| {
+        line(format!("cargo metadata: {error}"));
+        Unread::Problem(Problem::Broken)
+    })?;
+    let mut project = project::choose(&metadata, build).map_err(Unread::Problem)?;
+    (project.host, project.configuration) = (host, configuration);
+    let lock = digest::of(&project.workspace.join("Cargo.lock"));
+    Ok((project, Seen { at, lock }))
+}
+
+/// What cargo tells of the project where it is built by a compiler of this target. Crates that only
+/// others need are left out, as `cargo build` does: they may not be here, and the network neither.
+async fn read_metadata(
+    build: &Build,
+    config: &CargoConfig,
+    host: &str,
+    cancel: &mut Cancel,
+    line: &mut impl FnMut(String),
+    waiting: &Tell,
+) -> Result<String, Unread> {
+    let target = config.target(build.target.as_deref(), host);
+    // What build scripts need is built for the host.
+    let mut platforms = vec![OsStr::new(&target)];
+    platforms.extend((target != host).then_some(OsStr::new(host)));
+    let args = command::metadata(build, &platforms);
+    let launch = command::launch(build, build.cargo.clone(), args, &[]);
+    let mut waits = Waits::new(waiting.clone());
+    let mut json = String::new();
+    let exit = helper::run(launch, cancel, |stream, piece| {
+        match stream {
+            Stream::Stdout => json.push_str(piece),
+            Stream::Stderr => match messages::stderr(piece) {
+                Said::Blocked(on) => waits.begin(on),
+                Said::Line(text) => {
+                    waits.end();
+                    line(text);
+                }
+                Said::Progress(..) | Said::Nothing => {}
+            },
+        }
+        After::GoOn
+    })
+    .await
+    .map_err(Unread::Stopped)?;
+    waits.end();
+    if exit.success() {
+        Ok(json)
+    } else {
+        Err(Unread::Problem(Problem::Broken))
+    }
+}

@@ -1,0 +1,249 @@
+//! What a cargo that started hotrun has left in its environment, and what of it is the project's.
+//! Pure.
+//!
+//! The project is built by the cargo that one gets by typing `cargo` in its directory. Hotrun may
+//! have been started by another one, and what that (and rustup before it) has set speaks of the
+//! package that hotrun was run from:
+//!
+//! - `CARGO` and `CARGO_MANIFEST_DIR`: by `cargo run`, of hotrun itself or of a tool that starts it.
+//!   What cargo sets for a program goes, the library path among it, and so does the toolchain that
+//!   rustup has chosen for that package, unless it is known to be the user's word
+//!   (`RUSTUP_TOOLCHAIN=X cargo run`).
+//! - `CARGO` alone: as a subcommand of cargo (`cargo hotrun`), or by somebody's word. That cargo is
+//!   used. Only where rustup is known to have chosen it by the directory, it is left to rustup to do
+//!   that again, since `rust-toolchain.toml` may change.
+//! - None: typed, or by `rustup run X hotrun`, or with `RUSTUP_TOOLCHAIN=X`. All of it holds.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The cargo to call, and what it is called with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Called {
+    /// Its name or its path.
+    pub(super) cargo: OsString,
+    /// Its environment.
+    pub(super) env: Vec<(OsString, OsString)>,
+}
+
+/// Variables that cargo sets for what it runs, beside those of the package.
+const OF_CARGO: [&str; 8] = [
+    "CARGO",
+    "CARGO_BIN_NAME",
+    "CARGO_CRATE_NAME",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PRIMARY_PACKAGE",
+    "OUT_DIR",
+];
+
+/// Where a program finds libraries, which cargo and rustup add to.
+const LIBRARIES: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+
+/// What rustup sets for what it starts.
+const OF_RUSTUP: [&str; 3] = [
+    "RUSTUP_TOOLCHAIN",
+    "RUSTUP_TOOLCHAIN_SOURCE",
+    "RUST_RECURSION_COUNT",
+];
+
+/// Makes that of an environment; `is_program` says whether a path is that of a program.
+pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) -> bool) -> Called {
+    let value = |name: &str| {
+        let found = env.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let Some(parent) = value("CARGO").filter(|cargo| !cargo.is_empty()) else {
+        let cargo = "cargo".into();
+        return Called { cargo, env };
+    };
+    let by_run = value("CARGO_MANIFEST_DIR").is_some();
+    let source = value("RUSTUP_TOOLCHAIN_SOURCE");
+    let is_users = |source: &OsString| source == "env" || source == "cli";
+    let keeps_toolchain = match &source {
+        // `+X` was for what cargo has built and run.
+        Some(source) if by_run => source == "env",
+        Some(source) => is_users(source),
+        None => !by_run,
+    };
+    if !by_run && keeps_toolchain {
+        return Called { cargo: parent, env };
+    }
+    let path = value("PATH").unwrap_or_default();
+    let mut dirs = std::env::split_paths(&path);
+    let is_found = dirs.any(|dir| is_program(&dir.join("cargo")));
+    let libraries = Libraries::of(&parent);
+    let kept = env.into_iter().filter_map(|(key, value)| {
+        let is = |names: &[&str]| names.iter().any(|name| key == *name);
+        if (by_run && is_of_package(&key)) || key == "CARGO" || (!keeps_toolchain && is(&OF_RUSTUP))
+        {
+            return None;
+        }
+        if !is(&LIBRARIES) {
+            return Some((key, value));
+        }
+        let value = libraries.without(&value)?;
+        Some((key, value))
+    });
+    Called {
+        env: kept.collect(),
+        // Without one in PATH there is none to be typed.
+        cargo: if is_found { "cargo".into() } else { parent },
+    }
+}
+
+fn is_of_package(key: &OsStr) -> bool {
+    let starts = |start: &str| key.as_bytes().starts_with(start.as_bytes());
+    OF_CARGO.iter().any(|name| key == *name) || starts("CARGO_PKG_") || starts("CARGO_BIN_EXE_")
+}
+
+/// The directories of libraries that come from a cargo.
+struct Libraries {
+    /// Its toolchain.
+    toolchain: Option<PathBuf>,
+}
+
+impl Libraries {
+    fn of(cargo: &OsStr) -> Self {
+        let toolchain = Path::new(cargo).parent().and_then(Path::parent);
+        Self {
+            toolchain: toolchain.map(|dir| dir.join("lib")),
+        }
+    }
+
+    /// The list without them; `None` if nothing is left.
+    fn without(&self, list: &OsStr) -> Option<OsString> {
+        let dirs: Vec<PathBuf> = std::env::split_paths(list).collect();
+        // Where cargo builds: it names that and what is in it, `deps` always.
+        let built: Vec<&Path> = dirs
+            .iter()
+            .filter(|dir| dir.ends_with("deps"))
+            .filter_map(|dir| dir.parent())
+            .filter(|dir| dirs.iter().any(|other| other == dir))
+            .collect();
+        let toolchain = self.toolchain.as_deref();
+        let mut theirs = built.into_iter().chain(toolchain).collect::<Vec<_>>();
+        theirs.retain(|dir| !dir.as_os_str().is_empty());
+        let is_theirs = |dir: &&PathBuf| theirs.iter().any(|their| dir.starts_with(their));
+        let rest: Vec<&PathBuf> = dirs.iter().filter(|dir| !is_theirs(dir)).collect();
+        let joined = std::env::join_paths(rest).ok()?;
+        (!joined.is_empty()).then_some(joined)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN: &str = "/r/toolchains/a/bin/cargo";
+
+    fn owned(env: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        env.iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect()
+    }
+
+    #[track_caller]
+    fn case(env: &[(&str, &str)], cargo: &str, expected: &[(&str, &str)]) {
+        let called = called(owned(env), |path| path == Path::new("/bin/cargo"));
+        assert_eq!(called.cargo, cargo);
+        assert_eq!(called.env, owned(expected));
+    }
+
+    #[test]
+    fn what_is_typed_holds() {
+        for env in [
+            &[("PATH", "/bin")][..],
+            &[("RUSTUP_TOOLCHAIN", "x")],
+            // `rustup run`.
+            &[
+                ("RUSTUP_TOOLCHAIN", "x"),
+                ("RUST_RECURSION_COUNT", "1"),
+                ("LD_LIBRARY_PATH", "/r/toolchains/x/lib"),
+            ],
+            // Some distributions say where everybody's crates are.
+            &[("CARGO_HOME", "/c"), ("CARGO_TARGET_DIR", "/t")],
+        ] {
+            case(env, "cargo", env);
+        }
+    }
+
+    #[test]
+    fn a_subcommand_is_of_the_cargo_that_runs_it() {
+        let plain = [("CARGO", "/opt/cargo"), ("PATH", "/bin")];
+        case(&plain, "/opt/cargo", &plain);
+        for source in ["cli", "env"] {
+            let env = [
+                ("CARGO", CHAIN),
+                ("PATH", "/bin"),
+                ("RUSTUP_TOOLCHAIN", "a"),
+                ("RUSTUP_TOOLCHAIN_SOURCE", source),
+            ];
+            case(&env, CHAIN, &env);
+        }
+        // By the directory: it is chosen again.
+        let env = [
+            ("CARGO", CHAIN),
+            ("PATH", "/bin"),
+            ("RUSTUP_TOOLCHAIN", "a"),
+            ("RUSTUP_TOOLCHAIN_SOURCE", "toolchain-file"),
+            ("LD_LIBRARY_PATH", "/r/toolchains/a/lib:/own"),
+        ];
+        case(
+            &env,
+            "cargo",
+            &[("PATH", "/bin"), ("LD_LIBRARY_PATH", "/own")],
+        );
+    }
+
+    #[test]
+    fn what_cargo_run_sets_is_of_the_package_that_it_ran() {
+        let env = [
+            ("CARGO", CHAIN),
+            ("CARGO_HOME", "/c"),
+            ("CARGO_MANIFEST_DIR", "/h"),
+            ("CARGO_MANIFEST_PATH", "/h/Cargo.toml"),
+            ("CARGO_NET_OFFLINE", "true"),
+            ("CARGO_PKG_NAME", "hotrun"),
+            (
+                "LD_LIBRARY_PATH",
+                "/h/target/debug/build/x/out:/h/target/debug:/h/target/debug/deps:\
+                 /r/toolchains/a/lib/rustlib/t/lib:/r/toolchains/a/lib:/own/deps",
+            ),
+            ("PATH", "/usr/bin:/bin"),
+            ("RUSTUP_TOOLCHAIN", "a"),
+            ("RUSTUP_TOOLCHAIN_SOURCE", "default"),
+            ("RUST_RECURSION_COUNT", "1"),
+        ];
+        let kept = [
+            ("CARGO_HOME", "/c"),
+            ("CARGO_NET_OFFLINE", "true"),
+            ("LD_LIBRARY_PATH", "/own/deps"),
+            ("PATH", "/usr/bin:/bin"),
+        ];
+        case(&env, "cargo", &kept);
+        let cli = [
+            env[0],
+            env[2],
+            env[7],
+            env[8],
+            ("RUSTUP_TOOLCHAIN_SOURCE", "cli"),
+        ];
+        case(&cli, "cargo", &[env[7]]);
+        // An older rustup does not say who has chosen.
+        case(&[env[0], env[2], env[7], env[8]], "cargo", &[env[7]]);
+        // The user's own word.
+        let own = [
+            env[0],
+            env[2],
+            env[7],
+            env[8],
+            ("RUSTUP_TOOLCHAIN_SOURCE", "env"),
+        ];
+        case(&own, "cargo", &own[2..]);
+        // There is no other one.
+        case(&[env[0], env[2], ("PATH", "/x")], CHAIN, &[("PATH", "/x")]);
+    }
+}
