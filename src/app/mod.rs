@@ -308,6 +308,7 @@ impl Task {
                         }
                         self.tell(AppNews::Listening);
                     }
+                    Listening::Bound(address) => check.bound(&address),
                     Listening::Not(address, reason) => {
                         self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
                     }

@@ -126,6 +126,9 @@ pub(super) struct Check {
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
+    /// The held addresses that it has bound and does not listen on yet, and those that it listens on.
+    bound: Vec<Address>,
+    listened: Vec<Address>,
 }
 
 impl Check {
@@ -173,6 +176,8 @@ impl Check {
             claimed: HashSet::new(),
             beside: start.beside,
             files: HashSet::new(),
+            bound: Vec::new(),
+            listened: Vec::new(),
         }
     }
 
@@ -187,13 +192,27 @@ impl Check {
         }
     }
 
+    /// It has bound a held address: it is waited for to listen there, as on what live listens on.
+    pub(super) fn bound(&mut self, address: &Address) {
+        if !self.listened.contains(address) && !self.bound.contains(address) {
+            self.bound.push(address.clone());
+            if let How::Sight(looked) = &mut self.how
+                && !looked.missing.contains(address)
+            {
+                looked.missing.push(address.clone());
+            }
+        }
+    }
+
     /// It listens on a socket that is held.
     pub(super) fn listening(&mut self, inode: u64, address: &Address) {
+        self.bound.retain(|bound| bound != address);
+        self.listened.push(address.clone());
         if let How::Settle(settle) = self.how {
             self.how = How::Sight(Looked {
                 inodes: HashSet::new(),
                 settle,
-                missing: Vec::new(),
+                missing: self.bound.clone(),
                 since: None,
             });
         }

@@ -31,6 +31,9 @@ const LONGEST_ADDRESS: usize = 128;
 /// makes more of them makes them for a moment.
 const MOST_NUMBERED: u32 = 16;
 
+/// Milliseconds between two looks at what the program has bound and may have closed.
+const TIDY: u8 = 250;
+
 /// What a call is answered with.
 enum Verdict {
     /// The kernel does what is asked for.
@@ -50,6 +53,8 @@ pub(super) struct Desk {
     ledger: Ledger,
     /// Sockets of ours that were bound for the program.
     beside: HashMap<u64, OwnedFd>,
+    /// Held sockets that the program was given when it bound, and on which it may be about to listen.
+    handed: HashMap<u64, Arc<OwnedFd>>,
     /// Process and descriptor of a call that went before it heard its answer: it comes again.
     interrupted: Option<(i32, i32)>,
 }
@@ -66,6 +71,7 @@ impl Desk {
             told,
             ledger: Ledger::default(),
             beside: HashMap::new(),
+            handed: HashMap::new(),
             interrupted: None,
         }
     }
@@ -73,8 +79,14 @@ impl Desk {
     /// Answers until nobody is left who could ask.
     pub(super) fn serve(mut self) {
         loop {
+            let keeps = !self.beside.is_empty() || !self.handed.is_empty();
+            let wait = if keeps {
+                PollTimeout::from(TIDY)
+            } else {
+                PollTimeout::NONE
+            };
             let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut source, PollTimeout::NONE) {
+            match poll(&mut source, wait) {
                 Err(Errno::EINTR) => continue,
                 Err(_) => return,
                 Ok(_) => {}
@@ -86,8 +98,18 @@ impl Desk {
                 }
             } else if !seen.is_empty() {
                 return;
+            } else {
+                self.tidy();
             }
         }
+    }
+
+    /// Keeps no copy of what the program has closed without listening.
+    fn tidy(&mut self) {
+        let ledger = &mut self.ledger;
+        let mut is_open = |inode: u64| has_already(ledger, inode);
+        self.beside.retain(|inode, _| is_open(*inode));
+        self.handed.retain(|inode, _| is_open(*inode));
     }
 
     fn deal_with(&mut self, notification: &Notification) {
@@ -130,6 +152,8 @@ impl Desk {
             // Not before it has it: what nobody has open is given up.
             if opens {
                 self.claim(found.st_ino);
+            } else {
+                self.reserve(found.st_ino, socket);
             }
         }
         let answered = answer(self.listener.as_fd(), id, Ok(()));
@@ -207,11 +231,6 @@ impl Desk {
     }
 
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
-        // Of what the program has closed without listening, nobody needs a copy.
-        let ledger = &mut self.ledger;
-        let leads = |process, number| Program(process).inode(number);
-        self.beside
-            .retain(|inode, _| ledger.open(*inode, leads) > 0);
         let inode = fstat(bound.as_fd())?.st_ino;
         let copy = bound.try_clone()?;
         self.ledger.bind(inode, address);
@@ -252,7 +271,12 @@ impl Desk {
         if !socket.protocol.listens() {
             return None;
         }
-        let is_held = self.capture.held.lock().listens_again(socket.inode);
+        // It may have been let go of between both calls.
+        let handed = self.handed.remove(&socket.inode);
+        let mut held = self.capture.held.lock();
+        let is_held =
+            held.listens_again(socket.inode) || handed.is_some() && held.hold_again(socket.inode);
+        drop(held);
         if is_held {
             self.claim(socket.inode);
             return Some(Verdict::Done(Ok(())));
@@ -287,6 +311,15 @@ impl Desk {
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
         let given = self.capture.held.lock().give(inode, &fresh);
         given.map(Verdict::Open)
+    }
+
+    fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
+        let mut held = self.capture.held.lock();
+        held.reserve(inode, self.capture.side);
+        if let Some(address) = held.address_of(inode).cloned() {
+            self.handed.insert(inode, socket.clone());
+            self.told.send(Listening::Bound(address)).ok();
+        }
     }
 
     fn claim(&mut self, inode: u64) {

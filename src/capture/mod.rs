@@ -40,6 +40,8 @@ pub use program::may_copy;
 /// What a program does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listening {
+    /// It has bound a held address, and may be about to listen there.
+    Bound(Address),
     /// It listens on a held socket, or takes datagrams there.
     Held {
         /// The number of the socket in /proc.
