@@ -1,5 +1,8 @@
 //! Views, notes and output as JSON events; the schema is described in `docs/events.md`. Pure.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::Note;
@@ -48,8 +51,12 @@ pub fn view(now: Moment, view: &View) -> Value {
             json!({ "generation": generation.map(|live| live.0), "signal": number,
                 "cause": cause.to_string() }),
         ),
-        View::NobodyDepends { path } => ("nobody-depends", json!({ "path": path })),
-        View::Loop { path, wait } => ("loop", json!({ "path": path, "wait_ms": ms(*wait) })),
+        View::NobodyDepends { path } => ("nobody-depends", path_of(path)),
+        View::Loop { path, wait } => {
+            let mut fields = path_of(path);
+            fields["wait_ms"] = ms(*wait).into();
+            ("loop", fields)
+        }
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
         View::BuildCancelled { generation, cause } => (
@@ -266,6 +273,15 @@ fn object(now: Moment, event: &str, fields: Value) -> Value {
     object.into()
 }
 
+/// A path as text, and exactly where it is none: a name of a file may have any bytes, and no JSON can.
+fn path_of(path: &Path) -> Value {
+    let mut fields = json!({ "path": path.display().to_string() });
+    if path.to_str().is_none() {
+        fields["path_bytes"] = path.as_os_str().as_bytes().into();
+    }
+    fields
+}
+
 /// Milliseconds with microseconds behind the point.
 fn ms(time: Moment) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -308,8 +324,33 @@ fn next_name(next: Next) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::session::model::Cause;
+
+    /// One that no JSON can have must not end the output of everything else.
+    #[test]
+    fn paths_of_any_bytes_are_told() {
+        let bytes = b"static/caf\xe9.html";
+        let path = PathBuf::from(OsStr::from_bytes(bytes));
+        for told in [
+            View::NobodyDepends { path: path.clone() },
+            View::Loop {
+                path,
+                wait: Moment::from_secs(1),
+            },
+        ] {
+            let value = view(Moment::ZERO, &told);
+            assert_eq!(value["path"], "static/caf\u{fffd}.html");
+            assert_eq!(value["path_bytes"], json!(bytes));
+        }
+        let path = PathBuf::from("static/café.html");
+        let value = view(Moment::ZERO, &View::NobodyDepends { path });
+        assert_eq!(value["path"], "static/café.html");
+        assert_eq!(value.get("path_bytes"), None);
+    }
 
     #[test]
     fn events_have_version_time_and_name() {

@@ -20,6 +20,7 @@ mod ctrl_c_leaves_no_orphans;
 mod edits_are_found_without_events;
 mod every_save_is_seen;
 mod failed_build_keeps_live;
+mod file_names_have_any_bytes;
 mod handover_learns;
 mod hooks_run_around_the_app;
 mod hotrun_may_be_init;
