@@ -45,8 +45,8 @@ use crate::sink::Sink;
 use crate::sockets::activation;
 use crate::sockets::address::Address;
 
-/// How many of its last lines are kept for a reason why it ended.
-const LAST_LINES: usize = 20;
+/// How many of its last lines are kept for a reason why it ended: a panic, and its backtrace.
+const LAST_LINES: usize = 200;
 
 /// Between two looks at a process that has a debugger.
 const DEBUGGED: Duration = Duration::from_millis(500);

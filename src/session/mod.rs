@@ -31,7 +31,7 @@ pub(crate) mod scenarios;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use action::{Action, View};
+use action::{Action, Evidence, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
 use event::Event;
@@ -105,6 +105,10 @@ pub struct Session {
     stale_project: bool,
     /// What was learned: this program cannot run beside itself.
     alone: bool,
+    /// Why it is being tried whether that is so.
+    trial: Option<Evidence>,
+    /// It was not, though the program had said so: it is not believed again.
+    misled: bool,
     said_overlap: bool,
     hold: Hold,
     /// What was last said to be held for nobody.
@@ -133,6 +137,8 @@ impl Session {
             advised: Vec::new(),
             stale_project: !loaded,
             alone: false,
+            trial: None,
+            misled: false,
             said_overlap: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),

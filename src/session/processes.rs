@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Session;
-use super::action::{Action, Next, View};
+use super::action::{Action, Evidence, Next, View};
 use super::event::AppNews;
 use super::evidence::{evidence, hint};
 use super::hold::Hold;
@@ -250,6 +250,12 @@ impl Session {
         for number in std::mem::take(&mut process.missed) {
             self.out.push(Action::Signal { generation, number });
         }
+        if matches!(process.cause, Cause::Alone(_))
+            && let Some(evidence) = self.trial.take()
+        {
+            self.alone = true;
+            self.show(View::Learned(evidence));
+        }
         self.hook(Occasion::AfterLive, Some(generation), None);
         // What waits was about the one that was live until now.
         if let Some(launch) = &mut self.swap.pending
@@ -287,7 +293,7 @@ impl Session {
             let evidence = evidence(last_lines, lock);
             let next = match self.end_once(exit) {
                 Some(next) => next,
-                None => self.after_candidate(now, &candidate, evidence.is_some()),
+                None => self.after_candidate(now, &candidate, evidence),
             };
             let hint = hint(last_lines, self.policy.serving);
             self.show(View::Ended {
@@ -299,9 +305,6 @@ impl Session {
                 next,
             });
             self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
-            if let (Next::Alone, Some(evidence)) = (next, evidence) {
-                self.show(View::Learned(evidence));
-            }
             self.kill(candidate);
         } else if let Some(live) = self.swap.live.take_if(is_this) {
             let ran = live.ran(now);
@@ -354,18 +357,28 @@ impl Session {
         self.kill(process);
     }
 
-    /// What follows when a candidate failed; there may be evidence that live was `in_the_way`.
-    fn after_candidate(&mut self, now: Moment, candidate: &Process, in_the_way: bool) -> Next {
+    /// What follows when a candidate failed; there may be evidence that live was in its way.
+    fn after_candidate(
+        &mut self,
+        now: Moment,
+        candidate: &Process,
+        evidence: Option<Evidence>,
+    ) -> Next {
         self.swap.failed = true;
+        let tried = matches!(candidate.cause, Cause::Alone(_)) && self.trial.take().is_some();
+        // It says the same of live, which is not there any more.
+        self.misled |= tried && matches!(evidence, Some(Evidence::Line(_)));
+        let believed = |evidence: &Evidence| !self.misled || matches!(evidence, Evidence::Lock(_));
+        let evidence = evidence.filter(believed);
         if self.swap.pending.is_some() {
             return Next::Continue;
         }
         if let Some(live) = &self.swap.live {
             let keeps = Next::Keeps(live.generation);
-            if !in_the_way || self.policy.handover != Handover::Auto || self.alone {
+            if evidence.is_none() || self.policy.handover != Handover::Auto || self.alone {
                 return keeps;
             }
-            self.alone = true;
+            self.trial = evidence;
             self.swap.pending = Some(Launch {
                 generation: None,
                 artifact: candidate.artifact.clone(),
@@ -383,9 +396,12 @@ impl Session {
             return Next::Alone;
         }
         match candidate.kind {
-            Kind::Built => self
-                .roll_back(now, candidate.generation, &candidate.artifact)
-                .unwrap_or_else(|| self.standing()),
+            Kind::Built => match self.roll_back(now, candidate.generation, &candidate.artifact) {
+                Some(next) => next,
+                // Live was stopped for it, and was the same program.
+                None if tried => self.restart(now, candidate),
+                None => self.standing(),
+            },
             Kind::Restart | Kind::Rollback => self.restart(now, candidate),
         }
     }
@@ -463,7 +479,7 @@ impl Session {
             self.ending.get_or_insert(Ending::CannotStart);
             Next::End
         } else {
-            self.after_candidate(now, &candidate, false)
+            self.after_candidate(now, &candidate, None)
         };
         let told = Some(error.clone());
         self.show(View::CannotStart {
@@ -509,7 +525,7 @@ impl Session {
             self.ending.get_or_insert(Ending::NotReady);
             Next::End
         } else {
-            self.after_candidate(now, &candidate, false)
+            self.after_candidate(now, &candidate, None)
         };
         let error = Some("not ready in time".to_owned());
         self.show(View::NotReady {
