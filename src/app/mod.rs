@@ -23,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
-use captured::{Begun, heard, not_held};
+use captured::{Begun, Refused, found_out, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
 use output::Pipe;
@@ -39,7 +39,7 @@ use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
 use crate::keeper::terminal::Terminal;
 use crate::lines::Stream;
-use crate::session::event::{AppNews, Event};
+use crate::session::event::{AppNews, Conflict, Event, Taken};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::Sink;
 use crate::sockets::activation;
@@ -134,6 +134,8 @@ impl App {
             sink,
             keeper_pid: keeper.clone(),
             last_lines: VecDeque::new(),
+            refused: Vec::new(),
+            taken: None,
             cut: 0,
             traced: None,
         };
@@ -184,6 +186,9 @@ struct Task {
     sink: Sink,
     keeper_pid: Arc<std::sync::OnceLock<u32>>,
     last_lines: VecDeque<String>,
+    /// The addresses that it could not bind, and the last one of which it is known who has it.
+    refused: Vec<Refused>,
+    taken: Option<Taken>,
     /// Its open connections when it was killed.
     cut: usize,
     /// The process of it that has a debugger, and when to look again.
@@ -227,9 +232,10 @@ impl Task {
             keeper,
             input,
             mut capture,
+            beside,
             ..
         } = start;
-        let mut listening = None;
+        let mut listening: Option<UnboundedReceiver<Listening>> = None;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         let terminal = output.terminal;
         let mut resized = terminal
@@ -294,25 +300,21 @@ impl Task {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
-                        self.exited(ended.into(), check.lock());
+                        // What it has done before it ended was told before.
+                        while let Some(Ok(told)) = listening.as_mut().map(UnboundedReceiver::try_recv) {
+                            self.listens(told, &mut check, &mut held);
+                        }
+                        while !self.refused.is_empty() {
+                            let taken = found_out(&mut self.refused, beside).await;
+                            self.could_not_bind(taken);
+                        }
+                        self.exited(ended.into(), &check);
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
                 },
-                Some(heard) = heard(&mut listening) => match heard {
-                    Listening::Held { inode, address } => {
-                        check.listening(inode, &address);
-                        if !held.iter().any(|held| held.inode == inode) {
-                            let name = None;
-                            held.push(HeldSocket { name, address, inode });
-                        }
-                        self.tell(AppNews::Listening);
-                    }
-                    Listening::Bound(address) => check.bound(&address),
-                    Listening::Not(address, reason) => {
-                        self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
-                    }
-                },
+                Some(heard) = heard(&mut listening) => self.listens(heard, &mut check, &mut held),
+                taken = found_out(&mut self.refused, beside) => self.could_not_bind(taken),
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
@@ -345,6 +347,34 @@ impl Task {
         drop(sockets);
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
+    }
+
+    /// What it does with its sockets.
+    fn listens(&mut self, does: Listening, check: &mut Check, held: &mut Vec<HeldSocket>) {
+        match does {
+            Listening::Held { inode, address } => {
+                check.listening(inode, &address);
+                if !held.iter().any(|held| held.inode == inode) {
+                    let name = None;
+                    held.push(HeldSocket {
+                        name,
+                        address,
+                        inode,
+                    });
+                }
+                self.tell(AppNews::Listening);
+            }
+            Listening::Bound(address) => check.bound(&address),
+            Listening::Not(address, reason) => {
+                self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
+            }
+            Listening::Taken(address, owner) => self.refused.push(Refused::new(address, owner)),
+        }
+    }
+
+    fn could_not_bind(&mut self, taken: Taken) {
+        self.taken = Some(taken.clone());
+        self.tell(AppNews::Taken(taken));
     }
 
     async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
@@ -390,12 +420,17 @@ impl Task {
         self.tell(AppNews::Unclaimed(addresses));
     }
 
-    fn exited(&mut self, exit: Exit, lock: Option<String>) {
+    fn exited(&mut self, exit: Exit, check: &Check) {
         let last_lines = self.last_lines.drain(..).collect();
+        let conflict = Conflict {
+            lock: check.lock(),
+            taken: self.taken.take(),
+            asked: check.asked(),
+        };
         self.tell(AppNews::Exited {
             exit,
             last_lines,
-            lock,
+            conflict,
         });
     }
 

@@ -16,7 +16,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sight::{Sight, locks, look, open_files};
+use super::sight::{Sight, left_over, locks, look, open_files};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::family;
@@ -129,6 +129,9 @@ pub(super) struct Check {
     /// The held addresses that it has bound and does not listen on yet, and those that it listens on.
     bound: Vec<Address>,
     listened: Vec<Address>,
+    /// What was held when it was started, and the connections there that were left over already.
+    served: Vec<SocketAddr>,
+    left_over: HashSet<(SocketAddr, SocketAddr)>,
 }
 
 impl Check {
@@ -140,6 +143,8 @@ impl Check {
             .flat_map(|one| one.expected.clone())
             .collect();
         let given: HashSet<u64> = start.held.iter().map(|held| held.inode).collect();
+        let served = captured.map(|one| one.capture.addresses());
+        let served = served.unwrap_or_default();
         let nowhere = start.held.is_empty() && expected.is_empty();
         // What it listens on by itself is known when it does: it may be another address than live's.
         let address = start.held.iter().find_map(|held| held.address.tcp());
@@ -178,6 +183,8 @@ impl Check {
             files: HashSet::new(),
             bound: Vec::new(),
             listened: Vec::new(),
+            left_over: left_over(&served),
+            served,
         }
     }
 
@@ -281,6 +288,18 @@ impl Check {
             .iter()
             .find(is_locked)
             .map(|path| path.display().to_string())
+    }
+
+    /// It has bound none of the held addresses, and a client of one of them has come and gone since it
+    /// was started: it may have been this program, which wants to know whether it runs already.
+    pub(super) fn asked(&self) -> Option<String> {
+        let binds = !self.bound.is_empty() || !self.listened.is_empty();
+        if binds || self.done || self.served.is_empty() {
+            return None;
+        }
+        let now = left_over(&self.served);
+        let (_, to) = now.difference(&self.left_over).next()?;
+        Some(to.to_string())
     }
 
     /// Waits until it has been ready for a while, once; then the held sockets that nobody waits

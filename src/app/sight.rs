@@ -5,6 +5,7 @@
 //! `poll`, or a thread is blocked in accepting or receiving on it.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
@@ -229,6 +230,28 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
         .filter(|entry| entry.path.as_deref().is_some_and(is_behind_one))
         .map(|entry| entry.inode);
     tcp.chain(unix).collect()
+}
+
+/// Connections to these addresses whose client's process has closed them, by both their ends.
+pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, SocketAddr)> {
+    if addresses.is_empty() {
+        return HashSet::new();
+    }
+    let states = [TcpState::FinWait1, TcpState::FinWait2, TcpState::TimeWait];
+    let leads = |to: SocketAddr| {
+        let ip = to.ip().to_canonical();
+        let mut all = addresses.iter();
+        all.any(|at| {
+            let own = at.ip().to_canonical();
+            at.port() == to.port() && (own.is_unspecified() || own == ip)
+        })
+    };
+    let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
+    let tcp = tcp.into_iter().flatten().flatten();
+    tcp.filter(|entry| entry.inode == 0 && states.contains(&entry.state))
+        .filter(|entry| leads(entry.remote_address))
+        .map(|entry| (entry.local_address, entry.remote_address))
+        .collect()
 }
 
 /// The files that the processes of this keeper have locked.

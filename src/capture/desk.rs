@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -12,13 +13,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
 use super::name::{self, LONGEST, Protocol};
 use super::program::{Program, Socket};
-use super::{Capture, Listening};
+use super::{Capture, Listening, Owner};
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
+use crate::sockets::holder;
 use crate::sockets::set::HeldSet;
 use crate::sys::seccomp::{
     Notification, answer, let_through, put, receive_notification, still_waits,
@@ -226,8 +229,33 @@ impl Desk {
             return self.keep_beside(bound, address).ok().map(Verdict::Give);
         }
         // What the kernel says itself counts.
+        self.look_if_taken(&address, fresh);
         self.ledger.bind(socket.inode, address);
         None
+    }
+
+    /// The kernel's answer is the program's alone. Where it will be a refusal, that is told, since most
+    /// programs only say that they were refused, and not because of whom.
+    fn look_if_taken(&mut self, address: &Address, fresh: &Fresh) {
+        if self.ledger.has_bound(address) || !fresh.is_refused(address) {
+            return;
+        }
+        let (tell, owner) = oneshot::channel();
+        let told = Listening::Taken(address.clone(), owner);
+        self.told.send(told).ok();
+        // It takes milliseconds, and the program waits.
+        let wanted = address.clone();
+        let find = move || {
+            let found = holder::of(&wanted).map(|holder| Owner {
+                pid: holder.process.as_ref().map(|(pid, _)| *pid),
+                name: holder.located(),
+            });
+            tell.send(found).ok();
+        };
+        thread::Builder::new()
+            .name("hotrun-holder".into())
+            .spawn(find)
+            .ok();
     }
 
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
@@ -253,7 +281,9 @@ impl Desk {
         if find(&held).is_none()
             && (!held.may_capture() || held.capture_datagrams(address, fresh).is_err())
         {
+            drop(held);
             // What the kernel says itself counts.
+            self.look_if_taken(address, fresh);
             return None;
         }
         let inode = find(&held)?;

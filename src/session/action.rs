@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::event::BuildNews;
+use super::event::{BuildNews, Taken};
 use super::model::{
     ArtifactRef, Cause, Changed, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof,
     Scope,
@@ -65,6 +65,8 @@ pub enum Action {
     Proved(Generation),
     /// Nothing of it is left: what it did to the held sockets is put right.
     Left(Generation),
+    /// What is held for a program that does not run is not held any more: it looks whether it is free.
+    Free,
     /// New clients are to wait for the next version.
     Hold,
     /// They are sent to live again, with all that have waited.
@@ -110,6 +112,8 @@ pub enum Evidence {
     Line(String),
     /// A file that live has locked.
     Lock(String),
+    /// An address that live has.
+    Address(String),
 }
 
 /// What the user is told. `ui` turns it into text and decides nothing.
@@ -251,6 +255,13 @@ pub enum View {
     },
     /// What the app listens on is not held: why, and what to do.
     Uncaptured(String),
+    /// The app could not bind an address.
+    Taken {
+        /// Whose.
+        generation: Generation,
+        /// Which, and who has it.
+        taken: Taken,
+    },
     /// Clients of these held addresses wait, since nobody accepts on them.
     Unclaimed {
         /// Who could.
@@ -279,6 +290,8 @@ pub enum View {
         exit: Exit,
         /// How long it had run.
         ran: Duration,
+        /// It could not bind this address.
+        taken: Option<String>,
         /// What can be read from its last lines.
         hint: Option<Hint>,
         /// What happens now.
@@ -338,4 +351,6 @@ pub enum Hint {
     BindsHeld,
     /// It wants the terminal.
     WantsTerminal,
+    /// It asks by a connection whether it runs already, and hotrun holds the address.
+    AsksFirst,
 }

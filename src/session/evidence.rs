@@ -1,6 +1,7 @@
 //! What the last words of a program say about why it ended. Pure text.
 
 use super::action::{Evidence, Hint};
+use super::event::{Conflict, Holder};
 
 /// What a program says at last when another one is in its way.
 const IN_THE_WAY: [&str; 5] = [
@@ -19,14 +20,28 @@ fn says(line: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| line.contains(phrase))
 }
 
-/// Whether a candidate that ended early names live as the reason.
-pub(super) fn evidence(last_lines: &[String], lock: Option<String>) -> Option<Evidence> {
-    if let Some(path) = lock {
-        return Some(Evidence::Lock(path));
+/// What a program says that has found out by itself that it need not start.
+const RUNS_ALREADY: [&str; 4] = ["already", "in use", "another instance", "is running"];
+
+/// Whether live was the reason for which a candidate ended early: what the system knows counts before
+/// what the program says.
+pub(super) fn evidence(last_lines: &[String], conflict: &Conflict) -> Option<Evidence> {
+    if let Some(path) = &conflict.lock {
+        return Some(Evidence::Lock(path.clone()));
+    }
+    if let Some(taken) = &conflict.taken {
+        let is_live = taken.by == Holder::Live;
+        return is_live.then(|| Evidence::Address(taken.address.clone()));
     }
     let error = last_error(last_lines);
     let line = error.iter().find(|line| says(line, &IN_THE_WAY))?;
     Some(Evidence::Line(line.trim().to_owned()))
+}
+
+/// It says that it runs already.
+pub(super) fn runs_already(last_lines: &[String]) -> bool {
+    let error = last_error(last_lines);
+    error.iter().any(|line| says(line, &RUNS_ALREADY))
 }
 
 /// What its last lines tell the user to do.
@@ -101,13 +116,14 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Taken;
     use super::*;
 
     #[track_caller]
     fn case(said: &str, expected: Option<&str>) {
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
         let expected = expected.map(|line| Evidence::Line(line.into()));
-        assert_eq!(evidence(&lines, None), expected, "{said}");
+        assert_eq!(evidence(&lines, &Conflict::default()), expected, "{said}");
     }
 
     #[test]
@@ -157,7 +173,21 @@ mod tests {
     #[test]
     fn what_the_system_knows_counts_before_what_is_said() {
         let lines = ["error: already running".to_owned()];
-        let lock = Evidence::Lock("a.db".into());
-        assert_eq!(evidence(&lines, Some("a.db".into())), Some(lock));
+        let lock = Conflict {
+            lock: Some("a.db".into()),
+            ..Conflict::default()
+        };
+        assert_eq!(evidence(&lines, &lock), Some(Evidence::Lock("a.db".into())));
+        let taken = |by| Conflict {
+            taken: Some(Taken {
+                address: "127.0.0.1:80".into(),
+                by,
+            }),
+            ..Conflict::default()
+        };
+        let live = Evidence::Address("127.0.0.1:80".into());
+        assert_eq!(evidence(&lines, &taken(Holder::Live)), Some(live));
+        let other = taken(Holder::Other("pid 7".into()));
+        assert_eq!(evidence(&lines, &other), None);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
+use super::event::{AppNews, BuildNews, Conflict, Effect, Event, JobNews, Reconfigured};
 use super::model::{
     BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Hooks, JobId, Moment,
     Occasion, Presence, Proof, Reaction,
@@ -173,13 +173,19 @@ impl World {
                 if process.patient {
                     events.push(Event::Quiet(*generation));
                 }
-                for status in [0, 1] {
-                    let last_lines = vec!["database is locked".to_owned(); status];
-                    let exit = Exit::Status(i32::try_from(status).unwrap());
+                for (status, line, asked) in [
+                    (0, "", false),
+                    (1, "database is locked", false),
+                    (1, "already running", true),
+                ] {
+                    let conflict = Conflict {
+                        asked: asked.then(|| "127.0.0.1:3000".into()),
+                        ..Conflict::default()
+                    };
                     events.push(news(AppNews::Exited {
-                        exit,
-                        last_lines,
-                        lock: None,
+                        exit: Exit::Status(status),
+                        last_lines: vec![line.to_owned()],
+                        conflict,
                     }));
                 }
             }
@@ -278,6 +284,10 @@ impl World {
             Action::Reconfigure => {
                 self.must(!self.reading_settings, "settings are read twice at once");
                 self.reading_settings = true;
+            }
+            Action::Free => {
+                let served = self.session.swap.live.is_some();
+                self.must(!served, "an address is given up that live has");
             }
             Action::Run(id, job) => {
                 let alone = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];

@@ -85,6 +85,10 @@ pub struct Policy {
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what the others do not"
+)]
 #[derive(Clone, Debug)]
 pub struct Session {
     policy: Policy,
@@ -109,6 +113,8 @@ pub struct Session {
     trial: Option<Evidence>,
     /// It was not, though the program had said so: it is not believed again.
     misled: bool,
+    /// A program that asks whether it runs already was started without a held address.
+    freed: bool,
     said_overlap: bool,
     hold: Hold,
     /// What was last said to be held for nobody.
@@ -139,6 +145,7 @@ impl Session {
             alone: false,
             trial: None,
             misled: false,
+            freed: false,
             said_overlap: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),

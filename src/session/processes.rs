@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::Session;
-use super::action::{Action, Evidence, Next, View};
-use super::event::AppNews;
-use super::evidence::{evidence, hint};
+use super::action::{Action, Evidence, Hint, Next, View};
+use super::event::{AppNews, Conflict, Holder};
+use super::evidence::{evidence, hint, runs_already};
 use super::hold::Hold;
 use super::model::{
     ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
@@ -207,6 +207,7 @@ impl Session {
             AppNews::Ready(proof) => self.ready(now, generation, proof),
             AppNews::Listening => self.out.push(Action::TakeStock),
             AppNews::Uncaptured(reason) => self.uncaptured(reason),
+            AppNews::Taken(taken) => self.show(View::Taken { generation, taken }),
             AppNews::Unclaimed(addresses) => self.unclaimed(generation, addresses),
             AppNews::Suspended(suspended) => {
                 process.suspended = suspended;
@@ -220,10 +221,10 @@ impl Session {
             AppNews::Exited {
                 exit,
                 last_lines,
-                lock,
+                conflict,
             } => {
                 process.ended = Some(exit);
-                self.exited(now, generation, exit, &last_lines, lock);
+                self.exited(now, generation, exit, &last_lines, Some(conflict));
             }
             AppNews::Gone { cut, survivors } => self.gone(now, generation, cut, survivors),
         }
@@ -239,6 +240,7 @@ impl Session {
         process.deadline = Some(now + self.policy.probation);
         self.hold = Hold::No;
         self.swap.failed = false;
+        self.freed = false;
         self.out.push(Action::Serving(generation));
         // Who reads it and asks is to get it.
         self.show(View::Live {
@@ -281,26 +283,38 @@ impl Session {
         generation: Generation,
         exit: Exit,
         last_lines: &[String],
-        lock: Option<String>,
+        conflict: Option<Conflict>,
     ) {
+        let conflict = conflict.unwrap_or_default();
+        // What hotrun and live have is told by what follows.
+        let others = |by: &Holder| matches!(by, Holder::Other(_) | Holder::Hotrun);
+        let taken = conflict.taken.as_ref().filter(|taken| others(&taken.by));
+        let taken = taken.map(|taken| taken.address.clone());
         let is_this = |process: &mut Process| process.generation == generation;
         if let Some(candidate) = self.swap.candidate.take_if(is_this) {
             let ran = candidate.ran(now);
-            if exit.success() && !self.policy.serving {
+            let says_so = exit.success() || runs_already(last_lines);
+            let asks = conflict.asked.is_some() && says_so;
+            if exit.success() && !self.policy.serving && !asks {
                 self.finished(now, candidate);
                 return;
             }
-            let evidence = evidence(last_lines, lock);
             let next = match self.end_once(exit) {
                 Some(next) => next,
-                None => self.after_candidate(now, &candidate, evidence),
+                None if asks => self.after_asking(now, &candidate),
+                None => self.after_candidate(now, &candidate, evidence(last_lines, &conflict)),
             };
-            let hint = hint(last_lines, self.policy.serving);
+            let hint = match (asks, &taken) {
+                (true, _) => Some(Hint::AsksFirst),
+                (false, Some(_)) => None,
+                (false, None) => hint(last_lines, self.policy.serving),
+            };
             self.show(View::Ended {
                 generation,
                 live: false,
                 exit,
                 ran,
+                taken,
                 hint,
                 next,
             });
@@ -321,6 +335,7 @@ impl Session {
                 live: true,
                 exit,
                 ran,
+                taken,
                 hint: None,
                 next,
             });
@@ -355,6 +370,20 @@ impl Session {
         self.good(process.artifact.clone());
         self.end_once(Exit::Status(0));
         self.kill(process);
+    }
+
+    /// What follows when a candidate has asked whether it runs already, and ended since somebody has
+    /// answered, which was hotrun or live. Where there is no live, it is started once more with nobody
+    /// to answer.
+    fn after_asking(&mut self, now: Moment, candidate: &Process) -> Next {
+        let is_wanted = self.swap.live.is_none() && self.swap.pending.is_none();
+        if !is_wanted || std::mem::replace(&mut self.freed, true) {
+            return self.after_candidate(now, candidate, None);
+        }
+        self.out.push(Action::Free);
+        let (artifact, cause) = (candidate.artifact.clone(), candidate.cause.clone());
+        self.again(now, artifact, cause, candidate.kind, Duration::ZERO);
+        Next::Restart(Duration::ZERO)
     }
 
     /// What follows when a candidate failed; there may be evidence that live was in its way.

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use super::adapt::beside;
 use super::address::Address;
 use super::memory::Port;
-use super::open::{How, bind, open};
+use super::open::{How, bind, is_taken, open};
 use super::options::carry;
 use super::paths::Paths;
 use super::set::{Declared, Held, HeldSet, Released};
@@ -425,6 +425,11 @@ impl HeldSet {
         self.let_go(|one| !one.is_asked_for_by_any() && !one.expected)
     }
 
+    /// Lets go of what was held for a program that does not run: nobody has asked for it now.
+    pub fn let_go_unasked(&mut self) -> Vec<Address> {
+        self.let_go(|one| !one.is_asked_for_by_any())
+    }
+
     pub(super) fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
         let goes = |one: &mut Captured| goes(one);
         let gone: Vec<Held> = self
@@ -438,6 +443,17 @@ impl HeldSet {
         self.released
             .extend(gone.into_iter().filter_map(Held::release));
         addresses
+    }
+}
+
+impl Fresh {
+    /// A program that binds it to this address is refused, since somebody else has that.
+    pub fn is_refused(&self, address: &Address) -> bool {
+        let shares = self.copy.as_ref().is_some_and(|copy| {
+            let copy = SockRef::from(copy);
+            copy.reuse_port().unwrap_or(false)
+        });
+        is_taken(address, self.only_v6, shares)
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::text::{Context, ms};
 use crate::config::Ready;
 use crate::session::action::Hint;
+use crate::session::event::{Holder, Taken};
+use crate::session::model::Generation;
 
 /// What was awaited of a candidate in vain, and what to do about that.
 pub(super) fn not_ready(context: &Context) -> (String, String) {
@@ -75,6 +77,24 @@ pub(super) fn pattern(path: &Path, context: &Context) -> String {
     path.display().to_string()
 }
 
+/// Somebody else has the address that a generation has bound.
+pub(super) fn in_use(generation: Generation, taken: &Taken) -> String {
+    let (address, says) = (&taken.address, "cannot listen on");
+    match &taken.by {
+        Holder::Live => {
+            format!("{generation} {says} {address}: live does, in a way that is not held")
+        }
+        Holder::Hotrun => format!(
+            "{generation} {says} {address}: it crosses an address that hotrun was told to hold\nhint: \
+             declare with --listen what the app binds, or nothing at all"
+        ),
+        Holder::Other(other) => format!(
+            "{generation} {says} {address}: it is in use by {other}\nhint: end that program, or give this \
+             app another port, like with a variable in `env` of [app] in .reload.toml"
+        ),
+    }
+}
+
 /// What may help an app that has ended.
 pub(super) fn hint_words(hint: Hint, context: &Context) -> String {
     match hint {
@@ -86,6 +106,17 @@ pub(super) fn hint_words(hint: Hint, context: &Context) -> String {
             format!(
                 "\nhint: {address} is held by hotrun; take it from `listenfd` instead of binding \
                  it, or leave out --listen"
+            )
+        }
+        Hint::AsksFirst => {
+            let address = context
+                .addresses
+                .first()
+                .map_or("its address", String::as_str);
+            format!(
+                "\nhint: the app connects to {address} to see whether it runs already, and hotrun holds \
+                 that for it; start hotrun with --no-capture: it then stops the app before it starts \
+                 the next one"
             )
         }
         Hint::WantsTerminal => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Note;
 use crate::lines::Stream;
 use crate::session::action::{Evidence, Next, View};
-use crate::session::event::BuildNews;
+use crate::session::event::{BuildNews, Holder};
 use crate::session::model::{Exit, Generation, Moment, Phases, Proof};
 use crate::sink::Chunk;
 
@@ -124,6 +124,17 @@ pub fn view(now: Moment, view: &View) -> Value {
                 "cause": cause.to_string() }),
         ),
         View::Uncaptured(reason) => ("uncaptured", json!({ "text": reason })),
+        View::Taken { generation, taken } => {
+            let holder = match &taken.by {
+                Holder::Live => "live",
+                Holder::Hotrun => "hotrun",
+                Holder::Other(other) => other.as_str(),
+            };
+            (
+                "address-in-use",
+                json!({ "generation": generation.0, "address": taken.address, "holder": holder }),
+            )
+        }
         View::Unclaimed {
             generation,
             addresses,
@@ -146,12 +157,13 @@ pub fn view(now: Moment, view: &View) -> Value {
             live,
             exit,
             ran,
+            taken,
             next,
             ..
         } => (
             "ended",
             json!({ "generation": generation.0, "live": live, "exit": exit_of(*exit),
-                "ran_ms": ms(*ran), "next": next_name(*next) }),
+                "ran_ms": ms(*ran), "in_use": taken, "next": next_name(*next) }),
         ),
         View::Finished { generation, ran } => (
             "finished",
@@ -167,6 +179,7 @@ pub fn view(now: Moment, view: &View) -> Value {
         ),
         View::Learned(Evidence::Line(line)) => ("learned", json!({ "line": line })),
         View::Learned(Evidence::Lock(path)) => ("learned", json!({ "lock": path })),
+        View::Learned(Evidence::Address(address)) => ("learned", json!({ "address": address })),
         View::Holding { live, limit } => {
             ("holding", json!({ "live": live.0, "limit_ms": ms(*limit) }))
         }

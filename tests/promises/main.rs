@@ -12,6 +12,7 @@ mod a_doctor_says_what_to_mend;
 mod a_service_manager_is_told;
 mod a_target_has_one_hotrun;
 mod activation_is_accepted;
+mod an_address_in_use_is_explained;
 mod clients_may_wait_for_the_next_version;
 mod config_edits_apply_live;
 mod crash_after_swap_rolls_back;
