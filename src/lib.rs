@@ -86,6 +86,9 @@ pub fn run() -> ExitCode {
     if let Some(answer) = build::surroundings::requested() {
         return print(answer);
     }
+    if let Some(answer) = capture::trial::requested() {
+        return print(answer);
+    }
     let inherited = sockets::inherited::take(&told());
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);

@@ -32,7 +32,7 @@ use input::Input;
 use output::Pipe;
 use ready::{Check, Found};
 
-use crate::capture::Listening;
+use crate::capture::{Listening, Why};
 use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
@@ -223,6 +223,10 @@ impl Task {
         mut inbox: mpsc::UnboundedReceiver<Order>,
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
+        let why = Why::of_program(&start.artifact.path);
+        if let Some(why) = why.filter(|_| self.settings.app.capture) {
+            self.tell(AppNews::Uncaptured(why.explain()));
+        }
         let mut check = Check::new(&self.settings.app, &start);
         let Start {
             mut held,
@@ -368,6 +372,7 @@ impl Task {
             Listening::Not(address, reason) => {
                 self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
             }
+            Listening::Unheld(why) => self.tell(AppNews::Uncaptured(why.explain())),
             Listening::Taken(address, owner) => self.refused.push(Refused::new(address, owner)),
         }
     }

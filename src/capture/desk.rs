@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::ledger::Ledger;
 use super::name::{self, LONGEST, Protocol};
 use super::program::{Program, Socket};
-use super::{Capture, Listening, Owner};
+use super::{Capture, Listening, Owner, Why};
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
 use crate::sockets::holder;
@@ -36,6 +36,9 @@ const MOST_NUMBERED: u32 = 16;
 
 /// Milliseconds between two looks at what the program has bound and may have closed.
 const TIDY: u8 = 250;
+
+/// Of so many sockets is it known at once why they can't be held.
+const MOST_UNHELD: usize = 1024;
 
 /// What a call is answered with.
 enum Verdict {
@@ -58,6 +61,8 @@ pub(super) struct Desk {
     beside: HashMap<u64, OwnedFd>,
     /// Held sockets that the program was given when it bound, and on which it may be about to listen.
     handed: HashMap<u64, Arc<OwnedFd>>,
+    /// Sockets whose address can't be held, and why.
+    unheld: HashMap<u64, Why>,
     /// Process and descriptor of a call that went before it heard its answer: it comes again.
     interrupted: Option<(i32, i32)>,
 }
@@ -75,6 +80,7 @@ impl Desk {
             ledger: Ledger::default(),
             beside: HashMap::new(),
             handed: HashMap::new(),
+            unheld: HashMap::new(),
             interrupted: None,
         }
     }
@@ -184,15 +190,26 @@ impl Desk {
             return None;
         }
         let length = LONGEST.min(length);
-        let bytes = program.memory(notification.pointer(1), length)?;
+        let Some(bytes) = program.memory(notification.pointer(1), length) else {
+            self.not_held_if_it_listens(&socket, Why::Unreadable);
+            return None;
+        };
         let dir = match socket.protocol {
             Protocol::Unix => program.dir(None)?,
             _ => std::path::PathBuf::new(),
         };
         let is_whole = bytes.len() == length;
+        if let Some(name) = name::abstract_name(socket.protocol, &bytes) {
+            self.not_held_if_it_listens(&socket, Why::Abstract(name));
+            return None;
+        }
         let address = name::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
         let fresh = fresh(program, number, &socket);
-        if !still_waits(self.listener.as_fd(), notification.id) || is_special(&fresh) {
+        if !still_waits(self.listener.as_fd(), notification.id) {
+            return None;
+        }
+        if is_special(&fresh) {
+            self.not_held_if_it_listens(&socket, Why::Device);
             return None;
         }
         if socket.protocol.listens() {
@@ -200,6 +217,18 @@ impl Desk {
         } else {
             self.bind_datagrams(&address, &fresh)
         }
+    }
+
+    /// Clients are bound too, and nobody misses them.
+    fn not_held_if_it_listens(&mut self, socket: &Socket, why: Why) {
+        if self.unheld.len() == MOST_UNHELD {
+            self.unheld.clear();
+        }
+        self.unheld.insert(socket.inode, why);
+    }
+
+    fn say_why_not(&self, why: Why) {
+        self.told.send(Listening::Unheld(why)).ok();
     }
 
     fn bind_listener(
@@ -297,8 +326,17 @@ impl Desk {
 
     fn listen(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
         let number = notification.integer(0);
-        let socket = program.socket(number)?;
+        let Some(socket) = program.socket(number) else {
+            if !program.is_readable() {
+                self.say_why_not(Why::Unreadable);
+            }
+            return None;
+        };
         if !socket.protocol.listens() {
+            return None;
+        }
+        if let Some(why) = self.unheld.remove(&socket.inode) {
+            self.say_why_not(why);
             return None;
         }
         // It may have been let go of between both calls.
@@ -329,6 +367,11 @@ impl Desk {
         if found.is_none() {
             let mut held = self.capture.held.lock();
             if written.number >= MOST_NUMBERED || !held.may_capture() {
+                let is_full = held.is_full();
+                drop(held);
+                if is_full {
+                    self.say_why_not(Why::Many);
+                }
                 return None;
             }
             if let Err(error) = held.capture(&written, &fresh) {

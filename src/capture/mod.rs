@@ -24,6 +24,8 @@ pub mod filter;
 mod ledger;
 mod name;
 mod program;
+pub mod trial;
+mod unheld;
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ use crate::sockets::twins::Side;
 
 use desk::Desk;
 pub use program::may_copy;
+pub use unheld::Why;
 
 /// What a program does.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub enum Listening {
     },
     /// It listens where nothing can be held: where, and why.
     Not(Address, String),
+    /// It listens where nothing is held: why.
+    Unheld(Why),
     /// It can't bind this address. Who has it is found out meanwhile.
     Taken(Address, oneshot::Receiver<Option<Owner>>),
 }

@@ -119,8 +119,8 @@ pub struct Session {
     hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
-    /// Why what the app listens on is not held, as it was last said.
-    uncaptured: Option<String>,
+    /// Why what the app listens on is not held, as far as it was said.
+    uncaptured: Vec<String>,
     ending: Option<Ending>,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
@@ -149,7 +149,7 @@ impl Session {
             said_overlap: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),
-            uncaptured: None,
+            uncaptured: Vec::new(),
             ending: None,
             known: Vec::new(),
             out: Vec::new(),

@@ -59,7 +59,7 @@ pub(super) struct Captured {
 }
 
 /// How many there are at the most.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 impl Captured {
     /// It was the program's until now. Nobody lets go of it before that has it back.
@@ -256,6 +256,11 @@ impl HeldSet {
     /// that listens on more looks for a free port, or is a scanner.
     pub fn may_capture(&self) -> bool {
         !self.captures_nothing && self.captured.len() < MOST
+    }
+
+    /// There is no place for one more.
+    pub fn is_full(&self) -> bool {
+        self.captured.len() >= MOST
     }
 
     /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
