@@ -322,6 +322,7 @@ impl Task {
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
+                    Found::Answer(answer) => self.tell(AppNews::Answered(answer)),
                     Found::Nothing => {}
                 },
                 () = later(self.traced) => self.look_again(keeper_pid),

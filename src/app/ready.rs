@@ -13,6 +13,7 @@ use regex::Regex;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -20,6 +21,7 @@ use super::sight::{Sight, left_over, locks, look, open_files};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::family;
+use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
 
@@ -45,8 +47,8 @@ enum How {
     Notify,
     /// It can't be asked what it is to be asked.
     Never,
-    /// The task asks until it gets a good answer; there is none until it is known where.
-    Http(Option<JoinHandle<()>>, Question),
+    /// A task asks until it gets a good answer; there is none until it is known where.
+    Http(Option<Asking>, Question),
     Log(Regex),
     Delay(Duration),
     /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
@@ -89,6 +91,28 @@ impl Looked {
     }
 }
 
+/// A question that is asked again and again; dropped, it is asked no more.
+#[derive(Debug)]
+struct Asking {
+    task: JoinHandle<()>,
+    /// What comes back instead of a good answer, whenever that is something else than before.
+    answers: mpsc::UnboundedReceiver<Answer>,
+}
+
+impl Asking {
+    fn start(question: &Question, address: SocketAddr) -> Self {
+        let (tell, answers) = mpsc::unbounded_channel();
+        let task = tokio::spawn(ask_until_ready(question.clone(), address, tell));
+        Self { task, answers }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// What is asked over HTTP.
 #[derive(Clone, Debug)]
 struct Question {
@@ -102,6 +126,8 @@ struct Question {
 pub(super) enum Found {
     /// It serves.
     Proof(Proof),
+    /// It was asked, and has answered something else.
+    Answer(Answer),
     /// It serves, but nobody waits on these sockets.
     Unclaimed(HashSet<u64>),
     /// Not yet.
@@ -195,7 +221,7 @@ impl Check {
         if let How::Http(task, question) = &mut self.how
             && let Some(address) = question.address
         {
-            *task = Some(tokio::spawn(answered(question.clone(), address)));
+            *task = Some(Asking::start(question, address));
         }
     }
 
@@ -234,7 +260,7 @@ impl Check {
                 question.address = address.tcp();
                 *task = question
                     .address
-                    .map(|address| tokio::spawn(answered(question.clone(), address)));
+                    .map(|address| Asking::start(question, address));
             }
             _ => {}
         }
@@ -330,6 +356,15 @@ impl Check {
         if self.done {
             return Found::Unclaimed(self.unclaimed(keeper).await);
         }
+        if let How::Http(Some(asking), _) = &mut self.how
+            && !self.suspended
+        {
+            return tokio::select! {
+                biased;
+                Some(answer) = asking.answers.recv() => Found::Answer(answer),
+                _ = &mut asking.task => Found::Proof(Proof::Answered),
+            };
+        }
         self.proved(keeper)
             .await
             .map_or(Found::Nothing, Found::Proof)
@@ -345,13 +380,7 @@ impl Check {
                 sleep_until(self.started + *time).await;
                 Some(Proof::Alive)
             }
-            How::Http(Some(task), ..) => {
-                task.await.ok();
-                Some(Proof::Answered)
-            }
-            How::Notify | How::Never | How::Log(_) | How::Http(None, ..) => {
-                std::future::pending().await
-            }
+            How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
             How::Sight(looked) => {
                 sleep_until(self.next_look).await;
                 let alive = self.started.elapsed();
@@ -379,26 +408,29 @@ impl Check {
     }
 }
 
-impl Drop for Check {
-    fn drop(&mut self) {
-        if let How::Http(Some(task), ..) = &self.how {
-            task.abort();
-        }
-    }
-}
-
-/// Asks until the answer is one of success.
-async fn answered(question: Question, address: SocketAddr) {
+/// Asks until the answer is one of success, and tells of those that are not.
+async fn ask_until_ready(
+    question: Question,
+    address: SocketAddr,
+    tell: mpsc::UnboundedSender<Answer>,
+) {
+    let mut last = None;
     loop {
         sleep(ASK).await;
-        if matches!(timeout(ANSWER, ask(&question, address)).await, Ok(Ok(true))) {
+        let Ok(Ok(answer)) = timeout(ANSWER, ask(&question, address)).await else {
+            continue;
+        };
+        if matches!(answer, Answer::Status(..400)) {
             return;
+        }
+        if last.replace(answer) != Some(answer) {
+            tell.send(answer).ok();
         }
     }
 }
 
-/// Asks once; whether the answer is one of success.
-async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<bool> {
+/// Asks once.
+async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<Answer> {
     let path = &question.path;
     let to = reachable(address);
     let socket = match to {
@@ -422,15 +454,47 @@ async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<bool> 
     let mut answer = Vec::new();
     let mut buffer = [0; 256];
     while answer.len() < 16 {
-        match stream.read(&mut buffer).await? {
-            0 => break,
-            count => answer.extend_from_slice(&buffer[..count]),
+        match stream.read(&mut buffer).await {
+            // One that does not read the question resets the connection behind what it says.
+            Ok(0) | Err(_) => break,
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
         }
     }
-    let status = String::from_utf8_lossy(&answer);
-    let code = status
-        .split_whitespace()
-        .nth(1)
-        .and_then(|code| code.parse::<u16>().ok());
-    Ok(status.starts_with("HTTP/") && code.is_some_and(|code| code < 400))
+    Ok(read_answer(&answer))
+}
+
+/// What the first bytes are that a server sends.
+fn read_answer(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
+    let code = text.split_whitespace().nth(1);
+    let code = code.and_then(|code| code.parse().ok());
+    match (bytes, code) {
+        ([], _) => Answer::Nothing,
+        (_, Some(code)) if text.starts_with("HTTP/") => Answer::Status(code),
+        // A record of TLS: an alert, or a handshake; then the version.
+        ([0x15 | 0x16, 3, ..], _) => Answer::Tls,
+        // A frame: its length, and SETTINGS or GOAWAY.
+        ([0, _, _, 4 | 7, ..], _) => Answer::Http2,
+        _ => Answer::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_speaks_is_known_by_its_first_bytes() {
+        for (bytes, answer) in [
+            (&b"HTTP/1.1 204 No Content\r\n"[..], Answer::Status(204)),
+            (b"HTTP/1.0 503 x", Answer::Status(503)),
+            (b"\x15\x03\x03\x00\x02\x02\x32", Answer::Tls),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Answer::Http2),
+            (b"220 mail ESMTP\r\n", Answer::Other),
+            (b"HTTP/1.1 x", Answer::Other),
+            (b"", Answer::Nothing),
+        ] {
+            assert_eq!(read_answer(bytes), answer);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::event::{BuildNews, Taken};
+use super::event::{Answer, BuildNews, Taken};
 use super::model::{
     ArtifactRef, Cause, Changed, Ending, Exit, Generation, Job, JobId, Occasion, Phases, Proof,
     Scope,
@@ -277,6 +277,8 @@ pub enum View {
         after: Duration,
         /// It is stopped by a signal or a debugger.
         suspended: bool,
+        /// What it has answered last, where it was asked.
+        answer: Option<Answer>,
         /// What happens now.
         next: Next,
     },

@@ -126,6 +126,8 @@ pub enum AppNews {
     Listening,
     /// What it listens on can't be held: why, and the next step.
     Uncaptured(String),
+    /// It was asked over HTTP whether it is ready, and this came back.
+    Answered(Answer),
     /// It could not bind an address, which somebody else has.
     Taken(Taken),
     /// It serves, but nobody waits for connections on these held addresses.
@@ -150,6 +152,21 @@ pub enum AppNews {
         /// Processes that could not be ended (another user's).
         survivors: Vec<i32>,
     },
+}
+
+/// What came back instead of an answer that proves that an app is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An answer with this status.
+    Status(u16),
+    /// The first bytes of TLS.
+    Tls,
+    /// The first bytes of HTTP/2.
+    Http2,
+    /// Something else.
+    Other,
+    /// Nothing: the connection was closed.
+    Nothing,
 }
 
 /// What the system knows of what was in the way of a program that ended.

@@ -99,6 +99,7 @@ impl Session {
             asked: None,
             ended: None,
             suspended: false,
+            answer: None,
             missed: Vec::new(),
             cut_for_next: false,
         });
@@ -207,6 +208,7 @@ impl Session {
             AppNews::Ready(proof) => self.ready(now, generation, proof),
             AppNews::Listening => self.out.push(Action::TakeStock),
             AppNews::Uncaptured(reason) => self.uncaptured(reason),
+            AppNews::Answered(answer) => process.answer = Some(answer),
             AppNews::Taken(taken) => self.show(View::Taken { generation, taken }),
             AppNews::Unclaimed(addresses) => self.unclaimed(generation, addresses),
             AppNews::Suspended(suspended) => {
@@ -561,6 +563,7 @@ impl Session {
             generation: candidate.generation,
             after: candidate.ran(now),
             suspended: candidate.suspended,
+            answer: candidate.answer,
             next,
         });
         self.hook(Occasion::OnError, Some(candidate.generation), error);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Note;
 use crate::lines::Stream;
 use crate::session::action::{Evidence, Next, View};
-use crate::session::event::{BuildNews, Holder};
+use crate::session::event::{Answer, BuildNews, Holder};
 use crate::session::model::{Exit, Generation, Moment, Phases, Proof};
 use crate::sink::Chunk;
 
@@ -146,11 +146,12 @@ pub fn view(now: Moment, view: &View) -> Value {
             generation,
             after,
             suspended,
+            answer,
             next,
         } => (
             "not-ready",
             json!({ "generation": generation.0, "after_ms": ms(*after), "suspended": suspended,
-                "next": next_name(*next) }),
+                "answer": answer.map(answer_name), "next": next_name(*next) }),
         ),
         View::Ended {
             generation,
@@ -320,6 +321,16 @@ fn proof_name(proof: Proof) -> &'static str {
         Proof::Accepting => "accepting",
         Proof::Printed => "printed",
         Proof::Alive => "alive",
+    }
+}
+
+fn answer_name(answer: Answer) -> Value {
+    match answer {
+        Answer::Status(code) => code.into(),
+        Answer::Tls => "tls".into(),
+        Answer::Http2 => "http2".into(),
+        Answer::Other => "other".into(),
+        Answer::Nothing => "nothing".into(),
     }
 }
 

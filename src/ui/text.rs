@@ -221,6 +221,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             after,
             suspended,
+            answer,
             next,
         } => {
             let (why, hint) = if *suspended {
@@ -229,7 +230,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                     String::new(),
                 )
             } else {
-                not_ready(context)
+                not_ready(context, *answer)
             };
             let text = format!(
                 "{generation} not ready after {}{why}{}{hint}",
