@@ -11,6 +11,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::defect;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
@@ -24,6 +25,13 @@ pub(crate) enum Stopped {
     Cancelled,
     /// It could not be run: what and why.
     Failed(String),
+}
+
+impl Stopped {
+    /// hotrun itself has panicked meanwhile.
+    pub(crate) fn by_defect(panic: &str) -> Self {
+        Self::Failed(defect::reason("nothing was run to its end", panic))
+    }
 }
 
 /// Says when what runs is not wanted any more.

@@ -34,6 +34,7 @@ use ready::{Check, Found};
 
 use crate::capture::{Listening, Why};
 use crate::config::{Ready, Settings, Stdin};
+use crate::defect;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
@@ -139,7 +140,7 @@ impl App {
             cut: 0,
             traced: None,
         };
-        tokio::spawn(task.run(start, inbox));
+        tokio::spawn(task.run_to_the_end(start, inbox));
         Self { orders, keeper }
     }
 
@@ -198,6 +199,18 @@ struct Task {
 impl Task {
     fn tell(&self, news: AppNews) {
         self.events.send(Event::App(self.generation, news)).ok();
+    }
+
+    /// Whatever becomes of it, its end is told: what it had started ends with its keeper.
+    async fn run_to_the_end(self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
+        let (events, generation) = (self.events.clone(), self.generation);
+        if defect::guarded(self.run(start, inbox)).await.is_err() {
+            let gone = AppNews::Gone {
+                cut: 0,
+                survivors: Vec::new(),
+            };
+            events.send(Event::App(generation, gone)).ok();
+        }
     }
 
     async fn run(mut self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
@@ -286,6 +299,7 @@ impl Task {
                     }
                     Some(News::Started(pid)) => {
                         running = true;
+                        defect::point("app");
                         check.started();
                         self.tell(AppNews::Started(pid));
                     }

@@ -34,6 +34,7 @@ use surroundings::Toolchain;
 pub use versions::versions;
 
 use crate::config::{self, Settings};
+use crate::defect::{guarded, point};
 use crate::digest;
 use crate::exit::{self, Failure};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
@@ -275,6 +276,7 @@ impl Work {
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
                 let build = self.build(generation, load, baseline.as_ref(), &mut cancelled);
+                let build = guarded(build);
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -292,6 +294,7 @@ impl Work {
                 }
             };
             self.settings = configured.unwrap_or(self.settings);
+            let outcome = outcome.unwrap_or_else(|panic| Err(Stopped::by_defect(&panic)));
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
@@ -317,6 +320,7 @@ impl Work {
         baseline: Option<&ArtifactRef>,
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
+        point("build");
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }

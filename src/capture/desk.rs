@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use super::name::{self, LONGEST, Protocol};
 use super::program::{Program, Socket};
 use super::{Capture, Listening, Owner, Why};
+use crate::defect;
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
 use crate::sockets::holder;
@@ -103,7 +104,10 @@ impl Desk {
             let seen = source[0].revents().unwrap_or(PollFlags::empty());
             if seen.contains(PollFlags::POLLIN) {
                 if let Ok(notification) = receive_notification(self.listener.as_fd()) {
-                    self.deal_with(&notification);
+                    // Nobody else could answer, and without this thread each later call would fail.
+                    if defect::caught(|| self.deal_with(&notification)).is_err() {
+                        let_through(self.listener.as_fd(), notification.id).ok();
+                    }
                 }
             } else if !seen.is_empty() {
                 return;
@@ -122,6 +126,7 @@ impl Desk {
     }
 
     fn deal_with(&mut self, notification: &Notification) {
+        defect::point("capture");
         let id = notification.id;
         let program = Program(notification.thread);
         let verdict = if notification.call == libc::SYS_bind {

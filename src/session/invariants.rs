@@ -59,6 +59,8 @@ struct World {
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
+    /// It was asked once more to end, and waits for nothing.
+    leaves: bool,
     story: Vec<String>,
 }
 
@@ -81,6 +83,7 @@ impl World {
             asked: false,
             unseen_change: false,
             ended: false,
+            leaves: false,
             story: Vec::new(),
             policy,
         }
@@ -213,6 +216,7 @@ impl World {
                 self.unseen_change |= builds;
             }
             Event::Configured(_) => self.reading_settings = false,
+            Event::Quit(_) => self.leaves = self.session.kills,
             Event::Stock(_) => self.taking_stock = false,
             Event::Job(id, news) => {
                 let occasion = self.jobs.remove(id);
@@ -383,12 +387,14 @@ impl World {
                 self.discarded.push(by);
             }
             Action::End(_) => {
-                self.must(
-                    self.processes.is_empty(),
-                    "hotrun ends and leaves processes",
-                );
-                self.must(self.build.is_none(), "hotrun ends and leaves a build");
-                self.must(self.jobs.is_empty(), "hotrun ends and leaves a command");
+                // Keepers end what is left.
+                let waits = !self.leaves;
+                let processes = !waits || self.processes.is_empty();
+                self.must(processes, "hotrun ends and leaves processes");
+                let build = !waits || self.build.is_none();
+                self.must(build, "hotrun ends and leaves a build");
+                let jobs = !waits || self.jobs.is_empty();
+                self.must(jobs, "hotrun ends and leaves a command");
                 self.ended = true;
             }
             Action::Signal { generation, .. } => {

@@ -122,6 +122,8 @@ pub struct Session {
     /// Why what the app listens on is not held, as far as it was said.
     uncaptured: Vec<String>,
     ending: Option<Ending>,
+    /// It was asked for twice, and is not waited for when it is asked for once more.
+    kills: bool,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
 }
@@ -151,6 +153,7 @@ impl Session {
             unclaimed: Vec::new(),
             uncaptured: Vec::new(),
             ending: None,
+            kills: false,
             known: Vec::new(),
             out: Vec::new(),
         }
@@ -158,6 +161,10 @@ impl Session {
 
     /// Takes in what happened and returns what to do, in order.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        if let (Event::Quit(_), true, Some(ending)) = (&event, self.kills, self.ending) {
+            // Something does not tell that it has ended. What still runs ends with its keeper.
+            return vec![Action::End(ending)];
+        }
         match event {
             Event::Begin => self.request(now, Cause::Start, false),
             Event::Changed(changes) => self.changed(now, changes),
@@ -223,6 +230,7 @@ impl Session {
         if !again {
             self.ending = Some(ending);
         }
+        self.kills = again;
         if matches!(ending, Ending::Quit | Ending::Signal(_)) {
             self.show(View::Quitting { now: again });
         }

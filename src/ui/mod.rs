@@ -30,6 +30,7 @@ use crossterm::terminal::{Clear, ClearType};
 use serde_json::Value;
 
 use crate::config::{Format, Settings, Verbosity};
+use crate::defect::{caught, point};
 use crate::exit::Failure;
 use crate::lines::Stream;
 use crate::session::action::View;
@@ -138,7 +139,8 @@ impl Reporter {
         let (messages, inbox) = mpsc::channel();
         let run = move || {
             for message in inbox {
-                printer.take(message);
+                // What is said of it is not said by the same way.
+                caught(|| printer.take(message)).ok();
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -259,6 +261,7 @@ struct Printer {
 impl Printer {
     fn take(&mut self, message: Message) {
         self.written.fetch_add(1, Ordering::Relaxed);
+        point("print");
         match message {
             Message::View(now, view) => {
                 self.now = now;

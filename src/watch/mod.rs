@@ -35,6 +35,7 @@ use filter::Filter;
 use silence::Silence;
 
 use crate::config;
+use crate::defect::{caught, point};
 use crate::digest;
 use crate::exit::Failure;
 use crate::session::event::Event;
@@ -82,7 +83,10 @@ impl Watch {
         };
         let run = move || {
             for message in inbox {
-                watcher.take(message);
+                // What it was about is not known: everything may have changed.
+                if caught(|| watcher.take(message)).is_err() {
+                    watcher.rescan();
+                }
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -154,6 +158,9 @@ struct Watcher {
 
 impl Watcher {
     fn take(&mut self, message: Message) {
+        if matches!(message, Message::Found(_)) {
+            point("watch");
+        }
         match message {
             Message::Scope(scope, done) => {
                 self.scope = *scope;

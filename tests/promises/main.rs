@@ -18,6 +18,7 @@ mod config_edits_apply_live;
 mod crash_after_swap_rolls_back;
 mod crash_at_start_keeps_live;
 mod ctrl_c_leaves_no_orphans;
+mod defects_of_hotrun_are_survived;
 mod edits_are_found_without_events;
 mod every_save_is_seen;
 mod failed_build_keeps_live;

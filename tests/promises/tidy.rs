@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
+    ("defect", &[]),
     ("diag", &[]),
     ("digest", &[]),
     ("family", &[]),
@@ -23,10 +24,11 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sink", &["lines", "session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
-    ("helper", &["keeper", "lines", "session::model"]),
+    ("helper", &["defect", "keeper", "lines", "session::model"]),
     (
         "hooks",
         &[
+            "defect",
             "config",
             "helper",
             "keeper::protocol",
@@ -34,13 +36,14 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::model",
         ],
     ),
-    ("signals", &["session::event", "session::model"]),
-    ("sockets", &["diag", "exit", "sys"]),
+    ("signals", &["defect", "session::event", "session::model"]),
+    ("sockets", &["defect", "diag", "exit", "sys"]),
     // Answers at once, so it knows by itself what is held.
-    ("capture", &["sockets", "sys"]),
+    ("capture", &["defect", "sockets", "sys"]),
     (
         "watch",
         &[
+            "defect",
             "config",
             "digest",
             "exit",
@@ -51,6 +54,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            "defect",
             "config",
             "digest",
             "exit",
@@ -64,6 +68,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "defect",
             "capture",
             "config",
             "family",
@@ -79,6 +84,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "ui",
         &[
+            "defect",
             "config",
             "exit",
             "lines",
