@@ -17,6 +17,7 @@ use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
+use crate::sink::Backlog;
 
 /// Why there is no exit status.
 #[derive(Debug)]
@@ -86,8 +87,8 @@ pub(crate) async fn run_until_enough(
                 keeper.order(&Order::Kill).await;
                 After::GoOn
             }
-            () = stdout.read(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
-            () = stderr.read(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
+            () = stdout.read_with_room(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
+            () = stderr.read_with_room(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
             news = keeper.next() => {
                 match news {
                     Some(News::Started(pid)) => group = i32::try_from(pid).ok().map(Pid::from_raw),
@@ -169,7 +170,9 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self, pipe: &mut pipe::Receiver) {
+    /// Reads no more than is printed: what writes is made to wait. Safe to drop while it waits.
+    async fn read_with_room(&mut self, pipe: &mut pipe::Receiver) {
+        Backlog::own().room().await;
         let read = pipe.read_buf(self.lines.buffer()).await;
         self.open = matches!(read, Ok(1..));
     }

@@ -36,7 +36,7 @@ use crate::lines::Stream;
 use crate::session::action::View;
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Generation, Moment};
-use crate::sink::{Chunk, Sink};
+use crate::sink::{Backlog, Chunk, Sink};
 use log::Log;
 use style::Style;
 use supervisor::Supervisor;
@@ -140,7 +140,11 @@ impl Reporter {
         let run = move || {
             for message in inbox {
                 // What is said of it is not said by the same way.
+                let is_counted = matches!(message, Message::View(..) | Message::Note(..));
                 caught(|| printer.take(message)).ok();
+                if is_counted {
+                    Backlog::own().printed();
+                }
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -153,11 +157,13 @@ impl Reporter {
 
     /// Prints a view of the session.
     pub fn view(&self, now: Moment, view: View) {
+        Backlog::own().add();
         self.messages.send(Message::View(now, Box::new(view))).ok();
     }
 
     /// Prints a note.
     pub fn note(&self, now: Moment, note: Note) {
+        Backlog::own().add();
         self.messages.send(Message::Note(now, note)).ok();
     }
 

@@ -29,6 +29,7 @@ mod hotrun_may_be_init;
 mod no_refused_connection_during_swap;
 mod odd_programs_are_answered;
 mod once_is_a_smoke_test;
+mod output_that_nobody_reads_is_bounded;
 mod plain_output_without_terminal;
 mod readiness_is_proved_as_configured;
 mod ready_timeout_keeps_old;

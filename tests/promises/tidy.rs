@@ -24,7 +24,10 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sink", &["lines", "session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
-    ("helper", &["defect", "keeper", "lines", "session::model"]),
+    (
+        "helper",
+        &["defect", "keeper", "lines", "session::model", "sink"],
+    ),
     (
         "hooks",
         &[
