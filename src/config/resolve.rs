@@ -64,11 +64,7 @@ impl Sources {
         let manifest = find_manifest(&dir, args.manifest_path.as_deref())?;
         let mut typed = typed::layer(&args)?;
         typed.rebase(&dir);
-        let known = env::vars_os().filter_map(|(name, text)| {
-            let name = name.into_string().ok()?;
-            Some((name, text.to_string_lossy().into_owned()))
-        });
-        let mut environment = variables::layer(known)?;
+        let mut environment = variables::layer(variables::texts(env::vars_os())?)?;
         environment.rebase(&dir);
         Ok(Self {
             args,
