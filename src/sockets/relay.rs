@@ -59,6 +59,14 @@ impl Relay {
     }
 }
 
+impl Relay {
+    /// One of its sockets could not be asked any more, since an app had ended the listening. It may be
+    /// mended by now.
+    pub fn has_ended(&self) -> bool {
+        self.tasks.iter().any(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         for task in &self.tasks {
