@@ -1,7 +1,7 @@
 //! The desk: one call after the other comes in, gets its answer, and is forgotten. The order of the
 //! facts is the order in which the kernel would look at them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -64,8 +64,8 @@ pub(super) struct Desk {
     handed: HashMap<u64, Arc<OwnedFd>>,
     /// Sockets whose address can't be held, and why.
     unheld: HashMap<u64, Why>,
-    /// Process and descriptor of a call that went before it heard its answer: it comes again.
-    interrupted: Option<(i32, i32)>,
+    /// Process and descriptor of each call that went before it heard its answer: it comes again.
+    interrupted: HashSet<(i32, i32)>,
 }
 
 impl Desk {
@@ -82,7 +82,7 @@ impl Desk {
             beside: HashMap::new(),
             handed: HashMap::new(),
             unheld: HashMap::new(),
-            interrupted: None,
+            interrupted: HashSet::new(),
         }
     }
 
@@ -171,7 +171,9 @@ impl Desk {
             }
         }
         let answered = answer(self.listener.as_fd(), id, Ok(()));
-        self.interrupted = answered.is_err().then_some((process, number));
+        if answered.is_err() {
+            self.interrupted.insert((process, number));
+        }
         answered
     }
 
@@ -181,7 +183,7 @@ impl Desk {
         let number = notification.integer(0);
         let socket = program.socket(number)?;
         let process = program.process()?;
-        let again = self.interrupted.take() == Some((process, number));
+        let again = self.interrupted.remove(&(process, number));
         if self.capture.held.lock().address_of(socket.inode).is_some() {
             // It was given a held socket before: the kernel says that one can't bind twice.
             return again.then_some(Verdict::Done(Ok(())));
@@ -342,6 +344,9 @@ impl Desk {
         }
         if let Some(why) = self.unheld.remove(&socket.inode) {
             self.say_why_not(why);
+            return None;
+        }
+        if !still_waits(self.listener.as_fd(), notification.id) {
             return None;
         }
         // It may have been let go of between both calls.
