@@ -307,7 +307,9 @@ async fn serve(
         urgent: urgent_inbox,
         events: events_inbox,
     };
-    // The addresses first: from here on nobody is refused.
+    // Before there is anything that would be left behind.
+    listen_for_signals(&urgent)?;
+    // From here on nobody is refused.
     held.adapt(&settings.listen, settings.twins)?;
     if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
         let reason = held
@@ -317,7 +319,6 @@ async fn serve(
         let problem = format!("`hold` needs two sockets behind an address: {reason}");
         return Err(Failure::usage(problem).hint("leave --while-building out"));
     }
-    listen_for_signals(&urgent)?;
     let reporter = Reporter::start(&settings)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
