@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::session::Policy;
-    use crate::session::event::{AppNews, BuildNews};
+    use crate::session::event::{AppNews, BuildNews, Conflict};
     use crate::session::model::{
         BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof,
     };
@@ -163,7 +163,7 @@ mod tests {
                     let news = AppNews::Exited {
                         exit: Exit::Status(0),
                         last_lines: vec![],
-                        lock: None,
+                        conflict: Conflict::default(),
                     };
                     answer(Event::App(generation, news));
                     answer(Event::App(

@@ -11,11 +11,13 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::defect;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
+use crate::sink::Backlog;
 
 /// Why there is no exit status.
 #[derive(Debug)]
@@ -24,6 +26,13 @@ pub(crate) enum Stopped {
     Cancelled,
     /// It could not be run: what and why.
     Failed(String),
+}
+
+impl Stopped {
+    /// hotrun itself has panicked meanwhile.
+    pub(crate) fn by_defect(panic: &str) -> Self {
+        Self::Failed(defect::reason("nothing was run to its end", panic))
+    }
 }
 
 /// Says when what runs is not wanted any more.
@@ -78,8 +87,8 @@ pub(crate) async fn run_until_enough(
                 keeper.order(&Order::Kill).await;
                 After::GoOn
             }
-            () = stdout.read(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
-            () = stderr.read(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
+            () = stdout.read_with_room(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
+            () = stderr.read_with_room(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
             news = keeper.next() => {
                 match news {
                     Some(News::Started(pid)) => group = i32::try_from(pid).ok().map(Pid::from_raw),
@@ -161,7 +170,9 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self, pipe: &mut pipe::Receiver) {
+    /// Reads no more than is printed: what writes is made to wait. Safe to drop while it waits.
+    async fn read_with_room(&mut self, pipe: &mut pipe::Receiver) {
+        Backlog::own().room().await;
         let read = pipe.read_buf(self.lines.buffer()).await;
         self.open = matches!(read, Ok(1..));
     }

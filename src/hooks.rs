@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use crate::config::Settings;
+use crate::defect;
 use crate::helper::{self, After, Stopped};
 use crate::keeper::protocol::{Input, Launch};
 use crate::session::event::{Event, JobNews};
@@ -42,13 +43,16 @@ impl Hooks {
         self.running.insert(id, cancel.clone());
         let launch = launch(job, settings, &self.session);
         let timeout = settings.hook_timeout;
-        tokio::spawn(run(
-            id,
-            launch,
-            timeout,
-            (cancel, cancelled),
-            self.events.clone(),
-        ));
+        let events = self.events.clone();
+        let running = run(id, launch, timeout, (cancel, cancelled), events.clone());
+        tokio::spawn(async move {
+            if let Err(panic) = defect::guarded(running).await {
+                let reason = defect::reason("nobody knows how it ended", &panic);
+                events
+                    .send(Event::Job(id, JobNews::Ended(Err(reason))))
+                    .ok();
+            }
+        });
     }
 
     /// Ends a command and what it runs.
@@ -66,6 +70,7 @@ async fn run(
     (cancel, mut cancelled): (watch::Sender<bool>, watch::Receiver<bool>),
     events: UnboundedSender<Event>,
 ) {
+    defect::point("hook");
     let tell = |news| {
         events.send(Event::Job(id, news)).ok();
     };

@@ -13,7 +13,7 @@
 //!   would happen here.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
+//! - [`sys`]: the only `unsafe`. `defect`, `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
 //!   things that several rooms need.
 //!
 //! Rooms never import each other; what one learns reaches another as a value in an action. Only
@@ -24,6 +24,7 @@ pub mod build;
 pub mod capture;
 pub mod cli;
 pub mod config;
+mod defect;
 mod diag;
 pub mod digest;
 pub mod doctor;
@@ -86,6 +87,11 @@ pub fn run() -> ExitCode {
     if let Some(answer) = build::surroundings::requested() {
         return print(answer);
     }
+    if let Some(answer) = capture::trial::requested() {
+        return print(answer);
+    }
+    std::panic::set_hook(Box::new(ui::command::defect));
+    defect::arm(std::env::var("HOTRUN_PANIC").ok());
     let inherited = sockets::inherited::take(&told());
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);
@@ -302,7 +308,9 @@ async fn serve(
         urgent: urgent_inbox,
         events: events_inbox,
     };
-    // The addresses first: from here on nobody is refused.
+    // Before there is anything that would be left behind.
+    listen_for_signals(&urgent)?;
+    // From here on nobody is refused.
     held.adapt(&settings.listen, settings.twins)?;
     if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
         let reason = held
@@ -312,7 +320,6 @@ async fn serve(
         let problem = format!("`hold` needs two sockets behind an address: {reason}");
         return Err(Failure::usage(problem).hint("leave --while-building out"));
     }
-    listen_for_signals(&urgent)?;
     let reporter = Reporter::start(&settings)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));

@@ -7,6 +7,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::defect;
 use crate::session::event::Event;
 use crate::session::model::Ending;
 
@@ -37,7 +38,7 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     tokio::spawn(async move {
         while children.recv().await.is_some() {
-            reap();
+            defect::caught(reap).ok();
         }
     });
     Ok(())
@@ -56,7 +57,14 @@ fn forward(
     let events = events.clone();
     tokio::spawn(async move {
         while signals.recv().await.is_some() {
-            events.send(event()).ok();
+            let event = defect::caught(|| {
+                defect::point("signal");
+                event()
+            });
+            // Its next one is heard.
+            if let Ok(event) = event {
+                events.send(event).ok();
+            }
         }
     });
     Ok(())

@@ -4,10 +4,13 @@ use std::io;
 
 use nix::libc;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
 use crate::capture::filter::Step;
-use crate::capture::{Capture, Listening};
+use crate::capture::{Capture, Listening, Owner};
+use crate::family;
 use crate::keeper::client::Keeper;
+use crate::session::event::{Holder, Taken};
 use crate::sockets::address::Address;
 
 /// What an app room needs to have what the app listens on held.
@@ -52,6 +55,48 @@ pub(super) enum Begun {
     Without(String),
     /// Its calls wait for nobody and fail in ways that no program expects, so it must not run: why.
     Unanswered(String),
+}
+
+/// An address that the app can't bind, while it is found out who has it.
+#[derive(Debug)]
+pub(super) struct Refused {
+    address: Address,
+    owner: oneshot::Receiver<Option<Owner>>,
+}
+
+impl Refused {
+    pub(super) fn new(address: Address, owner: oneshot::Receiver<Option<Owner>>) -> Self {
+        Self { address, owner }
+    }
+
+    /// Who has it; live is what this keeper keeps.
+    async fn taken(&mut self, live: Option<u32>) -> Taken {
+        let owner = (&mut self.owner).await.ok().flatten();
+        let is_live = |pid| {
+            let family = live.map(family::of).unwrap_or_default();
+            family.iter().any(|process| process.pid() == pid)
+        };
+        let by = match owner {
+            Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
+            Some(Owner { pid: Some(pid), .. }) if pid.cast_unsigned() == std::process::id() => {
+                Holder::Hotrun
+            }
+            Some(owner) => Holder::Other(owner.name),
+            None => Holder::Other("a program that cannot be seen from here".into()),
+        };
+        let address = self.address.to_string();
+        Taken { address, by }
+    }
+}
+
+/// Waits until it is known who has the first of these addresses; for ever where there is none.
+pub(super) async fn found_out(refused: &mut Vec<Refused>, live: Option<u32>) -> Taken {
+    let Some(first) = refused.first_mut() else {
+        return std::future::pending().await;
+    };
+    let taken = first.taken(live).await;
+    refused.remove(0);
+    taken
 }
 
 /// What is said of an address that could not be held.

@@ -15,6 +15,7 @@ use std::thread;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::mpsc;
 
+use crate::defect;
 use crate::session::model::Generation;
 
 /// What Ctrl-D is at a terminal: the line as it is, or, on an empty one, the end of the input.
@@ -60,9 +61,10 @@ impl Input {
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let typed = stdin.is_terminal();
         let (pieces, inbox) = mpsc::channel(1);
-        thread::Builder::new()
-            .name("input".into())
-            .spawn(move || read(stdin, typed, &pieces))?;
+        thread::Builder::new().name("input".into()).spawn(move || {
+            // What it was about to read is read by the next turn.
+            while defect::caught(|| read(&stdin, typed, &pieces)).is_err() {}
+        })?;
         let (messages, orders) = mpsc::unbounded_channel();
         tokio::spawn(hand_on(inbox, orders));
         Ok(Self { messages })
@@ -80,8 +82,9 @@ impl Input {
 }
 
 /// Reads until the end. `typed`: at a terminal, where the end is a key like others.
-fn read(mut stdin: File, typed: bool, pieces: &mpsc::Sender<Vec<u8>>) {
+fn read(mut stdin: &File, typed: bool, pieces: &mpsc::Sender<Vec<u8>>) {
     let mut buffer = [0; PIECE];
+    defect::point("input");
     loop {
         let mut piece = match stdin.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,

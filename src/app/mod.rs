@@ -25,31 +25,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
 use background::Background;
-use captured::{Begun, heard, not_held};
+use captured::{Begun, Refused, found_out, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
 use output::Pipe;
 use ready::{Check, Found};
 
-use crate::capture::Listening;
+use crate::capture::{Listening, Why};
 use crate::config::{Ready, Settings, Stdin};
+use crate::defect;
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
 use crate::keeper::terminal::Terminal;
 use crate::lines::Stream;
-use crate::session::event::{AppNews, Event};
+use crate::session::event::{AppNews, Conflict, Event, Taken};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::Sink;
 use crate::sockets::activation;
 use crate::sockets::address::Address;
 
-/// How many of its last lines are kept for a reason why it ended.
-const LAST_LINES: usize = 20;
+/// How many of its last lines are kept for a reason why it ended: a panic, and its backtrace.
+const LAST_LINES: usize = 200;
 
 /// Between two looks at a process that has a debugger.
 const DEBUGGED: Duration = Duration::from_millis(500);
@@ -138,13 +139,15 @@ impl App {
             sink,
             keeper_pid: keeper.clone(),
             last_lines: VecDeque::new(),
+            refused: Vec::new(),
+            taken: None,
             cut: 0,
             traced: None,
             pid: None,
             program: start.artifact.path.clone(),
             asked: false,
         };
-        tokio::spawn(task.run(start, inbox));
+        tokio::spawn(task.run_to_the_end(start, inbox));
         Self { orders, keeper }
     }
 
@@ -202,6 +205,9 @@ struct Task {
     sink: Sink,
     keeper_pid: Arc<std::sync::OnceLock<u32>>,
     last_lines: VecDeque<String>,
+    /// The addresses that it could not bind, and the last one of which it is known who has it.
+    refused: Vec<Refused>,
+    taken: Option<Taken>,
     /// Its open connections when it was killed.
     cut: usize,
     /// The process of it that has a debugger, and when to look again.
@@ -217,6 +223,18 @@ struct Task {
 impl Task {
     fn tell(&self, news: AppNews) {
         self.events.send(Event::App(self.generation, news)).ok();
+    }
+
+    /// Whatever becomes of it, its end is told: what it had started ends with its keeper.
+    async fn run_to_the_end(self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
+        let (events, generation) = (self.events.clone(), self.generation);
+        if defect::guarded(self.run(start, inbox)).await.is_err() {
+            let gone = AppNews::Gone {
+                cut: 0,
+                survivors: Vec::new(),
+            };
+            events.send(Event::App(generation, gone)).ok();
+        }
     }
 
     async fn run(mut self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
@@ -242,6 +260,10 @@ impl Task {
         mut inbox: mpsc::UnboundedReceiver<Order>,
     ) -> std::io::Result<()> {
         let launch = launch(&start, &self.settings);
+        let why = Why::of_program(&start.artifact.path);
+        if let Some(why) = why.filter(|_| self.settings.app.capture) {
+            self.tell(AppNews::Uncaptured(why.explain()));
+        }
         let mut check = Check::new(&self.settings.app, &start);
         let Start {
             mut held,
@@ -251,9 +273,10 @@ impl Task {
             keeper,
             input,
             mut capture,
+            beside,
             ..
         } = start;
-        let mut listening = None;
+        let mut listening: Option<UnboundedReceiver<Listening>> = None;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         let terminal = output.terminal;
         let mut resized = terminal
@@ -302,6 +325,7 @@ impl Task {
                     Some(News::Started(pid)) => {
                         running = true;
                         self.pid = Some(pid);
+                        defect::point("app");
                         check.started();
                         self.tell(AppNews::Started(pid));
                     }
@@ -319,6 +343,14 @@ impl Task {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
+                        // What it has done before it ended was told before.
+                        while let Some(Ok(told)) = listening.as_mut().map(UnboundedReceiver::try_recv) {
+                            self.listens(told, &mut check, &mut held);
+                        }
+                        while !self.refused.is_empty() {
+                            let taken = found_out(&mut self.refused, beside).await;
+                            self.could_not_bind(taken);
+                        }
                         let exit = Exit::from(ended);
                         if exit.success() && !self.asked {
                             background = Background::of(keeper_pid, &inodes(&held));
@@ -332,31 +364,23 @@ impl Task {
                                 self.pid = None;
                                 self.tell(AppNews::Background(known.then_some(listens)));
                             }
-                            None => self.exited(exit, check.lock()),
+                            None => self.exited(exit, Some(&check)),
                         }
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
                     None => break,
                 },
-                Some(heard) = heard(&mut listening) => match heard {
-                    Listening::Held { inode, address } => {
-                        check.listening(inode, &address);
-                        if !held.iter().any(|held| held.inode == inode) {
-                            let name = None;
-                            held.push(HeldSocket { name, address, inode });
-                        }
-                        if let Some(left) = &mut background {
-                            left.look(&inodes(&held));
-                        }
-                        self.tell(AppNews::Listening);
+                Some(heard) = heard(&mut listening) => {
+                    self.listens(heard, &mut check, &mut held);
+                    if let Some(left) = &mut background {
+                        left.look(&inodes(&held));
                     }
-                    Listening::Not(address, reason) => {
-                        self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
-                    }
-                },
+                }
+                taken = found_out(&mut self.refused, beside) => self.could_not_bind(taken),
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
+                    Found::Answer(answer) => self.tell(AppNews::Answered(answer)),
                     Found::Nothing => {}
                 },
                 () = Background::one_ended(background.as_ref()) => {
@@ -396,6 +420,35 @@ impl Task {
         drop(sockets);
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
+    }
+
+    /// What it does with its sockets.
+    fn listens(&mut self, does: Listening, check: &mut Check, held: &mut Vec<HeldSocket>) {
+        match does {
+            Listening::Held { inode, address } => {
+                check.listening(inode, &address);
+                if !held.iter().any(|held| held.inode == inode) {
+                    let name = None;
+                    held.push(HeldSocket {
+                        name,
+                        address,
+                        inode,
+                    });
+                }
+                self.tell(AppNews::Listening);
+            }
+            Listening::Bound(address) => check.bound(&address),
+            Listening::Not(address, reason) => {
+                self.tell(AppNews::Uncaptured(not_held(&address, &reason)));
+            }
+            Listening::Unheld(why) => self.tell(AppNews::Uncaptured(why.explain())),
+            Listening::Taken(address, owner) => self.refused.push(Refused::new(address, owner)),
+        }
+    }
+
+    fn could_not_bind(&mut self, taken: Taken) {
+        self.taken = Some(taken.clone());
+        self.tell(AppNews::Taken(taken));
     }
 
     async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
@@ -457,12 +510,17 @@ impl Task {
         self.tell(AppNews::Unclaimed(addresses));
     }
 
-    fn exited(&mut self, exit: Exit, lock: Option<String>) {
+    fn exited(&mut self, exit: Exit, check: Option<&Check>) {
         let last_lines = self.last_lines.drain(..).collect();
+        let conflict = Conflict {
+            lock: check.and_then(Check::lock),
+            taken: self.taken.take(),
+            asked: check.and_then(Check::asked),
+        };
         self.tell(AppNews::Exited {
             exit,
             last_lines,
-            lock,
+            conflict,
         });
     }
 

@@ -13,13 +13,15 @@ use regex::Regex;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sight::{Sight, locks, look, open_files};
+use super::sight::{Sight, left_over, locks, look, open_files};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::family;
+use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
 
@@ -45,8 +47,8 @@ enum How {
     Notify,
     /// It can't be asked what it is to be asked.
     Never,
-    /// The task asks until it gets a good answer; there is none until it is known where.
-    Http(Option<JoinHandle<()>>, Question),
+    /// A task asks until it gets a good answer; there is none until it is known where.
+    Http(Option<Asking>, Question),
     Log(Regex),
     Delay(Duration),
     /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
@@ -89,6 +91,28 @@ impl Looked {
     }
 }
 
+/// A question that is asked again and again; dropped, it is asked no more.
+#[derive(Debug)]
+struct Asking {
+    task: JoinHandle<()>,
+    /// What comes back instead of a good answer, whenever that is something else than before.
+    answers: mpsc::UnboundedReceiver<Answer>,
+}
+
+impl Asking {
+    fn start(question: &Question, address: SocketAddr) -> Self {
+        let (tell, answers) = mpsc::unbounded_channel();
+        let task = tokio::spawn(ask_until_ready(question.clone(), address, tell));
+        Self { task, answers }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// What is asked over HTTP.
 #[derive(Clone, Debug)]
 struct Question {
@@ -102,6 +126,8 @@ struct Question {
 pub(super) enum Found {
     /// It serves.
     Proof(Proof),
+    /// It was asked, and has answered something else.
+    Answer(Answer),
     /// It serves, but nobody waits on these sockets.
     Unclaimed(HashSet<u64>),
     /// Not yet.
@@ -126,6 +152,12 @@ pub(super) struct Check {
     /// The keeper of live, if there is one, and the files that were seen open meanwhile.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
+    /// The held addresses that it has bound and does not listen on yet, and those that it listens on.
+    bound: Vec<Address>,
+    listened: Vec<Address>,
+    /// What was held when it was started, and the connections there that were left over already.
+    served: Vec<SocketAddr>,
+    left_over: HashSet<(SocketAddr, SocketAddr)>,
 }
 
 impl Check {
@@ -137,6 +169,8 @@ impl Check {
             .flat_map(|one| one.expected.clone())
             .collect();
         let given: HashSet<u64> = start.held.iter().map(|held| held.inode).collect();
+        let served = captured.map(|one| one.capture.addresses());
+        let served = served.unwrap_or_default();
         let nowhere = start.held.is_empty() && expected.is_empty();
         // What it listens on by itself is known when it does: it may be another address than live's.
         let address = start.held.iter().find_map(|held| held.address.tcp());
@@ -173,6 +207,10 @@ impl Check {
             claimed: HashSet::new(),
             beside: start.beside,
             files: HashSet::new(),
+            bound: Vec::new(),
+            listened: Vec::new(),
+            left_over: left_over(&served),
+            served,
         }
     }
 
@@ -183,17 +221,31 @@ impl Check {
         if let How::Http(task, question) = &mut self.how
             && let Some(address) = question.address
         {
-            *task = Some(tokio::spawn(answered(question.clone(), address)));
+            *task = Some(Asking::start(question, address));
+        }
+    }
+
+    /// It has bound a held address: it is waited for to listen there, as on what live listens on.
+    pub(super) fn bound(&mut self, address: &Address) {
+        if !self.listened.contains(address) && !self.bound.contains(address) {
+            self.bound.push(address.clone());
+            if let How::Sight(looked) = &mut self.how
+                && !looked.missing.contains(address)
+            {
+                looked.missing.push(address.clone());
+            }
         }
     }
 
     /// It listens on a socket that is held.
     pub(super) fn listening(&mut self, inode: u64, address: &Address) {
+        self.bound.retain(|bound| bound != address);
+        self.listened.push(address.clone());
         if let How::Settle(settle) = self.how {
             self.how = How::Sight(Looked {
                 inodes: HashSet::new(),
                 settle,
-                missing: Vec::new(),
+                missing: self.bound.clone(),
                 since: None,
             });
         }
@@ -208,7 +260,7 @@ impl Check {
                 question.address = address.tcp();
                 *task = question
                     .address
-                    .map(|address| tokio::spawn(answered(question.clone(), address)));
+                    .map(|address| Asking::start(question, address));
             }
             _ => {}
         }
@@ -277,6 +329,18 @@ impl Check {
             .map(|path| path.display().to_string())
     }
 
+    /// It has bound none of the held addresses, and a client of one of them has come and gone since it
+    /// was started: it may have been this program, which wants to know whether it runs already.
+    pub(super) fn asked(&self) -> Option<String> {
+        let binds = !self.bound.is_empty() || !self.listened.is_empty();
+        if binds || self.done || self.served.is_empty() {
+            return None;
+        }
+        let now = left_over(&self.served);
+        let (_, to) = now.difference(&self.left_over).next()?;
+        Some(to.to_string())
+    }
+
     /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
     /// on, if that can be seen.
     async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
@@ -305,6 +369,15 @@ impl Check {
         if self.done {
             return Found::Unclaimed(self.unclaimed(keeper).await);
         }
+        if let How::Http(Some(asking), _) = &mut self.how
+            && !self.suspended
+        {
+            return tokio::select! {
+                biased;
+                Some(answer) = asking.answers.recv() => Found::Answer(answer),
+                _ = &mut asking.task => Found::Proof(Proof::Answered),
+            };
+        }
         self.proved(keeper)
             .await
             .map_or(Found::Nothing, Found::Proof)
@@ -320,13 +393,7 @@ impl Check {
                 sleep_until(self.started + *time).await;
                 Some(Proof::Alive)
             }
-            How::Http(Some(task), ..) => {
-                task.await.ok();
-                Some(Proof::Answered)
-            }
-            How::Notify | How::Never | How::Log(_) | How::Http(None, ..) => {
-                std::future::pending().await
-            }
+            How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
             How::Sight(looked) => {
                 sleep_until(self.next_look).await;
                 let alive = self.started.elapsed();
@@ -354,26 +421,29 @@ impl Check {
     }
 }
 
-impl Drop for Check {
-    fn drop(&mut self) {
-        if let How::Http(Some(task), ..) = &self.how {
-            task.abort();
-        }
-    }
-}
-
-/// Asks until the answer is one of success.
-async fn answered(question: Question, address: SocketAddr) {
+/// Asks until the answer is one of success, and tells of those that are not.
+async fn ask_until_ready(
+    question: Question,
+    address: SocketAddr,
+    tell: mpsc::UnboundedSender<Answer>,
+) {
+    let mut last = None;
     loop {
         sleep(ASK).await;
-        if matches!(timeout(ANSWER, ask(&question, address)).await, Ok(Ok(true))) {
+        let Ok(Ok(answer)) = timeout(ANSWER, ask(&question, address)).await else {
+            continue;
+        };
+        if matches!(answer, Answer::Status(..400)) {
             return;
+        }
+        if last.replace(answer) != Some(answer) {
+            tell.send(answer).ok();
         }
     }
 }
 
-/// Asks once; whether the answer is one of success.
-async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<bool> {
+/// Asks once.
+async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<Answer> {
     let path = &question.path;
     let to = reachable(address);
     let socket = match to {
@@ -397,15 +467,47 @@ async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<bool> 
     let mut answer = Vec::new();
     let mut buffer = [0; 256];
     while answer.len() < 16 {
-        match stream.read(&mut buffer).await? {
-            0 => break,
-            count => answer.extend_from_slice(&buffer[..count]),
+        match stream.read(&mut buffer).await {
+            // One that does not read the question resets the connection behind what it says.
+            Ok(0) | Err(_) => break,
+            Ok(count) => answer.extend_from_slice(&buffer[..count]),
         }
     }
-    let status = String::from_utf8_lossy(&answer);
-    let code = status
-        .split_whitespace()
-        .nth(1)
-        .and_then(|code| code.parse::<u16>().ok());
-    Ok(status.starts_with("HTTP/") && code.is_some_and(|code| code < 400))
+    Ok(read_answer(&answer))
+}
+
+/// What the first bytes are that a server sends.
+fn read_answer(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
+    let code = text.split_whitespace().nth(1);
+    let code = code.and_then(|code| code.parse().ok());
+    match (bytes, code) {
+        ([], _) => Answer::Nothing,
+        (_, Some(code)) if text.starts_with("HTTP/") => Answer::Status(code),
+        // A record of TLS: an alert, or a handshake; then the version.
+        ([0x15 | 0x16, 3, ..], _) => Answer::Tls,
+        // A frame: its length, and SETTINGS or GOAWAY.
+        ([0, _, _, 4 | 7, ..], _) => Answer::Http2,
+        _ => Answer::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_speaks_is_known_by_its_first_bytes() {
+        for (bytes, answer) in [
+            (&b"HTTP/1.1 204 No Content\r\n"[..], Answer::Status(204)),
+            (b"HTTP/1.0 503 x", Answer::Status(503)),
+            (b"\x15\x03\x03\x00\x02\x02\x32", Answer::Tls),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Answer::Http2),
+            (b"220 mail ESMTP\r\n", Answer::Other),
+            (b"HTTP/1.1 x", Answer::Other),
+            (b"", Answer::Nothing),
+        ] {
+            assert_eq!(read_answer(bytes), answer);
+        }
+    }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
@@ -21,18 +23,21 @@ use crate::sockets::address::{Address, is_behind};
 /// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
 #[cfg(target_arch = "x86_64")]
 mod call {
+    pub(super) const ARE_KNOWN: bool = true;
     pub(super) const SOCKET: [i64; 6] = [43, 288, 0, 45, 47, 299];
     pub(super) const POLL: [i64; 2] = [7, 271];
     pub(super) const SELECT: [i64; 2] = [23, 270];
 }
 #[cfg(target_arch = "aarch64")]
 mod call {
+    pub(super) const ARE_KNOWN: bool = true;
     pub(super) const SOCKET: [i64; 6] = [202, 242, 63, 207, 212, 243];
     pub(super) const POLL: [i64; 1] = [73];
     pub(super) const SELECT: [i64; 1] = [72];
 }
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod call {
+    pub(super) const ARE_KNOWN: bool = false;
     pub(super) const SOCKET: [i64; 0] = [];
     pub(super) const POLL: [i64; 0] = [];
     pub(super) const SELECT: [i64; 0] = [];
@@ -110,7 +115,9 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
         };
         match thread.syscall() {
             Ok(Syscall::Running) => found.busy = true,
-            Ok(call) => waits(process.pid(), &call, &sockets, found),
+            Ok(call) if call::ARE_KNOWN => waits(process.pid(), &call, &sockets, found),
+            // It may be the one that waits.
+            Ok(_) => found.unseen = true,
             Err(ProcError::PermissionDenied(_)) => found.unseen |= !is_ending(&thread),
             Err(_) => {}
         }
@@ -249,15 +256,48 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     tcp.chain(unix).collect()
 }
 
+/// Connections to these addresses whose client's process has closed them, by both their ends.
+pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, SocketAddr)> {
+    if addresses.is_empty() {
+        return HashSet::new();
+    }
+    let states = [TcpState::FinWait1, TcpState::FinWait2, TcpState::TimeWait];
+    let leads = |to: SocketAddr| {
+        let ip = to.ip().to_canonical();
+        let mut all = addresses.iter();
+        all.any(|at| {
+            let own = at.ip().to_canonical();
+            at.port() == to.port() && (own.is_unspecified() || own == ip)
+        })
+    };
+    let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
+    let tcp = tcp.into_iter().flatten().flatten();
+    tcp.filter(|entry| entry.inode == 0 && states.contains(&entry.state))
+        .filter(|entry| leads(entry.remote_address))
+        .map(|entry| (entry.local_address, entry.remote_address))
+        .collect()
+}
+
 /// The files that the processes of this keeper have locked.
 pub(super) fn locks(keeper: u32) -> HashSet<(u64, u64)> {
-    let pids: HashSet<i32> = family::of(keeper).iter().map(Process::pid).collect();
-    procfs::locks()
-        .into_iter()
-        .flatten()
-        .filter(|lock| lock.pid.is_some_and(|pid| pids.contains(&pid)))
-        .map(|lock| (nix::libc::makedev(lock.devmaj, lock.devmin), lock.inode))
-        .collect()
+    let family = family::of(keeper);
+    family.iter().flat_map(locked).collect()
+}
+
+/// The files that a process has locked. By its descriptors: the system's list of locks names the device
+/// of a file system, and a file's own may be another one (btrfs, some overlays).
+fn locked(process: &Process) -> Vec<(u64, u64)> {
+    let is_locked = |number: &i32| {
+        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", process.pid()));
+        info.is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:")))
+    };
+    let file = |number: i32| {
+        let found = std::fs::metadata(format!("/proc/{}/fd/{number}", process.pid())).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let descriptors = process.fd().into_iter().flatten().flatten();
+    let numbers = descriptors.map(|descriptor| descriptor.fd);
+    numbers.filter(is_locked).filter_map(file).collect()
 }
 
 /// The regular files that these processes have open.
@@ -301,6 +341,22 @@ mod tests {
     use nix::sys::socket::{MsgFlags, recvmsg};
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_locked_is_known_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let (locked, open) = (dir.path().join("locked"), dir.path().join("open"));
+        let file = File::create(&locked).unwrap();
+        let _open = File::create(&open).unwrap();
+        file.try_lock().unwrap();
+        let found = super::locked(&Process::myself().unwrap());
+        let id = |path: &Path| {
+            let metadata = std::fs::metadata(path).unwrap();
+            (metadata.dev(), metadata.ino())
+        };
+        assert!(found.contains(&id(&locked)), "{found:?}");
+        assert!(!found.contains(&id(&open)), "{found:?}");
+    }
 
     fn inode(socket: &impl AsRawFd) -> u64 {
         let link = format!("/proc/self/fd/{}", socket.as_raw_fd());

@@ -47,6 +47,7 @@ use toolchain::Toolchain;
 pub use versions::versions;
 
 use crate::config::Settings;
+use crate::defect::{guarded, point};
 use crate::exit::{self, Failure};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
@@ -250,13 +251,13 @@ impl Work {
             let mut running = Vec::new();
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(
+                let build = guarded(self.build(
                     generation,
                     load,
                     baseline.as_ref(),
                     &changed,
                     &mut cancelled,
-                );
+                ));
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -275,6 +276,7 @@ impl Work {
                 }
             };
             self.settings = configured.unwrap_or(self.settings);
+            let outcome = outcome.unwrap_or_else(|panic| Err(Stopped::by_defect(&panic)));
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
@@ -325,6 +327,7 @@ impl Work {
         changed: &Changes,
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
+        point("build");
         let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });

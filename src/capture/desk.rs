@@ -1,10 +1,11 @@
 //! The desk: one call after the other comes in, gets its answer, and is forgotten. The order of the
 //! facts is the order in which the kernel would look at them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -12,13 +13,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::ledger::Ledger;
 use super::name::{self, LONGEST, Protocol};
 use super::program::{Program, Socket};
-use super::{Capture, Listening};
+use super::{Capture, Listening, Owner, Why};
+use crate::defect;
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
+use crate::sockets::holder;
 use crate::sockets::set::HeldSet;
 use crate::sys::seccomp::{
     Notification, answer, let_through, put, receive_notification, still_waits,
@@ -30,6 +34,12 @@ const LONGEST_ADDRESS: usize = 128;
 /// Of the sockets whose port is left to the system, so many are held for each address: a program that
 /// makes more of them makes them for a moment.
 const MOST_NUMBERED: u32 = 16;
+
+/// Milliseconds between two looks at what the program has bound and may have closed.
+const TIDY: u8 = 250;
+
+/// Of so many sockets is it known at once why they can't be held.
+const MOST_UNHELD: usize = 1024;
 
 /// What a call is answered with.
 enum Verdict {
@@ -50,8 +60,12 @@ pub(super) struct Desk {
     ledger: Ledger,
     /// Sockets of ours that were bound for the program.
     beside: HashMap<u64, OwnedFd>,
-    /// Process and descriptor of a call that went before it heard its answer: it comes again.
-    interrupted: Option<(i32, i32)>,
+    /// Held sockets that the program was given when it bound, and on which it may be about to listen.
+    handed: HashMap<u64, Arc<OwnedFd>>,
+    /// Sockets whose address can't be held, and why.
+    unheld: HashMap<u64, Why>,
+    /// Process and descriptor of each call that went before it heard its answer: it comes again.
+    interrupted: HashSet<(i32, i32)>,
 }
 
 impl Desk {
@@ -66,15 +80,23 @@ impl Desk {
             told,
             ledger: Ledger::default(),
             beside: HashMap::new(),
-            interrupted: None,
+            handed: HashMap::new(),
+            unheld: HashMap::new(),
+            interrupted: HashSet::new(),
         }
     }
 
     /// Answers until nobody is left who could ask.
     pub(super) fn serve(mut self) {
         loop {
+            let keeps = !self.beside.is_empty() || !self.handed.is_empty();
+            let wait = if keeps {
+                PollTimeout::from(TIDY)
+            } else {
+                PollTimeout::NONE
+            };
             let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut source, PollTimeout::NONE) {
+            match poll(&mut source, wait) {
                 Err(Errno::EINTR) => continue,
                 Err(_) => return,
                 Ok(_) => {}
@@ -82,15 +104,29 @@ impl Desk {
             let seen = source[0].revents().unwrap_or(PollFlags::empty());
             if seen.contains(PollFlags::POLLIN) {
                 if let Ok(notification) = receive_notification(self.listener.as_fd()) {
-                    self.deal_with(&notification);
+                    // Nobody else could answer, and without this thread each later call would fail.
+                    if defect::caught(|| self.deal_with(&notification)).is_err() {
+                        let_through(self.listener.as_fd(), notification.id).ok();
+                    }
                 }
             } else if !seen.is_empty() {
                 return;
+            } else {
+                self.tidy();
             }
         }
     }
 
+    /// Keeps no copy of what the program has closed without listening.
+    fn tidy(&mut self) {
+        let ledger = &mut self.ledger;
+        let mut is_open = |inode: u64| has_already(ledger, inode);
+        self.beside.retain(|inode, _| is_open(*inode));
+        self.handed.retain(|inode, _| is_open(*inode));
+    }
+
     fn deal_with(&mut self, notification: &Notification) {
+        defect::point("capture");
         let id = notification.id;
         let program = Program(notification.thread);
         let verdict = if notification.call == libc::SYS_bind {
@@ -130,10 +166,14 @@ impl Desk {
             // Not before it has it: what nobody has open is given up.
             if opens {
                 self.claim(found.st_ino);
+            } else {
+                self.reserve(found.st_ino, socket);
             }
         }
         let answered = answer(self.listener.as_fd(), id, Ok(()));
-        self.interrupted = answered.is_err().then_some((process, number));
+        if answered.is_err() {
+            self.interrupted.insert((process, number));
+        }
         answered
     }
 
@@ -143,7 +183,7 @@ impl Desk {
         let number = notification.integer(0);
         let socket = program.socket(number)?;
         let process = program.process()?;
-        let again = self.interrupted.take() == Some((process, number));
+        let again = self.interrupted.remove(&(process, number));
         if self.capture.held.lock().address_of(socket.inode).is_some() {
             // It was given a held socket before: the kernel says that one can't bind twice.
             return again.then_some(Verdict::Done(Ok(())));
@@ -157,15 +197,26 @@ impl Desk {
             return None;
         }
         let length = LONGEST.min(length);
-        let bytes = program.memory(notification.pointer(1), length)?;
+        let Some(bytes) = program.memory(notification.pointer(1), length) else {
+            self.not_held_if_it_listens(&socket, Why::Unreadable);
+            return None;
+        };
         let dir = match socket.protocol {
             Protocol::Unix => program.dir(None)?,
             _ => std::path::PathBuf::new(),
         };
         let is_whole = bytes.len() == length;
+        if let Some(name) = name::abstract_name(socket.protocol, &bytes) {
+            self.not_held_if_it_listens(&socket, Why::Abstract(name));
+            return None;
+        }
         let address = name::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
         let fresh = fresh(program, number, &socket);
-        if !still_waits(self.listener.as_fd(), notification.id) || is_special(&fresh) {
+        if !still_waits(self.listener.as_fd(), notification.id) {
+            return None;
+        }
+        if is_special(&fresh) {
+            self.not_held_if_it_listens(&socket, Why::Device);
             return None;
         }
         if socket.protocol.listens() {
@@ -173,6 +224,18 @@ impl Desk {
         } else {
             self.bind_datagrams(&address, &fresh)
         }
+    }
+
+    /// Clients are bound too, and nobody misses them.
+    fn not_held_if_it_listens(&mut self, socket: &Socket, why: Why) {
+        if self.unheld.len() == MOST_UNHELD {
+            self.unheld.clear();
+        }
+        self.unheld.insert(socket.inode, why);
+    }
+
+    fn say_why_not(&self, why: Why) {
+        self.told.send(Listening::Unheld(why)).ok();
     }
 
     fn bind_listener(
@@ -202,16 +265,36 @@ impl Desk {
             return self.keep_beside(bound, address).ok().map(Verdict::Give);
         }
         // What the kernel says itself counts.
+        self.look_if_taken(&address, fresh);
         self.ledger.bind(socket.inode, address);
         None
     }
 
+    /// The kernel's answer is the program's alone. Where it will be a refusal, that is told, since most
+    /// programs only say that they were refused, and not because of whom.
+    fn look_if_taken(&mut self, address: &Address, fresh: &Fresh) {
+        if self.ledger.has_bound(address) || !fresh.is_refused(address) {
+            return;
+        }
+        let (tell, owner) = oneshot::channel();
+        let told = Listening::Taken(address.clone(), owner);
+        self.told.send(told).ok();
+        // It takes milliseconds, and the program waits.
+        let wanted = address.clone();
+        let find = move || {
+            let found = holder::of(&wanted).map(|holder| Owner {
+                pid: holder.process.as_ref().map(|(pid, _)| *pid),
+                name: holder.located(),
+            });
+            tell.send(found).ok();
+        };
+        thread::Builder::new()
+            .name("hotrun-holder".into())
+            .spawn(find)
+            .ok();
+    }
+
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
-        // Of what the program has closed without listening, nobody needs a copy.
-        let ledger = &mut self.ledger;
-        let leads = |process, number| Program(process).inode(number);
-        self.beside
-            .retain(|inode, _| ledger.open(*inode, leads) > 0);
         let inode = fstat(bound.as_fd())?.st_ino;
         let copy = bound.try_clone()?;
         self.ledger.bind(inode, address);
@@ -234,7 +317,9 @@ impl Desk {
         if find(&held).is_none()
             && (!held.may_capture() || held.capture_datagrams(address, fresh).is_err())
         {
+            drop(held);
             // What the kernel says itself counts.
+            self.look_if_taken(address, fresh);
             return None;
         }
         let inode = find(&held)?;
@@ -248,11 +333,28 @@ impl Desk {
 
     fn listen(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
         let number = notification.integer(0);
-        let socket = program.socket(number)?;
+        let Some(socket) = program.socket(number) else {
+            if !program.is_readable() {
+                self.say_why_not(Why::Unreadable);
+            }
+            return None;
+        };
         if !socket.protocol.listens() {
             return None;
         }
-        let is_held = self.capture.held.lock().listens_again(socket.inode);
+        if let Some(why) = self.unheld.remove(&socket.inode) {
+            self.say_why_not(why);
+            return None;
+        }
+        if !still_waits(self.listener.as_fd(), notification.id) {
+            return None;
+        }
+        // It may have been let go of between both calls.
+        let handed = self.handed.remove(&socket.inode);
+        let mut held = self.capture.held.lock();
+        let is_held =
+            held.listens_again(socket.inode) || handed.is_some() && held.hold_again(socket.inode);
+        drop(held);
         if is_held {
             self.claim(socket.inode);
             return Some(Verdict::Done(Ok(())));
@@ -275,6 +377,11 @@ impl Desk {
         if found.is_none() {
             let mut held = self.capture.held.lock();
             if written.number >= MOST_NUMBERED || !held.may_capture() {
+                let is_full = held.is_full();
+                drop(held);
+                if is_full {
+                    self.say_why_not(Why::Many);
+                }
                 return None;
             }
             if let Err(error) = held.capture(&written, &fresh) {
@@ -287,6 +394,15 @@ impl Desk {
         let inode = found.or_else(|| find(&self.capture.held.lock()))?;
         let given = self.capture.held.lock().give(inode, &fresh);
         given.map(Verdict::Open)
+    }
+
+    fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
+        let mut held = self.capture.held.lock();
+        held.reserve(inode, self.capture.side);
+        if let Some(address) = held.address_of(inode).cloned() {
+            self.handed.insert(inode, socket.clone());
+            self.told.send(Listening::Bound(address)).ok();
+        }
     }
 
     fn claim(&mut self, inode: u64) {

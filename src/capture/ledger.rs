@@ -35,6 +35,13 @@ impl Ledger {
         self.bound.push_back((inode, Written { address, number }));
     }
 
+    /// A socket of this generation was bound to this address.
+    pub(super) fn has_bound(&self, address: &Address) -> bool {
+        self.bound
+            .iter()
+            .any(|(_, written)| written.address == *address)
+    }
+
     /// What it was bound to.
     pub(super) fn written(&self, inode: u64) -> Option<&Written> {
         let mut found = self.bound.iter().filter(|(known, _)| *known == inode);
@@ -81,6 +88,8 @@ mod tests {
         let numbers = [1, 2, 3, 4, 5].map(|inode| ledger.written(inode).unwrap().number);
         assert_eq!(numbers, [0, 0, 1, 0, 0]);
         assert_eq!(ledger.written(6), None);
+        assert!(ledger.has_bound(&tcp("127.0.0.1:80")));
+        assert!(!ledger.has_bound(&tcp("127.0.0.2:80")));
     }
 
     #[test]

@@ -24,11 +24,14 @@ pub mod filter;
 mod ledger;
 mod name;
 mod program;
+pub mod trial;
+mod unheld;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::sockets::address::Address;
 use crate::sockets::set::SharedSet;
@@ -36,10 +39,13 @@ use crate::sockets::twins::Side;
 
 use desk::Desk;
 pub use program::may_copy;
+pub use unheld::Why;
 
 /// What a program does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Listening {
+    /// It has bound a held address, and may be about to listen there.
+    Bound(Address),
     /// It listens on a held socket, or takes datagrams there.
     Held {
         /// The number of the socket in /proc.
@@ -49,6 +55,19 @@ pub enum Listening {
     },
     /// It listens where nothing can be held: where, and why.
     Not(Address, String),
+    /// It listens where nothing is held: why.
+    Unheld(Why),
+    /// It can't bind this address. Who has it is found out meanwhile.
+    Taken(Address, oneshot::Receiver<Option<Owner>>),
+}
+
+/// The process that has an address.
+#[derive(Debug)]
+pub struct Owner {
+    /// Its pid, if that can be seen.
+    pub pid: Option<i32>,
+    /// Its pid, command and directory, for people.
+    pub name: String,
 }
 
 /// What the answers to one generation depend on.
@@ -61,6 +80,12 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Where clients can connect to what is held.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let held = self.held.lock();
+        held.iter().filter_map(|held| held.address.tcp()).collect()
+    }
+
     /// Answers everything that waits at `listener`, until the last process of the generation is gone.
     pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
         let (told, listening) = mpsc::unbounded_channel();

@@ -39,6 +39,11 @@ impl Protocol {
         })
     }
 
+    /// It is a unix socket of some kind: kernels before 5.15 do not tell which.
+    pub(super) fn is_some_unix(name: &[u8]) -> bool {
+        name.strip_suffix(b"\0").unwrap_or(name) == b"UNIX"
+    }
+
     /// Two sockets can stand behind one address.
     pub(super) fn listens(self) -> bool {
         matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
@@ -47,6 +52,13 @@ impl Protocol {
 
 /// The most bytes of a `sockaddr` that are read.
 pub(super) const LONGEST: usize = size_of::<libc::sockaddr_un>();
+
+/// The name of a unix socket that has no path.
+pub(super) fn abstract_name(protocol: Protocol, bytes: &[u8]) -> Option<String> {
+    let name = bytes.get(2..)?.strip_prefix(b"\0")?;
+    let is_named = protocol == Protocol::Unix && !name.is_empty();
+    is_named.then(|| name.escape_ascii().to_string())
+}
 
 /// Reads an address. `None`: what the kernel refuses (too short, another family than the socket's),
 /// and what is never held (a name without a path); the kernel has the word then.
@@ -148,6 +160,12 @@ mod tests {
             case(Protocol::Unix, &bytes(libc::AF_UNIX, path), expected);
         }
         case(Protocol::Unix, b"", None);
+        let name = |protocol, rest| abstract_name(protocol, &bytes(libc::AF_UNIX, rest));
+        assert_eq!(name(Protocol::Unix, b"\0a\xff").as_deref(), Some("a\\xff"));
+        // The system chooses one.
+        assert_eq!(name(Protocol::Unix, b""), None);
+        assert_eq!(name(Protocol::Unix, b"/a"), None);
+        assert_eq!(name(Protocol::Tcp4, b"\0a"), None);
     }
 
     #[test]
@@ -161,6 +179,7 @@ mod tests {
             (b"NETLINK\0", None),
         ] {
             assert_eq!(Protocol::named(name), expected);
+            assert_eq!(Protocol::is_some_unix(name), name == b"UNIX\0");
         }
     }
 }

@@ -35,6 +35,13 @@ pub fn may_copy() -> bool {
     File::open("/proc/self/status").is_ok_and(|own| copy(own).is_some())
 }
 
+/// A unix socket for connections, as the system lists it.
+fn is_unix_stream(inode: u64) -> bool {
+    let all = procfs::net::unix().into_iter().flatten();
+    let mut own = all.filter(|entry| entry.inode == inode);
+    own.any(|entry| i32::from(entry.socket_type) == libc::SOCK_STREAM)
+}
+
 impl Program {
     fn path(self, rest: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{rest}", self.0))
@@ -49,6 +56,11 @@ impl Program {
         let status = fs::read_to_string(self.path("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
         line.trim().parse().ok()
+    }
+
+    /// It can be looked into: its descriptors and its memory.
+    pub(super) fn is_readable(self) -> bool {
+        File::open(self.path("mem")).is_ok() && fs::read_dir(self.path("fd")).is_ok()
     }
 
     /// The number in /proc of what is behind a descriptor.
@@ -75,9 +87,13 @@ impl Program {
         if !self.is_beside_us("net") {
             return None;
         }
+        let inode = self.inode(number)?;
+        let name = name.get(..length)?;
+        let is_stream = || Protocol::is_some_unix(name) && is_unix_stream(inode);
+        let protocol = Protocol::named(name).or_else(|| is_stream().then_some(Protocol::Unix))?;
         Some(Socket {
-            inode: self.inode(number)?,
-            protocol: Protocol::named(name.get(..length)?)?,
+            inode,
+            protocol,
             nonblocking: flags & libc::O_NONBLOCK != 0,
             close_on_exec: flags & libc::O_CLOEXEC != 0,
         })

@@ -65,11 +65,7 @@ impl Sources {
         let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
         let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
-        let known = env::vars_os().filter_map(|(name, text)| {
-            let name = name.into_string().ok()?;
-            Some((name, text.to_string_lossy().into_owned()))
-        });
-        let mut environment = variables::layer(known)?;
+        let mut environment = variables::layer(variables::texts(env::vars_os())?)?;
         environment.rebase(&dir);
         Ok(Self {
             args,

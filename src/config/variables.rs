@@ -1,6 +1,8 @@
 //! Settings in the environment: `HOTRUN_CFG_<SECTION>_<KEY>`. A text is written as it is, without
 //! quotes; everything else as in the file; a list may also be its one element. Pure.
 
+use std::ffi::OsString;
+
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -12,6 +14,23 @@ use crate::exit::Failure;
 
 /// What the names of all of them begin with.
 pub const PREFIX: &str = "HOTRUN_CFG_";
+
+/// Those of an environment that are meant for hotrun, as text: what is none is refused rather than changed.
+pub fn texts(
+    all: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let ours = |(name, _): &(OsString, OsString)| name.to_string_lossy().starts_with(PREFIX);
+    let text = |(name, value): (OsString, OsString)| match (name.into_string(), value.into_string())
+    {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        (name, _) => {
+            let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+            let problem = format!("{name}: its name or its value is no UTF-8");
+            Err(Failure::usage(problem).hint("write it in UTF-8, or in .reload.toml"))
+        }
+    };
+    all.into_iter().filter(ours).map(text).collect()
+}
 
 /// What the environment says.
 pub fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Result<Layer, Failure> {
@@ -96,6 +115,19 @@ fn value(key: &Key, text: &str) -> Option<Value> {
 mod tests {
     use super::super::value::Time;
     use super::*;
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = || OsString::from_vec(b"caf\xe9".to_vec());
+        let all = |name: &str| [(OsString::from(name), bad()), ("OTHER".into(), bad())];
+        assert_eq!(texts(all("HOME")).unwrap(), []);
+        let failure = texts(all("HOTRUN_CFG_APP_DIR")).unwrap_err();
+        assert!(
+            failure.message.starts_with("HOTRUN_CFG_APP_DIR: "),
+            "{failure}"
+        );
+    }
 
     fn read(variables: &[(&str, &str)]) -> Result<Layer, String> {
         let owned = variables

@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
+use tokio::time::timeout;
 
 use super::Finding;
 use crate::app::why_not_captured;
-use crate::capture::{filter, may_copy};
+use crate::capture::{Capture, Listening, Why, filter, may_copy, trial};
 use crate::config::Settings;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{Launch, News};
-use crate::sockets::set::HeldSet;
+use crate::sockets::set::{HeldSet, SharedSet};
 use crate::sockets::spec;
 
 /// Every connection has a descriptor here while it is carried over; a held address has two.
@@ -21,6 +22,9 @@ const FEW_DESCRIPTORS: u64 = 1024;
 
 /// What a queue should hold at the least while nobody accepts: see `sockets::open`.
 const SHORT_QUEUE: u64 = 128;
+
+/// How long a program that tries something out may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn kernel() -> Finding {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -36,27 +40,34 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
         return vec![Finding::fine(ABOUT, what)];
     }
     let Some(filter) = filter::program(false) else {
-        let reason = why_not_captured(libc::ENOSYS);
-        return vec![Finding::said(ABOUT, &reason)];
+        return vec![Finding::said(ABOUT, &Why::Unknown.explain())];
     };
+    let own = format!("/proc/{}/exe", std::process::id());
     let launch = Launch {
-        program: "true".into(),
-        argv0: "true".into(),
+        program: own.clone().into(),
+        argv0: own.into(),
+        args: vec![trial::ARGUMENT.into()],
         env: settings.build.env.clone(),
         dir: "/".into(),
         filter,
         ..Launch::default()
     };
     let mut findings = Vec::new();
-    match try_filter(launch).await {
-        Some(None) => {
+    match timeout(PATIENCE, try_capture(launch)).await {
+        Ok(Some(Ok(()))) => {
             let what = "what the app listens on by itself is held";
             findings.push(Finding::fine(ABOUT, what));
         }
-        Some(Some(code)) => findings.push(Finding::said(ABOUT, &why_not_captured(code))),
-        None => {
+        Ok(Some(Err(why))) => findings.push(Finding::said(ABOUT, &why)),
+        Ok(None) => {
             let what = "could not be tried: no program could be started";
             let fix = "free some processes or descriptors (`ulimit -u`, `ulimit -n`)";
+            findings.push(Finding::wrong(ABOUT, what, fix));
+        }
+        Err(_) => {
+            let what = "a program that listens was not answered in time";
+            let fix = "declare what the app listens on with --listen, and leave capture out with \
+                       --no-capture";
             findings.push(Finding::wrong(ABOUT, what, fix));
         }
     }
@@ -69,17 +80,39 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// The error number that the filter is refused with, if it is; `None`: nothing could be started.
-async fn try_filter(launch: Launch) -> Option<Option<i32>> {
-    let mut keeper = Keeper::spawn(Mode::Group).ok()?;
+/// Has a program listen, and a client come to it; why that is not held, if so. `None`: nothing could be
+/// started.
+async fn try_capture(launch: Launch) -> Option<Result<(), String>> {
+    let mut set = HeldSet::default();
+    set.adapt(&[], true).ok()?;
+    let side = set.steered();
+    let held = SharedSet::from(set);
+    let mut keeper = Keeper::spawn(Mode::Tree).ok()?;
     let _output = keeper.launch(launch, &[]).await.ok()?;
-    let mut filtered = None;
-    while let Some(news) = keeper.next().await {
-        if let News::Filtered(refused) = news {
-            filtered = Some(refused);
+    let refused = loop {
+        if let News::Filtered(refused) = keeper.next().await? {
+            break refused;
         }
+    };
+    if let Some(code) = refused {
+        return Some(Err(why_not_captured(code)));
     }
-    filtered
+    let capture = Capture { held, side };
+    let mut told = capture.start(keeper.take_descriptor()?).ok()?;
+    let address = loop {
+        match told.recv().await? {
+            Listening::Held { address, .. } => break address,
+            Listening::Unheld(why) => return Some(Err(why.explain())),
+            Listening::Not(address, reason) => {
+                return Some(Err(format!("{address} is not held: {reason}")));
+            }
+            Listening::Bound(_) | Listening::Taken(..) => {}
+        }
+    };
+    let connected = tokio::task::spawn_blocking(move || trial::connect(address.tcp()?).err());
+    let failed = connected.await.ok().flatten();
+    let failed = failed.map(|error| format!("a client of a held address was refused: {error}"));
+    Some(failed.map_or(Ok(()), Err))
 }
 
 /// Makes a pair.

@@ -195,6 +195,7 @@ impl Rooms for House {
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
+            Action::Free => self.free(now),
             Action::Hold => self.hold(now),
             Action::Release => self.release(now),
             Action::Left(generation) => self.has_left(now, generation),

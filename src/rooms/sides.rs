@@ -147,10 +147,15 @@ impl House {
     /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
     /// which is everybody's.
     pub(super) fn has_left(&mut self, now: Moment, generation: Generation) {
-        self.end_relinking();
         let left = self.apps.remove(&generation);
+        // Another one may still be about to remove a path.
+        let removes = |running: &Running| running.told && !running.keeps_paths;
+        if !self.apps.values().any(removes) {
+            self.end_relinking();
+        }
         let mut held = self.held.lock();
         held.mend().ok();
+        held.show_paths();
         // What comes after a version that clients are sent to wants what that had.
         let live = self.sides.held_back.unwrap_or(held.steered());
         if let Some(left) = left {
@@ -173,7 +178,9 @@ impl House {
             wanted &= running.told || self.sides.let_go;
         }
         let known = self.sides.relay.as_ref();
-        let is_so = known.is_some_and(|(side, free, _)| (*side, *free) == (idle, alone));
+        let is_so = known.is_some_and(|(side, free, relay)| {
+            (*side, *free) == (idle, alone) && !relay.has_ended()
+        });
         if !wanted {
             self.sides.relay = None;
         } else if !is_so {

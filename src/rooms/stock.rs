@@ -96,6 +96,15 @@ impl House {
         }
     }
 
+    /// No process has what was held for the next one, which is not to find it taken.
+    pub(super) fn free(&mut self, now: Moment) {
+        let gone = self.held.lock().let_go_unasked();
+        if !gone.is_empty() {
+            self.relay_anew();
+            self.take_stock(now);
+        }
+    }
+
     /// Says what is held. What stands behind it has changed as well.
     pub(super) fn announce(&mut self, now: Moment) {
         self.relay_anew();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::event::BuildNews;
+use super::event::{Answer, BuildNews, Taken};
 use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
@@ -73,6 +73,8 @@ pub enum Action {
     Proved(Generation),
     /// Nothing of it is left: what it did to the held sockets is put right.
     Left(Generation),
+    /// What is held for a program that does not run is not held any more: it looks whether it is free.
+    Free,
     /// New clients are to wait for the next version.
     Hold,
     /// They are sent to live again, with all that have waited.
@@ -118,6 +120,8 @@ pub enum Evidence {
     Line(String),
     /// A file that live has locked.
     Lock(String),
+    /// An address that live has.
+    Address(String),
 }
 
 /// What the user is told. `ui` turns it into text and decides nothing.
@@ -277,6 +281,13 @@ pub enum View {
     },
     /// What the app listens on is not held: why, and what to do.
     Uncaptured(String),
+    /// The app could not bind an address.
+    Taken {
+        /// Whose.
+        generation: Generation,
+        /// Which, and who has it.
+        taken: Taken,
+    },
     /// Clients of these held addresses wait, since nobody accepts on them.
     Unclaimed {
         /// Who could.
@@ -292,6 +303,8 @@ pub enum View {
         after: Duration,
         /// It is stopped by a signal or a debugger.
         suspended: bool,
+        /// What it has answered last, where it was asked.
+        answer: Option<Answer>,
         /// What happens now.
         next: Next,
     },
@@ -305,6 +318,8 @@ pub enum View {
         exit: Exit,
         /// How long it had run.
         ran: Duration,
+        /// It could not bind this address.
+        taken: Option<String>,
         /// What can be read from its last lines.
         hint: Option<Hint>,
         /// What happens now.
@@ -374,4 +389,6 @@ pub enum Hint {
     WantsTerminal,
     /// It found no such file, and these binaries of its package are not built.
     NotBuilt(Vec<String>),
+    /// It asks by a connection whether it runs already, and hotrun holds the address.
+    AsksFirst,
 }

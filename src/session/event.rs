@@ -134,6 +134,10 @@ pub enum AppNews {
     Listening,
     /// What it listens on can't be held: why, and the next step.
     Uncaptured(String),
+    /// It was asked over HTTP whether it is ready, and this came back.
+    Answered(Answer),
+    /// It could not bind an address, which somebody else has.
+    Taken(Taken),
     /// It serves, but nobody waits for connections on these held addresses.
     Unclaimed(Vec<String>),
     /// It was stopped (SIGSTOP, a debugger), or continued.
@@ -149,8 +153,8 @@ pub enum AppNews {
         exit: Exit,
         /// The last lines it wrote to stderr.
         last_lines: Vec<String>,
-        /// It had a file open on which live holds a lock: its path.
-        lock: Option<String>,
+        /// What may have been in its way.
+        conflict: Conflict,
     },
     /// Its first process ended with success, and others of it go on: whether one of them listens on
     /// what is held for it, as far as that can be seen.
@@ -162,6 +166,53 @@ pub enum AppNews {
         /// Processes that could not be ended (another user's).
         survivors: Vec<i32>,
     },
+}
+
+/// What came back instead of an answer that proves that an app is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An answer with this status.
+    Status(u16),
+    /// The first bytes of TLS.
+    Tls,
+    /// The first bytes of HTTP/2.
+    Http2,
+    /// Something else.
+    Other,
+    /// Nothing: the connection was closed.
+    Nothing,
+}
+
+/// What the system knows of what was in the way of a program that ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conflict {
+    /// It had a file open on which live holds a lock: its path.
+    pub lock: Option<String>,
+    /// It could not bind this address.
+    pub taken: Option<Taken>,
+    /// It has bound none of the held addresses, and a connection to this one came from a process that
+    /// has ended since: it asks whether it runs already.
+    pub asked: Option<String>,
+}
+
+/// An address that a program could not bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Which.
+    pub address: String,
+    /// Whose it is.
+    pub by: Holder,
+}
+
+/// Who has an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A process of live.
+    Live,
+    /// hotrun itself holds it.
+    Hotrun,
+    /// Another program: its pid, command and directory, as far as they can be seen.
+    Other(String),
 }
 
 /// Terse: a diagnostic is a page of text, and events end up in failure messages.

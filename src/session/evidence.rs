@@ -1,45 +1,195 @@
 //! What the last words of a program say about why it ended. Pure text.
 
 use super::action::{Evidence, Hint};
+use super::event::{Conflict, Holder};
 
-/// What a program says on its last lines when another one is in its way.
-const IN_THE_WAY: [&str; 7] = [
+/// What a program says at last when another one is in its way.
+const IN_THE_WAY: [&str; 5] = [
     "address already in use",
     "os error 98",
     "database is locked",
     "resource temporarily unavailable",
-    "would block",
-    "wouldblock",
     "already running",
 ];
+
+/// No message of an error is longer than this many lines; what comes after it is something else.
+const LONGEST: usize = 12;
 
 fn says(line: &str, phrases: &[&str]) -> bool {
     let line = line.to_lowercase();
     phrases.iter().any(|phrase| line.contains(phrase))
 }
 
-/// Whether a candidate that ended early names live as the reason.
-pub(super) fn evidence(last_lines: &[String], lock: Option<String>) -> Option<Evidence> {
-    if let Some(path) = lock {
-        return Some(Evidence::Lock(path));
+/// What a program says that has found out by itself that it need not start.
+const RUNS_ALREADY: [&str; 4] = ["already", "in use", "another instance", "is running"];
+
+/// Whether live was the reason for which a candidate ended early: what the system knows counts before
+/// what the program says.
+pub(super) fn evidence(last_lines: &[String], conflict: &Conflict) -> Option<Evidence> {
+    if let Some(path) = &conflict.lock {
+        return Some(Evidence::Lock(path.clone()));
     }
-    let line = last_lines
-        .iter()
-        .rev()
-        .find(|line| says(line, &IN_THE_WAY))?;
+    if let Some(taken) = &conflict.taken {
+        let is_live = taken.by == Holder::Live;
+        return is_live.then(|| Evidence::Address(taken.address.clone()));
+    }
+    let error = last_error(last_lines);
+    let line = error.iter().find(|line| says(line, &IN_THE_WAY))?;
     Some(Evidence::Line(line.trim().to_owned()))
+}
+
+/// It says that it runs already.
+pub(super) fn runs_already(last_lines: &[String]) -> bool {
+    let error = last_error(last_lines);
+    error.iter().any(|line| says(line, &RUNS_ALREADY))
 }
 
 /// What its last lines tell the user to do.
 pub(super) fn hint(last_lines: &[String], serving: bool, absent: &[String]) -> Option<Hint> {
-    let any = |phrases: &[&str]| last_lines.iter().any(|line| says(line, phrases));
-    if serving && any(&["address already in use", "os error 98"]) {
+    let any = |lines: &[String], phrases: &[&str]| lines.iter().any(|line| says(line, phrases));
+    let in_use = ["address already in use", "os error 98"];
+    if serving && any(&last_error(last_lines), &in_use) {
         Some(Hint::BindsHeld)
-    } else if any(&["/dev/tty", "os error 6)"]) {
+    } else if any(last_lines, &["/dev/tty", "os error 6)"]) {
         Some(Hint::WantsTerminal)
-    } else if !absent.is_empty() && any(&["os error 2)", "kind: notfound"]) {
+    } else if !absent.is_empty() && any(last_lines, &["os error 2)", "kind: notfound"]) {
         Some(Hint::NotBuilt(absent.to_vec()))
     } else {
         None
+    }
+}
+
+/// The last error or panic that is told of, with the lines that belong to it; where there is none, the
+/// last line at all, unless it is one of a log. A log above it may say anything.
+fn last_error(last_lines: &[String]) -> Vec<String> {
+    let lines: Vec<String> = last_lines.iter().map(|line| plain(line)).collect();
+    let begins = |line: &String| is_panic(line) || is_error(line);
+    let Some(at) = lines.iter().rposition(begins) else {
+        let mut lines = lines.into_iter().rev();
+        let last = lines.find(|line| !line.trim().is_empty());
+        return last.filter(|line| !is_log(line)).into_iter().collect();
+    };
+    let is_over = |line: &str| {
+        if is_panic(&lines[at]) {
+            let ends = ["note: ", "stack backtrace:"];
+            is_log(line) || ends.iter().any(|end| line.starts_with(end))
+        } else {
+            // Causes stand below, and farther to the right.
+            let belongs = line.is_empty() || line.starts_with([' ', '\t']);
+            !belongs && line != "Caused by:"
+        }
+    };
+    let rest = lines[at + 1..].iter().take_while(|line| !is_over(line));
+    let all = lines[at..=at].iter().chain(rest);
+    all.take(LONGEST).cloned().collect()
+}
+
+fn is_panic(line: &str) -> bool {
+    line.starts_with("thread ") && line.contains(" panicked at ")
+}
+
+fn is_error(line: &str) -> bool {
+    let begins = |word: &str| {
+        let start = line.trim_start().get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    begins("error") || begins("fatal") || has_word(line, &["ERROR", "FATAL"])
+}
+
+fn is_log(line: &str) -> bool {
+    has_word(line, &["TRACE", "DEBUG", "INFO", "WARN"])
+}
+
+fn has_word(line: &str, words: &[&str]) -> bool {
+    let mut found = line.split(|c: char| !c.is_ascii_alphabetic());
+    found.any(|word| words.contains(&word))
+}
+
+/// The line without colors (`ESC [ … letter`).
+fn plain(line: &str) -> String {
+    let mut pieces = line.split('\u{1b}');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| c.is_ascii_alphabetic());
+        plain.push_str(end.map_or("", |end| &piece[end + 1..]));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Taken;
+    use super::*;
+
+    #[track_caller]
+    fn case(said: &str, expected: Option<&str>) {
+        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        let expected = expected.map(|line| Evidence::Line(line.into()));
+        assert_eq!(evidence(&lines, &Conflict::default()), expected, "{said}");
+    }
+
+    #[test]
+    fn an_error_that_names_live_is_one() {
+        for (said, line) in [
+            ("Error: database is locked", "Error: database is locked"),
+            (
+                "error: server already running, see a.pid\n",
+                "error: server already running, see a.pid",
+            ),
+            ("starting\nserver already running", "server already running"),
+            (
+                "thread 'main' (7) panicked at src/main.rs:3:10:\n\
+                 called `Result::unwrap()` on an `Err` value: Os { code: 98, message: \"Address already in use\" }\n\
+                 note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+                "called `Result::unwrap()` on an `Err` value: Os { code: 98, message: \"Address already in use\" }",
+            ),
+            (
+                "Error: cannot listen\n\nCaused by:\n    0: bind\n    1: Address already in use (os error 98)",
+                "1: Address already in use (os error 98)",
+            ),
+            (
+                "\u{1b}[2m2026\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m a: Resource temporarily unavailable\n\
+                 \u{1b}[32mINFO\u{1b}[0m bye",
+                "2026 ERROR a: Resource temporarily unavailable",
+            ),
+        ] {
+            case(said, Some(line));
+        }
+    }
+
+    #[test]
+    fn a_line_of_log_is_none() {
+        for said in [
+            "TRACE mio: worker already running\nthread 'main' panicked at a.rs:1:1:\nindex out of bounds",
+            "TRACE mio: read would block\nError: no such table",
+            "thread 'main' panicked at a.rs:1:1:\nno such table\nTRACE mio: already running",
+            "Error: no such table\nDEBUG pool: already running",
+            "DEBUG pool: worker already running",
+            "a worker is already running\nError: no such table",
+            "",
+        ] {
+            case(said, None);
+        }
+    }
+
+    #[test]
+    fn what_the_system_knows_counts_before_what_is_said() {
+        let lines = ["error: already running".to_owned()];
+        let lock = Conflict {
+            lock: Some("a.db".into()),
+            ..Conflict::default()
+        };
+        assert_eq!(evidence(&lines, &lock), Some(Evidence::Lock("a.db".into())));
+        let taken = |by| Conflict {
+            taken: Some(Taken {
+                address: "127.0.0.1:80".into(),
+                by,
+            }),
+            ..Conflict::default()
+        };
+        let live = Evidence::Address("127.0.0.1:80".into());
+        assert_eq!(evidence(&lines, &taken(Holder::Live)), Some(live));
+        let other = taken(Holder::Other("pid 7".into()));
+        assert_eq!(evidence(&lines, &other), None);
     }
 }

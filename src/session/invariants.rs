@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
+use super::event::{AppNews, BuildNews, Conflict, Effect, Event, JobNews, Reconfigured};
 use super::model::{
     BuildOutcome, Change, ChangeKind, Content, Ending, Exit, Generation, Handover, Hooks, JobId,
     Moment, Occasion, Proof, Reaction,
@@ -61,6 +61,8 @@ struct World {
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
+    /// It was asked once more to end, and waits for nothing.
+    leaves: bool,
     story: Vec<String>,
 }
 
@@ -84,6 +86,7 @@ impl World {
             written: 0,
             unseen_change: false,
             ended: false,
+            leaves: false,
             story: Vec::new(),
             policy,
         }
@@ -179,13 +182,19 @@ impl World {
                 for listens in [true, false] {
                     events.push(news(AppNews::Background(Some(listens))));
                 }
-                for status in [0, 1] {
-                    let last_lines = vec!["database is locked".to_owned(); status];
-                    let exit = Exit::Status(i32::try_from(status).unwrap());
+                for (status, line, asked) in [
+                    (0, "", false),
+                    (1, "database is locked", false),
+                    (1, "already running", true),
+                ] {
+                    let conflict = Conflict {
+                        asked: asked.then(|| "127.0.0.1:3000".into()),
+                        ..Conflict::default()
+                    };
                     events.push(news(AppNews::Exited {
-                        exit,
-                        last_lines,
-                        lock: None,
+                        exit: Exit::Status(status),
+                        last_lines: vec![line.to_owned()],
+                        conflict,
                     }));
                 }
             }
@@ -214,6 +223,7 @@ impl World {
                 self.unseen_change |= builds;
             }
             Event::Configured(_) => self.reading_settings = false,
+            Event::Quit(_) => self.leaves = self.session.kills,
             Event::Stock(_) => self.taking_stock = false,
             Event::Job(id, news) => {
                 let occasion = self.jobs.remove(id);
@@ -285,6 +295,10 @@ impl World {
             Action::Reconfigure => {
                 self.must(!self.reading_settings, "settings are read twice at once");
                 self.reading_settings = true;
+            }
+            Action::Free => {
+                let served = self.session.swap.live.is_some();
+                self.must(!served, "an address is given up that live has");
             }
             Action::Run(id, job) => {
                 let alone = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];
@@ -380,12 +394,14 @@ impl World {
                 self.discarded.push(by);
             }
             Action::End(_) => {
-                self.must(
-                    self.processes.is_empty(),
-                    "hotrun ends and leaves processes",
-                );
-                self.must(self.build.is_none(), "hotrun ends and leaves a build");
-                self.must(self.jobs.is_empty(), "hotrun ends and leaves a command");
+                // Keepers end what is left.
+                let waits = !self.leaves;
+                let processes = !waits || self.processes.is_empty();
+                self.must(processes, "hotrun ends and leaves processes");
+                let build = !waits || self.build.is_none();
+                self.must(build, "hotrun ends and leaves a build");
+                let jobs = !waits || self.jobs.is_empty();
+                self.must(jobs, "hotrun ends and leaves a command");
                 self.ended = true;
             }
             Action::Signal { generation, .. } => {

@@ -32,7 +32,7 @@ pub(crate) mod scenarios;
 
 use std::time::Duration;
 
-use action::{Action, View};
+use action::{Action, Evidence, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
 use event::Event;
@@ -88,6 +88,10 @@ pub struct Policy {
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says what the others do not"
+)]
 #[derive(Clone, Debug)]
 pub struct Session {
     policy: Policy,
@@ -109,13 +113,21 @@ pub struct Session {
     lock: Option<Content>,
     /// What was learned: this program cannot run beside itself.
     alone: bool,
+    /// Why it is being tried whether that is so.
+    trial: Option<Evidence>,
+    /// It was not, though the program had said so: it is not believed again.
+    misled: bool,
+    /// A program that asks whether it runs already was started without a held address.
+    freed: bool,
     said_overlap: bool,
     hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
-    /// Why what the app listens on is not held, as it was last said.
-    uncaptured: Option<String>,
+    /// Why what the app listens on is not held, as far as it was said.
+    uncaptured: Vec<String>,
     ending: Option<Ending>,
+    /// It was asked for twice, and is not waited for when it is asked for once more.
+    kills: bool,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
 }
@@ -138,11 +150,15 @@ impl Session {
             stale_project: !loaded,
             lock: None,
             alone: false,
+            trial: None,
+            misled: false,
+            freed: false,
             said_overlap: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),
-            uncaptured: None,
+            uncaptured: Vec::new(),
             ending: None,
+            kills: false,
             known: Vec::new(),
             out: Vec::new(),
         }
@@ -150,6 +166,10 @@ impl Session {
 
     /// Takes in what happened and returns what to do, in order.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        if let (Event::Quit(_), true, Some(ending)) = (&event, self.kills, self.ending) {
+            // Something does not tell that it has ended. What still runs ends with its keeper.
+            return vec![Action::End(ending)];
+        }
         match event {
             Event::Begin => self.request(now, Cause::Start, false),
             Event::Changed(changes) => self.changed(now, changes),
@@ -229,6 +249,7 @@ impl Session {
         if !again {
             self.ending = Some(ending);
         }
+        self.kills = again;
         if matches!(ending, Ending::Quit | Ending::Signal(_)) {
             self.show(View::Quitting { now: again });
         }

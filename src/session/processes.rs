@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::Session;
-use super::action::{Action, Next, View};
-use super::event::AppNews;
-use super::evidence::{evidence, hint};
+use super::action::{Action, Evidence, Hint, Next, View};
+use super::event::{AppNews, Conflict, Holder};
+use super::evidence::{evidence, hint, runs_already};
 use super::hold::Hold;
 use super::model::{
     ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
@@ -100,6 +100,7 @@ impl Session {
             ended: None,
             suspended: false,
             background: false,
+            answer: None,
             missed: Vec::new(),
             cut_for_next: false,
         });
@@ -208,6 +209,8 @@ impl Session {
             AppNews::Ready(proof) => self.ready(now, generation, proof),
             AppNews::Listening => self.out.push(Action::TakeStock),
             AppNews::Uncaptured(reason) => self.uncaptured(reason),
+            AppNews::Answered(answer) => process.answer = Some(answer),
+            AppNews::Taken(taken) => self.show(View::Taken { generation, taken }),
             AppNews::Unclaimed(addresses) => self.unclaimed(generation, addresses),
             AppNews::Suspended(suspended) => {
                 process.suspended = suspended;
@@ -222,10 +225,10 @@ impl Session {
             AppNews::Exited {
                 exit,
                 last_lines,
-                lock,
+                conflict,
             } => {
                 process.ended = Some(exit);
-                self.exited(now, generation, exit, &last_lines, lock);
+                self.exited(now, generation, exit, &last_lines, Some(conflict));
             }
             AppNews::Background(listens) => self.in_background(now, generation, listens),
             AppNews::Gone { cut, survivors } => self.gone(now, generation, cut, survivors),
@@ -242,6 +245,7 @@ impl Session {
         process.deadline = Some(now + self.policy.probation);
         self.hold = Hold::No;
         self.swap.failed = false;
+        self.freed = false;
         self.out.push(Action::Serving(generation));
         // Who reads it and asks is to get it.
         self.show(View::Live {
@@ -252,6 +256,12 @@ impl Session {
         });
         for number in std::mem::take(&mut process.missed) {
             self.out.push(Action::Signal { generation, number });
+        }
+        if matches!(process.cause, Cause::Alone(_))
+            && let Some(evidence) = self.trial.take()
+        {
+            self.alone = true;
+            self.show(View::Learned(evidence));
         }
         self.hook(Occasion::AfterLive, Some(generation), None);
         // What waits was about the one that was live until now.
@@ -278,34 +288,45 @@ impl Session {
         generation: Generation,
         exit: Exit,
         last_lines: &[String],
-        lock: Option<String>,
+        conflict: Option<Conflict>,
     ) {
+        let conflict = conflict.unwrap_or_default();
+        // What hotrun and live have is told by what follows.
+        let others = |by: &Holder| matches!(by, Holder::Other(_) | Holder::Hotrun);
+        let taken = conflict.taken.as_ref().filter(|taken| others(&taken.by));
+        let taken = taken.map(|taken| taken.address.clone());
         let is_this = |process: &mut Process| process.generation == generation;
         if let Some(candidate) = self.swap.candidate.take_if(is_this) {
             let ran = candidate.ran(now);
-            if exit.success() && !self.policy.serving {
+            let says_so = exit.success() || runs_already(last_lines);
+            let asks = conflict.asked.is_some() && says_so;
+            if exit.success() && !self.policy.serving && !asks {
                 self.finished(now, candidate);
                 return;
             }
-            let evidence = evidence(last_lines, lock);
             let next = match self.end_once(exit) {
                 Some(next) => next,
-                None => self.after_candidate(now, &candidate, evidence.is_some()),
+                None if asks => self.after_asking(now, &candidate),
+                None => self.after_candidate(now, &candidate, evidence(last_lines, &conflict)),
             };
-            let absent = &candidate.artifact.absent;
-            let hint = hint(last_lines, self.policy.serving, absent);
+            let hint = match (asks, &taken) {
+                (true, _) => Some(Hint::AsksFirst),
+                (false, Some(_)) => None,
+                (false, None) => {
+                    let absent = &candidate.artifact.absent;
+                    hint(last_lines, self.policy.serving, absent)
+                }
+            };
             self.show(View::Ended {
                 generation,
                 live: false,
                 exit,
                 ran,
+                taken,
                 hint,
                 next,
             });
             self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
-            if let (Next::Alone, Some(evidence)) = (next, evidence) {
-                self.show(View::Learned(evidence));
-            }
             self.kill(candidate);
         } else if let Some(live) = self.swap.live.take_if(is_this) {
             let ran = live.ran(now);
@@ -322,6 +343,7 @@ impl Session {
                 live: true,
                 exit,
                 ran,
+                taken,
                 hint: None,
                 next,
             });
@@ -394,18 +416,42 @@ impl Session {
         self.kill(process);
     }
 
-    /// What follows when a candidate failed; there may be evidence that live was `in_the_way`.
-    fn after_candidate(&mut self, now: Moment, candidate: &Process, in_the_way: bool) -> Next {
+    /// What follows when a candidate has asked whether it runs already, and ended since somebody has
+    /// answered, which was hotrun or live. Where there is no live, it is started once more with nobody
+    /// to answer.
+    fn after_asking(&mut self, now: Moment, candidate: &Process) -> Next {
+        let is_wanted = self.swap.live.is_none() && self.swap.pending.is_none();
+        if !is_wanted || std::mem::replace(&mut self.freed, true) {
+            return self.after_candidate(now, candidate, None);
+        }
+        self.out.push(Action::Free);
+        let (artifact, cause) = (candidate.artifact.clone(), candidate.cause.clone());
+        self.again(now, artifact, cause, candidate.kind, Duration::ZERO);
+        Next::Restart(Duration::ZERO)
+    }
+
+    /// What follows when a candidate failed; there may be evidence that live was in its way.
+    fn after_candidate(
+        &mut self,
+        now: Moment,
+        candidate: &Process,
+        evidence: Option<Evidence>,
+    ) -> Next {
         self.swap.failed = true;
+        let tried = matches!(candidate.cause, Cause::Alone(_)) && self.trial.take().is_some();
+        // It says the same of live, which is not there any more.
+        self.misled |= tried && matches!(evidence, Some(Evidence::Line(_)));
+        let believed = |evidence: &Evidence| !self.misled || matches!(evidence, Evidence::Lock(_));
+        let evidence = evidence.filter(believed);
         if self.swap.pending.is_some() {
             return Next::Continue;
         }
         if let Some(live) = &self.swap.live {
             let keeps = Next::Keeps(live.generation);
-            if !in_the_way || self.policy.handover != Handover::Auto || self.alone {
+            if evidence.is_none() || self.policy.handover != Handover::Auto || self.alone {
                 return keeps;
             }
-            self.alone = true;
+            self.trial = evidence;
             self.swap.pending = Some(Launch {
                 generation: None,
                 artifact: candidate.artifact.clone(),
@@ -423,9 +469,12 @@ impl Session {
             return Next::Alone;
         }
         match candidate.kind {
-            Kind::Built => self
-                .roll_back(now, candidate.generation, &candidate.artifact)
-                .unwrap_or_else(|| self.standing()),
+            Kind::Built => match self.roll_back(now, candidate.generation, &candidate.artifact) {
+                Some(next) => next,
+                // Live was stopped for it, and was the same program.
+                None if tried => self.restart(now, candidate),
+                None => self.standing(),
+            },
             Kind::Restart | Kind::Rollback => self.restart(now, candidate),
         }
     }
@@ -503,7 +552,7 @@ impl Session {
             self.ending.get_or_insert(Ending::CannotStart);
             Next::End
         } else {
-            self.after_candidate(now, &candidate, false)
+            self.after_candidate(now, &candidate, None)
         };
         let told = Some(error.clone());
         self.show(View::CannotStart {
@@ -553,13 +602,14 @@ impl Session {
             self.ending.get_or_insert(Ending::NotReady);
             Next::End
         } else {
-            self.after_candidate(now, &candidate, false)
+            self.after_candidate(now, &candidate, None)
         };
         let error = Some("not ready in time".to_owned());
         self.show(View::NotReady {
             generation: candidate.generation,
             after: candidate.ran(now),
             suspended: candidate.suspended,
+            answer: candidate.answer,
             next,
         });
         self.hook(Occasion::OnError, Some(candidate.generation), error);

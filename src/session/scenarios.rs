@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, View};
-use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
+use super::event::{
+    AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Reconfigured, Taken,
+};
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
     Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Surroundings,
@@ -195,6 +197,30 @@ fn exit(words: &[&str]) -> Exit {
     }
 }
 
+fn taken(by: String) -> Taken {
+    let address = "127.0.0.1:3000".into();
+    let by = match &*by {
+        "live" => Holder::Live,
+        _ => Holder::Other(by),
+    };
+    Taken { address, by }
+}
+
+/// What was in the way: `lock` on a file or `taken` by somebody, which the quotes name; or it has `asked`
+/// whether it runs already.
+fn conflict<'a>(how: &'a [&'a str], quoted: Option<&str>) -> (&'a [&'a str], Conflict) {
+    let mut conflict = Conflict::default();
+    let by = quoted.unwrap_or_default().to_owned();
+    let (word, rest) = how.split_last().unwrap();
+    match *word {
+        "lock" => conflict.lock = Some(by),
+        "taken" => conflict.taken = Some(taken(by)),
+        "asked" => conflict.asked = Some("127.0.0.1:3000".into()),
+        _ => return (how, conflict),
+    }
+    (rest, conflict)
+}
+
 fn event(text: &str, files: &mut Files) -> Event {
     let (text, quoted) = match text.split_once('"') {
         Some((text, rest)) => (text.trim(), Some(rest.trim_end_matches('"').to_owned())),
@@ -236,6 +262,7 @@ fn event(text: &str, files: &mut Files) -> Event {
         }
         ["listening", which] => app(which, AppNews::Listening),
         ["uncaptured", which] => app(which, AppNews::Uncaptured(quoted.unwrap_or_default())),
+        ["taken", which] => app(which, AppNews::Taken(taken(quoted.unwrap_or_default()))),
         ["configured", effect, changed @ ..] => configured(effect, changed),
         ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), Err)),
         ["quit"] => Event::Quit(Ending::Quit),
@@ -259,17 +286,15 @@ fn event(text: &str, files: &mut Files) -> Event {
         ["untraced", which] => app(which, AppNews::Traced(None)),
         ["suspended", which] => app(which, AppNews::Suspended(true)),
         ["exited", which, how @ ..] => {
-            let (how, lock) = match how {
-                [how @ .., "lock"] => (how, quoted.clone()),
-                how => (how, None),
-            };
-            let last_lines = quoted.filter(|_| lock.is_none()).into_iter().collect();
+            let (how, conflict) = conflict(how, quoted.as_deref());
+            let says = conflict.lock.is_none() && conflict.taken.is_none();
+            let last_lines = quoted.filter(|_| says).into_iter().collect();
             app(
                 which,
                 AppNews::Exited {
                     exit: exit(how),
                     last_lines,
-                    lock,
+                    conflict,
                 },
             )
         }
@@ -389,6 +414,7 @@ fn action(action: &Action) -> String {
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),
         Action::Left(generation) => format!("{generation} has left"),
+        Action::Free => "free what is held".into(),
         Action::Hold => "hold".into(),
         Action::Release => "release".into(),
         Action::Goodbye(generation) => format!("goodbye {generation}"),

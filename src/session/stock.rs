@@ -21,8 +21,8 @@ impl Session {
 
     /// What the app listens on can't be held, which is said once.
     pub(super) fn uncaptured(&mut self, reason: String) {
-        if self.uncaptured.as_ref() != Some(&reason) {
-            self.uncaptured = Some(reason.clone());
+        if !self.uncaptured.contains(&reason) {
+            self.uncaptured.push(reason.clone());
             self.show(View::Uncaptured(reason));
         }
     }

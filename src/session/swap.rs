@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::action::Action;
+use super::event::Answer;
 use super::model::{ArtifactRef, Cause, Exit, Generation, JobId, Moment, Phases};
 
 /// Why a process is started, as far as it decides what its failure means.
@@ -94,6 +95,8 @@ pub(super) struct Process {
     pub(super) suspended: bool,
     /// Its first process has ended with success, and what it left behind is followed.
     pub(super) background: bool,
+    /// What it has answered last when it was asked whether it is ready.
+    pub(super) answer: Option<Answer>,
     /// Signals that were passed on to live meanwhile; it may not have been able to take them yet.
     pub(super) missed: Vec<i32>,
     /// The next candidate, not the time limit, ended its drain.

@@ -13,10 +13,10 @@ use socket2::SockRef;
 use super::adapt::beside;
 use super::address::Address;
 use super::memory::Port;
-use super::open::{How, bind, open};
+use super::open::{How, bind, is_taken, open};
 use super::options::carry;
 use super::paths::Paths;
-use super::set::{Declared, Held, HeldSet};
+use super::set::{Declared, Held, HeldSet, Released};
 use super::twins::{Side, Sockets};
 
 /// An address as the program has written it, and how often it had written it before where the port is
@@ -45,8 +45,10 @@ pub struct Fresh {
 pub(super) struct Captured {
     pub(super) held: Held,
     number: u32,
-    /// Who of both sides has asked for it.
+    /// Which of both sides listens there.
     pub(super) claims: [bool; 2],
+    /// Which of both sides has bound it, and may be about to listen there.
+    pub(super) bound: [bool; 2],
     /// Whoever was live last had, and what comes after that will.
     pub(super) expected: bool,
     /// The program before this run had it; nobody has asked for it yet.
@@ -57,7 +59,7 @@ pub(super) struct Captured {
 }
 
 /// How many there are at the most.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 impl Captured {
     /// It was the program's until now. Nobody lets go of it before that has it back.
@@ -66,10 +68,20 @@ impl Captured {
             held,
             number,
             claims: [false; 2],
+            bound: [false; 2],
             expected: true,
             remembered: false,
             gives_way: None,
         }
+    }
+
+    /// This side has bound it, or listens there.
+    pub(super) fn is_asked_for(&self, side: Side) -> bool {
+        *side.of(&self.claims) || *side.of(&self.bound)
+    }
+
+    fn is_asked_for_by_any(&self) -> bool {
+        Side::BOTH.iter().any(|side| self.is_asked_for(*side))
     }
 }
 
@@ -164,10 +176,35 @@ impl HeldSet {
         !std::mem::replace(side.of_mut(&mut captured.claims), true)
     }
 
-    /// What this side has asked for, by the numbers in /proc of its sockets.
+    /// This side has bound this socket, and may be about to listen on it: nobody takes it away until
+    /// then.
+    pub fn reserve(&mut self, inode: u64, side: Side) {
+        let mut captured = self.captured.iter_mut();
+        if let Some(captured) = captured.find(|one| one.held.has(inode)) {
+            *side.of_mut(&mut captured.bound) = true;
+        }
+    }
+
+    /// What this side has bound or listens on, by the numbers in /proc of its sockets.
     pub fn claims(&self, side: Side) -> HashSet<u64> {
-        let claimed = self.captured.iter().filter(|one| *side.of(&one.claims));
+        let claimed = self.captured.iter().filter(|one| one.is_asked_for(side));
         claimed.map(|one| one.held.inode(side)).collect()
+    }
+
+    /// A program listens on a socket that was held when it was given to it, and has been let go of
+    /// since: it is held again, if it is one of those.
+    pub fn hold_again(&mut self, inode: u64) -> bool {
+        let held = self.released.iter().find_map(|released| {
+            let held = released.held()?;
+            held.has(inode).then_some(held)
+        });
+        let Some(held) = held.filter(|_| self.may_capture()) else {
+            return false;
+        };
+        self.captured.push(Captured::new(held, 0));
+        // If it can't be, that is said at the next switch.
+        self.mend().ok();
+        true
     }
 
     /// It does not want these any more.
@@ -175,6 +212,7 @@ impl HeldSet {
         for captured in &mut self.captured {
             let is_given_up = given_up.contains(&captured.held.inode(side));
             *side.of_mut(&mut captured.claims) &= !is_given_up;
+            *side.of_mut(&mut captured.bound) &= !is_given_up;
         }
     }
 
@@ -182,6 +220,7 @@ impl HeldSet {
     /// or was last.
     pub fn forget_claims(&mut self, side: Side, live: Side) {
         for captured in &mut self.captured {
+            *side.of_mut(&mut captured.bound) = false;
             let claimed = std::mem::take(side.of_mut(&mut captured.claims));
             captured.expected |= claimed && side == live;
         }
@@ -217,6 +256,11 @@ impl HeldSet {
     /// that listens on more looks for a free port, or is a scanner.
     pub fn may_capture(&self) -> bool {
         !self.captures_nothing && self.captured.len() < MOST
+    }
+
+    /// There is no place for one more.
+    pub fn is_full(&self) -> bool {
+        self.captured.len() >= MOST
     }
 
     /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
@@ -383,7 +427,12 @@ impl HeldSet {
 
     /// Lets go of what neither side has asked for. Returns what that was.
     pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
-        self.let_go(|one| one.claims == [false; 2] && !one.expected)
+        self.let_go(|one| !one.is_asked_for_by_any() && !one.expected)
+    }
+
+    /// Lets go of what was held for a program that does not run: nobody has asked for it now.
+    pub fn let_go_unasked(&mut self) -> Vec<Address> {
+        self.let_go(|one| !one.is_asked_for_by_any())
     }
 
     pub(super) fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
@@ -394,9 +443,22 @@ impl HeldSet {
             .map(|one| one.held)
             .collect();
         let addresses = gone.iter().map(|held| held.address.clone()).collect();
+        // Nobody asks again for one that no process has any more.
+        self.released.retain(Released::is_left);
         self.released
             .extend(gone.into_iter().filter_map(Held::release));
         addresses
+    }
+}
+
+impl Fresh {
+    /// A program that binds it to this address is refused, since somebody else has that.
+    pub fn is_refused(&self, address: &Address) -> bool {
+        let shares = self.copy.as_ref().is_some_and(|copy| {
+            let copy = SockRef::from(copy);
+            copy.reuse_port().unwrap_or(false)
+        });
+        is_taken(address, self.only_v6, shares)
     }
 }
 

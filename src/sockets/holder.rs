@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, all_processes};
@@ -15,10 +15,27 @@ use super::address::{Address, is_behind};
 pub struct Holder {
     /// Its pid and command; unknown where it belongs to somebody else.
     pub process: Option<(i32, String)>,
+    /// The directory it is in.
+    pub dir: Option<PathBuf>,
+    /// It is a hotrun.
+    pub is_hotrun: bool,
     /// Its user.
     pub uid: u32,
     /// That user is another one than ours.
     pub foreign: bool,
+}
+
+impl Holder {
+    /// Where to find it: the directory too, which tells two copies of one project apart.
+    pub fn located(&self) -> String {
+        let dir = self.dir.as_ref();
+        let dir = dir.map(|dir| format!(" in {}", dir.display()));
+        let dir = dir.unwrap_or_default();
+        match &self.process {
+            Some((pid, _)) if self.is_hotrun => format!("another hotrun{dir} (pid {pid})"),
+            _ => format!("{self}{dir}"),
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -50,8 +67,13 @@ pub fn of(address: &Address) -> Option<Holder> {
         Address::Other(_) => None,
     }?;
     let own = nix::unistd::getuid().as_raw();
+    let owner = owner(entry.inode);
+    let exe = |process: &Process| process.exe().ok();
+    let is_hotrun = |exe: PathBuf| exe.file_name().is_some_and(|name| name == "hotrun");
     Some(Holder {
-        process: owner(entry.inode),
+        dir: owner.as_ref().and_then(|process| process.cwd().ok()),
+        is_hotrun: owner.as_ref().and_then(exe).is_some_and(is_hotrun),
+        process: owner.as_ref().and_then(named),
         uid: entry.uid,
         foreign: entry.uid != own,
     })
@@ -97,7 +119,7 @@ fn at(path: &Path) -> Option<Entry> {
 }
 
 /// The process that has the socket open; of several the oldest, which the others have it from.
-fn owner(inode: u64) -> Option<(i32, String)> {
+fn owner(inode: u64) -> Option<Process> {
     let has = |process: &Process| {
         process
             .fd()
@@ -108,7 +130,11 @@ fn owner(inode: u64) -> Option<(i32, String)> {
     };
     let age = |process: &Process| process.stat().map_or(u64::MAX, |stat| stat.starttime);
     let all = all_processes().ok()?.flatten();
-    let process = all.filter(has).min_by_key(age)?;
+    all.filter(has).min_by_key(age)
+}
+
+/// Its pid and its command.
+fn named(process: &Process) -> Option<(i32, String)> {
     let command = process.cmdline().ok()?.join(" ");
     Some((process.pid(), command))
 }
@@ -151,7 +177,17 @@ mod tests {
         let _listener = UnixListener::bind(&path).unwrap();
         // One that was not accepted yet has the path and no process.
         let _waiting = UnixStream::connect(&path).unwrap();
-        let (pid, _) = of(&Address::Unix(path)).unwrap().process.unwrap();
+        let holder = of(&Address::Unix(path)).unwrap();
+        let (pid, command) = holder.process.clone().unwrap();
         assert_eq!(pid, std::process::id().cast_signed());
+        let dir = std::env::current_dir().unwrap();
+        let located = format!("pid {pid} ({command}) in {}", dir.display());
+        assert_eq!(holder.located(), located);
+        let hotrun = Holder {
+            is_hotrun: true,
+            ..holder
+        };
+        let located = format!("another hotrun in {} (pid {pid})", dir.display());
+        assert_eq!(hotrun.located(), located);
     }
 }

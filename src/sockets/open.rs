@@ -96,6 +96,28 @@ pub(super) fn bind(address: &Address, how: How) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Somebody has the address, so that a program that binds it is refused: one that `shares` it is only if
+/// the other one does not. It is tried out, since the kernel tells its answer to nobody else.
+pub(super) fn is_taken(address: &Address, only_v6: bool, shares: bool) -> bool {
+    let Some(at) = address.internet().filter(|_| !address.is_open()) else {
+        return false;
+    };
+    let kind = if address.tcp().is_some() {
+        Type::STREAM
+    } else {
+        Type::DGRAM
+    };
+    let bound = Socket::new(Domain::for_address(at), kind, None).and_then(|socket| {
+        socket.set_reuse_address(kind == Type::STREAM)?;
+        socket.set_reuse_port(shares)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(only_v6)?;
+        }
+        socket.bind(&at.into())
+    });
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
 fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
     if !how.beside {
         let socket = unix_at(path, kind, how)?;

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::address::Address;
+use crate::defect;
 use crate::sys;
 
 /// Between two looks at what may be over soon: live can't take a connection, or we can't.
@@ -47,10 +48,22 @@ impl Relay {
     /// Takes what comes to these sockets, and carries it to live. `alone`: no process has them any
     /// more, so that nobody else takes anything.
     pub fn start(strays: Vec<Stray>, alone: bool) -> Self {
-        let start = |stray| tokio::spawn(take(stray, alone));
+        let start = |stray| {
+            tokio::spawn(
+                async move { while defect::guarded(take(&stray, alone)).await.is_err() {} },
+            )
+        };
         Self {
             tasks: strays.into_iter().map(start).collect(),
         }
+    }
+}
+
+impl Relay {
+    /// One of its sockets could not be asked any more, since an app had ended the listening. It may be
+    /// mended by now.
+    pub fn has_ended(&self) -> bool {
+        self.tasks.iter().any(JoinHandle::is_finished)
     }
 }
 
@@ -74,8 +87,9 @@ pub fn take_last(strays: Vec<Stray>) {
 }
 
 /// Until the socket can't be asked any more: an app has ended its listening.
-async fn take(stray: Stray, alone: bool) {
-    let Ok(socket) = sys::readable(stray.socket) else {
+async fn take(stray: &Stray, alone: bool) {
+    defect::point("relay");
+    let Ok(socket) = sys::readable(stray.socket.clone()) else {
         return;
     };
     loop {

@@ -138,6 +138,11 @@ impl Held {
 }
 
 impl Released {
+    /// A process may still have it.
+    pub(super) fn is_left(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.strong_count() > 0)
+    }
+
     /// The address again, if there is still somebody who has it.
     pub(super) fn held(&self) -> Option<Held> {
         let [first, second] = self.sockets.each_ref().map(Weak::upgrade);

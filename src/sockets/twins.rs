@@ -49,7 +49,7 @@ impl Side {
         &mut pair[usize::from(self == Self::Second)]
     }
 
-    const BOTH: [Self; 2] = [Self::First, Self::Second];
+    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
 }
 
 /// The sockets behind one address.

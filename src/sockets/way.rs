@@ -17,18 +17,17 @@ const WAYS: [IpAddr; 3] = [
 ];
 
 impl HeldSet {
-    /// Lets go of what is in the way of what this side has asked for, and of what an earlier run has
-    /// had and this one does not ask for. Returns what that was.
+    /// Lets go of what is in the way of what this side listens on. Returns what that was. The rest may
+    /// still be bound: servers have several addresses, and take their time between them.
     ///
     /// As long as an old version has a socket of a part of an address, that is where clients of this
     /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
     pub fn make_way(&mut self, side: Side) -> Vec<Address> {
         let is_claimed = |one: &&Captured| *side.of(&one.claims);
-        let has_claimed = self.captured.iter().any(|one| is_claimed(&one));
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
             let is_blocked = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
-            (!is_claimed(&one))
+            (!one.is_asked_for(side))
                 .then(|| claimed.find(is_blocked))
                 .flatten()
         };
@@ -47,9 +46,7 @@ impl HeldSet {
         let mut ways = ways.into_iter();
         self.let_go(|one| {
             let in_the_way = ways.next().is_some_and(|(in_the_way, _)| in_the_way);
-            let stays = *side.of(&one.claims) || one.gives_way.is_some();
-            let is_another = one.remembered && has_claimed;
-            !stays && (is_another || in_the_way)
+            in_the_way && one.gives_way.is_none()
         })
     }
 
@@ -184,6 +181,46 @@ mod tests {
             let ports: Vec<SocketAddr> = set.ports().iter().map(|port| port.at).collect();
             assert_eq!(ports, [at(wide, port)]);
         }
+    }
+
+    /// A server that has several, and takes its time between them.
+    #[test]
+    fn what_an_earlier_run_had_is_kept_until_it_is_known_that_nobody_wants_it() {
+        let mut set = held(&[]);
+        let ports = [free_port(), free_port(), free_port()].map(|port| at("127.0.0.1", port));
+        let remembered = |at: SocketAddr| Port { at, only_v6: false };
+        assert!(set.remember(&ports.map(remembered)));
+        let side = Side::First;
+        let inode = |set: &HeldSet, at: SocketAddr| set.find(&Address::Tcp(at), false, side);
+        let [listens, binds, neither] = ports.map(|port| inode(&set, port).unwrap());
+        assert!(set.claim(listens, side));
+        set.reserve(binds, side);
+        assert_eq!(set.make_way(side), []);
+        // It has had the time to.
+        assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[2])]);
+        assert_eq!(set.address_of(neither), None);
+        assert_eq!(set.claims(side), [listens, binds].into());
+        set.unclaim(side, &[binds].into());
+        assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[1])]);
+    }
+
+    #[test]
+    fn what_a_program_listens_on_that_has_it_is_held_again() {
+        let port = at("127.0.0.1", free_port());
+        let mut set = held(&[port]);
+        let inode = set.find(&Address::Tcp(port), false, Side::Second).unwrap();
+        let fresh = fresh(false, None);
+        let handed = set.give(inode, &fresh).unwrap();
+        assert_eq!(set.let_go(|_| true), [Address::Tcp(port)]);
+        assert!(set.hold_again(inode));
+        assert!(set.claim(inode, Side::Second));
+        set.switch(Side::Second).unwrap();
+        let _client = std::net::TcpStream::connect(port).unwrap();
+        assert!(socket2::SockRef::from(&handed).accept().is_ok());
+        // Nobody has it any more.
+        set.let_go(|_| true);
+        drop(handed);
+        assert!(!set.hold_again(inode));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is said outside of a session: why hotrun can't go on, and what a command reports.
 
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::thread;
 
 use super::style::Style;
 use super::text::{Level, Text};
@@ -25,6 +27,26 @@ pub fn failure(failure: &Failure, style: Style) {
 pub fn say(line: &Text, style: Style) {
     let name = style.paint(line.level, "hotrun:");
     writeln!(io::stderr().lock(), "{name} {}", line.text).ok();
+}
+
+/// Prints that a part of hotrun has panicked: where, why, and what to do.
+pub fn defect(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let part = thread.name().unwrap_or("a thread").to_owned();
+    let place = panic.location().map(ToString::to_string);
+    let place = place.unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let issues = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
+    writeln!(
+        io::stderr(),
+        "hotrun: a defect of hotrun, in `{part}` at {place}: {message}\nhint: please report it{}",
+        if issues.starts_with("http") {
+            format!(" at {issues}")
+        } else {
+            String::new()
+        }
+    )
+    .ok();
 }
 
 /// Prints what somebody else has said.

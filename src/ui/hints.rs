@@ -5,13 +5,19 @@ use std::path::Path;
 use super::text::{Context, ms};
 use crate::config::Ready;
 use crate::session::action::Hint;
-use crate::session::model::{Cure, Writer};
+use crate::session::event::{Answer, Holder, Taken};
+use crate::session::model::{Cure, Generation, Writer};
 
 /// What was awaited of a candidate in vain, and what to do about that.
-pub(super) fn not_ready(context: &Context) -> (String, String) {
+pub(super) fn not_ready(context: &Context, answer: Option<Answer>) -> (String, String) {
     let awaited = match &context.expected {
         Some(Ready::Http(path)) => {
-            format!(": no `GET {path}` was answered with a status below 400")
+            let (said, hint) = answered(answer);
+            let awaited = format!(": no `GET {path}` was answered with a status below 400{said}");
+            if let Some(hint) = hint {
+                return (awaited, format!("\nhint: {hint}"));
+            }
+            awaited
         }
         Some(Ready::Notify) => ": no `READY=1` came on `NOTIFY_SOCKET`".into(),
         Some(Ready::Log(pattern)) => format!(": no line of its output matches `{pattern}`"),
@@ -22,6 +28,27 @@ pub(super) fn not_ready(context: &Context) -> (String, String) {
                 of .reload.toml";
     (awaited, hint.into())
 }
+
+/// What came instead of a good answer, and what to do where another time limit would not help.
+fn answered(answer: Option<Answer>) -> (String, Option<&'static str>) {
+    let (said, hint) = match answer {
+        None => return (String::new(), None),
+        Some(Answer::Status(code)) => (format!("it answered {code}"), None),
+        Some(Answer::Nothing) => ("it closed the connection without a word".into(), None),
+        Some(Answer::Other) => (
+            "it answers with something else than HTTP".into(),
+            Some(NO_HTTP),
+        ),
+        Some(Answer::Tls) => ("it speaks TLS there".into(), Some(NO_HTTP)),
+        Some(Answer::Http2) => ("it speaks HTTP/2 alone there".into(), Some(NO_HTTP)),
+    };
+    (format!(", {said}"), hint)
+}
+
+/// What proves that a server is ready which speaks something else.
+const NO_HTTP: &str = "`http:` asks in plain HTTP/1.1; leave `ready` out, then it is enough that the app \
+                       accepts connections, or set `ready = \"log:REGEX\"` or `\"notify\"` in [app] of \
+                       .reload.toml";
 
 /// Nothing was seen that proves by itself that an app serves.
 fn accepts_nothing(held: &[String]) -> String {
@@ -108,6 +135,24 @@ pub(super) fn pattern(path: &Path, context: &Context) -> String {
     path.display().to_string()
 }
 
+/// Somebody else has the address that a generation has bound.
+pub(super) fn in_use(generation: Generation, taken: &Taken) -> String {
+    let (address, says) = (&taken.address, "cannot listen on");
+    match &taken.by {
+        Holder::Live => {
+            format!("{generation} {says} {address}: live does, in a way that is not held")
+        }
+        Holder::Hotrun => format!(
+            "{generation} {says} {address}: it crosses an address that hotrun was told to hold\nhint: \
+             declare with --listen what the app binds, or nothing at all"
+        ),
+        Holder::Other(other) => format!(
+            "{generation} {says} {address}: it is in use by {other}\nhint: end that program, or give this \
+             app another port, like with a variable in `env` of [app] in .reload.toml"
+        ),
+    }
+}
+
 /// What may help an app that has ended.
 pub(super) fn hint_words(hint: &Hint, context: &Context) -> String {
     match hint {
@@ -119,6 +164,17 @@ pub(super) fn hint_words(hint: &Hint, context: &Context) -> String {
             format!(
                 "\nhint: {address} is held by hotrun; take it from `listenfd` instead of binding \
                  it, or leave out --listen"
+            )
+        }
+        Hint::AsksFirst => {
+            let address = context
+                .addresses
+                .first()
+                .map_or("its address", String::as_str);
+            format!(
+                "\nhint: the app connects to {address} to see whether it runs already, and hotrun holds \
+                 that for it; start hotrun with --no-capture: it then stops the app before it starts \
+                 the next one"
             )
         }
         Hint::WantsTerminal => {
@@ -148,7 +204,7 @@ mod tests {
             expected: ready.map(|ready| Ready::read(ready).unwrap()),
             ..Context::default()
         };
-        let (said, advice) = not_ready(&context);
+        let (said, advice) = not_ready(&context, None);
         assert_eq!(said, why);
         assert!(advice.contains(hint), "{advice}");
     }

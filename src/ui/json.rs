@@ -1,11 +1,14 @@
 //! Views, notes and output as JSON events; the schema is described in `docs/events.md`. Pure.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::Note;
 use crate::lines::Stream;
 use crate::session::action::{Evidence, Next, View};
-use crate::session::event::BuildNews;
+use crate::session::event::{Answer, BuildNews, Holder};
 use crate::session::model::{Cure, Exit, Generation, Moment, Phases, Proof, Writer};
 use crate::sink::Chunk;
 
@@ -48,22 +51,25 @@ pub fn view(now: Moment, view: &View) -> Value {
             json!({ "generation": generation.map(|live| live.0), "signal": number,
                 "cause": cause.to_string() }),
         ),
-        View::NobodyDepends { path, cure } => (
-            "nobody-depends",
-            json!({ "path": path.display().to_string(), "cure": cure_name(*cure) }),
-        ),
-        View::OwnWriting { path, writer } => (
-            "own-writing",
-            json!({ "path": path.display().to_string(), "writer": writer_name(*writer) }),
-        ),
+        View::NobodyDepends { path, cure } => {
+            let mut fields = path_of(path);
+            fields["cure"] = cure_name(*cure);
+            ("nobody-depends", fields)
+        }
+        View::OwnWriting { path, writer } => {
+            let mut fields = path_of(path);
+            fields["writer"] = writer_name(*writer).into();
+            ("own-writing", fields)
+        }
         View::NothingToBuild { generation, next } => (
             "nothing-to-build",
             json!({ "generation": generation.0, "next": next_name(*next) }),
         ),
-        View::Loop { path, wait } => (
-            "loop",
-            json!({ "path": path.display().to_string(), "wait_ms": ms(*wait) }),
-        ),
+        View::Loop { path, wait } => {
+            let mut fields = path_of(path);
+            fields["wait_ms"] = ms(*wait).into();
+            ("loop", fields)
+        }
         View::Siblings(names) => ("siblings", json!({ "names": names })),
         View::Unwatched(text) => ("warning", json!({ "text": text })),
         View::Build(generation, news) => return build(now, *generation, news),
@@ -132,6 +138,17 @@ pub fn view(now: Moment, view: &View) -> Value {
                 "cause": cause.to_string() }),
         ),
         View::Uncaptured(reason) => ("uncaptured", json!({ "text": reason })),
+        View::Taken { generation, taken } => {
+            let holder = match &taken.by {
+                Holder::Live => "live",
+                Holder::Hotrun => "hotrun",
+                Holder::Other(other) => other.as_str(),
+            };
+            (
+                "address-in-use",
+                json!({ "generation": generation.0, "address": taken.address, "holder": holder }),
+            )
+        }
         View::Unclaimed {
             generation,
             addresses,
@@ -143,23 +160,25 @@ pub fn view(now: Moment, view: &View) -> Value {
             generation,
             after,
             suspended,
+            answer,
             next,
         } => (
             "not-ready",
             json!({ "generation": generation.0, "after_ms": ms(*after), "suspended": suspended,
-                "next": next_name(*next) }),
+                "answer": answer.map(answer_name), "next": next_name(*next) }),
         ),
         View::Ended {
             generation,
             live,
             exit,
             ran,
+            taken,
             next,
             ..
         } => (
             "ended",
             json!({ "generation": generation.0, "live": live, "exit": exit_of(*exit),
-                "ran_ms": ms(*ran), "next": next_name(*next) }),
+                "ran_ms": ms(*ran), "in_use": taken, "next": next_name(*next) }),
         ),
         View::Finished { generation, ran } => (
             "finished",
@@ -182,6 +201,7 @@ pub fn view(now: Moment, view: &View) -> Value {
         ),
         View::Learned(Evidence::Line(line)) => ("learned", json!({ "line": line })),
         View::Learned(Evidence::Lock(path)) => ("learned", json!({ "lock": path })),
+        View::Learned(Evidence::Address(address)) => ("learned", json!({ "address": address })),
         View::Holding { live, limit } => {
             ("holding", json!({ "live": live.0, "limit_ms": ms(*limit) }))
         }
@@ -288,6 +308,15 @@ fn object(now: Moment, event: &str, fields: Value) -> Value {
     object.into()
 }
 
+/// A path as text, and exactly where it is none: a name of a file may have any bytes, and no JSON can.
+fn path_of(path: &Path) -> Value {
+    let mut fields = json!({ "path": path.display().to_string() });
+    if path.to_str().is_none() {
+        fields["path_bytes"] = path.as_os_str().as_bytes().into();
+    }
+    fields
+}
+
 /// Milliseconds with microseconds behind the point.
 fn ms(time: Moment) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
@@ -313,6 +342,16 @@ fn proof_name(proof: Proof) -> &'static str {
         Proof::Accepting => "accepting",
         Proof::Printed => "printed",
         Proof::Alive => "alive",
+    }
+}
+
+fn answer_name(answer: Answer) -> Value {
+    match answer {
+        Answer::Status(code) => code.into(),
+        Answer::Tls => "tls".into(),
+        Answer::Http2 => "http2".into(),
+        Answer::Other => "other".into(),
+        Answer::Nothing => "nothing".into(),
     }
 }
 
@@ -345,8 +384,42 @@ fn writer_name(writer: Writer) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::session::model::Cause;
+
+    /// One that no JSON can have must not end the output of everything else.
+    #[test]
+    fn paths_of_any_bytes_are_told() {
+        let bytes = b"static/caf\xe9.html";
+        let path = PathBuf::from(OsStr::from_bytes(bytes));
+        for told in [
+            View::NobodyDepends {
+                path: path.clone(),
+                cure: Cure::Restart,
+            },
+            View::Loop {
+                path,
+                wait: Moment::from_secs(1),
+            },
+        ] {
+            let value = view(Moment::ZERO, &told);
+            assert_eq!(value["path"], "static/caf\u{fffd}.html");
+            assert_eq!(value["path_bytes"], json!(bytes));
+        }
+        let path = PathBuf::from("static/café.html");
+        let value = view(
+            Moment::ZERO,
+            &View::NobodyDepends {
+                path,
+                cure: Cure::Restart,
+            },
+        );
+        assert_eq!(value["path"], "static/café.html");
+        assert_eq!(value.get("path_bytes"), None);
+    }
 
     #[test]
     fn events_have_version_time_and_name() {

@@ -30,12 +30,13 @@ use crossterm::terminal::{Clear, ClearType};
 use serde_json::Value;
 
 use crate::config::{Format, Settings, Verbosity};
+use crate::defect::{caught, point};
 use crate::exit::Failure;
 use crate::lines::Stream;
 use crate::session::action::View;
 use crate::session::event::BuildNews;
 use crate::session::model::{Exit, Generation, Moment};
-use crate::sink::{Chunk, Sink};
+use crate::sink::{Backlog, Chunk, Sink};
 use log::Log;
 use style::Style;
 use supervisor::Supervisor;
@@ -138,7 +139,12 @@ impl Reporter {
         let (messages, inbox) = mpsc::channel();
         let run = move || {
             for message in inbox {
-                printer.take(message);
+                // What is said of it is not said by the same way.
+                let is_counted = matches!(message, Message::View(..) | Message::Note(..));
+                caught(|| printer.take(message)).ok();
+                if is_counted {
+                    Backlog::own().printed();
+                }
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -151,11 +157,13 @@ impl Reporter {
 
     /// Prints a view of the session.
     pub fn view(&self, now: Moment, view: View) {
+        Backlog::own().add();
         self.messages.send(Message::View(now, Box::new(view))).ok();
     }
 
     /// Prints a note.
     pub fn note(&self, now: Moment, note: Note) {
+        Backlog::own().add();
         self.messages.send(Message::Note(now, note)).ok();
     }
 
@@ -259,6 +267,7 @@ struct Printer {
 impl Printer {
     fn take(&mut self, message: Message) {
         self.written.fetch_add(1, Ordering::Relaxed);
+        point("print");
         match message {
             Message::View(now, view) => {
                 self.now = now;

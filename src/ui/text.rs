@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hints::{hint_words, nobody_depends, not_ready, own_writing, pattern};
+use super::hints::{hint_words, in_use, nobody_depends, not_ready, own_writing, pattern};
 use crate::config::{Ready, Settings};
 use crate::exit;
 use crate::session::action::{Evidence, Next, View};
@@ -221,6 +221,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             cause,
         } => (Level::Good, live(*generation, phases, *proof, cause)),
         View::Uncaptured(reason) => (Level::Warn, reason.clone()),
+        View::Taken { generation, taken } => (Level::Warn, in_use(*generation, taken)),
         View::Unclaimed {
             generation,
             addresses,
@@ -236,6 +237,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             generation,
             after,
             suspended,
+            answer,
             next,
         } => {
             let (why, hint) = if *suspended {
@@ -244,7 +246,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                     String::new(),
                 )
             } else {
-                not_ready(context)
+                not_ready(context, *answer)
             };
             let text = format!(
                 "{generation} not ready after {}{why}{}{hint}",
@@ -258,6 +260,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             live,
             exit,
             ran,
+            taken,
             hint,
             next,
         } => {
@@ -270,10 +273,13 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
                 .as_ref()
                 .map(|hint| hint_words(hint, context))
                 .unwrap_or_default();
-            (
-                Level::Bad,
-                format!("{generation} {when}: {exit}{}{hint}", next_words(*next)),
-            )
+            let taken = taken.as_ref();
+            let taken = taken.map_or_else(String::new, |address| format!(", {address} is in use"));
+            let text = format!(
+                "{generation} {when}: {exit}{taken}{}{hint}",
+                next_words(*next)
+            );
+            (Level::Bad, text)
         }
         View::Finished { generation, ran } if context.once => (
             Level::Good,
@@ -464,6 +470,7 @@ pub(super) fn evidence_words(evidence: &Evidence) -> String {
     match evidence {
         Evidence::Line(line) => format!("it said `{line}`"),
         Evidence::Lock(path) => format!("live has `{path}` locked"),
+        Evidence::Address(address) => format!("live has {address}"),
     }
 }
 
@@ -551,6 +558,7 @@ mod tests {
                 live: true,
                 exit: Exit::Signal(9),
                 ran: ms(12_340),
+                taken: None,
                 hint: None,
                 next: Next::Restart(ms(200)),
             },

@@ -44,6 +44,7 @@ use places::Places;
 use silence::Silence;
 
 use crate::config;
+use crate::defect::{caught, point};
 use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Scope};
@@ -93,7 +94,13 @@ impl Watch {
         let run = move || {
             let mut next = inbox.recv().ok();
             while let Some(message) = next {
-                next = watcher.take(message, &inbox).or_else(|| inbox.recv().ok());
+                let taken = caught(|| watcher.take(message, &inbox));
+                // What it was about is not known: everything may have changed.
+                let more = taken.unwrap_or_else(|_| {
+                    watcher.rescan();
+                    None
+                });
+                next = more.or_else(|| inbox.recv().ok());
             }
         };
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
@@ -174,6 +181,9 @@ impl Watcher {
     /// Takes in one message, and with it what else has happened by then. Returns another message that
     /// came meanwhile.
     fn take(&mut self, message: Message, inbox: &mpsc::Receiver<Message>) -> Option<Message> {
+        if matches!(message, Message::Found(_)) {
+            point("watch");
+        }
         let mut next = None;
         match message {
             Message::Scope(scope, done) => {

@@ -124,6 +124,48 @@ fn nothing_is_learned_from_an_ordinary_crash() {
     assert_eq!(hotrun.all("learned").len(), 0);
 }
 
+/// A log may say anything, and of what a program says only its last error counts.
+#[test]
+fn nothing_is_learned_from_a_line_of_log() {
+    let project = project(
+        "if version::VERSION == \"2\" {
+        eprintln!(\"TRACE mio::poll: read: would block, the reactor is already running\");
+        panic!(\"no such table\");
+    }",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    project.set_version("2");
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["next"]["keeps"], 1);
+    hotrun.wait_version("1");
+    assert_eq!(hotrun.all("draining").len(), 0);
+}
+
+/// What it says of live it says without live too: the last good program serves again, and live is not
+/// stopped for it any more.
+#[test]
+fn a_lesson_that_proves_wrong_is_dropped() {
+    let project = project(
+        "if version::VERSION != \"1\" {
+        eprintln!(\"error: already running\");
+        std::process::exit(1);
+    }",
+    );
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    project.set_version("2");
+    let ended = hotrun.wait_for("ended", |event| event["generation"] == 3);
+    assert_eq!(ended["next"]["rollback"], 1);
+    let live = hotrun.wait_live(4);
+    assert_eq!(live["cause"], "rollback from g3");
+    hotrun.wait_version("1");
+    project.set_version("3");
+    let ended = hotrun.wait_for("ended", |event| event["generation"] == 5);
+    assert_eq!(ended["next"]["keeps"], 4);
+    assert_eq!(hotrun.all("learned").len(), 0);
+}
+
 /// Asked for from the start, it needs no lesson.
 #[test]
 fn stop_first_never_runs_two() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, Load, Project, wait_until};
+use crate::common::{ANY, Hotrun, Load, Project, own_address, wait_until};
 
 /// A server that does what is awaited after a while, and something like it before: a proof that
 /// counted too early would be seen.
@@ -157,4 +157,22 @@ fn what_was_awaited_in_vain_is_named() {
     project.set_version("2");
     says(": no `READY=1` came on `NOTIFY_SOCKET`");
     assert!(!hotrun.stderr().contains("nothing was seen accepting"));
+}
+
+/// What is asked in plain HTTP, a server that speaks TLS can't answer: the line says that it does.
+#[test]
+fn not_by_http_where_the_app_speaks_tls() {
+    let address = own_address().to_string();
+    let project = Project::new("listens");
+    project.configure("[app]\nready = \"http:/health\"\nready_timeout = \"1s\"\n");
+    let hotrun = Hotrun::start(&project, &["--", "alerts", &address]);
+    let failed = hotrun.wait_for("not-ready", |_| true);
+    assert_eq!(failed["answer"], "tls");
+    let line = "no `GET /health` was answered with a status below 400, it speaks TLS there";
+    let said = hotrun.stderr();
+    assert!(said.contains(line), "{said}");
+    assert!(
+        said.contains("hint: `http:` asks in plain HTTP/1.1; leave `ready` out"),
+        "{said}"
+    );
 }

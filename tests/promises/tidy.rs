@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
+    ("defect", &[]),
     ("diag", &[]),
     ("digest", &["session::model"]),
     ("family", &[]),
@@ -23,10 +24,14 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sink", &["lines", "session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
-    ("helper", &["keeper", "lines", "session::model"]),
+    (
+        "helper",
+        &["defect", "keeper", "lines", "session::model", "sink"],
+    ),
     (
         "hooks",
         &[
+            "defect",
             "config",
             "helper",
             "keeper::protocol",
@@ -34,13 +39,14 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::model",
         ],
     ),
-    ("signals", &["session::event", "session::model"]),
-    ("sockets", &["diag", "exit", "sys"]),
+    ("signals", &["defect", "session::event", "session::model"]),
+    ("sockets", &["defect", "diag", "exit", "sys"]),
     // Answers at once, so it knows by itself what is held.
-    ("capture", &["sockets", "sys"]),
+    ("capture", &["defect", "sockets", "sys"]),
     (
         "watch",
         &[
+            "defect",
             "config",
             "digest",
             "exit",
@@ -51,6 +57,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            "defect",
             "config",
             "digest",
             "exit",
@@ -65,6 +72,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "defect",
             "capture",
             "config",
             "family",
@@ -81,6 +89,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "ui",
         &[
+            "defect",
             "config",
             "exit",
             "lines",

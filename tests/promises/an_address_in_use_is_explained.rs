@@ -1,0 +1,129 @@
+//! An app that can't have its address is told apart from one that is broken: who has it is named, and what
+//! to do about that.
+
+use std::net::{SocketAddr, TcpListener};
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Hotrun, Project, get, own_address, wait_until};
+
+/// What it says of an address that it could not bind.
+#[track_caller]
+fn refused(hotrun: &Hotrun, address: SocketAddr) -> String {
+    let told = hotrun.wait_for("address-in-use", |_| true);
+    assert_eq!(told["address"], address.to_string());
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["in_use"], address.to_string());
+    told["holder"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn by_another_program() {
+    let address = own_address();
+    let _other = TcpListener::bind(address).unwrap();
+    let project = Project::new("listens");
+    let hotrun = Hotrun::start(&project, &["--", "tcp", &address.to_string()]);
+    let holder = refused(&hotrun, address);
+    assert!(
+        holder.starts_with(&format!("pid {} (", std::process::id())),
+        "{holder}"
+    );
+    let dir = std::env::current_dir().unwrap();
+    assert!(
+        holder.ends_with(&format!(" in {}", dir.display())),
+        "{holder}"
+    );
+    let said = hotrun.stderr();
+    let line =
+        format!("g1 cannot listen on {address}: it is in use by {holder}\nhint: end that program");
+    assert!(said.contains(&line), "{said}");
+    let line = format!("g1 ended before it was ready: exit status 1, {address} is in use; waiting");
+    assert!(said.contains(&line), "{said}");
+}
+
+/// Two copies of one project, as with `git worktree`.
+#[test]
+fn by_another_hotrun() {
+    let address = own_address();
+    let projects = [Project::new("listens"), Project::new("listens")];
+    let text = address.to_string();
+    let args = ["--", "tcp", &text];
+    let first = Hotrun::start(&projects[0], &args);
+    first.wait_live(1);
+    let second = Hotrun::start(&projects[1], &args);
+    let holder = refused(&second, address);
+    let dir = projects[0].dir().display();
+    assert_eq!(
+        holder,
+        format!("another hotrun in {dir} (pid {})", first.pid())
+    );
+}
+
+/// Live keeps what it has, and what it has is no reason to stop it.
+#[test]
+fn by_another_program_while_live_serves() {
+    let [address, taken] = [own_address(), own_address()];
+    let _other = TcpListener::bind(taken).unwrap();
+    let project = Project::new("listens");
+    project.edit(
+        "src/main.rs",
+        "    let threads: Vec<_> = addresses",
+        &format!(
+            "    if VERSION == \"2\" {{
+        TcpListener::bind(\"{taken}\")?;
+    }}
+    let threads: Vec<_> = addresses"
+        ),
+    );
+    let hotrun = Hotrun::start(&project, &["--", "tcp", &address.to_string()]);
+    hotrun.wait_live(1);
+    project.set_version("2");
+    refused(&hotrun, taken);
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["next"]["keeps"], 1);
+    assert_eq!(get(address).answer().version, "1");
+    assert_eq!(hotrun.all("draining").len(), 0);
+}
+
+/// Waits until this version answers.
+fn wait_version(address: SocketAddr, version: &str) {
+    wait_until("the version to be served", || {
+        let answer = get(address);
+        matches!(answer, crate::common::Outcome::Answer(answer) if answer.version == version)
+            .then_some(())
+    });
+}
+
+/// A program that connects to its own address to see whether it runs already.
+#[test]
+fn by_hotrun_for_a_program_that_asks_first() {
+    let address = own_address();
+    let project = Project::new("listens");
+    let text = address.to_string();
+    let args = ["--", "asks-first", &text];
+    let hotrun = Hotrun::start(&project, &args);
+    wait_version(address, "1");
+    // It costs live nothing.
+    project.set_version("2");
+    let ended = hotrun.wait_for("ended", |_| true);
+    assert_eq!(ended["next"]["keeps"], 1);
+    wait_version(address, "1");
+    assert_eq!(hotrun.all("draining").len(), 0);
+    let said = hotrun.stderr();
+    let line = format!("hint: the app connects to {address} to see whether it runs already");
+    assert!(said.contains(&line), "{said}");
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    // It finds what is held from the start, and is started once more without.
+    let hotrun = Hotrun::start(&project, &args);
+    hotrun.wait_for("ended", |ended| ended["next"]["restart_ms"] == 0.0);
+    wait_version(address, "2");
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    // The way that the hint tells.
+    let hotrun = Hotrun::start(&project, &[&["--no-capture"], &args[..]].concat());
+    wait_version(address, "2");
+    project.set_version("3");
+    wait_version(address, "3");
+    assert_eq!(hotrun.all("ended").len(), 0);
+}

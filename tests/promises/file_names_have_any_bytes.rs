@@ -1,0 +1,23 @@
+//! A file may be called anything that the system takes: what is said of it is said, and everything after
+//! that as well.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::common::{ANY, Hotrun, Project};
+
+#[test]
+fn a_template_with_an_old_name() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let name = OsStr::from_bytes(b"caf\xe9.html");
+    std::fs::write(project.dir().join(name), "<p>").unwrap();
+    let told = hotrun.wait_for("nobody-depends", |_| true);
+    assert_eq!(told["path"], "caf\u{fffd}.html");
+    assert_eq!(told["path_bytes"], serde_json::json!(name.as_bytes()));
+    let place = hotrun.here();
+    project.set_version("2");
+    hotrun.wait_next_live(place);
+    hotrun.wait_version("2");
+}
