@@ -12,13 +12,13 @@ mod adopted;
 mod background;
 mod captured;
 pub mod input;
+mod launch;
 mod output;
 mod ready;
 mod sight;
 mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,21 +32,20 @@ use background::Background;
 use captured::{Begun, Refused, found_out, heard, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
+use launch::{explain, keep_with, launch};
 use output::Pipe;
 use ready::{Check, Found};
 
 use crate::capture::{Listening, Why};
-use crate::config::{Ready, Settings, Stdin};
+use crate::config::Settings;
 use crate::defect;
-use crate::keeper::Mode;
-use crate::keeper::client::{Keeper, Output};
-use crate::keeper::protocol::{Input as Reads, Launch, News, Order as KeeperOrder};
+use crate::keeper::client::Keeper;
+use crate::keeper::protocol::{News, Order as KeeperOrder};
 use crate::keeper::terminal::Terminal;
 use crate::lines::Stream;
 use crate::session::event::{AppNews, Conflict, Event, Taken};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::sink::Sink;
-use crate::sockets::activation;
 use crate::sockets::address::Address;
 
 /// How many of its last lines are kept for a reason why it ended: a panic, and its backtrace.
@@ -563,115 +562,4 @@ async fn next(signals: &mut Option<std::io::Result<Signal>>) {
         Some(Ok(signals)) => _ = signals.recv().await,
         Some(Err(_)) | None => std::future::pending().await,
     }
-}
-
-/// Has a keeper start it: the prepared one, or a new one where there is none that still lives.
-async fn keep_with(
-    prepared: Option<Keeper>,
-    launch: &Launch,
-    sockets: &[Arc<OwnedFd>],
-) -> std::io::Result<(Keeper, Output)> {
-    if let Some(keeper) = prepared
-        && let Ok(output) = keeper.launch(launch.clone(), sockets).await
-    {
-        return Ok((keeper, output));
-    }
-    let keeper = Keeper::spawn(Mode::Tree)?;
-    let output = keeper.launch(launch.clone(), sockets).await?;
-    Ok((keeper, output))
-}
-
-/// What the keeper starts: what `cargo run` would, and what is ours on top.
-fn launch(start: &Start, settings: &Settings) -> Launch {
-    let surroundings = &start.artifact.surroundings;
-    let mut env: Vec<(OsString, OsString)> = surroundings
-        .env
-        .iter()
-        .filter(|(key, _)| !activation::SCRUBBED.iter().any(|name| key == name))
-        .cloned()
-        .collect();
-    if start.artifact.libraries {
-        search_first(&start.artifact.dir, &mut env);
-    }
-    env.extend(settings.app.env.iter().cloned());
-    if settings.output.color {
-        env.extend(["CLICOLOR_FORCE", "FORCE_COLOR"].map(|key| (key.into(), "1".into())));
-    }
-    env.push(("HOTRUN_SESSION".into(), start.session.as_ref().into()));
-    env.push((
-        "HOTRUN_GENERATION".into(),
-        start.generation.0.to_string().into(),
-    ));
-    let names: Vec<Option<&str>> = start.held.iter().map(|held| held.name.as_deref()).collect();
-    env.extend(activation::variables(&names));
-    let path = start.artifact.path.clone().into_os_string();
-    let (program, argv0, mut args) = match surroundings.runner.split_first() {
-        // A runner is told the path of the program, as cargo does.
-        Some((runner, args)) => {
-            let mut args = args.to_vec();
-            args.push(path);
-            (runner.clone(), runner.clone(), args)
-        }
-        None => (path, surroundings.argv0.clone(), Vec::new()),
-    };
-    args.extend(settings.app.args.iter().cloned());
-    Launch {
-        program,
-        argv0,
-        args,
-        env,
-        dir: settings.app.dir.clone().into_os_string(),
-        notify: Some(start.notify.clone().into_os_string()),
-        must_notify: matches!(settings.app.ready, Some(Ready::Notify)),
-        input: match settings.app.stdin {
-            _ if settings.app.tty => Reads::Terminal,
-            Stdin::App => Reads::Pipe,
-            Stdin::None => Reads::Nothing,
-        },
-        filter: start
-            .capture
-            .iter()
-            .flat_map(|one| one.filter.clone())
-            .collect(),
-    }
-}
-
-/// The variable that says where shared objects are looked for, as cargo chooses it.
-const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
-    "DYLD_FALLBACK_LIBRARY_PATH"
-} else {
-    "LD_LIBRARY_PATH"
-};
-
-/// Has shared objects looked for in this directory first: the program's own ones are there, while
-/// those in cargo's directories are of whatever was built last.
-fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
-    let mut path = dir.as_os_str().to_owned();
-    match env.iter_mut().find(|(key, _)| key == LIBRARY_PATH) {
-        // An empty part would stand for the working directory.
-        Some((_, known)) if !known.is_empty() => {
-            path.push(":");
-            path.push(&known);
-            *known = path;
-        }
-        Some((_, known)) => *known = path,
-        None => env.push((LIBRARY_PATH.into(), path)),
-    }
-}
-
-/// Why a program could not be started, with the next step.
-fn explain(what: &str, code: Option<i32>) -> String {
-    let hint = match code {
-        Some(nix::libc::EACCES) => {
-            "the target directory may be mounted `noexec`: choose another one with --target-dir"
-        }
-        Some(nix::libc::ENOEXEC) => {
-            "it is built for another system: set `target.<triple>.runner` in .cargo/config.toml"
-        }
-        Some(nix::libc::ENOENT) => {
-            "the program, its directory, its runner or its dynamic loader is missing"
-        }
-        _ => return what.to_owned(),
-    };
-    format!("{what}\nhint: {hint}")
 }

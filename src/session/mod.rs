@@ -22,6 +22,7 @@ pub mod model;
 mod own_writing;
 mod processes;
 mod reactions;
+mod recovery;
 mod stock;
 mod swap;
 

@@ -1,18 +1,15 @@
 //! What processes lead to: when a launch has its place, who becomes live, and what follows when
 //! one ends that was not asked to.
 
-use std::time::Duration;
-
 use super::Session;
-use super::action::{Action, Evidence, Hint, Next, View};
+use super::action::{Action, Hint, Next, View};
 use super::event::{AppNews, Conflict, Holder};
 use super::evidence::{evidence, hint, runs_already};
 use super::hold::Hold;
 use super::model::{
-    ArtifactRef, Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases,
-    Proof,
+    Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases, Proof,
 };
-use super::swap::{Debugger, Kind, Launch, Prepared, Process, Told};
+use super::swap::{Debugger, Kind, Prepared, Process, Told};
 
 impl Session {
     /// Starts what is pending as soon as it has its place, and makes the place.
@@ -414,133 +411,6 @@ impl Session {
         self.good(process.artifact.clone());
         self.end_once(Exit::Status(0));
         self.kill(process);
-    }
-
-    /// What follows when a candidate has asked whether it runs already, and ended since somebody has
-    /// answered, which was hotrun or live. Where there is no live, it is started once more with nobody
-    /// to answer.
-    fn after_asking(&mut self, now: Moment, candidate: &Process) -> Next {
-        let is_wanted = self.swap.live.is_none() && self.swap.pending.is_none();
-        if !is_wanted || std::mem::replace(&mut self.freed, true) {
-            return self.after_candidate(now, candidate, None);
-        }
-        self.out.push(Action::Free);
-        let (artifact, cause) = (candidate.artifact.clone(), candidate.cause.clone());
-        self.again(now, artifact, cause, candidate.kind, Duration::ZERO);
-        Next::Restart(Duration::ZERO)
-    }
-
-    /// What follows when a candidate failed; there may be evidence that live was in its way.
-    fn after_candidate(
-        &mut self,
-        now: Moment,
-        candidate: &Process,
-        evidence: Option<Evidence>,
-    ) -> Next {
-        self.swap.failed = true;
-        let tried = matches!(candidate.cause, Cause::Alone(_)) && self.trial.take().is_some();
-        // It says the same of live, which is not there any more.
-        self.misled |= tried && matches!(evidence, Some(Evidence::Line(_)));
-        let believed = |evidence: &Evidence| !self.misled || matches!(evidence, Evidence::Lock(_));
-        let evidence = evidence.filter(believed);
-        if self.swap.pending.is_some() {
-            return Next::Continue;
-        }
-        if let Some(live) = &self.swap.live {
-            let keeps = Next::Keeps(live.generation);
-            if evidence.is_none() || self.policy.handover != Handover::Auto || self.alone {
-                return keeps;
-            }
-            self.trial = evidence;
-            self.swap.pending = Some(Launch {
-                generation: None,
-                artifact: candidate.artifact.clone(),
-                cause: Cause::Alone(candidate.generation),
-                kind: Kind::Built,
-                phases: Phases::default(),
-                since: now,
-                not_before: now,
-                due: false,
-                alone: true,
-                // It has run for the candidate, which was the same program.
-                prepared: Prepared::Yes,
-                debugger: Debugger::default(),
-            });
-            return Next::Alone;
-        }
-        match candidate.kind {
-            Kind::Built => match self.roll_back(now, candidate.generation, &candidate.artifact) {
-                Some(next) => next,
-                // Live was stopped for it, and was the same program.
-                None if tried => self.restart(now, candidate),
-                None => self.standing(),
-            },
-            Kind::Restart | Kind::Rollback => self.restart(now, candidate),
-        }
-    }
-
-    /// What follows when live ended by itself.
-    fn after_live(&mut self, now: Moment, live: &Process) -> Next {
-        if self.swap.pending.is_some() || self.swap.candidate.is_some() {
-            return Next::Continue;
-        }
-        let on_probation = live
-            .live_since
-            .is_some_and(|since| now.saturating_sub(since) < self.policy.probation);
-        if on_probation && let Some(next) = self.roll_back(now, live.generation, &live.artifact) {
-            return next;
-        }
-        self.restart(now, live)
-    }
-
-    /// Launches the last good program, if there is another one than what just failed.
-    fn roll_back(
-        &mut self,
-        now: Moment,
-        failed: Generation,
-        program: &ArtifactRef,
-    ) -> Option<Next> {
-        let last_good = self.swap.last_good.clone()?;
-        if last_good.built_by == program.built_by {
-            return None;
-        }
-        let to = last_good.built_by;
-        let cause = Cause::Rollback(failed);
-        self.again(now, last_good, cause, Kind::Rollback, Duration::ZERO);
-        Some(Next::Rollback(to))
-    }
-
-    /// Launches the same program after the back-off, or leaves it alone.
-    fn restart(&mut self, now: Moment, died: &Process) -> Next {
-        let Some(wait) = self.backoff.died(now, died.ran(now)) else {
-            return self.standing();
-        };
-        let cause = Cause::Died(died.generation);
-        self.again(now, died.artifact.clone(), cause, Kind::Restart, wait);
-        Next::Restart(wait)
-    }
-
-    pub(super) fn again(
-        &mut self,
-        now: Moment,
-        artifact: ArtifactRef,
-        cause: Cause,
-        kind: Kind,
-        wait: Duration,
-    ) {
-        self.swap.pending = Some(Launch {
-            generation: None,
-            artifact,
-            cause,
-            kind,
-            phases: Phases::default(),
-            since: now,
-            not_before: now + wait,
-            due: false,
-            alone: self.alone(),
-            prepared: Prepared::No,
-            debugger: Debugger::default(),
-        });
     }
 
     fn cannot_start(&mut self, now: Moment, generation: Generation, error: String) {
