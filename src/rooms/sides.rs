@@ -9,7 +9,7 @@ use super::{House, asks};
 use crate::app::{App, Reach};
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
-use crate::sockets::goodbye;
+use crate::sockets::quiesce;
 use crate::sockets::relay::Relay;
 use crate::sockets::twins::Side;
 use crate::ui::Note;
@@ -47,7 +47,7 @@ pub struct Sides {
     /// Who has been live for a while, and listens on all that it is going to.
     pub(super) proved: Option<Generation>,
     /// Waits until a version has everything that was on its way to it.
-    goodbye: Option<JoinHandle<()>>,
+    quiescing: Option<JoinHandle<()>>,
 }
 
 impl House {
@@ -103,17 +103,17 @@ impl House {
     }
 
     /// Finds out when a generation has everything that was on its way to it.
-    pub(super) fn say_goodbye(&mut self, generation: Generation) {
+    pub(super) fn quiesce(&mut self, generation: Generation) {
         let Some(side) = self.side(generation) else {
             return;
         };
-        let everything = goodbye::has_everything(self.held.lock().leaving(side));
+        let everything = quiesce::drained(self.held.lock().old_slots(side));
         let events = self.events.clone();
-        self.end_goodbye();
-        self.sides.goodbye = Some(tokio::spawn(async move {
+        self.end_quiescing();
+        self.sides.quiescing = Some(tokio::spawn(async move {
             // What can't be known is waited out.
             if everything.await.is_ok() {
-                events.send(Event::Quiet(generation)).ok();
+                events.send(Event::Drained(generation)).ok();
             }
         }));
     }
@@ -138,7 +138,7 @@ impl House {
             self.sides.relink = Some(tokio::spawn(relink));
         }
         if side != self.held.lock().steered() {
-            self.end_goodbye();
+            self.end_quiescing();
         }
         self.held.lock().ask_no_more(side).ok();
         self.settle();
@@ -206,7 +206,7 @@ impl House {
         self.sides.relink.take().inspect(JoinHandle::abort);
     }
 
-    fn end_goodbye(&mut self) {
-        self.sides.goodbye.take().inspect(JoinHandle::abort);
+    fn end_quiescing(&mut self) {
+        self.sides.quiescing.take().inspect(JoinHandle::abort);
     }
 }

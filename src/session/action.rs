@@ -70,8 +70,8 @@ pub enum Action {
     /// They are sent to live again, with all that have waited.
     Release,
     /// Clients are not sent to it any more: find out when it has everything that was on its way to it;
-    /// answered by `Quiet`.
-    Goodbye(Generation),
+    /// answered by `Drained`.
+    Quiesce(Generation),
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.

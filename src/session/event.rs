@@ -28,7 +28,7 @@ pub enum Event {
     /// A process says something.
     App(Generation, AppNews),
     /// A version that clients are not sent to any more has everything that was on its way to it.
-    Quiet(Generation),
+    Drained(Generation),
     /// Other addresses are held than before, and these are the knobs that go with them.
     Stock(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.

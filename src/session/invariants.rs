@@ -171,7 +171,7 @@ impl World {
                     events.push(news(AppNews::Traced(None)));
                 }
                 if process.patient {
-                    events.push(Event::Quiet(*generation));
+                    events.push(Event::Drained(*generation));
                 }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
@@ -350,7 +350,7 @@ impl World {
                 self.must(live && self.held, "clients are let go at the wrong time");
                 self.held = false;
             }
-            Action::Goodbye(generation) => {
+            Action::Quiesce(generation) => {
                 let unasked = |process: &&mut Process| !process.stopped && !process.killed;
                 let process = self.processes.get_mut(&generation).filter(unasked);
                 process.unwrap().patient = true;

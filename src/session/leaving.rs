@@ -26,18 +26,18 @@ impl Session {
         if self.policy.goodbye_max.is_some() && self.hold_due().is_none() {
             self.out.push(Action::Hold);
         }
-        self.say_goodbye(now, live);
+        self.quiesce(now, live);
     }
 
     /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
     /// and it would not be there for that if it were asked to finish at once.
-    pub(super) fn say_goodbye(&mut self, now: Moment, mut process: Process) {
+    pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
         let Some(max) = self.policy.goodbye_max else {
             return self.stop(now, process);
         };
         process.asked = Some(now);
         process.deadline = Some(now + max);
-        self.out.push(Action::Goodbye(process.generation));
+        self.out.push(Action::Quiesce(process.generation));
         self.swap.leaving.push(process);
     }
 

@@ -162,7 +162,7 @@ impl Session {
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
-            Event::Quiet(generation) => self.ask_to_end(now, generation),
+            Event::Drained(generation) => self.ask_to_end(now, generation),
             Event::Signal(number) => self.signal(number, Cause::Asked),
             Event::ReopenLog => self.out.push(Action::ReopenLog),
             Event::Suspend => self.out.push(Action::Suspend),

@@ -260,7 +260,7 @@ impl Session {
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());
-            self.say_goodbye(now, old);
+            self.quiesce(now, old);
         }
         // Without an address, `--once` runs the program to its end.
         if self.policy.once && self.policy.ready_timeout.is_some() {

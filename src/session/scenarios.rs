@@ -213,7 +213,7 @@ fn event(text: &str) -> Event {
                 },
             )
         }
-        ["quiet", which] => Event::Quiet(generation(which)),
+        ["drained", which] => Event::Drained(generation(which)),
         ["gone", which] => app(
             which,
             AppNews::Gone {
@@ -315,7 +315,7 @@ fn action(action: &Action) -> String {
         Action::Left(generation) => format!("{generation} has left"),
         Action::Hold => "hold".into(),
         Action::Release => "release".into(),
-        Action::Goodbye(generation) => format!("goodbye {generation}"),
+        Action::Quiesce(generation) => format!("quiesce {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),

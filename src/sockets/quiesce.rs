@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(4);
 
 /// One socket of the version, and its address.
 #[derive(Clone, Copy, Debug)]
-pub struct Leaving {
+pub struct OldSlot {
     /// Its number in /proc.
     pub inode: u64,
     /// Where it is; `None`: it is a unix socket.
@@ -24,14 +24,14 @@ pub struct Leaving {
 
 /// Waits until it has everything; for how long at the most is the caller's to say. To be called right
 /// after the switch: what is there then is what was on its way. An error: nothing can be known.
-pub async fn has_everything(sockets: Vec<Leaving>) -> io::Result<()> {
-    let mut left: Vec<(Leaving, Rest)> = sockets
+pub async fn drained(sockets: Vec<OldSlot>) -> io::Result<()> {
+    let mut left: Vec<(OldSlot, Rest)> = sockets
         .into_iter()
         .map(|socket| (socket, Rest::default()))
         .collect();
     loop {
         // Not on the runtime's thread: it would hold up everything else.
-        let look = move || -> io::Result<Vec<(Leaving, Rest)>> {
+        let look = move || -> io::Result<Vec<(OldSlot, Rest)>> {
             for (socket, rest) in &mut left {
                 match socket.address {
                     Some(address) => rest.take(&diag::dump(address)?, socket.inode),
