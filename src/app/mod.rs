@@ -10,6 +10,7 @@
 
 mod adopted;
 mod captured;
+mod caught_signals;
 pub mod input;
 mod output;
 mod ready;
@@ -169,6 +170,20 @@ impl App {
     /// The numbers in /proc of all sockets that its processes have open.
     pub fn open_sockets(&self) -> HashSet<u64> {
         self.keeper().map(sight::sockets).unwrap_or_default()
+    }
+
+    /// Finds out, when it is called, whether this signal would end it at once, as a program that serves
+    /// these sockets. Blocking.
+    pub fn is_ended_by(
+        &self,
+        signal: i32,
+        sockets: HashSet<u64>,
+    ) -> impl FnOnce() -> bool + Send + use<> {
+        let keeper = self.keeper.clone();
+        move || {
+            let keeper = keeper.get().copied();
+            keeper.is_some_and(|keeper| caught_signals::is_ended_by(keeper, signal, &sockets))
+        }
     }
 
     /// The pid of its keeper, once there is one.

@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 
 use super::{House, asks};
 use crate::app::{App, Reach};
-use crate::session::event::Event;
+use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
-use crate::sockets::quiesce;
+use crate::sockets::quiesce::{self, Limits, Quiesce};
 use crate::sockets::relay::Relay;
 use crate::sockets::twins::Side;
 use crate::ui::Note;
@@ -46,7 +46,7 @@ pub struct Sides {
     relink: Option<JoinHandle<()>>,
     /// Who has been live for a while, and listens on all that it is going to.
     pub(super) proved: Option<Generation>,
-    /// Waits until a version has everything that was on its way to it.
+    /// Looks at what is open at an old generation, until nothing is under way there.
     quiescing: Option<JoinHandle<()>>,
 }
 
@@ -102,19 +102,39 @@ impl House {
         }
     }
 
-    /// Finds out when a generation has everything that was on its way to it.
+    /// Looks at what is open at a generation, until nothing is under way there.
     pub(super) fn quiesce(&mut self, generation: Generation) {
-        let Some(side) = self.side(generation) else {
+        let Some(running) = self.apps.get(&generation) else {
             return;
         };
-        let everything = quiesce::drained(self.held.lock().old_slots(side));
+        let slots = self.held.lock().old_slots(running.side);
+        let sockets = slots.iter().map(|slot| slot.inode).collect();
+        let app = &self.settings.app;
+        let dies = running.app.is_ended_by(app.stop_signal, sockets);
+        let (silent, answer) = (self.settings.goodbye_max, app.stop_timeout);
         let events = self.events.clone();
+        let look = async move {
+            let quiesce = Quiesce::begin(slots).await?;
+            let dies = tokio::task::spawn_blocking(dies).await?;
+            let limits = Limits {
+                finishes: !dies,
+                silent,
+                answer,
+            };
+            let tell = |quiesce::Open { busy, streams }| {
+                let open = Open {
+                    dies,
+                    busy,
+                    streams,
+                };
+                events.send(Event::Open(generation, open)).ok();
+            };
+            quiesce.wait(limits, tell).await
+        };
         self.end_quiescing();
         self.sides.quiescing = Some(tokio::spawn(async move {
             // What can't be known is waited out.
-            if everything.await.is_ok() {
-                events.send(Event::Drained(generation)).ok();
-            }
+            look.await.ok();
         }));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
+use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Open, Reconfigured};
 use super::model::{
     BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover, Hooks, JobId, Moment,
     Occasion, Presence, Proof, Reaction,
@@ -171,7 +171,15 @@ impl World {
                     events.push(news(AppNews::Traced(None)));
                 }
                 if process.patient {
-                    events.push(Event::Drained(*generation));
+                    for (dies, busy) in [(false, 0), (false, 1), (true, 1)] {
+                        let streams = busy;
+                        let open = Open {
+                            dies,
+                            busy,
+                            streams,
+                        };
+                        events.push(Event::Open(*generation, open));
+                    }
                 }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::action::{Action, View};
+use super::event::Open;
 use super::model::{Exit, Generation, Moment};
 use super::swap::{Process, Told};
 
@@ -41,6 +42,26 @@ impl Session {
         self.swap.leaving.push(process);
     }
 
+    /// What is open at a process that clients are not sent to any more: it is asked to finish when
+    /// nothing is under way there. One that the signal ends at once is given the time that others have
+    /// to finish after it, unless a launch waits for its end.
+    pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Open) {
+        let waited_for = self.swap.pending.is_some();
+        let quiescing = |process: &&mut Process| {
+            process.generation == generation && process.told == Told::Nothing
+        };
+        let Some(process) = self.swap.leaving.iter_mut().find(quiescing) else {
+            return;
+        };
+        process.open = open;
+        if open.busy == 0 {
+            return self.ask_to_end(now, generation);
+        }
+        if open.dies && !waited_for {
+            process.deadline = process.asked.map(|asked| asked + self.policy.stop_timeout);
+        }
+    }
+
     /// Asks a process to finish; it is leaving from now on.
     pub(super) fn stop(&mut self, now: Moment, process: Process) {
         let generation = process.generation;
@@ -60,7 +81,13 @@ impl Session {
         process.told = Told::Stop;
         process.asked = Some(now);
         process.deadline = Some(now + self.policy.stop_timeout);
-        self.show(View::Draining(generation));
+        let open = process.open;
+        let first_stream = open.streams > 0 && !std::mem::replace(&mut self.said_streams, true);
+        self.show(View::Draining {
+            generation,
+            open,
+            first_stream,
+        });
         self.out.push(Action::Stop(generation));
     }
 

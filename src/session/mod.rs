@@ -73,8 +73,9 @@ pub struct Policy {
     pub ready_timeout: Option<Duration>,
     /// How long a leaving generation may finish its work.
     pub stop_timeout: Duration,
-    /// How long a version that clients are not sent to any more is waited for at the most, until it has
-    /// everything that was on its way to it; `None`: they can't be sent to one alone.
+    /// How long is waited at the most until nothing is under way at a generation that clients are not
+    /// sent to any more, before it is asked to end (where it does not handle the stop signal:
+    /// `stop_timeout`); `None`: they can't be sent to one alone.
     pub goodbye_max: Option<Duration>,
     /// New clients wait for the next version, for as long at the most; `None`: they go to live.
     pub hold: Option<Duration>,
@@ -106,6 +107,7 @@ pub struct Session {
     /// What was learned: this program cannot run beside itself.
     alone: bool,
     said_overlap: bool,
+    said_streams: bool,
     hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
@@ -134,6 +136,7 @@ impl Session {
             stale_project: !loaded,
             alone: false,
             said_overlap: false,
+            said_streams: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),
             uncaptured: None,
@@ -162,7 +165,7 @@ impl Session {
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
-            Event::Drained(generation) => self.ask_to_end(now, generation),
+            Event::Open(generation, open) => self.open(now, generation, open),
             Event::Signal(number) => self.signal(number, Cause::Asked),
             Event::ReopenLog => self.out.push(Action::ReopenLog),
             Event::Suspend => self.out.push(Action::Suspend),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Session;
 use super::action::{Action, Next, View};
-use super::event::AppNews;
+use super::event::{AppNews, Open};
 use super::evidence::{evidence, hint};
 use super::hold::Hold;
 use super::model::{
@@ -96,6 +96,7 @@ impl Session {
             live_since: None,
             deadline: self.policy.ready_timeout.map(|timeout| now + timeout),
             told: Told::Nothing,
+            open: Open::default(),
             asked: None,
             ended: None,
             suspended: false,

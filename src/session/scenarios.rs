@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, View};
-use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Reconfigured};
+use super::event::{AppNews, BuildNews, Effect, Event, JobNews, Open, Reconfigured};
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Ending, Exit, Generation, Handover,
     Hooks, JobId, Moment, Presence, Proof, Reaction, Surroundings,
@@ -213,7 +213,15 @@ fn event(text: &str) -> Event {
                 },
             )
         }
-        ["drained", which] => Event::Drained(generation(which)),
+        ["drained", which] => Event::Open(generation(which), Open::default()),
+        ["open", which, "busy", busy, "streams", streams, rest @ ..] => {
+            let open = Open {
+                dies: rest == ["dies"],
+                busy: busy.parse().unwrap(),
+                streams: streams.parse().unwrap(),
+            };
+            Event::Open(generation(which), open)
+        }
         ["gone", which] => app(
             which,
             AppNews::Gone {

@@ -3,6 +3,7 @@
 pub mod activation;
 mod adapt;
 pub mod address;
+mod busy;
 pub mod captured;
 pub mod holder;
 pub mod inherited;
