@@ -58,7 +58,9 @@ impl Session {
             return self.ask_to_end(now, generation);
         }
         if open.dies && !waited_for {
-            process.deadline = process.asked.map(|asked| asked + self.policy.stop_timeout);
+            let max = self.policy.goodbye_max.unwrap_or_default();
+            let max = max.max(self.policy.stop_timeout);
+            process.deadline = process.asked.map(|asked| asked + max);
         }
     }
 

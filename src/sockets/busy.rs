@@ -29,15 +29,17 @@ pub struct Limits {
     pub finishes: bool,
     /// A client that has never said anything may still be about to, for this long.
     pub silent: Duration,
-    /// An answer takes no longer than this: what has waited longer is a long poll, or stuck.
+    /// An answer takes no longer than this: what had waited longer when it was looked at first is a
+    /// long poll, or stuck.
     pub answer: Duration,
 }
 
 /// From this age on a connection is past its handshakes.
 const YOUNG: Duration = Duration::from_secs(1);
 
-/// Between two turns of a handshake, apart from the time on the way.
-const TURN: Duration = Duration::from_millis(50);
+/// Between two turns of a handshake, apart from the time on the way: for a client on a machine that
+/// has just built something, and may go on with that.
+const TURN: Duration = Duration::from_millis(100);
 
 /// What is sent this long after the last thing that came, and after an answer, was not asked for.
 const UNASKED: Duration = Duration::from_secs(1);
@@ -62,7 +64,7 @@ impl Activity {
         if more_than_answers && received >= sent + UNASKED && !unread && !unsent {
             return Self::Stream;
         }
-        if quiet >= limits.answer {
+        if quiet >= limits.answer + watched {
             return Self::Idle;
         }
         if unread || unsent || traffic.segments_sent == 0 || received < sent {
@@ -132,13 +134,15 @@ mod tests {
         is(&connection((7, 100), (6, 172)), 0, Busy, Busy);
         is(&connection((1, 4996), (0, 5000)), 0, Busy, Busy);
         is(&connection((1, 5000), (0, 5004)), 0, Idle, Idle);
+        is(&connection((1, 5900), (0, 5904)), 1000, Busy, Busy);
         // Answered: in the same tick, later, long ago.
-        is(&connection((1, 60), (1, 60)), 0, Idle, Idle);
-        is(&connection((1, 360), (1, 56)), 0, Idle, Idle);
+        is(&connection((1, 120), (1, 120)), 0, Idle, Idle);
+        is(&connection((1, 360), (1, 120)), 0, Idle, Idle);
         is(&connection((1, 60_000), (1, 60_000)), 0, Idle, Idle);
         // Which came first is not known; a moment later nothing else has come.
         is(&connection((9, 8), (9, 8)), 1000, Busy, Busy);
-        is(&connection((9, 52), (9, 52)), 1000, Idle, Idle);
+        is(&connection((9, 100), (9, 100)), 1000, Busy, Busy);
+        is(&connection((9, 104), (9, 104)), 1000, Idle, Idle);
         // It was seen for long enough to be past its handshakes.
         is(&connection((9, 12), (9, 8)), 999, Busy, Busy);
         is(&connection((9, 12), (9, 8)), 1000, Idle, Idle);
@@ -155,10 +159,10 @@ mod tests {
         // The server's turn was sent, and the client's next one is due.
         is(&connection((1, 8), (1, 8)), 0, Busy, Busy);
         is(&connection((1, 8), (1, 4)), 0, Busy, Busy);
-        is(&connection((1, 48), (1, 48)), 0, Busy, Busy);
-        is(&connection((1, 52), (1, 52)), 0, Idle, Idle);
+        is(&connection((1, 100), (1, 100)), 0, Busy, Busy);
+        is(&connection((1, 104), (1, 104)), 0, Idle, Idle);
         // Over a long way.
-        let mut far = connection((1, 80), (1, 80));
+        let mut far = connection((1, 130), (1, 130));
         far.traffic.round_trip = Duration::from_millis(20);
         is(&far, 0, Busy, Busy);
         // The client's last turn came with its request, which an app that finishes has read.
@@ -214,7 +218,7 @@ mod tests {
         is(&connection((1, 3000), (4, 100)), 0, Stream, Stream);
         is(&connection((1, 60_000), (9, 15_000)), 0, Stream, Stream);
         // One that is young is quiet between two events.
-        is(&connection((1, 900), (9, 60)), 0, Idle, Idle);
+        is(&connection((1, 900), (9, 120)), 0, Idle, Idle);
         // A slow answer; an event that is on its way; a message of the client.
         is(&connection((1, 3000), (1, 100)), 0, Idle, Idle);
         is(&connection((1, 3000), (2, 100)), 0, Idle, Idle);
