@@ -114,6 +114,7 @@ impl House {
         let (silent, answer) = (self.settings.goodbye_max, app.stop_timeout);
         let events = self.events.clone();
         let look = async move {
+            // The connections that there are now are the old ones.
             let quiesce = Quiesce::begin(slots).await?;
             let dies = tokio::task::spawn_blocking(dies).await?;
             let limits = Limits {
@@ -127,14 +128,16 @@ impl House {
                     busy,
                     streams,
                 };
-                events.send(Event::Open(generation, open)).ok();
+                events.send(Event::Open(generation, Some(open))).ok();
             };
             quiesce.wait(limits, tell).await
         };
         self.end_quiescing();
+        let unknown = self.events.clone();
         self.sides.quiescing = Some(tokio::spawn(async move {
-            // What can't be known is waited out.
-            look.await.ok();
+            if look.await.is_err() {
+                unknown.send(Event::Open(generation, None)).ok();
+            }
         }));
     }
 

@@ -28,8 +28,8 @@ pub enum Event {
     /// A process says something.
     App(Generation, AppNews),
     /// What is open at a generation that clients are not sent to any more: at first, and when it
-    /// changes.
-    Open(Generation, Open),
+    /// changes; `None`: it can't be known.
+    Open(Generation, Option<Open>),
     /// Other addresses are held than before, and these are the knobs that go with them.
     Stock(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.

@@ -171,15 +171,7 @@ impl World {
                     events.push(news(AppNews::Traced(None)));
                 }
                 if process.patient {
-                    for (dies, busy) in [(false, 0), (false, 1), (true, 1)] {
-                        let streams = busy;
-                        let open = Open {
-                            dies,
-                            busy,
-                            streams,
-                        };
-                        events.push(Event::Open(*generation, open));
-                    }
+                    events.extend(open(*generation));
                 }
                 for status in [0, 1] {
                     let last_lines = vec!["database is locked".to_owned(); status];
@@ -442,6 +434,18 @@ impl World {
             self.must(self.ended, "nothing is left but hotrun does not end");
         }
     }
+}
+
+/// What may be told of the connections of an old generation.
+fn open(generation: Generation) -> impl Iterator<Item = Event> {
+    let open = |(dies, busy)| Open {
+        dies,
+        busy,
+        streams: busy,
+    };
+    let known = [(false, 0), (false, 1), (true, 1)].map(|of| Some(open(of)));
+    let all = known.into_iter().chain([None]);
+    all.map(move |open| Event::Open(generation, open))
 }
 
 fn change(path: &str, kind: ChangeKind) -> Change {

@@ -36,31 +36,37 @@ impl Session {
         let Some(max) = self.policy.goodbye_max else {
             return self.stop(now, process);
         };
+        // Until it is known what the signal does to it, that would cut what it has not answered. A launch
+        // that waits for its end does not wait for that.
+        let max = match self.swap.pending {
+            Some(_) => max,
+            None => max.max(self.policy.stop_timeout),
+        };
         process.asked = Some(now);
         process.deadline = Some(now + max);
         self.out.push(Action::Quiesce(process.generation));
         self.swap.leaving.push(process);
     }
 
-    /// What is open at a process that clients are not sent to any more: it is asked to finish when
-    /// nothing is under way there. One that the signal ends at once is given the time that others have
-    /// to finish after it, unless a launch waits for its end.
-    pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Open) {
-        let waited_for = self.swap.pending.is_some();
-        let quiescing = |process: &&mut Process| {
-            process.generation == generation && process.told == Told::Nothing
-        };
-        let Some(process) = self.swap.leaving.iter_mut().find(quiescing) else {
+    /// What is open at a process that clients are not sent to any more, or that it can't be known: it is
+    /// asked to finish when nothing is under way there. Only one that the signal ends at once keeps the
+    /// time that others have to finish after it.
+    pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Option<Open>) {
+        let is_this = |process: &&mut Process| process.generation == generation;
+        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
             return;
         };
-        process.open = open;
-        if open.busy == 0 {
+        if process.told != Told::Nothing {
+            return;
+        }
+        process.open = open.unwrap_or_default();
+        if open.is_some_and(|open| open.busy == 0) {
             return self.ask_to_end(now, generation);
         }
-        if open.dies && !waited_for {
+        if !process.open.dies {
             let max = self.policy.goodbye_max.unwrap_or_default();
-            let max = max.max(self.policy.stop_timeout);
-            process.deadline = process.asked.map(|asked| asked + max);
+            let until = process.asked.map(|asked| asked + max);
+            process.deadline = process.deadline.min(until);
         }
     }
 

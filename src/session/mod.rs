@@ -86,6 +86,10 @@ pub struct Policy {
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what was learned and what was said"
+)]
 #[derive(Clone, Debug)]
 pub struct Session {
     policy: Policy,

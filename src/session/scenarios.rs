@@ -213,14 +213,15 @@ fn event(text: &str) -> Event {
                 },
             )
         }
-        ["drained", which] => Event::Open(generation(which), Open::default()),
+        ["drained", which] => Event::Open(generation(which), Some(Open::default())),
+        ["unknown", which] => Event::Open(generation(which), None),
         ["open", which, "busy", busy, "streams", streams, rest @ ..] => {
             let open = Open {
                 dies: rest == ["dies"],
                 busy: busy.parse().unwrap(),
                 streams: streams.parse().unwrap(),
             };
-            Event::Open(generation(which), open)
+            Event::Open(generation(which), Some(open))
         }
         ["gone", which] => app(
             which,
