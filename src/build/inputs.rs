@@ -6,10 +6,46 @@ use std::time::SystemTime;
 use super::dep_info;
 use super::invalidate;
 use super::messages;
-use super::project::Project;
+use super::project::{Project, TargetKind};
 use super::scope::{self, Known};
-use crate::config::Settings;
+use crate::config::{Build, Settings};
 use crate::session::model::{Changes, Scope, Seen};
+
+/// What the last build of this program has left that says what it is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LastBuild {
+    /// There was none, in this profile.
+    None,
+    /// Its dep-info names so many files.
+    Names(usize),
+    /// This dep-info is missing, cut off, or of an unknown form.
+    Unusable(PathBuf),
+}
+
+/// Looks for it, without building anything.
+pub fn last_build(project: &Project, build: &Build) -> LastBuild {
+    let target = &project.target;
+    let profile = scope::default_profile(project, build);
+    let inside = profile.strip_prefix(&project.build_dir);
+    let dir = inside.map_or_else(
+        |_| profile.clone(),
+        |inside| project.target_dir.join(inside),
+    );
+    let dir = match target.kind {
+        TargetKind::Bin => dir,
+        TargetKind::Example => dir.join("examples"),
+    };
+    let executable = dir.join(&target.name);
+    if !executable.is_file() {
+        return LastBuild::None;
+    }
+    let path = dep_info::beside(&executable);
+    let text = std::fs::read_to_string(&path).ok();
+    match text.and_then(|text| dep_info::inputs(&text)) {
+        Some(inputs) => LastBuild::Names(dep_info::sources(&inputs, project).len()),
+        None => LastBuild::Unusable(path),
+    }
+}
 
 /// All of that, from build to build.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ pub mod artifact;
 pub mod cargo_config;
 pub mod command;
 mod dep_info;
-mod inputs;
+pub mod inputs;
 mod invalidate;
 mod lock_holder;
 pub mod messages;

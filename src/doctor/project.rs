@@ -6,6 +6,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use tokio::sync::mpsc;
 
 use super::Finding;
+use crate::build::inputs::{self, LastBuild};
 use crate::build::{self, scope};
 use crate::config::Settings;
 use crate::session::model::Scope;
@@ -73,8 +74,27 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     }
     let scope = scope::of_project(project, settings, &scope::Known::default(), loaded.seen);
     findings.extend(watching(settings, scope).await);
+    findings.push(made_of(inputs::last_build(project, &settings.build)));
     findings.extend(room_for_builds(&project.target_dir));
     findings
+}
+
+/// What is known of what the program is made of.
+fn made_of(last: LastBuild) -> Finding {
+    const ABOUT: &str = "sources";
+    match last {
+        LastBuild::None => Finding::fine(ABOUT, "not built yet: known after the first build"),
+        LastBuild::Names(count) => Finding::fine(ABOUT, format!("{count}, by cargo's dep-info")),
+        LastBuild::Unusable(path) => Finding::wrong(
+            ABOUT,
+            format!(
+                "`{}` is missing or not what cargo writes: every Rust file of the packages is taken \
+                 for a source",
+                path.display()
+            ),
+            "build once with `cargo build`, which writes it anew",
+        ),
+    }
 }
 
 /// Watches everything that would be watched.

@@ -278,7 +278,7 @@ impl BuildSlot {
     /// Nothing runs or starts any more: what the build and the start have written themselves is told
     /// from what is still to be built.
     pub(super) fn settle(&mut self, now: Moment) {
-        if self.running.is_none() && self.own.settle() {
+        if self.running.is_none() && self.own.settle(now) {
             self.requested.get_or_insert_with(|| Request::new(now));
             self.drop_if_empty(now);
         }

@@ -32,6 +32,8 @@ const JITTER: Duration = Duration::from_millis(100);
 /// More than so many builds for guesses alone in so short a time are not made for people.
 const HASTY: usize = 3;
 const HASTE: Duration = Duration::from_secs(8);
+/// What was written in two builds in a row, and is written again within this time after the second.
+const GOES_ON: Duration = Duration::from_secs(2);
 /// What the app writes all the time is quiet until it was not written for so long.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -240,7 +242,7 @@ impl OwnWriting {
 
     /// Nothing is built or started any more: what changed meanwhile may be built once. Whether there
     /// is anything.
-    pub(super) fn settle(&mut self) -> bool {
+    pub(super) fn settle(&mut self, now: Moment) -> bool {
         let held = std::mem::take(&mut self.held);
         if held.is_empty() {
             return false;
@@ -248,6 +250,11 @@ impl OwnWriting {
         if self.was_for_own {
             for (_, place) in held {
                 self.of_starts.insert(place.clone());
+                // What goes on is written all the time.
+                self.quiet.push(Quiet {
+                    place: place.clone(),
+                    until: now + GOES_ON,
+                });
                 self.tell(place, Writer::Start);
             }
             return false;

@@ -221,6 +221,7 @@ fn conflict<'a>(how: &'a [&'a str], quoted: Option<&str>) -> (&'a [&'a str], Con
     (rest, conflict)
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of event")]
 fn event(text: &str, files: &mut Files) -> Event {
     let (text, quoted) = match text.split_once('"') {
         Some((text, rest)) => (text.trim(), Some(rest.trim_end_matches('"').to_owned())),

@@ -33,9 +33,11 @@ impl Contents {
     /// Looks at a path of which the system has said something. `None`: there is nothing to tell.
     pub(super) fn look(&mut self, path: &Path) -> Option<Found> {
         let now = digest::of(path)?;
-        let before = self.note(path, now);
+        // What was there when its directory began to be watched was looked at then.
+        let known = self.note(path, now);
+        let before = Some(known.unwrap_or(Content::Missing));
         // What came and went between two looks was never there.
-        let nothing = before.is_none() && now == Content::Missing;
+        let nothing = known.is_none() && now == Content::Missing;
         (!nothing).then_some(Found { before, now })
     }
 

@@ -45,6 +45,33 @@ fn where_all_is_well() {
     );
 }
 
+/// A build that was killed, or a cargo of another form: hotrun does with less, and says so.
+#[test]
+fn where_the_last_build_does_not_say_what_it_was_made_of() {
+    let project = Project::new("plain");
+    let about = " sources   not built yet: known after the first build\n";
+    assert!(examined(&project, &[], 0).contains(about));
+    project.add("target/debug/plain", "");
+    project.add(
+        "target/debug/plain.d",
+        "/target/debug/plain: /src/main.rs /src/ht",
+    );
+    let said = examined(&project, &[], 1);
+    assert!(
+        said.contains("plain.d` is missing or not what cargo writes"),
+        "{said}"
+    );
+    project.add(
+        "target/debug/plain.d",
+        "/target/debug/plain: /src/main.rs\n",
+    );
+    let said = examined(&project, &[], 0);
+    assert!(
+        said.contains(" sources   1, by cargo's dep-info\n"),
+        "{said}"
+    );
+}
+
 /// As in a container: an overlay tells of what is written through it, so there is nothing to mend.
 #[test]
 fn where_the_project_is_on_an_overlay() {

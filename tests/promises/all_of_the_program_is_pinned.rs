@@ -71,7 +71,7 @@ fn a_shared_library_of_the_workspace() {
     hotrun.wait_live(2);
     says(&hotrun, "2");
     // The same library once more is no reason to start the app again.
-    project.save("greet/src/lib.rs", &library("2"));
+    project.save("greet/src/lib.rs", &(library("2") + "// words\n"));
     hotrun.wait_for("unchanged", |event| event["running"] == 2);
     project.save("greet/src/lib.rs", &library("crash"));
     let ended = hotrun.wait_for("ended", |_| true);
@@ -157,7 +157,8 @@ fn another_executable_that_it_starts() {
     set_worker(&project, "2");
     says(&hotrun, "worker 2");
     let place = hotrun.here();
-    set_worker(&project, "2");
+    let text = std::fs::read_to_string(project.path("src/bin/worker.rs")).unwrap();
+    project.save("src/bin/worker.rs", &(text + "// words\n"));
     hotrun.wait_after(place, "unchanged", |_| true);
     assert_eq!(hotrun.all("siblings").len(), 1);
     hotrun.interrupt();

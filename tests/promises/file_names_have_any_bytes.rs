@@ -9,12 +9,13 @@ use crate::common::{ANY, Hotrun, Project};
 #[test]
 fn a_template_with_an_old_name() {
     let project = Project::new("slow-drain");
+    std::fs::create_dir(project.path("templates")).unwrap();
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_live(1);
-    let name = OsStr::from_bytes(b"caf\xe9.html");
+    let name = OsStr::from_bytes(b"templates/caf\xe9.html");
     std::fs::write(project.dir().join(name), "<p>").unwrap();
     let told = hotrun.wait_for("nobody-depends", |_| true);
-    assert_eq!(told["path"], "caf\u{fffd}.html");
+    assert_eq!(told["path"], "templates/caf\u{fffd}.html");
     assert_eq!(told["path_bytes"], serde_json::json!(name.as_bytes()));
     let place = hotrun.here();
     project.set_version("2");

@@ -82,7 +82,7 @@ fn a_server_that_dies_in_the_background_is_started_again() {
     let serving = || {
         let running = hotrun.survivors().into_iter();
         running
-            .filter(|process| process.to_string().contains("/g1/"))
+            .filter(|process| process.to_string().contains(".g1/"))
             .map(|process| process.pid)
             .next()
     };
