@@ -184,6 +184,8 @@ impl Desk {
         let socket = program.socket(number)?;
         let process = program.process()?;
         let again = self.interrupted.remove(&(process, number));
+        // What was wrong with an earlier call on it says nothing about this one.
+        self.unheld.remove(&socket.inode);
         if self.capture.held.lock().address_of(socket.inode).is_some() {
             // It was given a held socket before: the kernel says that one can't bind twice.
             return again.then_some(Verdict::Done(Ok(())));
@@ -198,7 +200,10 @@ impl Desk {
         }
         let length = LONGEST.min(length);
         let Some(bytes) = program.memory(notification.pointer(1), length) else {
-            self.not_held_if_it_listens(&socket, Why::Unreadable);
+            // A pointer to nowhere is the kernel's to refuse.
+            if !program.is_readable() {
+                self.not_held_if_it_listens(&socket, Why::Unreadable);
+            }
             return None;
         };
         let dir = match socket.protocol {
