@@ -551,9 +551,7 @@ impl Printer {
             View::JobStarted(job) if job.occasion.is_waited_for() => {
                 Some(format!("{} runs", job.occasion))
             }
-            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining { .. } => {
-                return;
-            }
+            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining(_) => return,
             _ => None,
         };
         self.erase_status();
