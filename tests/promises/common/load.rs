@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::client::{self, Answer, At, Outcome};
@@ -44,8 +44,43 @@ impl Exchange {
     }
 }
 
+/// Leave to load the machine: one test has it at a time. Two of them would starve each other, and what
+/// they saw would be the machine's doing.
+struct Turn;
+
+/// The thread of the test that has it, and for how many loads.
+static TURN: (Mutex<Option<(ThreadId, usize)>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+impl Turn {
+    /// Waits for it, unless this very test has it already.
+    fn take() -> Self {
+        let own = thread::current().id();
+        let (turn, given) = &TURN;
+        let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let another =
+            |turn: &mut Option<(ThreadId, usize)>| turn.is_some_and(|(owner, _)| owner != own);
+        let turn = given.wait_while(turn, another);
+        let mut turn = turn.unwrap_or_else(PoisonError::into_inner);
+        let loads = turn.map_or(0, |(_, loads)| loads);
+        *turn = Some((own, loads + 1));
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (turn, given) = &TURN;
+        let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        *turn = turn
+            .filter(|(_, loads)| *loads > 1)
+            .map(|(owner, loads)| (owner, loads - 1));
+        given.notify_all();
+    }
+}
+
 /// Clients at work, until they are told to stop.
 pub(crate) struct Load {
+    _turn: Turn,
     stop: Arc<AtomicBool>,
     done: Arc<Mutex<Vec<Exchange>>>,
     gate: Option<JoinHandle<()>>,
@@ -54,6 +89,7 @@ pub(crate) struct Load {
 impl Load {
     /// So many new connections in a second.
     pub(crate) fn start(at: impl Into<At>, per_second: u32, kind: Kind) -> Self {
+        let turn = Turn::take();
         let at = at.into();
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(Mutex::new(Vec::new()));
@@ -62,6 +98,7 @@ impl Load {
             thread::spawn(move || send(&at, per_second, kind, &stop, &done))
         };
         Self {
+            _turn: turn,
             stop,
             done,
             gate: Some(gate),
