@@ -13,6 +13,8 @@ use nix::sys::socket::{
 pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const SYN_RECEIVED: u8 = 3;
 pub(crate) const LISTENING: u8 = 10;
+/// What is left of a connection at the end that closed it first.
+const CLOSED_FIRST: [u8; 3] = [4, 5, 6];
 /// A handshake under way in the newer way of counting.
 pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
 
@@ -57,11 +59,29 @@ pub(crate) struct Entry {
 
 /// Every socket that listens on this address, and every connection to it.
 pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+    let states = [ESTABLISHED, SYN_RECEIVED, LISTENING, NEW_SYN_RECEIVED];
+    let family = if address.is_ipv4() { V4 } else { V6 };
+    let question = question(family, &states, address.port(), 0, 1 << (INFO - 1));
     let mut entries = Vec::new();
-    ask(&question(address), |said| {
+    ask(&question, |said| {
         messages(said, |message| entries.extend(entry(message, address)))
     })?;
     Ok(entries)
+}
+
+/// The connections to this port that their clients have closed, by both their ends; the client's first.
+pub(crate) fn closed_by_clients(port: u16) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
+    let mut found = Vec::new();
+    for family in [V4, V6] {
+        let question = question(family, &CLOSED_FIRST, 0, port, 0);
+        ask(&question, |said| {
+            // One that a process still has is not closed, but shut down.
+            messages(said, |message| {
+                found.extend(ends(message).filter(|_| u32_at(message, 68) == Some(0)));
+            })
+        })?;
+    }
+    Ok(found)
 }
 
 /// How many connections a unix socket has that nobody has accepted yet.
@@ -149,16 +169,15 @@ fn header(length: usize, flags: u16) -> Vec<u8> {
     said
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
-fn question(address: SocketAddr) -> Vec<u8> {
-    let family = if address.is_ipv4() { V4 } else { V6 };
-    let states = [ESTABLISHED, SYN_RECEIVED, LISTENING, NEW_SYN_RECEIVED];
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`: all sockets in these states, with these ports at
+/// their own and at their other end (0: any).
+fn question(family: u8, states: &[u8], own: u16, other: u16, extension: u8) -> Vec<u8> {
     let states = states.iter().fold(0_u32, |all, state| all | 1 << state);
     let mut said = header(56, REQUEST | DUMP);
-    let extension = 1 << (INFO - 1);
     said.extend([family, TCP, extension, 0]);
     said.extend(states.to_ne_bytes());
-    said.extend(address.port().to_be_bytes());
+    said.extend(own.to_be_bytes());
+    said.extend(other.to_be_bytes());
     said.resize(HEADER + 56, 0);
     said
 }
@@ -210,23 +229,15 @@ fn messages(said: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> 
 
 /// `struct inet_diag_msg`, with `struct tcp_info` among its attributes.
 fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
-    let (family, state) = (*said.first()?, *said.get(1)?);
-    let port = u16::from_be_bytes(said.get(4..6)?.try_into().ok()?);
-    let source: [u8; 16] = said.get(8..24)?.try_into().ok()?;
-    let ip: IpAddr = if family == V4 {
-        let [a, b, c, d, ..] = source;
-        [a, b, c, d].into()
-    } else {
-        Ipv6Addr::from(source).into()
-    };
+    let (own, _) = ends(said)?;
     // A socket of both families has its IPv4 clients under IPv6 addresses.
-    let ours = of.ip().is_unspecified() || of.ip().to_canonical() == ip.to_canonical();
-    if port != of.port() || !ours {
+    let ours = of.ip().is_unspecified() || of.ip().to_canonical() == own.ip().to_canonical();
+    if own.port() != of.port() || !ours {
         return None;
     }
     let [low, high] = [u32_at(said, 44)?, u32_at(said, 48)?].map(u64::from);
     Some(Entry {
-        state,
+        state: *said.get(1)?,
         cookie: high << 32 | low,
         inode: u32_at(said, 68)?,
         waiting: u32_at(said, 56)?,
@@ -239,6 +250,22 @@ fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
             .map(u64::from_ne_bytes)
             .unwrap_or_default(),
     })
+}
+
+/// Both addresses of a `struct inet_diag_msg`: its own, and the one of the other end.
+fn ends(said: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let is_v4 = *said.first()? == V4;
+    let port = |at: usize| Some(u16::from_be_bytes(said.get(at..at + 2)?.try_into().ok()?));
+    let ip = |at: usize| -> Option<IpAddr> {
+        let all: [u8; 16] = said.get(at..at + 16)?.try_into().ok()?;
+        let [a, b, c, d, ..] = all;
+        Some(if is_v4 {
+            [a, b, c, d].into()
+        } else {
+            Ipv6Addr::from(all).into()
+        })
+    };
+    Some(((ip(8)?, port(4)?).into(), (ip(24)?, port(6)?).into()))
 }
 
 /// The content of an attribute (`struct rtattr`).
@@ -310,6 +337,29 @@ mod tests {
             drop(server);
             assert!(find(&open).is_empty());
             accepted(ends.0, ends.1).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_connection_that_its_client_has_closed_is_seen() {
+        for at in ["127.0.0.1:0", "[::]:0"] {
+            let listener = TcpListener::bind(at).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+            let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+            let found = || closed_by_clients(port).unwrap();
+            assert_eq!(found(), []);
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(found(), []);
+            drop(client);
+            let [(from, to)] = found()[..] else {
+                panic!("{:?}", found())
+            };
+            assert_eq!((canonical(from), canonical(to)), ends);
+            // It closes, too: what is left is at the client's end still.
+            drop(listener.accept().unwrap());
+            assert_eq!(found().len(), 1);
         }
     }
 

@@ -12,12 +12,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs::ProcError;
-use procfs::net::{TcpState, UnixState};
+use procfs::net::UnixState;
 use procfs::process::{FDPermissions, FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
-use crate::family;
 use crate::sockets::address::{Address, is_behind};
+use crate::{diag, family};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
 /// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
@@ -236,17 +236,12 @@ fn without_mark(path: PathBuf) -> PathBuf {
 fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let addresses = || held.iter().map(|held| &held.address);
     let tcp = addresses().filter_map(Address::tcp);
-    let ports: HashSet<u16> = tcp.map(|address| address.port()).collect();
+    let tcp = tcp.flat_map(diag::dump).flatten();
+    let tcp = tcp
+        .filter(|entry| entry.state == diag::ESTABLISHED)
+        .map(|entry| u64::from(entry.inode));
     let paths: Vec<&Path> = addresses().filter_map(Address::path).collect();
     let is_behind_one = |bound: &Path| paths.iter().any(|path| is_behind(path, bound));
-    let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
-    let tcp = tcp
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.state == TcpState::Established)
-        .filter(|entry| ports.contains(&entry.local_address.port()))
-        .map(|entry| entry.inode);
     // The accepting end has the path of the socket that it was accepted on.
     let unix = procfs::net::unix().into_iter().flatten();
     let unix = unix
@@ -258,10 +253,6 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
 
 /// Connections to these addresses whose client's process has closed them, by both their ends.
 pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, SocketAddr)> {
-    if addresses.is_empty() {
-        return HashSet::new();
-    }
-    let states = [TcpState::FinWait1, TcpState::FinWait2, TcpState::TimeWait];
     let leads = |to: SocketAddr| {
         let ip = to.ip().to_canonical();
         let mut all = addresses.iter();
@@ -270,12 +261,10 @@ pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, Socket
             at.port() == to.port() && (own.is_unspecified() || own == ip)
         })
     };
-    let tcp = [procfs::net::tcp(), procfs::net::tcp6()];
-    let tcp = tcp.into_iter().flatten().flatten();
-    tcp.filter(|entry| entry.inode == 0 && states.contains(&entry.state))
-        .filter(|entry| leads(entry.remote_address))
-        .map(|entry| (entry.local_address, entry.remote_address))
-        .collect()
+    let ports: HashSet<u16> = addresses.iter().map(SocketAddr::port).collect();
+    let closed = ports.into_iter().map(diag::closed_by_clients);
+    let closed = closed.flatten().flatten();
+    closed.filter(|(_, to)| leads(*to)).collect()
 }
 
 /// The files that the processes of this keeper have locked.

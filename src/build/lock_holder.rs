@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::family;
 
-/// Milliseconds before each look: cargo has only said that it is about to wait, and may have to wait for hardly
-/// any time.
-const LOOKS: [u64; 4] = [0, 10, 40, 150];
+/// Milliseconds before each look. A shorter wait is not worth a line: cargos that read a manifest at the
+/// same time wait for each other for some milliseconds.
+const LOOKS: [u64; 2] = [500, 100];
 
 /// More of a command line says nothing more.
 const LONGEST: usize = 100;
@@ -22,7 +22,7 @@ const LONGEST: usize = 100;
 /// Hears what cargo waits for, and `None` when it goes on.
 pub(super) type Tell = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
-/// The waits of one cargo, each told once.
+/// The waits of one cargo: each that lasts is told once.
 pub(super) struct Waits {
     tell: Tell,
     current: Option<Wait>,

@@ -4,11 +4,14 @@ use super::action::{Evidence, Hint};
 use super::event::{Conflict, Holder};
 
 /// What a program says at last when another one is in its way.
-const IN_THE_WAY: [&str; 5] = [
+const IN_THE_WAY: [&str; 7] = [
     "address already in use",
     "os error 98",
     "database is locked",
     "resource temporarily unavailable",
+    // `File::try_lock`, by `Display` and by `Debug`.
+    "would block",
+    "wouldblock",
     "already running",
 ];
 
@@ -137,6 +140,7 @@ mod tests {
                 "error: server already running, see a.pid",
             ),
             ("starting\nserver already running", "server already running"),
+            ("Error: Kind(WouldBlock)", "Error: Kind(WouldBlock)"),
             (
                 "thread 'main' (7) panicked at src/main.rs:3:10:\n\
                  called `Result::unwrap()` on an `Err` value: Os { code: 98, message: \"Address already in use\" }\n\
