@@ -5,13 +5,20 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
+use std::time::Duration;
+
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket,
+    sockopt::ReceiveTimeout,
 };
+use nix::sys::time::TimeVal;
 
 /// States of a connection (`net/tcp_states.h`).
 pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const SYN_RECEIVED: u8 = 3;
+/// The client has sent all that it is going to.
+pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LISTENING: u8 = 10;
 /// What is left of a connection at the end that closed it first.
 const CLOSED_FIRST: [u8; 3] = [4, 5, 6];
@@ -40,8 +47,18 @@ const TCP: u8 = 6;
 /// The lengths of a message's header, and of what an answer says before its attributes.
 const HEADER: usize = 16;
 const SAID: usize = 72;
-/// Where `tcpi_bytes_received` is in `struct tcp_info`.
-const BYTES_RECEIVED: usize = 128;
+/// Where fields are in `struct tcp_info` (linux/tcp.h).
+mod info {
+    pub(super) const LAST_DATA_SENT: usize = 44;
+    pub(super) const LAST_DATA_RECEIVED: usize = 52;
+    pub(super) const ROUND_TRIP: usize = 68;
+    pub(super) const SEGMENTS_RECEIVED: usize = 152;
+    pub(super) const SEGMENTS_SENT: usize = 156;
+}
+/// The number of every request: each has a socket of its own.
+const SEQUENCE: u32 = 1;
+/// The kernel answers at once, or not at all.
+const PATIENCE: i64 = 2;
 
 /// One socket, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +68,40 @@ pub(crate) struct Entry {
     pub(crate) cookie: u64,
     /// Its number in /proc; zero until somebody has accepted it.
     pub(crate) inode: u32,
-    /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet.
+    /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet, and
+    /// the end of the stream as one more.
     pub(crate) waiting: u32,
-    /// How much has ever come from its client.
-    pub(crate) received: u64,
+    /// The bytes that the client has not acknowledged yet.
+    pub(crate) unsent: u32,
+    /// What went to and fro.
+    pub(crate) traffic: Traffic,
+}
+
+/// What went over a connection so far, as the server's end has it. Times are as exact as the
+/// kernel's clock ticks (1 to 10 ms).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// How many segments with data have come from the client.
+    pub(crate) segments_received: u32,
+    /// How many were sent to it.
+    pub(crate) segments_sent: u32,
+    /// For how long nothing has come; the age of the connection, if nothing ever has.
+    pub(crate) since_received: Duration,
+    /// For how long nothing was sent; the age of the connection, if nothing ever was.
+    pub(crate) since_sent: Duration,
+    /// How long a segment and its acknowledgement take.
+    pub(crate) round_trip: Duration,
 }
 
 /// Every socket that listens on this address, and every connection to it.
 pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
-    let states = [ESTABLISHED, SYN_RECEIVED, LISTENING, NEW_SYN_RECEIVED];
+    let states = [
+        ESTABLISHED,
+        SYN_RECEIVED,
+        CLOSE_WAIT,
+        LISTENING,
+        NEW_SYN_RECEIVED,
+    ];
     let family = if address.is_ipv4() { V4 } else { V6 };
     let question = question(family, &states, address.port(), 0, 1 << (INFO - 1));
     let mut entries = Vec::new();
@@ -135,11 +177,18 @@ fn ask(question: &[u8], mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>) -
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkSockDiag,
     )?;
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(PATIENCE, 0))?;
     send(socket.as_raw_fd(), question, MsgFlags::empty())?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        match take(&buffer[..length]) {
+        let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
+            Err(Errno::EINTR) => continue,
+            length => length?,
+        };
+        // The whole length of what was sent; what is cut off would be connections that are missing.
+        let said = buffer.get(..length);
+        let said = said.ok_or_else(|| io::Error::other("an answer that is too long"))?;
+        match take(said) {
             Some(result) => return result,
             None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             None => {}
@@ -165,7 +214,9 @@ fn header(length: usize, flags: u16) -> Vec<u8> {
     let mut said = length.to_ne_bytes().to_vec();
     said.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     said.extend(flags.to_ne_bytes());
-    said.extend([0; 8]);
+    said.extend(SEQUENCE.to_ne_bytes());
+    // From the kernel's own numbering of who asks.
+    said.extend([0; 4]);
     said
 }
 
@@ -213,7 +264,9 @@ fn messages(said: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> 
             .ok()
             .filter(|length| *length >= HEADER)?;
         let message = rest.get(HEADER..length)?;
+        let is_ours = u32_at(rest, 8) == Some(SEQUENCE);
         match kind {
+            _ if !is_ours => {}
             DONE => return Some(Ok(())),
             ERROR => {
                 let code = u32_at(message, 0).unwrap_or_default().cast_signed();
@@ -241,13 +294,9 @@ fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
         cookie: high << 32 | low,
         inode: u32_at(said, 68)?,
         waiting: u32_at(said, 56)?,
-        received: attribute(said.get(SAID..)?, INFO)
-            .and_then(|info| {
-                info.get(BYTES_RECEIVED..BYTES_RECEIVED + 8)?
-                    .try_into()
-                    .ok()
-            })
-            .map(u64::from_ne_bytes)
+        unsent: u32_at(said, 60)?,
+        traffic: attribute(said.get(SAID..)?, INFO)
+            .and_then(traffic)
             .unwrap_or_default(),
     })
 }
@@ -266,6 +315,18 @@ fn ends(said: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
         })
     };
     Some(((ip(8)?, port(4)?).into(), (ip(24)?, port(6)?).into()))
+}
+
+/// `struct tcp_info`.
+fn traffic(info: &[u8]) -> Option<Traffic> {
+    let ms = |at| u32_at(info, at).map(|ms| Duration::from_millis(ms.into()));
+    Some(Traffic {
+        segments_received: u32_at(info, info::SEGMENTS_RECEIVED)?,
+        segments_sent: u32_at(info, info::SEGMENTS_SENT)?,
+        since_received: ms(info::LAST_DATA_RECEIVED)?,
+        since_sent: ms(info::LAST_DATA_SENT)?,
+        round_trip: Duration::from_micros(u32_at(info, info::ROUND_TRIP)?.into()),
+    })
 }
 
 /// The content of an attribute (`struct rtattr`).
@@ -319,7 +380,11 @@ mod tests {
             let mut client = TcpStream::connect(("127.0.0.1", address.port())).unwrap();
             assert_eq!(find(&listening)[0].waiting, 1);
             let silent = find(&open)[0];
-            assert_eq!((silent.inode, silent.received), (0, 0));
+            let segments = |entry: &Entry| {
+                let traffic = entry.traffic;
+                (traffic.segments_received, traffic.segments_sent)
+            };
+            assert_eq!((silent.inode, segments(&silent)), (0, (0, 0)));
             let ends = (client.peer_addr().unwrap(), client.local_addr().unwrap());
             assert_eq!(accepted(ends.0, ends.1).unwrap(), None);
             let (mut server, _) = listener.accept().unwrap();
@@ -327,14 +392,22 @@ mod tests {
             let spoke = find(&open)[0];
             assert_eq!(spoke.cookie, silent.cookie);
             assert_eq!(spoke.inode, inode(&server));
-            assert_eq!((spoke.waiting, spoke.received), (4, 4));
+            assert_eq!((spoke.waiting, segments(&spoke)), (4, (1, 0)));
             let number = Some(u64::from(inode(&server)));
             assert_eq!(accepted(ends.0, ends.1).unwrap(), number);
             server.read_exact(&mut [0; 4]).unwrap();
             let read = find(&open)[0];
-            assert_eq!((read.waiting, read.received), (0, 4));
+            assert_eq!((read.waiting, segments(&read)), (0, (1, 0)));
+            server.write_all(b"answer").unwrap();
+            client.read_exact(&mut [0; 6]).unwrap();
+            let answered = find(&open)[0];
+            assert_eq!((answered.unsent, segments(&answered)), (0, (1, 1)));
+            assert!(answered.traffic.since_sent <= answered.traffic.since_received);
             drop(client);
+            let ended = |entry: &Entry| entry.state == CLOSE_WAIT;
+            assert_eq!(find(&ended)[0].waiting, 1);
             drop(server);
+            assert!(find(&ended).is_empty());
             assert!(find(&open).is_empty());
             accepted(ends.0, ends.1).unwrap_err();
         }
@@ -390,6 +463,8 @@ mod tests {
             let length = u32::try_from(HEADER + said.len()).unwrap();
             let mut bytes = length.to_ne_bytes().to_vec();
             bytes.extend(kind.to_ne_bytes());
+            bytes.extend([0; 2]);
+            bytes.extend(SEQUENCE.to_ne_bytes());
             bytes.resize(HEADER, 0);
             bytes.extend(said);
             bytes
@@ -401,6 +476,10 @@ mod tests {
             end
         };
         assert!(take(&message(DONE, &[])).unwrap().is_ok());
+        // To somebody else's request.
+        let mut other = message(DONE, &[]);
+        other[8] ^= 0xff;
+        assert!(take(&other).is_none());
         let refused = take(&message(ERROR, &(-nix::libc::EPERM).to_ne_bytes()));
         let refused = refused.unwrap().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);

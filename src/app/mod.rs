@@ -11,6 +11,7 @@
 mod adopted;
 mod background;
 mod captured;
+mod caught_signals;
 pub mod input;
 mod launch;
 mod output;
@@ -189,6 +190,20 @@ impl App {
     /// The executables that its processes run.
     pub fn executables(&self) -> Vec<PathBuf> {
         self.keeper().map(sight::executables).unwrap_or_default()
+    }
+
+    /// Finds out, when it is called, whether this signal (`None`: the one that it catches) would end
+    /// it at once, as a program that serves these sockets. Blocking.
+    pub fn is_ended_by(
+        &self,
+        signal: Option<i32>,
+        sockets: HashSet<u64>,
+    ) -> impl FnOnce() -> bool + Send + use<> {
+        let keeper = self.keeper.clone();
+        move || {
+            let keeper = keeper.get().copied();
+            keeper.is_some_and(|keeper| caught_signals::is_ended_by(keeper, signal, &sockets))
+        }
     }
 
     /// The pid of its keeper, once there is one.

@@ -199,7 +199,7 @@ impl Rooms for House {
             Action::Hold => self.hold(now),
             Action::Release => self.release(now),
             Action::Left(generation) => self.has_left(now, generation),
-            Action::Goodbye(generation) => self.say_goodbye(generation),
+            Action::Quiesce(generation) => self.quiesce(generation),
             Action::Stop(generation) => {
                 self.leaves(generation);
                 // The settings of now, which may be others than those it was started with.

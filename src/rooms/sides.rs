@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 
 use super::{House, asks};
 use crate::app::{App, Reach};
-use crate::session::event::Event;
+use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
-use crate::sockets::goodbye;
+use crate::sockets::quiesce::{self, Limits, Quiesce};
 use crate::sockets::relay::Relay;
 use crate::sockets::twins::Side;
 use crate::ui::Note;
@@ -46,8 +46,8 @@ pub struct Sides {
     relink: Option<JoinHandle<()>>,
     /// Who has been live for a while, and listens on all that it is going to.
     pub(super) proved: Option<Generation>,
-    /// Waits until a version has everything that was on its way to it.
-    goodbye: Option<JoinHandle<()>>,
+    /// Looks at what is open at an old generation, until nothing is under way there.
+    quiescing: Option<JoinHandle<()>>,
 }
 
 impl House {
@@ -102,18 +102,41 @@ impl House {
         }
     }
 
-    /// Finds out when a generation has everything that was on its way to it.
-    pub(super) fn say_goodbye(&mut self, generation: Generation) {
-        let Some(side) = self.side(generation) else {
+    /// Looks at what is open at a generation, until nothing is under way there.
+    pub(super) fn quiesce(&mut self, generation: Generation) {
+        let Some(running) = self.apps.get(&generation) else {
             return;
         };
-        let everything = goodbye::has_everything(self.held.lock().leaving(side));
+        let slots = self.held.lock().old_slots(running.side);
+        let sockets = slots.iter().map(|slot| slot.inode).collect();
+        let app = &self.settings.app;
+        let dies = running.app.is_ended_by(app.stop_signal, sockets);
+        let (silent, answer) = (self.settings.goodbye_max, app.stop_timeout);
         let events = self.events.clone();
-        self.end_goodbye();
-        self.sides.goodbye = Some(tokio::spawn(async move {
-            // What can't be known is waited out.
-            if everything.await.is_ok() {
-                events.send(Event::Quiet(generation)).ok();
+        let look = async move {
+            // The connections that there are now are the old ones.
+            let quiesce = Quiesce::begin(slots).await?;
+            let dies = tokio::task::spawn_blocking(dies).await?;
+            let limits = Limits {
+                finishes: !dies,
+                silent,
+                answer,
+            };
+            let tell = |quiesce::Open { busy, streams }| {
+                let open = Open {
+                    dies,
+                    busy,
+                    streams,
+                };
+                events.send(Event::Open(generation, Some(open))).ok();
+            };
+            quiesce.wait(limits, tell).await
+        };
+        self.end_quiescing();
+        let unknown = self.events.clone();
+        self.sides.quiescing = Some(tokio::spawn(async move {
+            if look.await.is_err() {
+                unknown.send(Event::Open(generation, None)).ok();
             }
         }));
     }
@@ -138,7 +161,7 @@ impl House {
             self.sides.relink = Some(tokio::spawn(relink));
         }
         if side != self.held.lock().steered() {
-            self.end_goodbye();
+            self.end_quiescing();
         }
         self.held.lock().ask_no_more(side).ok();
         self.settle();
@@ -213,7 +236,7 @@ impl House {
         self.sides.relink.take().inspect(JoinHandle::abort);
     }
 
-    fn end_goodbye(&mut self) {
-        self.sides.goodbye.take().inspect(JoinHandle::abort);
+    fn end_quiescing(&mut self) {
+        self.sides.quiescing.take().inspect(JoinHandle::abort);
     }
 }

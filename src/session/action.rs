@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::event::{Answer, BuildNews, Taken};
+use super::event::{Answer, BuildNews, Open, Taken};
 use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
@@ -79,9 +79,9 @@ pub enum Action {
     Hold,
     /// They are sent to live again, with all that have waited.
     Release,
-    /// Clients are not sent to it any more: find out when it has everything that was on its way to it;
-    /// answered by `Quiet`.
-    Goodbye(Generation),
+    /// Clients are not sent to it any more: find out what is open there, until nothing is under way;
+    /// answered by `Open`.
+    Quiesce(Generation),
     /// Nothing will ask for this artifact again.
     Discard(ArtifactRef),
     /// Tell the user.
@@ -352,7 +352,14 @@ pub enum View {
     /// From now on live is stopped first, because of this.
     Learned(Evidence),
     /// The old generation was asked to finish.
-    Draining(Generation),
+    Draining {
+        /// Whose.
+        generation: Generation,
+        /// What was open there at that moment, where that was looked at.
+        open: Open,
+        /// This is the first time that a stream ends with it.
+        first_stream: bool,
+    },
     /// The old generation did not finish by itself and was ended.
     Cut {
         /// Whose.

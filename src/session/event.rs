@@ -33,8 +33,9 @@ pub enum Event {
     Build(Generation, BuildNews),
     /// A process says something.
     App(Generation, AppNews),
-    /// A version that clients are not sent to any more has everything that was on its way to it.
-    Quiet(Generation),
+    /// What is open at a generation that clients are not sent to any more: at first, and when it
+    /// changes; `None`: it can't be known.
+    Open(Generation, Option<Open>),
     /// The app was seen to start these binaries of its package, which are built with it from now on.
     Siblings(Vec<String>),
     /// Other addresses are held than before, and these are the knobs that go with them.
@@ -77,6 +78,17 @@ pub enum Effect {
     Restart,
     /// The project is to be read and built again.
     Rebuild,
+}
+
+/// What is open at a generation that clients are not sent to any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// The stop signal ends it at once: what it has not answered then, it never answers.
+    pub dies: bool,
+    /// Connections on which something is on its way, or is not answered.
+    pub busy: usize,
+    /// Streams and `WebSocket`s, which never end by themselves.
+    pub streams: usize,
 }
 
 /// What is reported of one run of a user's command.

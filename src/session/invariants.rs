@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::{AppNews, BuildNews, Conflict, Effect, Event, JobNews, Reconfigured};
+use super::event::{AppNews, BuildNews, Conflict, Effect, Event, JobNews, Open, Reconfigured};
 use super::model::{
     BuildOutcome, Change, ChangeKind, Content, Ending, Exit, Generation, Handover, Hooks, JobId,
     Moment, Occasion, Proof, Reaction,
@@ -178,7 +178,7 @@ impl World {
                     events.push(news(AppNews::Traced(None)));
                 }
                 if process.patient {
-                    events.push(Event::Quiet(*generation));
+                    events.extend(open(*generation));
                 }
                 for listens in [true, false] {
                     events.push(news(AppNews::Background(Some(listens))));
@@ -372,7 +372,7 @@ impl World {
                 self.must(live && self.held, "clients are let go at the wrong time");
                 self.held = false;
             }
-            Action::Goodbye(generation) => {
+            Action::Quiesce(generation) => {
                 let unasked = |process: &&mut Process| !process.stopped && !process.killed;
                 let process = self.processes.get_mut(&generation).filter(unasked);
                 process.unwrap().patient = true;
@@ -459,6 +459,18 @@ impl World {
             self.must(self.ended, "nothing is left but hotrun does not end");
         }
     }
+}
+
+/// What may be told of the connections of an old generation.
+fn open(generation: Generation) -> impl Iterator<Item = Event> {
+    let open = |(dies, busy)| Open {
+        dies,
+        busy,
+        streams: busy,
+    };
+    let known = [(false, 0), (false, 1), (true, 1)].map(|of| Some(open(of)));
+    let all = known.into_iter().chain([None]);
+    all.map(move |open| Event::Open(generation, open))
 }
 
 /// A file with bytes that it never had before.

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::action::{Action, View};
+use super::event::Open;
 use super::model::{Exit, Generation, Moment};
 use super::swap::{Process, Told};
 
@@ -26,19 +27,47 @@ impl Session {
         if self.policy.goodbye_max.is_some() && self.hold_due().is_none() {
             self.out.push(Action::Hold);
         }
-        self.say_goodbye(now, live);
+        self.quiesce(now, live);
     }
 
     /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
     /// and it would not be there for that if it were asked to finish at once.
-    pub(super) fn say_goodbye(&mut self, now: Moment, mut process: Process) {
+    pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
         let Some(max) = self.policy.goodbye_max else {
             return self.stop(now, process);
         };
+        // Until it is known what the signal does to it, that would cut what it has not answered. A launch
+        // that waits for its end does not wait for that.
+        let max = match self.swap.pending {
+            Some(_) => max,
+            None => max.max(self.policy.stop_timeout),
+        };
         process.asked = Some(now);
         process.deadline = Some(now + max);
-        self.out.push(Action::Goodbye(process.generation));
+        self.out.push(Action::Quiesce(process.generation));
         self.swap.leaving.push(process);
+    }
+
+    /// What is open at a process that clients are not sent to any more, or that it can't be known: it is
+    /// asked to finish when nothing is under way there. Only one that the signal ends at once keeps the
+    /// time that others have to finish after it.
+    pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Option<Open>) {
+        let is_this = |process: &&mut Process| process.generation == generation;
+        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
+            return;
+        };
+        if process.told != Told::Nothing {
+            return;
+        }
+        process.open = open.unwrap_or_default();
+        if open.is_some_and(|open| open.busy == 0) {
+            return self.ask_to_end(now, generation);
+        }
+        if !process.open.dies {
+            let max = self.policy.goodbye_max.unwrap_or_default();
+            let until = process.asked.map(|asked| asked + max);
+            process.deadline = process.deadline.min(until);
+        }
     }
 
     /// Asks a process to finish; it is leaving from now on.
@@ -60,7 +89,13 @@ impl Session {
         process.told = Told::Stop;
         process.asked = Some(now);
         process.deadline = Some(now + self.policy.stop_timeout);
-        self.show(View::Draining(generation));
+        let open = process.open;
+        let first_stream = open.streams > 0 && !std::mem::replace(&mut self.said_streams, true);
+        self.show(View::Draining {
+            generation,
+            open,
+            first_stream,
+        });
         self.out.push(Action::Stop(generation));
     }
 

@@ -77,8 +77,9 @@ pub struct Policy {
     pub ready_timeout: Option<Duration>,
     /// How long a leaving generation may finish its work.
     pub stop_timeout: Duration,
-    /// How long a version that clients are not sent to any more is waited for at the most, until it has
-    /// everything that was on its way to it; `None`: they can't be sent to one alone.
+    /// How long is waited at the most until nothing is under way at a generation that clients are not
+    /// sent to any more, before it is asked to end (where it does not handle the stop signal:
+    /// `stop_timeout`); `None`: they can't be sent to one alone.
     pub goodbye_max: Option<Duration>,
     /// New clients wait for the next version, for as long at the most; `None`: they go to live.
     pub hold: Option<Duration>,
@@ -121,6 +122,7 @@ pub struct Session {
     /// A program that asks whether it runs already was started without a held address.
     freed: bool,
     said_overlap: bool,
+    said_streams: bool,
     hold: Hold,
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
@@ -155,6 +157,7 @@ impl Session {
             misled: false,
             freed: false,
             said_overlap: false,
+            said_streams: false,
             hold: Hold::default(),
             unclaimed: Vec::new(),
             uncaptured: Vec::new(),
@@ -190,7 +193,7 @@ impl Session {
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
             Event::Build(generation, news) => self.build_news(now, generation, news),
             Event::App(generation, news) => self.app_news(now, generation, news),
-            Event::Quiet(generation) => self.ask_to_end(now, generation),
+            Event::Open(generation, open) => self.open(now, generation, open),
             Event::Signal(number) => self.signal(number, Cause::Asked),
             Event::ReopenLog => self.out.push(Action::ReopenLog),
             Event::Suspend => self.out.push(Action::Suspend),

@@ -3,7 +3,7 @@
 
 use super::Session;
 use super::action::{Action, Hint, Next, View};
-use super::event::{AppNews, Conflict, Holder};
+use super::event::{AppNews, Conflict, Holder, Open};
 use super::evidence::{evidence, hint, runs_already};
 use super::hold::Hold;
 use super::model::{
@@ -93,6 +93,7 @@ impl Session {
             live_since: None,
             deadline: self.policy.ready_timeout.map(|timeout| now + timeout),
             told: Told::Nothing,
+            open: Open::default(),
             asked: None,
             ended: None,
             suspended: false,
@@ -270,7 +271,7 @@ impl Session {
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
             self.good(old.artifact.clone());
-            self.say_goodbye(now, old);
+            self.quiesce(now, old);
         }
         // Without an address, `--once` runs the program to its end.
         if self.policy.once && self.policy.ready_timeout.is_some() {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::action::{Action, View};
 use super::event::{
-    AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Reconfigured, Taken,
+    AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Open, Reconfigured, Taken,
 };
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
@@ -308,7 +308,16 @@ fn event(text: &str, files: &mut Files) -> Event {
             };
             app(which, AppNews::Background(listens))
         }
-        ["quiet", which] => Event::Quiet(generation(which)),
+        ["drained", which] => Event::Open(generation(which), Some(Open::default())),
+        ["unknown", which] => Event::Open(generation(which), None),
+        ["open", which, "busy", busy, "streams", streams, rest @ ..] => {
+            let open = Open {
+                dies: rest == ["dies"],
+                busy: busy.parse().unwrap(),
+                streams: streams.parse().unwrap(),
+            };
+            Event::Open(generation(which), Some(open))
+        }
         ["gone", which] => app(
             which,
             AppNews::Gone {
@@ -418,7 +427,7 @@ fn action(action: &Action) -> String {
         Action::Free => "free what is held".into(),
         Action::Hold => "hold".into(),
         Action::Release => "release".into(),
-        Action::Goodbye(generation) => format!("goodbye {generation}"),
+        Action::Quiesce(generation) => format!("quiesce {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::action::Action;
-use super::event::Answer;
+use super::event::{Answer, Open};
 use super::model::{ArtifactRef, Cause, Exit, Generation, JobId, Moment, Phases};
 
 /// Why a process is started, as far as it decides what its failure means.
@@ -88,6 +88,8 @@ pub(super) struct Process {
     /// Candidate: ready by then. Leaving: ended by then. Live: its probation ends then.
     pub(super) deadline: Option<Moment>,
     pub(super) told: Told,
+    /// What was last seen open there, once clients are not sent to it any more.
+    pub(super) open: Open,
     /// When it was asked to finish its work.
     pub(super) asked: Option<Moment>,
     /// Its first process has ended.

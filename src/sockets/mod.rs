@@ -3,14 +3,15 @@
 pub mod activation;
 mod adapt;
 pub mod address;
+mod busy;
 pub mod captured;
-pub mod goodbye;
 pub mod holder;
 pub mod inherited;
 pub mod memory;
 mod open;
 mod options;
 mod paths;
+pub mod quiesce;
 pub mod relay;
 pub mod set;
 mod socket_file;

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::captured::Captured;
-use super::goodbye::Leaving;
+use super::quiesce::OldSlot;
 use super::relay::Stray;
 use super::socket_file::SocketFile;
 use super::twins::{Side, Sockets, Twins};
@@ -324,13 +324,13 @@ impl HeldSet {
     }
 
     /// The sockets of this side, as it is needed to wait until everything has reached them.
-    pub fn leaving(&self, side: Side) -> Vec<Leaving> {
+    pub fn old_slots(&self, side: Side) -> Vec<OldSlot> {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
-        let leaving = apart.map(|held| Leaving {
+        let slots = apart.map(|held| OldSlot {
             inode: held.inode(side),
             address: held.address.tcp(),
         });
-        leaving.collect()
+        slots.collect()
     }
 
     /// Sends clients to this side from now on: a connection that is made later comes there.

@@ -2,11 +2,39 @@
 
 use std::path::Path;
 
-use super::text::{Context, ms};
+use super::text::{Context, Level, ms};
 use crate::config::Ready;
 use crate::session::action::Hint;
-use crate::session::event::{Answer, Holder, Taken};
+use crate::session::event::{Answer, Holder, Open, Taken};
 use crate::session::model::{Cure, Generation, Writer};
+
+/// An old generation is asked to finish, and what ends with it.
+pub(super) fn draining(generation: Generation, open: Open, first_stream: bool) -> (Level, String) {
+    let mut level = Level::Detail;
+    let mut ends = Vec::new();
+    if open.streams > 0 {
+        level = Level::Info;
+        let s = if open.streams == 1 { "" } else { "s" };
+        ends.push(format!("{} open stream{s}", open.streams));
+    }
+    // What an app has begun that handles the signal, it may still finish.
+    if open.dies && open.busy > 0 {
+        level = Level::Warn;
+        let s = if open.busy == 1 { "" } else { "s" };
+        ends.push(format!("{} unanswered connection{s}", open.busy));
+    }
+    let mut text = format!("{generation} was asked to finish");
+    if !ends.is_empty() {
+        text += " with ";
+        text += &ends.join(" and ");
+    }
+    if first_stream {
+        text += "\nhint: a stream or WebSocket ends with the version that sends it: have the client \
+                 connect again (`EventSource` does), and end streams on the stop signal if the app \
+                 finishes by itself";
+    }
+    (level, text)
+}
 
 /// What was awaited of a candidate in vain, and what to do about that.
 pub(super) fn not_ready(context: &Context, answer: Option<Answer>) -> (String, String) {
@@ -220,6 +248,27 @@ mod tests {
         let text = nobody_depends(Path::new(path), Cure::Restart, &context);
         let paths = format!("`paths = [\"{of_its_like}\"]`");
         assert!(text.contains(&paths), "{text}");
+    }
+
+    #[test]
+    fn what_ends_with_an_old_generation_is_named() {
+        let says = |dies, busy, streams, first| {
+            let open = Open {
+                dies,
+                busy,
+                streams,
+            };
+            let (level, text) = draining(Generation(3), open, first);
+            let (text, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+            assert_eq!(hint.is_empty(), !first);
+            (level, text.replace("g3 was asked to finish", ""))
+        };
+        assert_eq!(says(true, 0, 0, false), (Level::Detail, String::new()));
+        assert_eq!(says(false, 2, 0, false), (Level::Detail, String::new()));
+        let one = " with 1 open stream".to_owned();
+        assert_eq!(says(false, 1, 1, true), (Level::Info, one));
+        let both = " with 2 open streams and 1 unanswered connection".to_owned();
+        assert_eq!(says(true, 1, 2, false), (Level::Warn, both));
     }
 
     #[test]

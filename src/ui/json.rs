@@ -206,7 +206,12 @@ pub fn view(now: Moment, view: &View) -> Value {
             ("holding", json!({ "live": live.0, "limit_ms": ms(*limit) }))
         }
         View::Released => ("released", json!({})),
-        View::Draining(generation) => ("draining", json!({ "generation": generation.0 })),
+        View::Draining {
+            generation, open, ..
+        } => (
+            "draining",
+            json!({ "generation": generation.0, "unanswered": open.busy, "streams": open.streams }),
+        ),
         View::Cut {
             generation,
             connections,

@@ -551,7 +551,9 @@ impl Printer {
             View::JobStarted(job) if job.occasion.is_waited_for() => {
                 Some(format!("{} runs", job.occasion))
             }
-            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining(_) => return,
+            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining { .. } => {
+                return;
+            }
             _ => None,
         };
         self.erase_status();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::hints::{hint_words, in_use, nobody_depends, not_ready, own_writing, pattern};
+use super::hints::{draining, hint_words, in_use, nobody_depends, not_ready, own_writing, pattern};
 use crate::config::{Ready, Settings};
 use crate::exit;
 use crate::session::action::{Evidence, Next, View};
@@ -334,7 +334,11 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
              [handover] says how long they may wait"
                 .into(),
         ),
-        View::Draining(generation) => (Level::Detail, format!("{generation} was asked to finish")),
+        View::Draining {
+            generation,
+            open,
+            first_stream,
+        } => draining(*generation, *open, *first_stream),
         View::Cut {
             generation,
             connections,

@@ -228,8 +228,9 @@ fn unasked(facts: &Facts) -> Vec<String> {
 fn advice(advice: &Advice) -> String {
     match advice {
         Advice::DiesOfSignal { number, versions } => format!(
-            "{} ended {} at once: what a version is answering then is cut; have the app catch it and \
-             finish (axum: `with_graceful_shutdown`)",
+            "{} ended {} at once: what a version has not answered by then is cut; answer faster, give \
+             it more time with `stop_timeout` of [app], or have the app catch the signal and finish \
+             (axum: `with_graceful_shutdown`)",
             Exit::Signal(*number),
             versions_in_words(*versions)
         ),
@@ -412,7 +413,7 @@ mod tests {
                 "3 reset at the swap to g2 (connections of g1)",
                 "1 not answered in 10 s while g3 was built",
                 "hint: udp:127.0.0.1:53 had no clients: nothing connects to it",
-                "hint: signal 15 (SIGTERM) ended 10 versions at once: what a version is answering then is cut; have the app catch it and finish (axum: `with_graceful_shutdown`)",
+                "hint: signal 15 (SIGTERM) ended 10 versions at once: what a version has not answered by then is cut; answer faster, give it more time with `stop_timeout` of [app], or have the app catch the signal and finish (axum: `with_graceful_shutdown`)",
             ],
         );
     }

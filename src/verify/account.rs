@@ -86,6 +86,10 @@ pub(super) fn facts(
     let stale = stale(&met);
     let asked = loaded.iter().any(|loaded| loaded.how == How::Ask);
     let mut advice = story.advice(plan.stop_signal);
+    if met.iter().all(Met::is_answered) {
+        // It was ended when everything was answered.
+        advice.retain(|advice| !matches!(advice, Advice::DiesOfSignal { .. }));
+    }
     if asked && answered().next().is_some() && errors().count() == answered().count() {
         advice.push(Advice::OnlyErrors);
     }
@@ -188,11 +192,15 @@ mod tests {
     }
 
     fn seen_of(requests: &[Request]) -> Facts {
+        seen_with(2, requests)
+    }
+
+    fn seen_with(stop_signal: i32, requests: &[Request]) -> Facts {
         let (_, signals) = unbounded_channel();
         let plan = Plan {
             reloads: 1,
             path: "/".into(),
-            stop_signal: 2,
+            stop_signal,
             words: Vec::new(),
             env: Vec::new(),
             dir: "".into(),
@@ -253,6 +261,18 @@ mod tests {
         // A lost one is lost, and nothing else.
         let lost = request(1426, 1427, Err(Loss::Closed), Some(FIRST));
         assert_eq!(seen_of(&[new, lost]).stale, 0);
+    }
+
+    #[test]
+    fn an_end_by_the_signal_that_cut_nothing_is_no_matter() {
+        let answered = request(1405, 1446, Ok(Answer::Status(200)), None);
+        assert_eq!(seen_with(15, &[answered]).advice, []);
+        let cut = request(1405, 1446, Err(Loss::Closed), None);
+        let dies = Advice::DiesOfSignal {
+            number: 15,
+            versions: 1,
+        };
+        assert_eq!(seen_with(15, &[answered, cut]).advice, [dies]);
     }
 
     #[test]

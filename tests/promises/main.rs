@@ -37,6 +37,7 @@ mod plain_output_without_terminal;
 mod readiness_is_proved_as_configured;
 mod ready_timeout_keeps_old;
 mod remembered_addresses_are_kept;
+mod requests_end_before_the_stop_signal;
 mod requests_in_flight_finish;
 mod rules_choose_the_reaction;
 mod saves_become_one_build;

@@ -118,10 +118,12 @@ fn where_nothing_is_lost_it_says_so() {
     );
 }
 
-/// A program that leaves the stop signal to its default is cut off in the middle of its answers.
+/// A program that leaves the stop signal to its default is cut off in the middle of the answers that
+/// take longer than it may.
 #[test]
 fn losses_are_told_with_their_cause() {
     let project = Project::new("crash-late");
+    project.configure("[app]\nstop_timeout = \"100ms\"\n");
     let source = Source::of(&project);
     let path = ["--reloads", "2", "--path", "/slow?ms=400"];
     let hotrun = verify(&project, &[&path[..], &ANY].concat());

@@ -17,6 +17,8 @@ const UPLOAD: usize = 16 * 1024;
 pub(crate) enum Kind {
     /// `GET /`.
     Get,
+    /// `GET` of a page that takes so many milliseconds.
+    Slow(u32),
     /// `GET /` and `POST /` in turn.
     Mixed,
     /// Nothing: the server speaks first.
@@ -148,6 +150,7 @@ fn send(at: &At, per_second: u32, kind: Kind, stop: &AtomicBool, done: &Arc<Mute
             let opened = now();
             let outcome = match kind {
                 Kind::Nothing => client::hear(at),
+                Kind::Slow(ms) => client::get_path(at, &format!("/slow?ms={ms}")),
                 _ if upload => client::post(at, UPLOAD),
                 _ => client::get(at),
             };

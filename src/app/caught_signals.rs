@@ -1,0 +1,56 @@
+//! Which signals the processes of a generation handle: `/proc/PID/status` tells.
+
+use std::collections::HashSet;
+
+use nix::sys::signal::Signal;
+use procfs::process::Process;
+
+use crate::family;
+
+/// Whether this signal would end a process of this keeper at once, which has one of these sockets
+/// open: it neither handles nor ignores the signal. `None`: that of the two stop signals which it
+/// catches.
+pub(super) fn is_ended_by(keeper: u32, signal: Option<i32>, sockets: &HashSet<u64>) -> bool {
+    let either = [Signal::SIGTERM as i32, Signal::SIGINT as i32];
+    let signals = signal.map_or(either.to_vec(), |signal| vec![signal]);
+    let family = family::of(keeper);
+    let serves = |process: &&Process| family::sockets(process).any(|it| sockets.contains(&it));
+    let mut serving = family.iter().filter(serves);
+    serving.any(|process| signals.iter().all(|signal| is_fatal(process, *signal)))
+}
+
+/// Nothing in this process has it handled or ignored.
+fn is_fatal(process: &Process, signal: i32) -> bool {
+    process.status().is_ok_and(|status| {
+        let met = status.sigcgt | status.sigign;
+        let bit = u32::try_from(signal - 1).ok();
+        bit.and_then(|bit| met.checked_shr(bit))
+            .is_none_or(|met| met & 1 == 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_handled_or_ignored_is_not_fatal() {
+        let own = Process::myself().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        // No other test has anything to do with this one.
+        let number = Signal::SIGURG as i32;
+        assert!(is_fatal(&own, number));
+        let _handled = signal(SignalKind::from_raw(number)).unwrap();
+        assert!(!is_fatal(&own, number));
+        // The runtime of Rust ignores it in every program.
+        assert!(!is_fatal(&own, Signal::SIGPIPE as i32));
+        assert!(is_fatal(&own, Signal::SIGKILL as i32));
+        assert!(is_fatal(&own, 0));
+    }
+}
