@@ -16,8 +16,9 @@ use procfs::net::UnixState;
 use procfs::process::{FDPermissions, FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
+use crate::diag;
+use crate::family;
 use crate::sockets::address::{Address, is_behind};
-use crate::{diag, family};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
 /// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).

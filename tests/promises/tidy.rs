@@ -75,6 +75,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "defect",
             "capture",
             "config",
+            "diag",
             "family",
             "keeper",
             "lines",
