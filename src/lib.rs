@@ -66,7 +66,7 @@ use config::verification::Verification;
 use driver::{Clock, Inbox};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, Sides, cautions, names, policy};
+use rooms::{House, Tasks, cautions, names, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -259,7 +259,7 @@ async fn load(
         words: words.into_iter().skip(1).collect(),
         env: inherited.chain(activation::variables(&names)).collect(),
         dir: settings.build.dir.into_os_string(),
-        sockets: held.share(held.steered()),
+        sockets: held.share(held.active()),
         signals,
     };
     let quiet = settings.output.verbosity == config::Verbosity::Quiet;
@@ -385,13 +385,12 @@ async fn serve(
         held: held.into(),
         memory,
         apps: HashMap::new(),
-        sides: Sides::default(),
+        tasks: Tasks::default(),
         spare: None,
         input,
         session: name,
         runtime_dir: runtime_dir(),
     };
-    house.settle();
     let ending = driver::run(session, inbox, clock, &mut house).await;
     // Not when the last thread that knows of them has ended: files of sockets would stay.
     house.held.lock().release_all();

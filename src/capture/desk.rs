@@ -250,7 +250,7 @@ impl Desk {
         fresh: &Fresh,
     ) -> Option<Verdict> {
         let held = self.capture.held.lock();
-        if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.side) {
+        if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.slot) {
             if has_already(&mut self.ledger, inode) {
                 // Whether it may have it once more is up to what both sockets say, and the kernel.
                 self.ledger.bind(socket.inode, address);
@@ -316,9 +316,9 @@ impl Desk {
         if address.is_open() || fresh.copy.as_ref().is_some_and(shares) {
             return None;
         }
-        let side = self.capture.side;
+        let slot = self.capture.slot;
         let mut held = self.capture.held.lock();
-        let find = |held: &HeldSet| held.find(address, fresh.only_v6, side);
+        let find = |held: &HeldSet| held.find(address, fresh.only_v6, slot);
         if find(&held).is_none()
             && (!held.may_capture() || held.capture_datagrams(address, fresh).is_err())
         {
@@ -365,7 +365,7 @@ impl Desk {
             return Some(Verdict::Done(Ok(())));
         }
         let written = self.ledger.written(socket.inode)?.clone();
-        let side = self.capture.side;
+        let slot = self.capture.slot;
         let mut fresh = fresh(program, number, &socket);
         if let Some(own) = self.beside.remove(&socket.inode) {
             fresh.copy = Some(own);
@@ -374,8 +374,8 @@ impl Desk {
             return None;
         }
         let find = |held: &HeldSet| {
-            let found = held.find(&written.address, fresh.only_v6, side);
-            found.or_else(|| held.find_numbered(&written, fresh.only_v6, side))
+            let found = held.find(&written.address, fresh.only_v6, slot);
+            found.or_else(|| held.find_numbered(&written, fresh.only_v6, slot))
         };
         // Several of the program's sockets may share an address.
         let found = find(&self.capture.held.lock());
@@ -403,7 +403,7 @@ impl Desk {
 
     fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
         let mut held = self.capture.held.lock();
-        held.reserve(inode, self.capture.side);
+        held.reserve(inode, self.capture.slot);
         if let Some(address) = held.address_of(inode).cloned() {
             self.handed.insert(inode, socket.clone());
             self.told.send(Listening::Bound(address)).ok();
@@ -412,7 +412,7 @@ impl Desk {
 
     fn claim(&mut self, inode: u64) {
         let mut held = self.capture.held.lock();
-        held.claim(inode, self.capture.side);
+        held.claim(inode, self.capture.slot);
         if let Some(address) = held.address_of(inode).cloned() {
             self.told.send(Listening::Held { inode, address }).ok();
         }

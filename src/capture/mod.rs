@@ -7,7 +7,7 @@
 //! desk, answers them at once and does nothing else: whoever asks stands still meanwhile.
 //!
 //! - `bind` runs in the kernel untouched, so that its errors are the kernel's own; what was bound is
-//!   written down (`ledger`). Where the address is held, the program is given the socket of its side
+//!   written down (`ledger`). Where the address is held, the program is given the socket of its slot
 //!   instead.
 //! - `listen` is when an address begins to be held: hotrun makes its own two sockets there, puts one
 //!   over the program's and answers in the kernel's place. That is the moment at which a candidate can
@@ -33,9 +33,9 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::session::slots::Slot;
 use crate::sockets::address::Address;
 use crate::sockets::set::SharedSet;
-use crate::sockets::twins::Side;
 
 use desk::Desk;
 pub use program::may_copy;
@@ -75,8 +75,8 @@ pub struct Owner {
 pub struct Capture {
     /// What is held.
     pub held: SharedSet,
-    /// Its side.
-    pub side: Side,
+    /// Its slot.
+    pub slot: Slot,
 }
 
 impl Capture {

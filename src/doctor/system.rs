@@ -85,7 +85,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
 async fn try_capture(launch: Launch) -> Option<Result<(), String>> {
     let mut set = HeldSet::default();
     set.adapt(&[], true).ok()?;
-    let side = set.steered();
+    let slot = set.active();
     let held = SharedSet::from(set);
     let mut keeper = Keeper::spawn(Mode::Tree).ok()?;
     let _output = keeper.launch(launch, &[]).await.ok()?;
@@ -97,7 +97,7 @@ async fn try_capture(launch: Launch) -> Option<Result<(), String>> {
     if let Some(code) = refused {
         return Some(Err(why_not_captured(code)));
     }
-    let capture = Capture { held, side };
+    let capture = Capture { held, slot };
     let mut told = capture.start(keeper.take_descriptor()?).ok()?;
     let address = loop {
         match told.recv().await? {

@@ -1,7 +1,7 @@
 //! The rooms behind the driver: the only place that knows them all. It carries each action to its
-//! room, and gives apps copies of the held sockets (`sides`, `stock`).
+//! room, and gives apps copies of the held sockets (`slots`, `stock`).
 
-mod sides;
+mod slots;
 mod stock;
 
 use std::collections::HashMap;
@@ -28,13 +28,14 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
 };
+use crate::session::slots::Slot;
 use crate::sockets::set::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::log::Log;
 use crate::ui::{HeldAddress, Note, Reporter};
 use crate::watch::Watch;
 
-pub use sides::{Running, Sides};
+pub use slots::{Running, Tasks};
 
 /// Everything that carries out actions.
 #[derive(Debug)]
@@ -65,8 +66,8 @@ pub struct House {
     pub memory: Option<PathBuf>,
     /// The generations that have processes.
     pub apps: HashMap<Generation, Running>,
-    /// Which of the two sockets behind each address is whose.
-    pub sides: Sides,
+    /// What is done for the slots of the addresses.
+    pub tasks: Tasks,
     /// A keeper that is started while a build runs, so that its app need not wait for it.
     pub spare: Option<Keeper>,
     /// Hands on what is typed, if anybody wants it.
@@ -75,6 +76,15 @@ pub struct House {
     pub session: Arc<str>,
     /// A directory only this user can write to, for the sockets of readiness.
     pub runtime_dir: PathBuf,
+}
+
+/// Where a generation is started.
+struct Place {
+    /// The generation that serves meanwhile.
+    beside: Option<Generation>,
+    slot: Slot,
+    /// The slot of the generation that serves, or served last.
+    serving: Slot,
 }
 
 /// The session's knobs, as the user has set them.
@@ -161,7 +171,7 @@ impl Rooms for House {
             Action::Reconfigure => self.reconfigure(now),
             Action::TakeStock => self.take_stock(now),
             Action::Proved(generation) => {
-                self.has_proved_itself(now, generation);
+                self.has_proved_itself(generation);
                 self.tell_executables(generation);
             }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
@@ -181,8 +191,15 @@ impl Rooms for House {
                 generation,
                 artifact,
                 beside,
+                slot,
+                serving,
             } => {
-                self.launch(now, generation, artifact, beside);
+                let place = Place {
+                    beside,
+                    slot,
+                    serving,
+                };
+                self.launch(now, generation, artifact, &place);
             }
             Action::Look(generation) => self.with(generation, App::look),
             Action::FindWriter { generation, paths } => {
@@ -196,9 +213,14 @@ impl Rooms for House {
                 self.with(generation, |app| app.signal(number));
             }
             Action::Free => self.free(now),
-            Action::Hold => self.hold(now),
-            Action::Release => self.release(now),
-            Action::Left(generation) => self.has_left(now, generation),
+            Action::Activate(slot) => self.activate(now, slot),
+            Action::Relay(relay) => self.relay(relay),
+            Action::ReleaseUnclaimed => self.release_unclaimed(now),
+            Action::Left {
+                generation,
+                slot,
+                serving,
+            } => self.has_left(generation, slot, serving),
             Action::Quiesce(generation) => self.quiesce(generation),
             Action::Stop(generation) => {
                 self.leaves(generation);
@@ -212,7 +234,7 @@ impl Rooms for House {
             }
             Action::Discard(artifact) => artifact::discard(&artifact.dir),
             Action::Serving(generation) => {
-                self.serves(now, generation);
+                self.make_way(now, generation);
                 self.tell_executables(generation);
             }
             Action::Show(view) => self.reporter.view(now, view),
@@ -332,23 +354,21 @@ impl House {
         now: Moment,
         generation: Generation,
         artifact: ArtifactRef,
-        beside: Option<Generation>,
+        place: &Place,
     ) {
-        let live = beside.and_then(|live| self.apps.get(&live));
-        let (keeper, of_live) = (
-            live.and_then(|live| live.app.keeper()),
-            live.map(|live| live.side),
-        );
-        let (side, reach) = self.take_side(now, of_live);
-        let capture = self.capture(side);
+        let slot = place.slot;
+        let live = place.beside.and_then(|live| self.apps.get(&live));
+        let keeper = live.and_then(|live| live.app.keeper());
+        let reach = self.prepare_slot(now, slot, place.beside.is_some());
+        let capture = self.capture(slot, place.serving);
         let set = self.held.lock();
         let held = set.given().map(|held| HeldSocket {
             name: held.name.clone(),
             address: held.address.clone(),
-            inode: held.inode(side),
+            inode: held.inode(slot),
         });
         let held = held.collect();
-        let sockets = set.share(side);
+        let sockets = set.share(slot);
         let keeps_paths = capture.is_some() && set.paths().next().is_some();
         drop(set);
         let start = Start {
@@ -371,11 +391,10 @@ impl House {
         let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
         let running = Running {
             app,
-            side,
-            told: false,
+            slot,
+            unlinks: false,
             keeps_paths,
         };
         self.apps.insert(generation, running);
-        self.settle();
     }
 }

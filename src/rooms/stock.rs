@@ -6,26 +6,25 @@ use crate::app::Captured;
 use crate::capture::{Capture, filter};
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
+use crate::session::slots::Slot;
 use crate::sockets::memory;
 use crate::sockets::relay::{self, Relay};
-use crate::sockets::twins::Side;
 use crate::ui::Note;
 
 impl House {
-    /// What it takes to hold what the next generation listens on; it gets this side.
-    pub(super) fn capture(&self, side: Side) -> Option<Captured> {
+    /// What it takes to hold what the next generation listens on, which gets this slot: what the one that is
+    /// `serving` listens on is expected of it.
+    pub(super) fn capture(&self, slot: Slot, serving: Slot) -> Option<Captured> {
         if !self.settings.app.capture {
             return None;
         }
         let mut held = self.held.lock();
-        // While new clients are held back, they are not sent to live.
-        let live = self.sides.held_back.unwrap_or(held.steered());
-        let expected = held.expected(live);
-        held.forget_claims(side, live);
+        let expected = held.expected(serving);
+        held.forget_claims(slot, serving);
         let filter = filter::program(held.paths().next().is_some())?;
         let held = self.held.clone();
         Some(Captured {
-            capture: Capture { held, side },
+            capture: Capture { held, slot },
             filter,
             expected,
         })
@@ -42,54 +41,50 @@ impl House {
     }
 
     /// A generation has been live for a while: what it has not got open now it does not need.
-    pub(super) fn has_proved_itself(&mut self, now: Moment, generation: Generation) {
+    pub(super) fn has_proved_itself(&mut self, generation: Generation) {
         let Some(running) = self.apps.get(&generation) else {
             return;
         };
-        let side = running.side;
+        let slot = running.slot;
         // In this order: what it asks for meanwhile is not given up.
-        let claims = self.held.lock().claims(side);
+        let claims = self.held.lock().claims(slot);
         let open = running.app.open_sockets();
         // Where nothing is left at all, it is about to end, and what follows will want everything.
         if !claims.is_disjoint(&open) {
             let given_up = claims.difference(&open).copied().collect();
-            self.held.lock().unclaim(side, &given_up);
+            self.held.lock().unclaim(slot, &given_up);
         }
-        self.sides.proved = Some(generation);
-        self.let_go(now);
     }
 
-    /// Clients are sent to this side from now on: nothing may be in the way of what it listens on.
-    pub(super) fn make_way(&mut self, now: Moment, side: Side) {
-        self.sides.proved = None;
+    /// Clients are sent to this generation from now on: nothing may be in the way of what it listens on.
+    pub(super) fn make_way(&mut self, now: Moment, generation: Generation) {
+        let Some(slot) = self.apps.get(&generation).map(|running| running.slot) else {
+            return;
+        };
         // Not two at a time for one socket.
-        self.sides.detour = None;
+        self.tasks.detour = None;
         let mut held = self.held.lock();
-        let gone = held.make_way(side);
+        let gone = held.make_way(slot);
         let detours = held.detours();
         drop(held);
-        self.sides.detour = (!detours.is_empty()).then(|| Relay::start(detours, true));
-        if !gone.is_empty() || self.sides.detour.is_some() {
+        self.tasks.detour = (!detours.is_empty()).then(|| Relay::start(detours, true));
+        if !gone.is_empty() || self.tasks.detour.is_some() {
             self.take_stock(now);
         }
     }
 
-    /// Lets go of what nobody listens on, if live is there and has had the time to.
-    pub(super) fn let_go(&mut self, now: Moment) {
-        let proved = self.sides.proved.and_then(|proved| self.apps.get(&proved));
-        if proved.is_none_or(|proved| proved.told) {
-            return;
-        }
+    /// Releases what no generation claims.
+    pub(super) fn release_unclaimed(&mut self, now: Moment) {
         let mut held = self.held.lock();
         let detours = held.detours();
         let gone = held.let_go_unclaimed();
         let is_over = held.detours().is_empty();
         drop(held);
         if is_over {
-            self.sides.detour = None;
+            self.tasks.detour = None;
         }
         if !gone.is_empty() {
-            self.relay_anew();
+            self.relay_again();
             // Behind the others, who let go of them when it is their turn.
             relay::take_last(detours);
             self.take_stock(now);
@@ -100,26 +95,19 @@ impl House {
     pub(super) fn free(&mut self, now: Moment) {
         let gone = self.held.lock().let_go_unasked();
         if !gone.is_empty() {
-            self.relay_anew();
+            self.relay_again();
             self.take_stock(now);
         }
     }
 
     /// Says what is held. What stands behind it has changed as well.
     pub(super) fn announce(&mut self, now: Moment) {
-        self.relay_anew();
+        self.relay_again();
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {
             self.reporter.note(now, Note::Held(self.announced.clone()));
         }
-    }
-
-    /// Whoever carries what comes to the idle side must not keep what was let go of, and has to know of
-    /// what is new.
-    fn relay_anew(&mut self) {
-        self.sides.relay = None;
-        self.settle();
     }
 
     /// Writes down what the next run is to hold from its start.

@@ -8,6 +8,7 @@ use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
 };
+use super::slots::{Relay, Slot};
 
 /// One thing to do. The driver carries it out at once and reports back by events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub enum Action {
         artifact: ArtifactRef,
         /// The generation that serves meanwhile, in whose way it might get.
         beside: Option<Generation>,
+        /// Its sockets.
+        slot: Slot,
+        /// Those of the generation that serves, or served last: its addresses are wanted again.
+        serving: Slot,
     },
     /// Look whether a debugger has attached to it; answered by `Traced`, and told of again when
     /// that changes for as long as there is one.
@@ -66,19 +71,30 @@ pub enum Action {
     Stop(Generation),
     /// End everything of the generation now.
     Kill(Generation),
-    /// It serves from now on: clients are sent to it, and what it did to the held sockets on its way
-    /// is put right.
+    /// New connections go to this slot of every address from now on, and what apps did to the held
+    /// sockets is put right. A relay that runs ends.
+    Activate(Slot),
+    /// What comes to the slot that is not active is carried to the active one; `None`: it is left to
+    /// the generation that has it.
+    Relay(Option<Relay>),
+    /// It is live: addresses that are in the way of those it listens on give way.
     Serving(Generation),
-    /// It has stayed live for long enough: what is held and it has not asked for is nobody's.
+    /// It has stayed live for long enough to have opened all that it wants: what it has not got open
+    /// it claims no longer.
     Proved(Generation),
+    /// What is held and no generation claims is released.
+    ReleaseUnclaimed,
     /// Nothing of it is left: what it did to the held sockets is put right.
-    Left(Generation),
+    Left {
+        /// Which.
+        generation: Generation,
+        /// What it had.
+        slot: Slot,
+        /// The slot of the generation that serves, or served last.
+        serving: Slot,
+    },
     /// What is held for a program that does not run is not held any more: it looks whether it is free.
     Free,
-    /// New clients are to wait for the next version.
-    Hold,
-    /// They are sent to live again, with all that have waited.
-    Release,
     /// Clients are not sent to it any more: find out what is open there, until nothing is under way;
     /// answered by `Open`.
     Quiesce(Generation),

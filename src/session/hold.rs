@@ -3,7 +3,7 @@
 //! waited too long goes to live after all.
 
 use super::Session;
-use super::action::{Action, View};
+use super::action::View;
 use super::model::Moment;
 
 /// What is being done about new clients.
@@ -40,7 +40,7 @@ impl Session {
                     let live = live.generation;
                     self.hold = Hold::Until(now + limit);
                     self.show(View::Holding { live, limit });
-                    self.out.push(Action::Hold);
+                    self.park();
                 }
             }
             Hold::Until(until) => {
@@ -52,7 +52,7 @@ impl Session {
                 self.hold = if unwanted { Hold::No } else { Hold::Over };
                 // Without live they wait where the next one will serve them.
                 if self.swap.live.is_some() {
-                    self.out.push(Action::Release);
+                    self.unpark();
                     if !unwanted {
                         self.show(View::Released);
                     }

@@ -11,6 +11,7 @@ use super::model::{
     Moment, Occasion, Proof, Reaction,
 };
 use super::scenarios::{artifact, policy};
+use super::slots::{Relay, Slot};
 use super::{OnChange, Policy, Session};
 
 /// A process as the world has it.
@@ -21,6 +22,7 @@ use super::{OnChange, Policy, Session};
 #[derive(Clone, Debug)]
 struct Process {
     built_by: Generation,
+    slot: Slot,
     ended: bool,
     /// Clients are not sent to it any more, and it was not told yet.
     patient: bool,
@@ -47,8 +49,9 @@ struct World {
     /// Whether it has a debugger was asked and not answered; and who is known to have one.
     looked_at: Option<Generation>,
     debugged: Option<Generation>,
-    /// New clients wait.
-    held: bool,
+    /// Where new connections go, and what is carried there from the other slot.
+    active: Slot,
+    relay: Option<Relay>,
     /// What the program listens on by itself is held, and it is being found out what that is.
     captures: bool,
     taking_stock: bool,
@@ -77,7 +80,8 @@ impl World {
             reading_settings: false,
             looked_at: None,
             debugged: None,
-            held: false,
+            active: Slot::default(),
+            relay: None,
             captures: !policy.serving,
             taking_stock: false,
             launched: Generation(0),
@@ -327,8 +331,17 @@ impl World {
             Action::Launch {
                 generation,
                 artifact,
+                slot,
                 ..
             } => {
+                let all = self.processes.values();
+                let taken = all.filter(|process| process.slot == slot).count();
+                self.must(taken == 0, "two generations have one slot");
+                let relayed = self.relay.is_some_and(|relay| relay.from == slot);
+                self.must(
+                    !relayed,
+                    "somebody else takes what a candidate is to answer",
+                );
                 let live = self.session.swap.live.as_ref();
                 let live = live.map(|live| live.generation);
                 let free = live.is_none() || (self.debugged != live && self.looked_at != live);
@@ -346,6 +359,7 @@ impl World {
                 let built_by = artifact.built_by;
                 let process = Process {
                     built_by,
+                    slot,
                     ended: false,
                     patient: false,
                     stopped: false,
@@ -361,16 +375,15 @@ impl World {
                 let process = self.processes.get_mut(&generation).unwrap();
                 (process.stopped, process.patient) = (true, false);
             }
-            Action::Hold => {
-                // Somebody else would take them.
-                let alone = self.processes.len() == 1;
-                self.must(alone && !self.held, "clients are held at the wrong time");
-                self.held = true;
+            Action::Activate(slot) => {
+                self.active = slot;
+                self.relay = None;
             }
-            Action::Release => {
-                let live = self.session.swap.live.is_some();
-                self.must(live && self.held, "clients are let go at the wrong time");
-                self.held = false;
+            Action::Relay(relay) => self.relay = relay,
+            Action::ReleaseUnclaimed => {
+                let live = self.session.swap.live.as_ref();
+                let proved = live.is_some_and(|live| live.deadline.is_none());
+                self.must(proved, "addresses are released that live may still claim");
             }
             Action::Quiesce(generation) => {
                 let unasked = |process: &&mut Process| !process.stopped && !process.killed;
@@ -410,7 +423,10 @@ impl World {
                 let live = live.is_some_and(|live| live.generation == generation);
                 self.must(live, "a signal for somebody who is not live");
             }
-            Action::Serving(_) => self.held = false,
+            Action::Serving(generation) => {
+                let has_it = self.processes[&generation].slot == self.active;
+                self.must(has_it, "new connections go to another one than live");
+            }
             Action::TakeStock => self.taking_stock = true,
             Action::Proved(generation) => {
                 let live = self.session.swap.live.as_ref();
@@ -419,14 +435,44 @@ impl World {
             }
             Action::Rewatch(_)
             | Action::FindWriter { .. }
-            | Action::Left(_)
+            | Action::Left { .. }
             | Action::Show(_)
             | Action::ReopenLog
             | Action::Suspend => {}
         }
     }
 
+    /// New connections reach live, or wait where the next generation takes them; and so does what comes to
+    /// the other slot.
+    fn check_slots(&self) {
+        let swap = &self.session.swap;
+        let live = swap.live.as_ref().map(|live| live.slot);
+        let idle = self.active.other();
+        let owners = || {
+            self.processes
+                .values()
+                .filter(|process| process.slot == idle)
+        };
+        let parked = live == Some(idle);
+        if parked {
+            let ends = self.session.hold_due().is_some();
+            self.must(ends, "new connections may wait beside live for ever");
+        }
+        let left = owners().all(|process| process.stopped || process.killed);
+        match self.relay {
+            None => self.must(!left, "nobody takes what comes to the idle slot"),
+            Some(relay) => {
+                self.must(relay.from == idle, "it is carried in a circle");
+                let alone = owners().next().is_none();
+                self.must(relay.alone == alone, "who has the idle slot is not known");
+                let over = left || self.session.slots.is_unparked();
+                self.must(over, "somebody else takes what a generation is to answer");
+            }
+        }
+    }
+
     fn check(&self) {
+        self.check_slots();
         let swap = &self.session.swap;
         self.must(
             self.processes.len() <= 2,

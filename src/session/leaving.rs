@@ -25,7 +25,7 @@ impl Session {
             return self.stop(now, live);
         }
         if self.policy.goodbye_max.is_some() && self.hold_due().is_none() {
-            self.out.push(Action::Hold);
+            self.park();
         }
         self.quiesce(now, live);
     }
@@ -145,6 +145,15 @@ impl Session {
             });
         }
         self.show(View::Gone(generation, process.ended));
-        self.out.push(Action::Left(generation));
+        self.out.push(Action::Left {
+            generation,
+            slot: process.slot,
+            serving: self.slots.serving(),
+        });
+        self.relay_again();
+        let is_proved = |live: &Process| live.live_since.is_some() && live.deadline.is_none();
+        if self.swap.live.as_ref().is_some_and(is_proved) {
+            self.out.push(Action::ReleaseUnclaimed);
+        }
     }
 }

@@ -23,6 +23,7 @@ mod own_writing;
 mod processes;
 mod reactions;
 mod recovery;
+pub mod slots;
 mod stock;
 mod swap;
 
@@ -44,6 +45,7 @@ use model::{
     Reaction,
 };
 use reactions::Reactions;
+use slots::Slots;
 use swap::Swap;
 
 /// What happens to a running build when a newer change comes.
@@ -102,6 +104,7 @@ pub struct Session {
     builds: BuildSlot,
     reactions: Reactions,
     swap: Swap,
+    slots: Slots,
     backoff: Backoff,
     /// The build that made the newest program.
     newest_built: Option<Generation>,
@@ -145,6 +148,7 @@ impl Session {
             builds: BuildSlot::default(),
             reactions: Reactions::default(),
             swap: Swap::default(),
+            slots: Slots::default(),
             backoff: Backoff::default(),
             newest_built: None,
             numbered_jobs: 0,
@@ -206,6 +210,7 @@ impl Session {
         self.start_build(now);
         self.hold(now);
         self.launch(now);
+        self.relay();
         self.discard();
         if let Some(ending) = self.ending
             && self.swap.idle()

@@ -75,13 +75,11 @@ impl Session {
             first_overlap,
             cause: launch.cause.clone(),
         });
-        self.out.push(Action::Launch {
-            generation,
-            artifact: launch.artifact.clone(),
-            beside,
-        });
+        let slot = self.free_slot();
+        let artifact = launch.artifact.clone();
         self.swap.candidate = Some(Process {
             generation,
+            slot,
             artifact: launch.artifact,
             cause: launch.cause,
             kind: launch.kind,
@@ -101,6 +99,16 @@ impl Session {
             answer: None,
             missed: Vec::new(),
             cut_for_next: false,
+        });
+        self.take_slot();
+        // Nobody else takes what comes there from here on.
+        self.relay();
+        self.out.push(Action::Launch {
+            generation,
+            artifact,
+            beside,
+            slot,
+            serving: self.slots.serving(),
         });
     }
 
@@ -244,6 +252,7 @@ impl Session {
         self.hold = Hold::No;
         self.swap.failed = false;
         self.freed = false;
+        self.activate(process.slot);
         self.out.push(Action::Serving(generation));
         // Who reads it and asks is to get it.
         self.show(View::Live {
@@ -449,6 +458,7 @@ impl Session {
             let (generation, artifact) = (live.generation, live.artifact.clone());
             self.good(artifact);
             self.out.push(Action::Proved(generation));
+            self.out.push(Action::ReleaseUnclaimed);
         }
         let mut patient = Vec::new();
         for process in &mut self.swap.leaving {

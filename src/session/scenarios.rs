@@ -7,7 +7,8 @@
 //! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes
 //! first. Between two events the session is woken at every moment it asks for, and what it does
 //! then stands under a line `<ms> tick`. A story names every tick and every action, in order, but for
-//! looks for a debugger: they are answered at once, by what the story has said of it.
+//! looks for a debugger: they are answered at once, by what the story has said of it; and for what is done
+//! with the slots of addresses, unless it says `policy slots told`.
 //! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
 //! ticks and actions are written anew, to be read before they are believed.
 
@@ -25,6 +26,7 @@ use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
     Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Surroundings,
 };
+use super::slots::Slot;
 use super::{OnChange, Policy, Session};
 
 /// The policy of a server with one held address and the default settings.
@@ -61,6 +63,8 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
 struct Story {
     policy: Policy,
     loaded: bool,
+    /// What is done with the slots is told.
+    slots: bool,
 }
 
 impl Story {
@@ -85,6 +89,7 @@ impl Story {
             "serving" => self.policy.serving = value == "yes",
             "once" => self.policy.once = value == "yes",
             "loaded" => self.loaded = value == "yes",
+            "slots" => self.slots = value == "told",
             "ready_timeout" if value == "none" => self.policy.ready_timeout = None,
             "ready_timeout" => self.policy.ready_timeout = Some(ms()),
             "stop_timeout" => self.policy.stop_timeout = ms(),
@@ -412,6 +417,7 @@ fn action(action: &Action) -> String {
             generation,
             artifact,
             beside,
+            ..
         } => {
             let beside = beside
                 .map(|live| format!(" beside {live}"))
@@ -423,14 +429,33 @@ fn action(action: &Action) -> String {
         Action::Stop(generation) => format!("stop {generation}"),
         Action::Kill(generation) => format!("kill {generation}"),
         Action::Serving(generation) => format!("serving {generation}"),
-        Action::Left(generation) => format!("{generation} has left"),
+        Action::Left { generation, .. } => format!("{generation} has left"),
+        Action::Activate(slot) => format!("{SLOTS}: activate {}", place(*slot)),
+        Action::Relay(Some(relay)) => {
+            let alone = if relay.alone {
+                ", which nobody has"
+            } else {
+                ""
+            };
+            format!("{SLOTS}: relay what comes to {}{alone}", place(relay.from))
+        }
+        Action::Relay(None) => format!("{SLOTS}: relay nothing"),
+        Action::ReleaseUnclaimed => "release what is unclaimed".into(),
         Action::Free => "free what is held".into(),
-        Action::Hold => "hold".into(),
-        Action::Release => "release".into(),
         Action::Quiesce(generation) => format!("quiesce {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),
+    }
+}
+
+/// Before an action that has to do with slots, which only some stories are about.
+const SLOTS: &str = "slots";
+
+fn place(slot: Slot) -> &'static str {
+    match slot {
+        Slot::First => "the first",
+        Slot::Second => "the second",
     }
 }
 
@@ -446,6 +471,7 @@ fn play(text: &str) -> String {
     let mut story = Story {
         policy: policy(),
         loaded: true,
+        slots: false,
     };
     let mut session = None;
     let mut traced = Traced::new();
@@ -474,6 +500,11 @@ fn play(text: &str) -> String {
         }
         let event = event(what, &mut files);
         tell(&mut told, session, &mut traced, now, event, what);
+    }
+    if !story.slots {
+        let untold = format!("-> {SLOTS}: ");
+        let told = told.lines().filter(|line| !line.starts_with(&untold));
+        return told.fold(String::new(), |all, line| all + line + "\n");
     }
     told
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::event::{Answer, Open};
 use super::model::{ArtifactRef, Cause, Exit, Generation, JobId, Moment, Phases};
+use super::slots::Slot;
 
 /// Why a process is started, as far as it decides what its failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(super) enum Told {
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) generation: Generation,
+    /// Its sockets.
+    pub(super) slot: Slot,
     pub(super) artifact: ArtifactRef,
     pub(super) cause: Cause,
     pub(super) kind: Kind,

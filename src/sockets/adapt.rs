@@ -12,8 +12,9 @@ use super::open::{How, open, refused};
 use super::paths::Paths;
 use super::set::{Declared, Held, HeldSet, Released};
 use super::spec::Spec;
-use super::twins::{Side, Sockets};
+use super::twins::Sockets;
 use crate::exit::Failure;
+use crate::session::slots::Slot;
 
 /// How often a port is chosen anew when the one that was free for IPv4 is not for IPv6.
 const TRIES: usize = 16;
@@ -39,7 +40,7 @@ impl HeldSet {
         if twins {
             self.pair_inherited();
         }
-        let steered = self.steered;
+        let steered = self.active;
         let pair = twins.then_some(steered);
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
@@ -80,7 +81,7 @@ impl HeldSet {
                 // Whoever made it may have others in its group.
                 && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
             {
-                held.pair(socket.clone(), self.steered);
+                held.pair(socket.clone(), self.active);
             }
         }
     }
@@ -161,7 +162,7 @@ impl HeldSet {
             held.declared = Some(wanted.declared);
             self.sockets.push(held);
         }
-        // One that comes back may have been made for the side that was live then.
+        // One that comes back may have been made for the slot that was live then.
         self.steer().ok();
         let released = old.into_iter().filter_map(Held::release);
         self.released = released.collect();
@@ -200,7 +201,7 @@ fn open_group(
     group: &[Wanted],
     there: &[&Held],
     leaving: &[&Held],
-    pair: Option<Side>,
+    pair: Option<Slot>,
 ) -> Result<Vec<Option<Held>>, Refused> {
     let mut result = try_open_group(group, there, leaving, pair);
     for _ in 0..TRIES {
@@ -220,7 +221,7 @@ fn try_open_group(
     group: &[Wanted],
     there: &[&Held],
     leaving: &[&Held],
-    pair: Option<Side>,
+    pair: Option<Slot>,
 ) -> Result<Vec<Option<Held>>, Refused> {
     let mut opened: Vec<Option<Held>> = Vec::new();
     let mut port = None;
@@ -249,7 +250,7 @@ fn new(
     wanted: &Wanted,
     port: Option<u16>,
     leaving: &[&Held],
-    pair: Option<Side>,
+    pair: Option<Slot>,
 ) -> io::Result<Held> {
     let declared = &wanted.declared;
     let address = match port {
@@ -264,8 +265,8 @@ fn new(
     };
     let (name, all) = (wanted.name.clone(), Some(declared.clone()));
     let mut reason = None;
-    if let (Some(side), Address::Unix(path)) = (pair, &address) {
-        match Paths::open(path, how, side) {
+    if let (Some(slot), Address::Unix(path)) = (pair, &address) {
+        match Paths::open(path, how, slot) {
             Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
             Err(error) => reason = Some(error.to_string()),
         }
@@ -277,7 +278,7 @@ fn new(
     };
     let socket = Arc::new(socket.into());
     let sockets = match pair.filter(|_| how.paired) {
-        Some(side) => Sockets::pair(socket, side),
+        Some(slot) => Sockets::pair(socket, slot),
         None => Sockets::Shared(socket, reason),
     };
     Held::new(name, address, all, sockets, file)
@@ -285,7 +286,7 @@ fn new(
 
 /// What tells one from all others.
 fn id(held: &Held) -> u64 {
-    held.inode(Side::First)
+    held.inode(Slot::First)
 }
 
 /// Does something that the addresses of these sockets would be in the way of.
@@ -296,7 +297,7 @@ pub(super) fn beside<T>(sockets: &[&Held], act: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Lets others have the addresses of these sockets as well, as long as both sides say so. An app
+/// Lets others have the addresses of these sockets as well, as long as both slots say so. An app
 /// keeps its copies until it ends, so that letting go of a socket does not free its address.
 fn share_ports(sockets: &[&Held], share: bool) {
     for held in sockets {
@@ -356,7 +357,7 @@ mod tests {
             assert_eq!(held.name.as_deref(), Some("web"));
             TcpStream::connect(held.address.tcp().unwrap()).unwrap();
         }
-        assert_eq!(set.share(Side::First).len(), ports.len());
+        assert_eq!(set.share(Slot::First).len(), ports.len());
     }
 
     #[test]
@@ -387,7 +388,7 @@ mod tests {
         let mut set = HeldSet::default();
         let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
         assert!(set.adapt(&wanted, true).unwrap());
-        let sockets = set.share(Side::First);
+        let sockets = set.share(Slot::First);
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
         // Nonblocking, as it is unless the declaration has it otherwise.
@@ -421,8 +422,8 @@ mod tests {
         assert!(failure.message.contains(&own), "{}", failure.message);
         UnixStream::connect(&path).unwrap();
         // Nothing of ours is gone by that.
-        set.switch(Side::Second).unwrap();
-        set.switch(Side::First).unwrap();
+        set.switch(Slot::Second).unwrap();
+        set.switch(Slot::First).unwrap();
         UnixStream::connect(&path).unwrap();
         drop(set);
         assert!(!path.exists());
@@ -501,7 +502,7 @@ mod tests {
         assert!(set.adapt(&blocking, true).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
         assert!(
-            !SockRef::from(&**set.sockets[0].sockets.of(Side::First))
+            !SockRef::from(&**set.sockets[0].sockets.of(Slot::First))
                 .nonblocking()
                 .unwrap()
         );
@@ -538,7 +539,7 @@ mod tests {
             set.adapt(&first, twins).unwrap();
             let port = ports(&set)[0];
             for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
-                let _of_app = set.share(Side::First);
+                let _of_app = set.share(Slot::First);
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
                 assert!(set.adapt(&other, twins).unwrap());
             }
@@ -557,7 +558,7 @@ mod tests {
         for kind in ["", "udp:"] {
             let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let before = (inodes(&set), ports(&set));
-            let of_app = set.share(Side::First);
+            let of_app = set.share(Slot::First);
             let narrow = specs(&[&format!("{kind}127.0.0.1:{}", before.1[0])], nowhere);
             let wide = specs(&[&format!("{kind}0.0.0.0:{}", before.1[0])], nowhere);
             for between in [&[][..], &wide] {
@@ -580,7 +581,7 @@ mod tests {
         let wanted = |text: &str| specs(&[text], dir.path());
         let mut set = HeldSet::default();
         set.adapt(&wanted("unix:s"), true).unwrap();
-        let of_app = set.share(Side::First);
+        let of_app = set.share(Slot::First);
         assert!(set.adapt(&wanted("unix-dgram:s"), true).unwrap());
         let client = UnixDatagram::unbound().unwrap();
         client.send_to(b"one", dir.path().join("s")).unwrap();

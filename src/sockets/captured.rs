@@ -1,5 +1,5 @@
 //! Addresses that the app has bound by itself, and that are held since it listens there. A later
-//! version that binds one of them is given the socket of its side.
+//! version that binds one of them is given the socket of its slot.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,7 +17,8 @@ use super::open::{How, bind, is_taken, open};
 use super::options::carry;
 use super::paths::Paths;
 use super::set::{Declared, Held, HeldSet, Released};
-use super::twins::{Side, Sockets};
+use super::twins::Sockets;
+use crate::session::slots::Slot;
 
 /// An address as the program has written it, and how often it had written it before where the port is
 /// left to the system: so the same one of them gets the same port again.
@@ -45,9 +46,9 @@ pub struct Fresh {
 pub(super) struct Captured {
     pub(super) held: Held,
     number: u32,
-    /// Which of both sides listens there.
+    /// Which of both slots listens there.
     pub(super) claims: [bool; 2],
-    /// Which of both sides has bound it, and may be about to listen there.
+    /// Which of both slots has bound it, and may be about to listen there.
     pub(super) bound: [bool; 2],
     /// Whoever was live last had, and what comes after that will.
     pub(super) expected: bool,
@@ -75,20 +76,20 @@ impl Captured {
         }
     }
 
-    /// This side has bound it, or listens there.
-    pub(super) fn is_asked_for(&self, side: Side) -> bool {
-        *side.of(&self.claims) || *side.of(&self.bound)
+    /// This slot has bound it, or listens there.
+    pub(super) fn is_asked_for(&self, slot: Slot) -> bool {
+        *slot.of(&self.claims) || *slot.of(&self.bound)
     }
 
     fn is_asked_for_by_any(&self) -> bool {
-        Side::BOTH.iter().any(|side| self.is_asked_for(*side))
+        Slot::BOTH.iter().any(|slot| self.is_asked_for(*slot))
     }
 }
 
 impl HeldSet {
-    /// The held socket that this side has at an address, by its number in /proc: one that a program
+    /// The held socket that this slot has at an address, by its number in /proc: one that a program
     /// can ask for by that address. Of what is left to the system, none.
-    pub fn find(&self, address: &Address, only_v6: bool, side: Side) -> Option<u64> {
+    pub fn find(&self, address: &Address, only_v6: bool, slot: Slot) -> Option<u64> {
         let given = self.given().find(|held| held.address == *address);
         let mut captured = self.captured.iter().map(|captured| &captured.held);
         let is_it = |held: &&Held| {
@@ -98,11 +99,11 @@ impl HeldSet {
         let found = given.or_else(|| captured.find(is_it));
         found
             .filter(|_| !address.is_open())
-            .map(|held| held.inode(side))
+            .map(|held| held.inode(slot))
     }
 
     /// The same for one of which the system had chosen the port.
-    pub fn find_numbered(&self, written: &Written, only_v6: bool, side: Side) -> Option<u64> {
+    pub fn find_numbered(&self, written: &Written, only_v6: bool, slot: Slot) -> Option<u64> {
         let same = |own: &Declared| own.address == written.address && own.only_v6 == only_v6;
         let is_it = |one: &&Captured| {
             one.number == written.number && one.held.declared.as_ref().is_some_and(same)
@@ -110,10 +111,10 @@ impl HeldSet {
         let found = self.captured.iter().find(is_it);
         found
             .filter(|_| written.address.is_open())
-            .map(|one| one.held.inode(side))
+            .map(|one| one.held.inode(slot))
     }
 
-    /// The address of a held socket, whichever side's.
+    /// The address of a held socket, whichever slot's.
     pub fn address_of(&self, inode: u64) -> Option<&Address> {
         self.iter()
             .find(|held| held.has(inode))
@@ -160,12 +161,12 @@ impl HeldSet {
     pub fn show_paths(&self) {
         let is_path = |held: &&Held| held.address.path().is_some();
         for held in self.iter().filter(is_path) {
-            held.sockets.steer(self.steered).ok();
+            held.sockets.steer(self.active).ok();
         }
     }
 
-    /// This side wants clients to come to this socket; whether that is new.
-    pub fn claim(&mut self, inode: u64, side: Side) -> bool {
+    /// This slot wants clients to come to this socket; whether that is new.
+    pub fn claim(&mut self, inode: u64, slot: Slot) -> bool {
         let mut captured = self.captured.iter_mut();
         let Some(captured) = captured.find(|one| one.held.has(inode)) else {
             return false;
@@ -173,22 +174,22 @@ impl HeldSet {
         captured.remembered = false;
         captured.expected = false;
         captured.gives_way = None;
-        !std::mem::replace(side.of_mut(&mut captured.claims), true)
+        !std::mem::replace(slot.of_mut(&mut captured.claims), true)
     }
 
-    /// This side has bound this socket, and may be about to listen on it: nobody takes it away until
+    /// This slot has bound this socket, and may be about to listen on it: nobody takes it away until
     /// then.
-    pub fn reserve(&mut self, inode: u64, side: Side) {
+    pub fn reserve(&mut self, inode: u64, slot: Slot) {
         let mut captured = self.captured.iter_mut();
         if let Some(captured) = captured.find(|one| one.held.has(inode)) {
-            *side.of_mut(&mut captured.bound) = true;
+            *slot.of_mut(&mut captured.bound) = true;
         }
     }
 
-    /// What this side has bound or listens on, by the numbers in /proc of its sockets.
-    pub fn claims(&self, side: Side) -> HashSet<u64> {
-        let claimed = self.captured.iter().filter(|one| one.is_asked_for(side));
-        claimed.map(|one| one.held.inode(side)).collect()
+    /// What this slot has bound or listens on, by the numbers in /proc of its sockets.
+    pub fn claims(&self, slot: Slot) -> HashSet<u64> {
+        let claimed = self.captured.iter().filter(|one| one.is_asked_for(slot));
+        claimed.map(|one| one.held.inode(slot)).collect()
     }
 
     /// A program listens on a socket that was held when it was given to it, and has been let go of
@@ -208,27 +209,27 @@ impl HeldSet {
     }
 
     /// It does not want these any more.
-    pub fn unclaim(&mut self, side: Side, given_up: &HashSet<u64>) {
+    pub fn unclaim(&mut self, slot: Slot, given_up: &HashSet<u64>) {
         for captured in &mut self.captured {
-            let is_given_up = given_up.contains(&captured.held.inode(side));
-            *side.of_mut(&mut captured.claims) &= !is_given_up;
-            *side.of_mut(&mut captured.bound) &= !is_given_up;
+            let is_given_up = given_up.contains(&captured.held.inode(slot));
+            *slot.of_mut(&mut captured.claims) &= !is_given_up;
+            *slot.of_mut(&mut captured.bound) &= !is_given_up;
         }
     }
 
-    /// A new version gets this side, or nobody has it any more; `live` is the side of whoever is live,
+    /// A new version gets this slot, or nobody has it any more; `live` is the slot of whoever is live,
     /// or was last.
-    pub fn forget_claims(&mut self, side: Side, live: Side) {
+    pub fn forget_claims(&mut self, slot: Slot, live: Slot) {
         for captured in &mut self.captured {
-            *side.of_mut(&mut captured.bound) = false;
-            let claimed = std::mem::take(side.of_mut(&mut captured.claims));
-            captured.expected |= claimed && side == live;
+            *slot.of_mut(&mut captured.bound) = false;
+            let claimed = std::mem::take(slot.of_mut(&mut captured.claims));
+            captured.expected |= claimed && slot == live;
         }
     }
 
     /// The addresses that whoever is live, or was last, has asked for. Not those of an earlier run: the
     /// program may be another one by now.
-    pub fn expected(&self, live: Side) -> Vec<Address> {
+    pub fn expected(&self, live: Slot) -> Vec<Address> {
         let is_expected = |one: &&Captured| {
             let is_left = one.expected && !one.remembered;
             is_left || *live.of(&one.claims)
@@ -293,13 +294,13 @@ impl HeldSet {
             };
             let address = written.address.clone();
             let (sockets, file) = if self.twins {
-                (Sockets::Paths(Paths::open(path, how, self.steered)?), None)
+                (Sockets::Paths(Paths::open(path, how, self.active)?), None)
             } else {
                 let (socket, file) = open(&address, how)?;
                 (Sockets::Shared(Arc::new(socket.into()), None), file)
             };
             let mut held = Held::new(None, address, Some(declared), sockets, file)?;
-            held.publish(self.steered)?;
+            held.publish(self.active)?;
             return Ok(held);
         }
         let mut address = written.address.clone();
@@ -319,7 +320,7 @@ impl HeldSet {
         }
         let socket = Arc::new(socket.into());
         let sockets = if how.paired {
-            Sockets::pair(socket, self.steered)
+            Sockets::pair(socket, self.active)
         } else {
             Sockets::Shared(socket, None)
         };
@@ -425,7 +426,7 @@ impl HeldSet {
         Ok(bound)
     }
 
-    /// Lets go of what neither side has asked for. Returns what that was.
+    /// Lets go of what neither slot has asked for. Returns what that was.
     pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
         self.let_go(|one| !one.is_asked_for_by_any() && !one.expected)
     }
@@ -469,16 +470,16 @@ fn is_every_v6(address: &Address) -> bool {
 }
 
 impl Held {
-    /// It is the socket of one of both sides.
+    /// It is the socket of one of both slots.
     fn has(&self, inode: u64) -> bool {
-        [Side::First, Side::Second]
+        [Slot::First, Slot::Second]
             .iter()
-            .any(|side| self.inode(*side) == inode)
+            .any(|slot| self.inode(*slot) == inode)
     }
 
     fn socket(&self, inode: u64) -> &Arc<OwnedFd> {
-        let first = self.inode(Side::First) == inode;
+        let first = self.inode(Slot::First) == inode;
         self.sockets
-            .of(if first { Side::First } else { Side::Second })
+            .of(if first { Slot::First } else { Slot::Second })
     }
 }

@@ -14,7 +14,7 @@ use socket2::Type;
 use super::address::{aside, bound_name, hidden};
 use super::open::{How, unix_at};
 use super::socket_file::{SocketFile, is_stale};
-use super::twins::Side;
+use crate::session::slots::Slot;
 
 /// A pair, with all its files.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub(super) struct Paths {
 
 impl Paths {
     /// Makes both. Unless another socket of ours has the path, which is about to be released, it
-    /// leads to the one of this `side` at once.
-    pub(super) fn open(public: &Path, how: How, side: Side) -> io::Result<Self> {
+    /// leads to the one of this `slot` at once.
+    pub(super) fn open(public: &Path, how: How, slot: Slot) -> io::Result<Self> {
         let is_there = public.symlink_metadata().is_ok() && !is_stale(public);
         if is_there && !how.beside {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -41,23 +41,23 @@ impl Paths {
             public: public.to_owned(),
         };
         if !how.beside {
-            paths.claim(side)?;
+            paths.claim(slot)?;
         }
         Ok(paths)
     }
 
-    /// The socket of this side.
-    pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
-        side.of(&self.sockets)
+    /// The socket of this slot.
+    pub(super) fn at(&self, slot: Slot) -> &Arc<OwnedFd> {
+        slot.of(&self.sockets)
     }
 
-    fn file(&self, side: Side) -> &SocketFile {
-        side.of(&self.files)
+    fn file(&self, slot: Slot) -> &SocketFile {
+        slot.of(&self.files)
     }
 
     /// Takes the path for the first time: what is there stays, unless nobody is behind it.
-    fn claim(&self, side: Side) -> io::Result<()> {
-        let link = || fs::hard_link(self.file(side).path(), &self.public);
+    fn claim(&self, slot: Slot) -> io::Result<()> {
+        let link = || fs::hard_link(self.file(slot).path(), &self.public);
         match link() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !is_stale(&self.public) {
@@ -70,10 +70,10 @@ impl Paths {
         }
     }
 
-    /// Clients find this side from now on. Also where an app has removed the path, as servers do
+    /// Clients find this slot from now on. Also where an app has removed the path, as servers do
     /// that think it is theirs; what is no socket stays.
-    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
-        if self.file(side).is_at(&self.public) {
+    pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
+        if self.file(slot).is_at(&self.public) {
             return Ok(());
         }
         let there = self.public.symlink_metadata();
@@ -82,13 +82,13 @@ impl Paths {
         }
         // Who may connect is what the path says, whoever has made it or changed that.
         if let Ok(there) = self.public.symlink_metadata() {
-            let own = self.file(side).path();
+            let own = self.file(slot).path();
             fs::set_permissions(own, there.permissions()).ok();
             chown(own, Some(there.uid()), Some(there.gid())).ok();
         }
         let new = bound_name(&self.public);
         fs::remove_file(&new).ok();
-        fs::hard_link(self.file(side).path(), &new)?;
+        fs::hard_link(self.file(slot).path(), &new)?;
         fs::rename(&new, &self.public)
     }
 }
@@ -141,14 +141,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn goes_to(set: &HeldSet, path: &Path, side: Side) {
+    fn goes_to(set: &HeldSet, path: &Path, slot: Slot) {
         let _clients = [(); 5].map(|()| UnixStream::connect(path).unwrap());
-        let taken = |side| {
-            let socket = set.share(side).remove(0);
+        let taken = |slot| {
+            let socket = set.share(slot).remove(0);
             let socket = SockRef::from(&*socket);
             std::iter::from_fn(|| socket.accept().ok()).count()
         };
-        assert_eq!((taken(side.other()), taken(side)), (0, 5));
+        assert_eq!((taken(slot.other()), taken(slot)), (0, 5));
     }
 
     #[test]
@@ -159,23 +159,23 @@ mod tests {
         let spec = spec::parse("unix:s", dir.path()).unwrap();
         set.adapt(&[spec], true).unwrap();
         assert!(set.has_twins());
-        goes_to(&set, &path, Side::First);
-        for side in [Side::Second, Side::First, Side::Second] {
-            set.switch(side).unwrap();
-            goes_to(&set, &path, side);
+        goes_to(&set, &path, Slot::First);
+        for slot in [Slot::Second, Slot::First, Slot::Second] {
+            set.switch(slot).unwrap();
+            goes_to(&set, &path, slot);
         }
         // Servers that remove what they think is theirs.
         fs::remove_file(&path).unwrap();
         set.mend().unwrap();
-        goes_to(&set, &path, Side::Second);
+        goes_to(&set, &path, Slot::Second);
         // Somebody has put something else there.
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
-        set.switch(Side::First).unwrap_err();
+        set.switch(Slot::First).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         fs::remove_file(&path).unwrap();
         set.mend().unwrap();
-        goes_to(&set, &path, Side::First);
+        goes_to(&set, &path, Slot::First);
         drop(set);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

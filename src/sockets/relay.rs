@@ -37,7 +37,7 @@ pub struct Stray {
     pub detour: Option<SocketAddr>,
 }
 
-/// Takes what comes to a side that nobody serves, and costs nothing while nothing comes. Dropped, it
+/// Takes what comes to a slot that nobody serves, and costs nothing while nothing comes. Dropped, it
 /// takes no more; what it has taken goes on.
 #[derive(Debug)]
 pub struct Relay {
@@ -156,10 +156,10 @@ mod tests {
 
     use super::super::set::HeldSet;
     use super::super::spec;
-    use super::super::twins::Side;
     use super::*;
+    use crate::session::slots::Slot;
 
-    /// A set whose clients are sent to the second side, and what comes to the first one all the same.
+    /// A set whose clients are sent to the second slot, and what comes to the first one all the same.
     fn switched(blocking: bool) -> (HeldSet, SocketAddr) {
         let mut set = HeldSet::default();
         let mut spec = spec::parse("127.0.0.1:0", std::path::Path::new("/")).unwrap();
@@ -169,12 +169,12 @@ mod tests {
         (set, address)
     }
 
-    fn socket(set: &HeldSet, side: Side) -> Arc<OwnedFd> {
-        set.share(side).remove(0)
+    fn socket(set: &HeldSet, slot: Slot) -> Arc<OwnedFd> {
+        set.share(slot).remove(0)
     }
 
-    async fn accept(set: &HeldSet, side: Side) -> TcpStream {
-        let socket = socket(set, side);
+    async fn accept(set: &HeldSet, slot: Slot) -> TcpStream {
+        let socket = socket(set, slot);
         SockRef::from(&socket).set_nonblocking(true).unwrap();
         let socket = sys::readable(socket).unwrap();
         let accept = |socket: &Arc<OwnedFd>| SockRef::from(socket).accept();
@@ -188,11 +188,11 @@ mod tests {
         for blocking in [false, true] {
             let (mut set, at) = switched(blocking);
             let mut client = TcpStream::connect(at).await.unwrap();
-            set.switch(Side::Second).unwrap();
-            let relay = Relay::start(set.stray(Side::First), true);
+            set.switch(Slot::Second).unwrap();
+            let relay = Relay::start(set.stray(Slot::First), true);
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();
-            let mut server = accept(&set, Side::Second).await;
+            let mut server = accept(&set, Slot::Second).await;
             // What was taken goes on.
             drop(relay);
             let mut said = String::new();
@@ -210,15 +210,15 @@ mod tests {
     #[tokio::test]
     async fn a_question_is_carried_to_nobody() {
         let (mut set, at) = switched(false);
-        let from = set.ask(Side::Second).unwrap();
-        let _relay = Relay::start(set.stray(Side::Second), false);
+        let from = set.ask(Slot::Second).unwrap();
+        let _relay = Relay::start(set.stray(Slot::Second), false);
         let asker = tokio::net::TcpSocket::new_v4().unwrap();
         asker.set_reuseaddr(true).unwrap();
         asker.bind(([0, 0, 0, 0], from).into()).unwrap();
         let mut asker = asker.connect(at).await.unwrap();
         tokio::select! {
             read = asker.read_u8() => assert!(read.is_err(), "{read:?}"),
-            _ = accept(&set, Side::First) => panic!("it was carried to live"),
+            _ = accept(&set, Slot::First) => panic!("it was carried to live"),
         }
     }
 
@@ -226,14 +226,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_is_carried_in_a_circle() {
         let (mut set, at) = switched(false);
-        set.switch(Side::Second).unwrap();
-        let _relay = Relay::start(set.stray(Side::First), true);
-        let live = socket(&set, Side::Second);
+        set.switch(Slot::Second).unwrap();
+        let _relay = Relay::start(set.stray(Slot::First), true);
+        let live = socket(&set, Slot::Second);
         SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
         let mut client = TcpStream::connect(at).await.unwrap();
         // The clock stands until nobody has anything to do but to wait for it.
         tokio::time::sleep(WAIT * 3).await;
-        let idle = socket(&set, Side::First);
+        let idle = socket(&set, Slot::First);
         let mut asked = [PollFd::new(idle.as_fd(), PollFlags::POLLIN)];
         assert_eq!(
             poll(&mut asked, PollTimeout::ZERO),
@@ -242,7 +242,7 @@ mod tests {
         );
         set.mend().unwrap();
         client.write_all(b"question").await.unwrap();
-        let mut server = accept(&set, Side::Second).await;
+        let mut server = accept(&set, Slot::Second).await;
         let mut said = [0; 8];
         server.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"question");

@@ -13,7 +13,8 @@ use super::captured::Captured;
 use super::quiesce::OldSlot;
 use super::relay::Stray;
 use super::socket_file::SocketFile;
-use super::twins::{Side, Sockets, Twins};
+use super::twins::{Sockets, Twins};
+use crate::session::slots::Slot;
 
 /// One address that is held.
 #[derive(Debug)]
@@ -39,9 +40,9 @@ pub struct Held {
 pub(super) struct Released {
     address: Address,
     declared: Option<Declared>,
-    /// Of each side, and which one came first.
+    /// Of each slot, and which one came first.
     sockets: [Weak<OwnedFd>; 2],
-    leads: Option<Side>,
+    leads: Option<Slot>,
 }
 
 /// What a socket was opened for.
@@ -75,14 +76,14 @@ impl Held {
         })
     }
 
-    /// The number in /proc of the socket of this side: the same in every process that has it.
-    pub fn inode(&self, side: Side) -> u64 {
-        *side.of(&self.inodes)
+    /// The number in /proc of the socket of this slot: the same in every process that has it.
+    pub fn inode(&self, slot: Slot) -> u64 {
+        *slot.of(&self.inodes)
     }
 
-    /// Has a socket for each side from now on, if that can be.
-    pub(super) fn pair(&mut self, socket: Arc<OwnedFd>, side: Side) {
-        let sockets = Sockets::pair(socket, side);
+    /// Has a socket for each slot from now on, if that can be.
+    pub(super) fn pair(&mut self, socket: Arc<OwnedFd>, slot: Slot) {
+        let sockets = Sockets::pair(socket, slot);
         if let Ok(inodes) = sockets.inodes() {
             (self.sockets, self.inodes) = (sockets, inodes);
         }
@@ -102,17 +103,17 @@ impl Held {
     }
 
     /// Takes the place of another one, if it was made for that.
-    pub(super) fn publish(&mut self, side: Side) -> io::Result<()> {
+    pub(super) fn publish(&mut self, slot: Slot) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), SocketFile::publish)?;
-        self.sockets.steer(side)
+        self.sockets.steer(slot)
     }
 
     /// Lets go of it, but for what can come back: the file of a unix socket can't.
     pub(super) fn release(self) -> Option<Released> {
         self.address.internet()?;
-        let weak = |side| Arc::downgrade(self.sockets.of(side));
+        let weak = |slot| Arc::downgrade(self.sockets.of(slot));
         Some(Released {
-            sockets: [weak(Side::First), weak(Side::Second)],
+            sockets: [weak(Slot::First), weak(Slot::Second)],
             leads: match &self.sockets {
                 Sockets::Twins(twins) => Some(twins.leads()),
                 Sockets::Shared(..) | Sockets::Paths(_) => None,
@@ -150,8 +151,8 @@ impl Released {
             (Some(first), Some(second), Some(leads)) => {
                 Sockets::Twins(Twins::again([first, second], leads))
             }
-            (Some(first), _, Some(_)) => Sockets::pair(first, Side::First),
-            (_, Some(second), Some(_)) => Sockets::pair(second, Side::Second),
+            (Some(first), _, Some(_)) => Sockets::pair(first, Slot::First),
+            (_, Some(second), Some(_)) => Sockets::pair(second, Slot::Second),
             (shared, ..) => Sockets::Shared(shared?, None),
         };
         let (address, declared) = (self.address.clone(), self.declared.clone());
@@ -169,7 +170,7 @@ pub struct HeldSet {
     /// Those that are not any more.
     pub(super) released: Vec<Released>,
     /// Where clients are sent to.
-    pub(super) steered: Side,
+    pub(super) active: Slot,
     /// Old and new version get a socket each, where that can be.
     pub(super) twins: bool,
     /// What programs bind by themselves is not held.
@@ -196,10 +197,10 @@ impl From<HeldSet> for SharedSet {
     }
 }
 
-/// A question to one side alone, at every TCP address.
+/// A question to one slot alone, at every TCP address.
 #[derive(Debug)]
 struct Question {
-    to: Side,
+    to: Slot,
     from: u16,
     /// Has the port, so that nobody else gets it.
     _port: Socket,
@@ -260,22 +261,22 @@ impl HeldSet {
         first.is_some_and(|held| matches!(held.sockets, Sockets::Twins(_)))
     }
 
-    /// The side that clients are sent to.
-    pub fn steered(&self) -> Side {
-        self.steered
+    /// The slot that clients are sent to.
+    pub fn active(&self) -> Slot {
+        self.active
     }
 
-    /// The descriptors of a side, for a generation that is started with them and keeps them until
+    /// The descriptors of a slot, for a generation that is started with them and keeps them until
     /// nothing of it is left.
-    pub fn share(&self, side: Side) -> Vec<Arc<OwnedFd>> {
+    pub fn share(&self, slot: Slot) -> Vec<Arc<OwnedFd>> {
         let sockets = self.sockets.iter();
-        sockets.map(|held| held.sockets.of(side).clone()).collect()
+        sockets.map(|held| held.sockets.of(slot).clone()).collect()
     }
 
-    /// What comes from the port that this returns goes to this side, at every TCP address, also one that
-    /// is held only later, whatever side clients are sent to, until they are sent there too or it is not
+    /// What comes from the port that this returns goes to this slot, at every TCP address, also one that
+    /// is held only later, whatever slot clients are sent to, until they are sent there too or it is not
     /// asked any more.
-    pub fn ask(&mut self, to: Side) -> io::Result<u16> {
+    pub fn ask(&mut self, to: Slot) -> io::Result<u16> {
         let first = self.iter().find_map(|held| held.address.tcp());
         let address = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -298,24 +299,24 @@ impl HeldSet {
         Ok(from)
     }
 
-    /// Nobody asks this side any more.
-    pub fn ask_no_more(&mut self, side: Side) -> io::Result<()> {
-        self.question.take_if(|question| question.to == side);
+    /// Nobody asks this slot any more.
+    pub fn ask_no_more(&mut self, slot: Slot) -> io::Result<()> {
+        self.question.take_if(|question| question.to == slot);
         self.steer()
     }
 
-    /// What comes to this side that clients are not sent to, and where they are sent to instead.
-    pub fn stray(&self, side: Side) -> Vec<Stray> {
+    /// What comes to this slot that clients are not sent to, and where they are sent to instead.
+    pub fn stray(&self, slot: Slot) -> Vec<Stray> {
         let apart = self
             .iter()
             .filter(|held| held.sockets.are_apart() && held.is_steered);
         let question = self
             .question
             .as_ref()
-            .filter(|question| question.to == side);
+            .filter(|question| question.to == slot);
         let stray = apart.map(|held| Stray {
-            socket: held.sockets.of(side).clone(),
-            live: held.sockets.of(side.other()).clone(),
+            socket: held.sockets.of(slot).clone(),
+            live: held.sockets.of(slot.other()).clone(),
             address: held.address.clone(),
             asker: question.map(|question| question.from),
             detour: None,
@@ -323,20 +324,20 @@ impl HeldSet {
         stray.collect()
     }
 
-    /// The sockets of this side, as it is needed to wait until everything has reached them.
-    pub fn old_slots(&self, side: Side) -> Vec<OldSlot> {
+    /// The sockets of this slot, as it is needed to wait until everything has reached them.
+    pub fn old_slots(&self, slot: Slot) -> Vec<OldSlot> {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
         let slots = apart.map(|held| OldSlot {
-            inode: held.inode(side),
+            inode: held.inode(slot),
             address: held.address.tcp(),
         });
         slots.collect()
     }
 
-    /// Sends clients to this side from now on: a connection that is made later comes there.
-    pub fn switch(&mut self, side: Side) -> io::Result<()> {
-        self.steered = side;
-        self.question.take_if(|question| question.to == side);
+    /// Sends clients to this slot from now on: a connection that is made later comes there.
+    pub fn switch(&mut self, slot: Slot) -> io::Result<()> {
+        self.active = slot;
+        self.question.take_if(|question| question.to == slot);
         let steered = self.steer();
         self.mend().and(steered)
     }
@@ -350,13 +351,13 @@ impl HeldSet {
 
     /// Every address, as it is to be now; the first error, if one can't be.
     pub(super) fn steer(&mut self) -> io::Result<()> {
-        let side = self.steered;
+        let slot = self.active;
         let question = self.question.as_ref();
         let asked = question.map(|question| (question.from, question.to));
         all(self.each_mut().map(|held| {
             let steered = match (&held.sockets, asked) {
-                (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, side),
-                (sockets, _) => sockets.steer(side),
+                (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, slot),
+                (sockets, _) => sockets.steer(slot),
             };
             held.is_steered = steered.is_ok();
             steered
@@ -401,9 +402,9 @@ mod tests {
         std::iter::once(reachable(address)).chain(more).collect()
     }
 
-    /// How many connections wait on a side; they are taken.
-    fn taken(set: &HeldSet, side: Side) -> usize {
-        let socket = set.share(side).remove(0);
+    /// How many connections wait on a slot; they are taken.
+    fn taken(set: &HeldSet, slot: Slot) -> usize {
+        let socket = set.share(slot).remove(0);
         let socket = SockRef::from(&*socket);
         std::iter::from_fn(|| socket.accept().ok()).count()
     }
@@ -411,13 +412,13 @@ mod tests {
     const MANY: usize = 20;
 
     #[track_caller]
-    fn goes_to(set: &HeldSet, side: Side) {
+    fn goes_to(set: &HeldSet, slot: Slot) {
         for way in ways(set) {
             let _clients: Vec<TcpStream> = (0..MANY)
                 .map(|_| TcpStream::connect(way).unwrap())
                 .collect();
-            assert_eq!(taken(set, side.other()), 0, "{way}");
-            assert_eq!(taken(set, side), MANY, "{way}");
+            assert_eq!(taken(set, slot.other()), 0, "{way}");
+            assert_eq!(taken(set, slot), MANY, "{way}");
         }
     }
 
@@ -425,16 +426,16 @@ mod tests {
     fn clients_are_sent_to_one_side_alone() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"] {
             let mut set = held(address);
-            goes_to(&set, Side::First);
-            for side in [Side::Second, Side::First, Side::Second] {
-                set.switch(side).unwrap();
-                goes_to(&set, side);
+            goes_to(&set, Slot::First);
+            for slot in [Slot::Second, Slot::First, Slot::Second] {
+                set.switch(slot).unwrap();
+                goes_to(&set, slot);
             }
-            // One more address, as it is now: it begins on the side that is live.
+            // One more address, as it is now: it begins on the slot that is live.
             let specs = [address, "127.0.0.1:0"].map(|text| spec::parse(text, Path::new("/")));
             set.adapt(&specs.map(Result::unwrap), true).unwrap();
             set.sockets.swap(0, 1);
-            goes_to(&set, Side::Second);
+            goes_to(&set, Slot::Second);
         }
     }
 
@@ -442,9 +443,9 @@ mod tests {
     fn a_question_reaches_the_other_side_and_nobody_else_does() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
             let mut set = held(address);
-            for side in [Side::First, Side::Second] {
-                set.switch(side).unwrap();
-                let port = set.ask(side.other()).unwrap();
+            for slot in [Slot::First, Slot::Second] {
+                set.switch(slot).unwrap();
+                let port = set.ask(slot.other()).unwrap();
                 let to = ways(&set)[0];
                 for _ in 0..3 {
                     set.mend().unwrap();
@@ -457,12 +458,12 @@ mod tests {
                     asker.bind(&own.into()).unwrap();
                     asker.set_linger(Some(std::time::Duration::ZERO)).unwrap();
                     asker.connect(&to.into()).unwrap();
-                    assert_eq!(taken(&set, side.other()), 1, "{to}");
-                    assert_eq!(taken(&set, side), 0, "{to}");
+                    assert_eq!(taken(&set, slot.other()), 1, "{to}");
+                    assert_eq!(taken(&set, slot), 0, "{to}");
                 }
-                goes_to(&set, side);
-                set.ask_no_more(side.other()).unwrap();
-                goes_to(&set, side);
+                goes_to(&set, slot);
+                set.ask_no_more(slot.other()).unwrap();
+                goes_to(&set, slot);
             }
         }
     }
@@ -470,13 +471,13 @@ mod tests {
     /// An app that ends its listening ends that of the socket, in every process that has it.
     #[test]
     fn what_apps_do_to_their_sockets_is_mended() {
-        let sides = [Side::First, Side::Second];
-        for live in sides {
-            for broken in [&sides[..1], &sides[1..], &sides] {
+        let slots = [Slot::First, Slot::Second];
+        for live in slots {
+            for broken in [&slots[..1], &slots[1..], &slots] {
                 let mut set = held("127.0.0.1:0");
                 set.switch(live).unwrap();
-                for side in broken {
-                    let socket = set.share(*side).remove(0);
+                for slot in broken {
+                    let socket = set.share(*slot).remove(0);
                     SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
                 }
                 set.mend().unwrap();

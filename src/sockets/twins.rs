@@ -18,46 +18,15 @@ use super::open::BACKLOG;
 use super::options::carry;
 use super::paths::Paths;
 use super::steer::{self, Instruction};
+use crate::session::slots::Slot;
 use crate::sys;
-
-/// One of the two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Side {
-    /// The one that serves first.
-    #[default]
-    First,
-    /// The one that the second version gets.
-    Second,
-}
-
-impl Side {
-    /// The one that this is not.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-        }
-    }
-
-    /// Its own of a pair.
-    pub(super) fn of<T>(self, pair: &[T; 2]) -> &T {
-        &pair[usize::from(self == Self::Second)]
-    }
-
-    pub(super) fn of_mut<T>(self, pair: &mut [T; 2]) -> &mut T {
-        &mut pair[usize::from(self == Self::Second)]
-    }
-
-    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
-}
 
 /// The sockets behind one address.
 #[derive(Debug)]
 pub(super) enum Sockets {
     /// All versions share one. With the reason, if two were wanted.
     Shared(Arc<OwnedFd>, Option<String>),
-    /// Each side has its own.
+    /// Each slot has its own.
     Twins(Twins),
     /// The same for a unix socket.
     Paths(Paths),
@@ -68,14 +37,14 @@ pub(super) enum Sockets {
 pub(super) struct Twins {
     sockets: [Arc<OwnedFd>; 2],
     /// The one that comes first in the group; nobody else has a place in it.
-    leads: Side,
+    leads: Slot,
 }
 
 impl Sockets {
-    /// Makes a pair of a socket that listens, which becomes this `side` of it; if that can't be, it
+    /// Makes a pair of a socket that listens, which becomes this `slot` of it; if that can't be, it
     /// is shared.
-    pub(super) fn pair(socket: Arc<OwnedFd>, side: Side) -> Self {
-        match Twins::of(&socket, side) {
+    pub(super) fn pair(socket: Arc<OwnedFd>, slot: Slot) -> Self {
+        match Twins::of(&socket, slot) {
             Ok(twins) => Self::Twins(twins),
             Err(error) => {
                 SockRef::from(&*socket).set_reuse_port(false).ok();
@@ -84,26 +53,26 @@ impl Sockets {
         }
     }
 
-    /// The one of this side.
-    pub(super) fn of(&self, side: Side) -> &Arc<OwnedFd> {
+    /// The one of this slot.
+    pub(super) fn of(&self, slot: Slot) -> &Arc<OwnedFd> {
         match self {
             Self::Shared(socket, _) => socket,
-            Self::Twins(twins) => twins.at(side),
-            Self::Paths(paths) => paths.at(side),
+            Self::Twins(twins) => twins.at(slot),
+            Self::Paths(paths) => paths.at(slot),
         }
     }
 
-    /// Each side has its own.
+    /// Each slot has its own.
     pub(super) fn are_apart(&self) -> bool {
         !matches!(self, Self::Shared(..))
     }
 
-    /// New clients find this side from now on.
-    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
+    /// New clients find this slot from now on.
+    pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
         match self {
             Self::Shared(..) => Ok(()),
-            Self::Twins(twins) => twins.steer(side),
-            Self::Paths(paths) => paths.steer(side),
+            Self::Twins(twins) => twins.steer(slot),
+            Self::Paths(paths) => paths.steer(slot),
         }
     }
 
@@ -124,73 +93,73 @@ impl Sockets {
 
     /// Each socket once.
     pub(super) fn each(&self) -> impl Iterator<Item = &Arc<OwnedFd>> {
-        let both = Side::BOTH.map(|side| self.of(side));
+        let both = Slot::BOTH.map(|slot| self.of(slot));
         both.into_iter().take(1 + usize::from(self.are_apart()))
     }
 
-    /// The numbers of both sides in /proc.
+    /// The numbers of both slots in /proc.
     pub(super) fn inodes(&self) -> io::Result<[u64; 2]> {
-        let inode = |side| fstat(self.of(side).as_fd()).map(|found| found.st_ino);
-        Ok([inode(Side::First)?, inode(Side::Second)?])
+        let inode = |slot| fstat(self.of(slot).as_fd()).map(|found| found.st_ino);
+        Ok([inode(Slot::First)?, inode(Slot::Second)?])
     }
 }
 
 impl Twins {
     /// Makes the other one of a socket that listens and has no other yet.
-    fn of(socket: &Arc<OwnedFd>, side: Side) -> io::Result<Self> {
+    fn of(socket: &Arc<OwnedFd>, slot: Slot) -> io::Result<Self> {
         let own = SockRef::from(&**socket);
         let address = own.local_addr()?;
         own.set_reuse_port(true)?;
         let other = like(&own, &address)?;
         let mut sockets = [socket.clone(), Arc::new(other.into())];
-        if side == Side::Second {
+        if slot == Slot::Second {
             sockets.swap(0, 1);
         }
         let twins = Self {
             sockets,
-            leads: side,
+            leads: slot,
         };
         // A socket that has listened before it could be shared is in no group yet; then whatever comes
         // at this very moment may go to the other one.
-        let late = twins.steer(side).is_err();
-        twins.socket(side.other()).listen(BACKLOG)?;
+        let late = twins.steer(slot).is_err();
+        twins.socket(slot.other()).listen(BACKLOG)?;
         if late {
-            twins.steer(side)?;
+            twins.steer(slot)?;
         }
         Ok(twins)
     }
 
     /// Two that are a pair already.
-    pub(super) fn again(sockets: [Arc<OwnedFd>; 2], leads: Side) -> Self {
+    pub(super) fn again(sockets: [Arc<OwnedFd>; 2], leads: Slot) -> Self {
         Self { sockets, leads }
     }
 
-    pub(super) fn leads(&self) -> Side {
+    pub(super) fn leads(&self) -> Slot {
         self.leads
     }
 
-    /// The one of this side.
-    pub(super) fn at(&self, side: Side) -> &Arc<OwnedFd> {
-        side.of(&self.sockets)
+    /// The one of this slot.
+    pub(super) fn at(&self, slot: Slot) -> &Arc<OwnedFd> {
+        slot.of(&self.sockets)
     }
 
-    fn socket(&self, side: Side) -> SockRef<'_> {
-        SockRef::from(&**self.at(side))
+    fn socket(&self, slot: Slot) -> SockRef<'_> {
+        SockRef::from(&**self.at(slot))
     }
 
-    /// The place of a side in the group.
-    fn place(&self, side: Side) -> u32 {
-        u32::from(side != self.leads)
+    /// The place of a slot in the group.
+    fn place(&self, slot: Slot) -> u32 {
+        u32::from(slot != self.leads)
     }
 
-    /// New connections go to this side from now on.
-    pub(super) fn steer(&self, side: Side) -> io::Result<()> {
-        self.attach(steer::all_to(self.place(side)))
+    /// New connections go to this slot from now on.
+    pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
+        self.attach(steer::all_to(self.place(slot)))
     }
 
-    /// New connections from this port go to the side that is `probed`, those of `others` to theirs.
-    pub(super) fn probe(&self, port: u16, probed: Side, others: Side) -> io::Result<()> {
-        let [probed, others] = [probed, others].map(|side| self.place(side));
+    /// New connections from this port go to the slot that is `probed`, those of `others` to theirs.
+    pub(super) fn probe(&self, port: u16, probed: Slot, others: Slot) -> io::Result<()> {
+        let [probed, others] = [probed, others].map(|slot| self.place(slot));
         self.attach(steer::from_port(port, probed, others))
     }
 
@@ -201,19 +170,19 @@ impl Twins {
     /// Has both listen with the longest queue again, whatever apps have done to them: `listen` of
     /// an app shortens the queue, and `shutdown` ends the listening.
     fn mend(&mut self) -> io::Result<()> {
-        let listens = |side| self.socket(side).is_listener().unwrap_or(true);
-        let listen = Side::BOTH.map(listens);
+        let listens = |slot| self.socket(slot).is_listener().unwrap_or(true);
+        let listen = Slot::BOTH.map(listens);
         if listen != [true, true] {
             // Who is left has taken the first place.
             self.leads = match listen {
-                [false, true] => Side::Second,
-                _ => Side::First,
+                [false, true] => Slot::Second,
+                _ => Slot::First,
             };
             self.socket(self.leads).listen(BACKLOG)?;
             self.steer(self.leads)?;
         }
-        for side in Side::BOTH {
-            self.socket(side).listen(BACKLOG)?;
+        for slot in Slot::BOTH {
+            self.socket(slot).listen(BACKLOG)?;
         }
         Ok(())
     }

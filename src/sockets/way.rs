@@ -7,7 +7,8 @@ use super::address::Address;
 use super::captured::Captured;
 use super::relay::Stray;
 use super::set::{Held, HeldSet};
-use super::twins::{Side, Sockets};
+use super::twins::Sockets;
+use crate::session::slots::Slot;
 
 /// Where live may be reached that listens on every interface: not where something else is held.
 const WAYS: [IpAddr; 3] = [
@@ -17,17 +18,17 @@ const WAYS: [IpAddr; 3] = [
 ];
 
 impl HeldSet {
-    /// Lets go of what is in the way of what this side listens on. Returns what that was. The rest may
+    /// Lets go of what is in the way of what this slot listens on. Returns what that was. The rest may
     /// still be bound: servers have several addresses, and take their time between them.
     ///
     /// As long as an old version has a socket of a part of an address, that is where clients of this
     /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
-    pub fn make_way(&mut self, side: Side) -> Vec<Address> {
-        let is_claimed = |one: &&Captured| *side.of(&one.claims);
+    pub fn make_way(&mut self, slot: Slot) -> Vec<Address> {
+        let is_claimed = |one: &&Captured| *slot.of(&one.claims);
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
             let is_blocked = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
-            (!one.is_asked_for(side))
+            (!one.is_asked_for(slot))
                 .then(|| claimed.find(is_blocked))
                 .flatten()
         };
@@ -67,7 +68,7 @@ impl HeldSet {
     /// What comes to addresses that give way, and how it is carried to live.
     pub fn detours(&self) -> Vec<Stray> {
         let way = |one: &Captured| {
-            let socket = one.held.sockets.of(self.steered);
+            let socket = one.held.sockets.of(self.active);
             Some(Stray {
                 socket: socket.clone(),
                 live: socket.clone(),
@@ -118,17 +119,17 @@ mod tests {
         }
     }
 
-    /// What the first side listens on.
+    /// What the first slot listens on.
     fn held(addresses: &[SocketAddr]) -> HeldSet {
         let mut set = HeldSet::default();
         set.adapt(&[], true).unwrap();
         for address in addresses {
-            listen(&mut set, *address, Side::First);
+            listen(&mut set, *address, Slot::First);
         }
         set
     }
 
-    fn listen(set: &mut HeldSet, address: SocketAddr, side: Side) {
+    fn listen(set: &mut HeldSet, address: SocketAddr, slot: Slot) {
         let only_v6 = false;
         let address = Address::Tcp(address);
         let own = set.bind(&address, &fresh(only_v6, None)).unwrap();
@@ -137,8 +138,8 @@ mod tests {
             number: 0,
         };
         set.capture(&written, &fresh(only_v6, Some(own))).unwrap();
-        let inode = set.find(&address, only_v6, side).unwrap();
-        assert!(set.claim(inode, side));
+        let inode = set.find(&address, only_v6, slot).unwrap();
+        assert!(set.claim(inode, slot));
     }
 
     fn free_port() -> u16 {
@@ -166,9 +167,9 @@ mod tests {
             let port = free_port();
             let parts: Vec<SocketAddr> = parts.iter().map(|part| at(part, port)).collect();
             let mut set = held(&parts);
-            listen(&mut set, at(wide, port), Side::Second);
-            set.switch(Side::Second).unwrap();
-            let gone = set.make_way(Side::Second);
+            listen(&mut set, at(wide, port), Slot::Second);
+            set.switch(Slot::Second).unwrap();
+            let gone = set.make_way(Slot::Second);
             let found: Vec<SocketAddr> = set
                 .detours()
                 .into_iter()
@@ -190,17 +191,17 @@ mod tests {
         let ports = [free_port(), free_port(), free_port()].map(|port| at("127.0.0.1", port));
         let remembered = |at: SocketAddr| Port { at, only_v6: false };
         assert!(set.remember(&ports.map(remembered)));
-        let side = Side::First;
-        let inode = |set: &HeldSet, at: SocketAddr| set.find(&Address::Tcp(at), false, side);
+        let slot = Slot::First;
+        let inode = |set: &HeldSet, at: SocketAddr| set.find(&Address::Tcp(at), false, slot);
         let [listens, binds, neither] = ports.map(|port| inode(&set, port).unwrap());
-        assert!(set.claim(listens, side));
-        set.reserve(binds, side);
-        assert_eq!(set.make_way(side), []);
+        assert!(set.claim(listens, slot));
+        set.reserve(binds, slot);
+        assert_eq!(set.make_way(slot), []);
         // It has had the time to.
         assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[2])]);
         assert_eq!(set.address_of(neither), None);
-        assert_eq!(set.claims(side), [listens, binds].into());
-        set.unclaim(side, &[binds].into());
+        assert_eq!(set.claims(slot), [listens, binds].into());
+        set.unclaim(slot, &[binds].into());
         assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[1])]);
     }
 
@@ -208,13 +209,13 @@ mod tests {
     fn what_a_program_listens_on_that_has_it_is_held_again() {
         let port = at("127.0.0.1", free_port());
         let mut set = held(&[port]);
-        let inode = set.find(&Address::Tcp(port), false, Side::Second).unwrap();
+        let inode = set.find(&Address::Tcp(port), false, Slot::Second).unwrap();
         let fresh = fresh(false, None);
         let handed = set.give(inode, &fresh).unwrap();
         assert_eq!(set.let_go(|_| true), [Address::Tcp(port)]);
         assert!(set.hold_again(inode));
-        assert!(set.claim(inode, Side::Second));
-        set.switch(Side::Second).unwrap();
+        assert!(set.claim(inode, Slot::Second));
+        set.switch(Slot::Second).unwrap();
         let _client = std::net::TcpStream::connect(port).unwrap();
         assert!(socket2::SockRef::from(&handed).accept().is_ok());
         // Nobody has it any more.

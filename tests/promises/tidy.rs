@@ -40,9 +40,12 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("signals", &["defect", "session::event", "session::model"]),
-    ("sockets", &["defect", "diag", "exit", "sys"]),
+    (
+        "sockets",
+        &["defect", "diag", "exit", "session::slots", "sys"],
+    ),
     // Answers at once, so it knows by itself what is held.
-    ("capture", &["defect", "sockets", "sys"]),
+    ("capture", &["defect", "session::slots", "sockets", "sys"]),
     (
         "watch",
         &[
