@@ -3,8 +3,8 @@
 //! # Theory of operation
 //!
 //! The driver owns the session, the clock and the inboxes. It waits for whichever comes first: a
-//! signal, an event of a room, or the moment the session asked to be woken at; hands it to the
-//! session with the time; and has the rooms carry out every action at once, in order. Rooms never
+//! signal, an event from an executor, or the moment the session asked to be woken at; hands it to the
+//! session with the time; and has the effects carry out every action at once, in order. Effects never
 //! wait here: what takes time runs in tasks and threads of its own and reports by events.
 
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::session::action::Action;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Moment};
 
-/// Carries out actions. The real one knows every room; tests record.
-pub trait Rooms {
+/// Carries out actions. The real one knows every executor; tests record.
+pub trait Effects {
     /// Does it, or starts doing it, without waiting.
     fn perform(&mut self, now: Moment, action: Action);
 }
@@ -82,7 +82,7 @@ pub async fn run(
     mut session: Session,
     mut inbox: Inbox,
     mut clock: Clock,
-    rooms: &mut impl Rooms,
+    effects: &mut impl Effects,
 ) -> Ending {
     let mut event = Event::Begin;
     loop {
@@ -91,7 +91,7 @@ pub async fn run(
             if let Action::End(ending) = action {
                 return ending;
             }
-            rooms.perform(now, action);
+            effects.perform(now, action);
         }
         // From the time before the actions: one of them may be to stop.
         let asked = wake(now, session.due());
@@ -129,14 +129,14 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// Rooms that record what they are told and when, and answer at once or never.
+    /// Effects that record what they are told and when, and answer at once or never.
     struct Fake {
         told: Vec<(u128, String)>,
         events: UnboundedSender<Event>,
         ready: bool,
     }
 
-    impl Rooms for Fake {
+    impl Effects for Fake {
         fn perform(&mut self, now: Moment, action: Action) {
             let answer = |event| self.events.send(event).unwrap();
             let line = match action {
@@ -199,16 +199,16 @@ mod tests {
     ) -> (Ending, Vec<(u128, String)>) {
         let (urgent_sender, urgent) = unbounded_channel();
         let (sender, events) = unbounded_channel();
-        let mut rooms = Fake {
+        let mut effects = Fake {
             told: Vec::new(),
             events: sender.clone(),
             ready,
         };
         let session = Session::new(policy, true);
         let inbox = Inbox { urgent, events };
-        let driven = run(session, inbox, Clock::start(), &mut rooms);
+        let driven = run(session, inbox, Clock::start(), &mut effects);
         let (ending, ()) = tokio::join!(driven, user(urgent_sender, sender));
-        (ending, rooms.told)
+        (ending, effects.told)
     }
 
     fn save() -> Event {

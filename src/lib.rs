@@ -4,7 +4,7 @@
 //!
 //! - [`session`]: the core. Pure: events in, actions out. Every decision is here, as data in
 //!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
-//! - [`driver`]: the one loop around it, and [`rooms`]: who carries out which action.
+//! - [`driver`]: the one loop around it, and [`effects`]: who carries out which action.
 //! - [`watch`] tells what changed, [`build`] runs cargo and pins what it built, [`sockets`]
 //!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
 //!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
@@ -14,9 +14,9 @@
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
 //! - [`sys`]: the only `unsafe`. `defect`, `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
-//!   things that several rooms need.
+//!   things that several modules need.
 //!
-//! Rooms never import each other; what one learns reaches another as a value in an action. Only
+//! Effects never import each other; what one learns reaches another as a value in an action. Only
 //! `ui` and this file print. `tests/promises/tidy.rs` checks it.
 
 pub mod app;
@@ -29,13 +29,13 @@ mod diag;
 pub mod digest;
 pub mod doctor;
 pub mod driver;
+pub mod effects;
 pub mod exit;
 mod family;
 mod helper;
 pub mod hooks;
 pub mod keeper;
 pub mod lines;
-pub mod rooms;
 pub mod session;
 pub mod signals;
 pub mod sink;
@@ -64,9 +64,9 @@ use config::Settings;
 use config::resolve::Sources;
 use config::verification::Verification;
 use driver::{Clock, Inbox};
+use effects::{Executor, Tasks, cautions, names, policy};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
-use rooms::{House, Tasks, cautions, names, policy};
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -371,7 +371,7 @@ async fn serve(
     let session = Session::new(policy(&settings, &held), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
     let name: Arc<str> = session_name(clock).into();
-    let mut house = House {
+    let mut executor = Executor {
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
         settings,
@@ -391,10 +391,10 @@ async fn serve(
         session: name,
         runtime_dir: runtime_dir(),
     };
-    let ending = driver::run(session, inbox, clock, &mut house).await;
+    let ending = driver::run(session, inbox, clock, &mut executor).await;
     // Not when the last thread that knows of them has ended: files of sockets would stay.
-    house.held.lock().release_all();
-    drop(house);
+    executor.held.lock().release_all();
+    drop(executor);
     // The builder lets go of its directory.
     tokio::task::yield_now().await;
     reporter.flush();

@@ -13,7 +13,7 @@ use crate::keeper::client::Keeper;
 use crate::session::event::{Holder, Taken};
 use crate::sockets::address::Address;
 
-/// What an app room needs to have what the app listens on held.
+/// What it takes to hold what the app listens on.
 #[derive(Debug)]
 pub struct Captured {
     /// Who answers its calls.

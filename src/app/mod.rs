@@ -94,7 +94,7 @@ pub struct Start {
     pub capture: Option<Captured>,
 }
 
-/// What an app room knows of a held socket.
+/// What is known of a held socket when an app starts.
 #[derive(Clone, Debug)]
 pub struct HeldSocket {
     /// Its name.

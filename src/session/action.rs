@@ -1,4 +1,4 @@
-//! What to do: everything the session asks of the rooms, and what it shows.
+//! What to do: everything the session asks for, and what it shows.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub enum Action {
     Rewatch(Box<Scope>),
     /// Read the settings anew; answered by `Configured`.
     Reconfigure,
-    /// Other addresses may be held than before; answered by `Stock`.
-    TakeStock,
+    /// Other addresses may be held than before; answered by `Addresses`.
+    ReadAddresses,
     /// Run a user's command; answered by `JobNews`, ending in `Ended`.
     Run(JobId, Job),
     /// End it and what it runs; answered by `Ended`.

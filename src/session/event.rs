@@ -1,4 +1,4 @@
-//! What happened: everything the session is told, by every room.
+//! What happened: everything the session is told.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub enum Event {
     /// The app was seen to start these binaries of its package, which are built with it from now on.
     Siblings(Vec<String>),
     /// Other addresses are held than before, and these are the knobs that go with them.
-    Stock(Box<Policy>),
+    Addresses(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.
     Configured(Result<Box<Reconfigured>, String>),
     /// A user's command says something.
@@ -50,7 +50,7 @@ pub enum Event {
     Signal(i32),
     /// Somebody moved the log file away.
     ReopenLog,
-    /// Make room for the shell (Ctrl-Z) until somebody continues us.
+    /// Stop for the shell (Ctrl-Z), until this process is continued.
     Suspend,
     /// End: the first time in order, the second time at once.
     Quit(Ending),
@@ -100,7 +100,7 @@ pub enum JobNews {
     Ended(Result<(), String>),
 }
 
-/// What a build room reports of one build.
+/// What is reported of one build.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BuildNews {
     /// The project was read anew; this is what it is made of.
@@ -133,7 +133,7 @@ pub enum BuildNews {
     Done(BuildOutcome),
 }
 
-/// What an app room reports of one process.
+/// What is reported of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppNews {
     /// It runs, with this process id.

@@ -1,5 +1,5 @@
 //! What must hold whatever happens: every order of events to a bounded depth, and seeded random
-//! ones far beyond it, against a model of the world that answers actions as rooms would.
+//! ones far beyond it, against a model of the world that answers actions as the real one would.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,7 +54,7 @@ struct World {
     relay: Option<Relay>,
     /// What the program listens on by itself is held, and it is being found out what that is.
     captures: bool,
-    taking_stock: bool,
+    reading_addresses: bool,
     launched: Generation,
     discarded: Vec<Generation>,
     /// Somebody asked for a restart, which even a debugger does not stop.
@@ -83,7 +83,7 @@ impl World {
             active: Slot::default(),
             relay: None,
             captures: !policy.serving,
-            taking_stock: false,
+            reading_addresses: false,
             launched: Generation(0),
             discarded: Vec::new(),
             asked: false,
@@ -131,10 +131,10 @@ impl World {
                 effect: Effect::Restart,
             }))));
         }
-        if self.taking_stock {
+        if self.reading_addresses {
             for serving in [false, true] {
                 let timeout = Duration::from_millis(50);
-                events.push(Event::Stock(Box::new(Policy {
+                events.push(Event::Addresses(Box::new(Policy {
                     serving,
                     ready_timeout: serving.then_some(timeout),
                     goodbye_max: serving.then_some(timeout),
@@ -172,7 +172,7 @@ impl World {
             let news = |news| Event::App(*generation, news);
             if !process.ended {
                 events.push(news(AppNews::Ready(Proof::Accepting)));
-                if self.captures && !self.taking_stock {
+                if self.captures && !self.reading_addresses {
                     events.push(news(AppNews::Listening));
                 }
                 if self.looked_at == Some(*generation) {
@@ -229,7 +229,7 @@ impl World {
             }
             Event::Configured(_) => self.reading_settings = false,
             Event::Quit(_) => self.leaves = self.session.kills,
-            Event::Stock(_) => self.taking_stock = false,
+            Event::Addresses(_) => self.reading_addresses = false,
             Event::Job(id, news) => {
                 let occasion = self.jobs.remove(id);
                 // What could not be prepared is not built before the next change.
@@ -427,7 +427,7 @@ impl World {
                 let has_it = self.processes[&generation].slot == self.active;
                 self.must(has_it, "new connections go to another one than live");
             }
-            Action::TakeStock => self.taking_stock = true,
+            Action::ReadAddresses => self.reading_addresses = true,
             Action::Proved(generation) => {
                 let live = self.session.swap.live.as_ref();
                 let live = live.is_some_and(|live| live.generation == generation);

@@ -7,6 +7,7 @@
 //! descriptors, process ids, text. They pass through as values, or never come here.
 
 pub mod action;
+mod addresses;
 mod backoff;
 mod before_build;
 mod build_slot;
@@ -24,7 +25,6 @@ mod processes;
 mod reactions;
 mod recovery;
 pub mod slots;
-mod stock;
 mod swap;
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ impl Session {
                 self.request(now, Cause::Rescan, true);
             }
             Event::Siblings(names) => self.siblings(now, names),
-            Event::Stock(policy) => self.stock(now, *policy),
+            Event::Addresses(policy) => self.addresses_changed(now, *policy),
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
             Event::Rebuild => self.rebuild(now),

@@ -356,7 +356,7 @@ pub struct Artifact {
 /// Artifacts travel through events and actions by reference.
 pub type ArtifactRef = Arc<Artifact>;
 
-/// What the watch room needs to know of a project.
+/// What has to be known to watch of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Changed paths are shown relative to this directory.

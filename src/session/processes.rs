@@ -213,7 +213,7 @@ impl Session {
         match news {
             AppNews::Started(pid) => self.show(View::Started { generation, pid }),
             AppNews::Ready(proof) => self.ready(now, generation, proof),
-            AppNews::Listening => self.out.push(Action::TakeStock),
+            AppNews::Listening => self.out.push(Action::ReadAddresses),
             AppNews::Uncaptured(reason) => self.uncaptured(reason),
             AppNews::Answered(answer) => process.answer = Some(answer),
             AppNews::Taken(taken) => self.show(View::Taken { generation, taken }),

@@ -262,7 +262,7 @@ fn event(text: &str, files: &mut Files) -> Event {
         },
         ["rescan"] => Event::Rescan,
         ["rebuild"] => Event::Rebuild,
-        ["stock", held] => stock(*held != "nothing"),
+        ["addresses", held] => addresses_changed(*held != "nothing"),
         ["siblings", names @ ..] => {
             Event::Siblings(names.iter().map(ToString::to_string).collect())
         }
@@ -342,9 +342,9 @@ fn event(text: &str, files: &mut Files) -> Event {
 }
 
 /// Addresses are held, or none any more, with two sockets behind each.
-fn stock(serving: bool) -> Event {
+fn addresses_changed(serving: bool) -> Event {
     let known = policy();
-    Event::Stock(Box::new(Policy {
+    Event::Addresses(Box::new(Policy {
         serving,
         ready_timeout: known.ready_timeout.filter(|_| serving),
         goodbye_max: serving.then_some(Duration::from_millis(250)),
@@ -377,7 +377,7 @@ fn action(action: &Action) -> String {
     match action {
         Action::Rewatch(_) => "rewatch".into(),
         Action::Reconfigure => "reconfigure".into(),
-        Action::TakeStock => "take stock".into(),
+        Action::ReadAddresses => "read addresses".into(),
         Action::Proved(generation) => format!("{generation} has proved itself"),
         Action::Run(JobId(number), job) => {
             let about = job
@@ -521,7 +521,7 @@ fn tell(
     what: &str,
 ) {
     writeln!(told, "{} {what}", now.as_millis()).unwrap();
-    if let Event::Stock(policy) = &mut event {
+    if let Event::Addresses(policy) = &mut event {
         policy.once = session.policy.once;
     }
     if let Event::App(generation, AppNews::Traced(pid)) = event {

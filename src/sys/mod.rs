@@ -1,4 +1,4 @@
-//! The only room with `unsafe`: small safe functions over what the system offers and no safe
+//! The only module with `unsafe`: small safe functions over what the system offers and no safe
 //! crate does. Files of other systems carry the same names for the same act.
 
 #[cfg(target_os = "linux")]

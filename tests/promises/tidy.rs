@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which rooms of the crate a room may use, apart from itself: a whole room, or a part of it. What
-/// is not here is not allowed; a new room is added with what it needs.
+/// Which modules of the crate a module may use, apart from itself: a whole module, or a part of it. What
+/// is not here is not allowed; a new module is added with what it needs.
 ///
-/// Rooms that wait or touch the system know the words of the session and their own settings, and
+/// Effects that wait or touch the system know the words of the session and their own settings, and
 /// never each other: what one learns reaches another as a value in an action.
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
@@ -138,7 +138,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("driver", &["session"]),
     // Who carries out actions knows everybody who does.
     (
-        "rooms",
+        "effects",
         &[
             "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper", "session",
             "sockets", "sys", "ui", "watch",
@@ -154,8 +154,8 @@ const READS_ENVIRONMENT: &[&str] = &["build/surroundings.rs", "config/resolve.rs
 struct Source {
     /// From `src/`.
     path: String,
-    /// The first part of the path: the room.
-    room: String,
+    /// The first part of the path: the module.
+    module: String,
     /// The comment at its top.
     doc: String,
     /// Without comments and unit tests.
@@ -206,8 +206,8 @@ fn test_modules(file: &Path) -> Vec<PathBuf> {
 fn source(src: &Path, file: &Path) -> Source {
     let text = fs::read_to_string(file).unwrap();
     let path = file.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
-    let room = path.split('/').next().unwrap();
-    let room = room.strip_suffix(".rs").unwrap_or(room).to_owned();
+    let module = path.split('/').next().unwrap();
+    let module = module.strip_suffix(".rs").unwrap_or(module).to_owned();
     // Unit tests stand at the foot.
     let (program, _) = text
         .split_once("\n#[cfg(test)]\nmod tests")
@@ -227,7 +227,7 @@ fn source(src: &Path, file: &Path) -> Source {
         .collect();
     Source {
         path,
-        room,
+        module,
         doc: doc.join("\n"),
         code: code.join("\n"),
         lines: text.lines().count(),
@@ -252,15 +252,15 @@ fn none(what: &str, found: &[String]) {
 }
 
 #[test]
-fn rooms_know_only_whom_they_need() {
+fn modules_import_only_what_they_need() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.room != "lib") {
-        let Some((_, allowed)) = KNOWS.iter().find(|(room, _)| *room == source.room) else {
-            wrong.push(format!("{}: this room is not in the table", source.path));
+    for source in sources().iter().filter(|source| source.module != "lib") {
+        let Some((_, allowed)) = KNOWS.iter().find(|(module, _)| *module == source.module) else {
+            wrong.push(format!("{}: this module is not in the table", source.path));
             continue;
         };
         for used in paths(&source.code, "crate::") {
-            let is_own = used.split("::").next() == Some(&source.room);
+            let is_own = used.split("::").next() == Some(&source.module);
             let is_allowed =
                 |known: &&str| used == *known || used.starts_with(&format!("{known}::"));
             if !is_own && !allowed.iter().any(is_allowed) {
@@ -313,7 +313,7 @@ fn the_environment_is_read_where_it_is_known_to_be() {
 #[test]
 fn the_session_is_pure() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.room == "session") {
+    for source in sources().iter().filter(|source| source.module == "session") {
         for word in [
             "std::fs",
             "std::process",
@@ -377,7 +377,7 @@ fn what_says_that_it_is_pure_is() {
 }
 
 #[test]
-fn unsafe_stays_in_its_room() {
+fn unsafe_stays_in_sys() {
     let is_unsafe = |source: &&Source| {
         let words = source
             .code
@@ -388,7 +388,7 @@ fn unsafe_stays_in_its_room() {
     let found: Vec<String> = all
         .iter()
         .filter(is_unsafe)
-        .filter(|source| source.room != "sys")
+        .filter(|source| source.module != "sys")
         .map(|source| source.path.clone())
         .collect();
     none("put it into `sys`, with a reason and a test", &found);
@@ -408,7 +408,7 @@ fn only_the_ui_prints() {
                 wrong.push(format!("{} has `{word}`", source.path));
             }
         }
-        if ["ui", "lib"].contains(&&*source.room) {
+        if ["ui", "lib"].contains(&&*source.module) {
             continue;
         }
         for stream in ["stdout()", "stderr()"] {

@@ -1,7 +1,7 @@
 //! What the app listens on by itself: the next generation is to find it again, the user hears of it,
 //! and the next run of hotrun remembers it.
 
-use super::{House, names, policy};
+use super::{Executor, names, policy};
 use crate::app::Captured;
 use crate::capture::{Capture, filter};
 use crate::session::event::Event;
@@ -11,7 +11,7 @@ use crate::sockets::memory;
 use crate::sockets::relay::{self, Relay};
 use crate::ui::Note;
 
-impl House {
+impl Executor {
     /// What it takes to hold what the next generation listens on, which gets this slot: what the one that is
     /// `serving` listens on is expected of it.
     pub(super) fn capture(&self, slot: Slot, serving: Slot) -> Option<Captured> {
@@ -31,13 +31,13 @@ impl House {
     }
 
     /// Other addresses may be held than were said to be: who has to know of it is told.
-    pub(super) fn take_stock(&mut self, now: Moment) {
+    pub(super) fn read_addresses(&mut self, now: Moment) {
         if names(&self.held.lock()) != self.announced {
             self.announce(now);
             self.remember();
         }
         let policy = policy(&self.settings, &self.held.lock());
-        self.events.send(Event::Stock(Box::new(policy))).ok();
+        self.events.send(Event::Addresses(Box::new(policy))).ok();
     }
 
     /// A generation has been live for a while: what it has not got open now it does not need.
@@ -69,7 +69,7 @@ impl House {
         drop(held);
         self.tasks.detour = (!detours.is_empty()).then(|| Relay::start(detours, true));
         if !gone.is_empty() || self.tasks.detour.is_some() {
-            self.take_stock(now);
+            self.read_addresses(now);
         }
     }
 
@@ -87,7 +87,7 @@ impl House {
             self.relay_again();
             // Behind the others, who let go of them when it is their turn.
             relay::take_last(detours);
-            self.take_stock(now);
+            self.read_addresses(now);
         }
     }
 
@@ -96,7 +96,7 @@ impl House {
         let gone = self.held.lock().let_go_unasked();
         if !gone.is_empty() {
             self.relay_again();
-            self.take_stock(now);
+            self.read_addresses(now);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{House, asks};
+use super::{Executor, asks};
 use crate::app::{App, Reach};
 use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
@@ -44,7 +44,7 @@ pub struct Tasks {
     quiescing: Option<(Generation, JoinHandle<()>)>,
 }
 
-impl House {
+impl Executor {
     /// Puts the sockets in order for a generation that gets this slot; how it can be asked whether it is
     /// ready, while another one serves.
     pub(super) fn prepare_slot(&mut self, now: Moment, slot: Slot, is_beside: bool) -> Reach {

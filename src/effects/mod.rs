@@ -1,8 +1,8 @@
-//! The rooms behind the driver: the only place that knows them all. It carries each action to its
-//! room, and gives apps copies of the held sockets (`slots`, `stock`).
+//! Carries out what the session decides, and decides nothing: the only place that knows every module that
+//! acts. `slots` is about the sockets behind the addresses, `addresses` about which ones are held.
 
+mod addresses;
 mod slots;
-mod stock;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
 use crate::config::{Ready, Settings};
-use crate::driver::Rooms;
+use crate::driver::Effects;
 use crate::exit::Failure;
 use crate::hooks::Hooks;
 use crate::keeper::Mode;
@@ -39,7 +39,7 @@ pub use slots::{Running, Tasks};
 
 /// Everything that carries out actions.
 #[derive(Debug)]
-pub struct House {
+pub struct Executor {
     /// Where the settings come from.
     pub sources: Sources,
     /// What the user wants.
@@ -158,7 +158,7 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
     cautions.into_iter().map(Note::Warning).collect()
 }
 
-impl Rooms for House {
+impl Effects for Executor {
     fn perform(&mut self, now: Moment, action: Action) {
         match action {
             Action::Rewatch(scope) => {
@@ -169,7 +169,7 @@ impl Rooms for House {
                 }
             }
             Action::Reconfigure => self.reconfigure(now),
-            Action::TakeStock => self.take_stock(now),
+            Action::ReadAddresses => self.read_addresses(now),
             Action::Proved(generation) => {
                 self.has_proved_itself(generation);
                 self.tell_executables(generation);
@@ -250,7 +250,7 @@ impl Rooms for House {
     }
 }
 
-impl House {
+impl Executor {
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
         if let Some(running) = self.apps.get(&generation) {
             order(&running.app);
@@ -264,7 +264,7 @@ impl House {
         }
     }
 
-    /// Reads the settings anew and has every room go by them; if they can't be used, nothing
+    /// Reads the settings anew and has every module go by them; if they can't be used, nothing
     /// changes.
     fn reconfigure(&mut self, now: Moment) {
         // What is written anew is empty for a moment. Taken at its word, it would let go of every

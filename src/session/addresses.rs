@@ -7,7 +7,7 @@ use super::{Policy, Session};
 impl Session {
     /// Other addresses are held than before. A program that was taken for one without any has turned
     /// out to be a server, or the other way round.
-    pub(super) fn stock(&mut self, now: Moment, policy: Policy) {
+    pub(super) fn addresses_changed(&mut self, now: Moment, policy: Policy) {
         self.policy = policy;
         if let Some(candidate) = &mut self.swap.candidate
             && candidate.deadline.is_none()
