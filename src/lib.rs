@@ -13,7 +13,7 @@
 //!   would happen here.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
 //!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. `defect`, `diag`, [`digest`], `family`, `helper`, [`lines`], [`sink`]: small
+//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, [`digest`], `process_tree`, `helper`, [`lines`], [`sink`]: small
 //!   things that several modules need.
 //!
 //! Effects never import each other; what one learns reaches another as a value in an action. Only
@@ -25,20 +25,20 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 mod defect;
-mod diag;
 pub mod digest;
 pub mod doctor;
 pub mod driver;
 pub mod effects;
 pub mod exit;
-mod family;
 mod helper;
 pub mod hooks;
 pub mod keeper;
 pub mod lines;
+mod process_tree;
 pub mod session;
 pub mod signals;
 pub mod sink;
+mod sock_diag;
 pub mod sockets;
 pub mod sys;
 pub mod ui;
@@ -71,9 +71,9 @@ use session::Session;
 use session::event::Event;
 use session::model::Ending;
 use sockets::activation;
+use sockets::held::HeldSet;
 use sockets::inherited::Told;
-use sockets::memory;
-use sockets::set::HeldSet;
+use sockets::remembered;
 use ui::style::Style;
 use ui::{Note, Reporter};
 use verify::Outcome;
@@ -356,7 +356,7 @@ async fn serve(
     // A smoke test is to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
     if let Some(memory) = memory.as_ref().filter(|_| remembers)
-        && held.remember(&memory::read(memory))
+        && held.remember(&remembered::read(memory))
     {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }

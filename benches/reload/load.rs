@@ -99,12 +99,12 @@ impl Tally {
 
 /// Where clients report, and see whether they may go on.
 #[derive(Debug, Default)]
-struct Desk {
+struct ClientPool {
     closed: AtomicBool,
     records: Mutex<Vec<Record>>,
 }
 
-impl Desk {
+impl ClientPool {
     fn open(&self) -> bool {
         !self.closed.load(Ordering::Relaxed)
     }
@@ -122,8 +122,8 @@ impl Desk {
     }
 }
 
-/// Closes the desk on every way out, or clients would go on for ever.
-struct Closing<'a>(&'a Desk);
+/// Closes the pool on every way out, or clients would go on for ever.
+struct Closing<'a>(&'a ClientPool);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
@@ -163,9 +163,9 @@ pub(crate) fn connections<T>(
     limit: Duration,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Tally)> {
-    let desk = Desk::default();
+    let pool = ClientPool::default();
     let requests = [http::get_of("/", true), http::post()];
-    let (clients, requests) = (&desk, &requests);
+    let (clients, requests) = (&pool, &requests);
     let done = thread::scope(|scope| {
         let _closing = Closing(clients);
         spawn(scope, move || {
@@ -184,7 +184,7 @@ pub(crate) fn connections<T>(
         })?;
         work()
     })?;
-    Ok((done, desk.tally()?))
+    Ok((done, pool.tally()?))
 }
 
 /// `count` clients that ask for `path` one time after the other while `work` is done, each over a
@@ -195,9 +195,9 @@ pub(crate) fn in_flight<T>(
     path: &str,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Tally)> {
-    let desk = Desk::default();
+    let pool = ClientPool::default();
     let request = http::get_of(path, true);
-    let (clients, request) = (&desk, &request);
+    let (clients, request) = (&pool, &request);
     let done = thread::scope(|scope| {
         let _closing = Closing(clients);
         for _ in 0..count {
@@ -214,7 +214,7 @@ pub(crate) fn in_flight<T>(
         }
         work()
     })?;
-    Ok((done, desk.tally()?))
+    Ok((done, pool.tally()?))
 }
 
 /// `rate` requests per second while `work` is done, over `count` connections that are kept for as
@@ -225,9 +225,9 @@ pub(crate) fn keep_alive<T>(
     rate: u32,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Tally)> {
-    let desk = Desk::default();
+    let pool = ClientPool::default();
     let request = http::get_of("/", false);
-    let (clients, request) = (&desk, &request);
+    let (clients, request) = (&pool, &request);
     let start = Instant::now();
     let done = thread::scope(|scope| {
         let _closing = Closing(clients);
@@ -246,7 +246,7 @@ pub(crate) fn keep_alive<T>(
         }
         work()
     })?;
-    Ok((done, desk.tally()?))
+    Ok((done, pool.tally()?))
 }
 
 /// One request over the connection that is kept, or over a new one where it was closed.

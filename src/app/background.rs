@@ -10,7 +10,7 @@ use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
-use crate::family;
+use crate::process_tree;
 use crate::sys;
 
 /// What a first process has left behind.
@@ -28,7 +28,7 @@ impl Background {
             keeper,
             listening: Vec::new(),
         };
-        let any = family::of(keeper).iter().any(runs);
+        let any = process_tree::of(keeper).iter().any(runs);
         any.then(|| {
             left.look(sockets);
             left
@@ -42,9 +42,9 @@ impl Background {
 
     /// Looks anew which processes have these sockets open.
     pub(super) fn look(&mut self, sockets: &HashSet<u64>) {
-        let family = family::of(self.keeper);
+        let family = process_tree::of(self.keeper);
         let listens = |process: &&Process| {
-            runs(process) && family::sockets(process).any(|socket| sockets.contains(&socket))
+            runs(process) && process_tree::sockets(process).any(|socket| sockets.contains(&socket))
         };
         let listening = family.iter().filter(listens);
         self.listening = listening.filter_map(|one| descriptor(one.pid())).collect();

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::capture::filter::Step;
 use crate::capture::{Capture, Listening, Owner};
-use crate::family;
 use crate::keeper::client::Keeper;
+use crate::process_tree;
 use crate::session::event::{Holder, Taken};
 use crate::sockets::address::Address;
 
@@ -38,7 +38,7 @@ impl Captured {
         let lost = || io::Error::other("its descriptor did not arrive");
         let wanted = captured.zip(keeper.take_descriptor()).ok_or_else(lost);
         match wanted.and_then(|(captured, listener)| captured.capture.start(listener)) {
-            Ok(desk) => Begun::Desk(desk),
+            Ok(notify_loop) => Begun::NotifyLoop(notify_loop),
             Err(error) => Begun::Unanswered(format!(
                 "nobody could answer the app's system calls: {error}\nhint: free some threads or \
                  descriptors (`ulimit -u`, `ulimit -n`), or leave capture out with --no-capture"
@@ -50,7 +50,7 @@ impl Captured {
 /// What has come of it.
 pub(super) enum Begun {
     /// Its calls are answered; what it does is told here.
-    Desk(UnboundedReceiver<Listening>),
+    NotifyLoop(UnboundedReceiver<Listening>),
     /// It runs without: why.
     Without(String),
     /// Its calls wait for nobody and fail in ways that no program expects, so it must not run: why.
@@ -73,7 +73,7 @@ impl Refused {
     async fn taken(&mut self, live: Option<u32>) -> Taken {
         let owner = (&mut self.owner).await.ok().flatten();
         let is_live = |pid| {
-            let family = live.map(family::of).unwrap_or_default();
+            let family = live.map(process_tree::of).unwrap_or_default();
             family.iter().any(|process| process.pid() == pid)
         };
         let by = match owner {
@@ -112,7 +112,7 @@ pub(super) async fn heard(
     listening: &mut Option<UnboundedReceiver<Listening>>,
 ) -> Option<Listening> {
     match listening {
-        Some(desk) => match desk.recv().await {
+        Some(notify_loop) => match notify_loop.recv().await {
             None => std::future::pending().await,
             heard => heard,
         },

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use nix::sys::signal::Signal;
 use procfs::process::Process;
 
-use crate::family;
+use crate::process_tree;
 
 /// Whether this signal would end a process of this keeper at once, which has one of these sockets
 /// open: it neither handles nor ignores the signal. `None`: that of the two stop signals which it
@@ -13,8 +13,9 @@ use crate::family;
 pub(super) fn is_ended_by(keeper: u32, signal: Option<i32>, sockets: &HashSet<u64>) -> bool {
     let either = [Signal::SIGTERM as i32, Signal::SIGINT as i32];
     let signals = signal.map_or(either.to_vec(), |signal| vec![signal]);
-    let family = family::of(keeper);
-    let serves = |process: &&Process| family::sockets(process).any(|it| sockets.contains(&it));
+    let family = process_tree::of(keeper);
+    let serves =
+        |process: &&Process| process_tree::sockets(process).any(|it| sockets.contains(&it));
     let mut serving = family.iter().filter(serves);
     serving.any(|process| signals.iter().all(|signal| is_fatal(process, *signal)))
 }

@@ -8,6 +8,7 @@
 //! that the app has written before it ended is handed on before its end is reported. Deliberately
 //! absent: deciding when to start, stop or kill.
 
+mod accept_probe;
 mod adopted;
 mod background;
 mod captured;
@@ -15,8 +16,7 @@ mod caught_signals;
 pub mod input;
 mod launch;
 mod output;
-mod ready;
-mod sight;
+mod readiness;
 mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
@@ -35,7 +35,7 @@ pub use captured::{Captured, why_not_captured};
 use input::Input;
 use launch::{explain, keep_with, launch};
 use output::Pipe;
-use ready::{Check, Found};
+use readiness::{Check, Found};
 
 use crate::capture::{Listening, Why};
 use crate::config::Settings;
@@ -184,12 +184,14 @@ impl App {
 
     /// The numbers in /proc of all sockets that its processes have open.
     pub fn open_sockets(&self) -> HashSet<u64> {
-        self.keeper().map(sight::sockets).unwrap_or_default()
+        self.keeper().map(accept_probe::sockets).unwrap_or_default()
     }
 
     /// The executables that its processes run.
     pub fn executables(&self) -> Vec<PathBuf> {
-        self.keeper().map(sight::executables).unwrap_or_default()
+        self.keeper()
+            .map(accept_probe::executables)
+            .unwrap_or_default()
     }
 
     /// Finds out, when it is called, whether this signal (`None`: the one that it catches) would end
@@ -328,7 +330,7 @@ impl Task {
                     Some(News::Filtered(refused)) => {
                         let begun = Captured::begin(capture.take(), refused, &mut keeper);
                         match begun {
-                            Begun::Desk(desk) => listening = Some(desk),
+                            Begun::NotifyLoop(notify_loop) => listening = Some(notify_loop),
                             Begun::Without(reason) => self.tell(AppNews::Uncaptured(reason)),
                             Begun::Unanswered(problem) => {
                                 self.tell(AppNews::CannotStart(problem));
@@ -473,7 +475,7 @@ impl Task {
                 return;
             }
             Order::FindWriter(base, paths) => {
-                let written = sight::written(keeper.pid);
+                let written = accept_probe::written(keeper.pid);
                 let written = paths.iter().filter(|path| written.contains(*path));
                 let written = written.map(|path| path.strip_prefix(&base).unwrap_or(path));
                 let written: Vec<PathBuf> = written.map(Path::to_owned).collect();
@@ -491,7 +493,7 @@ impl Task {
             }
             Order::Kill => {
                 self.asked = true;
-                self.cut = sight::connections(keeper.pid, held);
+                self.cut = accept_probe::connections(keeper.pid, held);
                 KeeperOrder::Kill
             }
         };
@@ -500,7 +502,7 @@ impl Task {
 
     /// Looks for a debugger; where there is one, again after a while.
     fn look(&mut self, keeper: u32) {
-        let found = sight::traced(keeper);
+        let found = accept_probe::traced(keeper);
         self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGED));
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use procfs::process::Process;
 
-use crate::family;
+use crate::process_tree;
 
 /// What a process does about both signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) fn choose(
     program: &Path,
     sockets: &HashSet<u64>,
 ) -> i32 {
-    let asked: Vec<Process> = family::of(keeper)
+    let asked: Vec<Process> = process_tree::of(keeper)
         .into_iter()
         .filter(|process| {
             let of = process.stat().map(|stat| stat.pgrp);
@@ -36,7 +36,8 @@ pub(super) fn choose(
         })
         .collect();
     let is_program = |process: &Process| process.exe().is_ok_and(|exe| exe == program);
-    let serves = |process: &Process| family::sockets(process).any(|one| sockets.contains(&one));
+    let serves =
+        |process: &Process| process_tree::sockets(process).any(|one| sockets.contains(&one));
     let which: [&dyn Fn(&Process) -> bool; 3] = [&is_program, &serves, &|_| true];
     let found = which.into_iter().map(|which| {
         let these = asked.iter().filter(|process| which(process));

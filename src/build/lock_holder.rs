@@ -10,7 +10,7 @@ use std::time::Duration;
 use procfs::process::Process;
 use tokio::task::JoinHandle;
 
-use crate::family;
+use crate::process_tree;
 
 /// Milliseconds before each look. A shorter wait is not worth a line: cargos that read a manifest at the
 /// same time wait for each other for some milliseconds.
@@ -86,7 +86,7 @@ impl Drop for Waits {
 /// Who holds the lock that a cargo of ours waits for.
 fn find() -> Option<String> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let ours = family::of(std::process::id());
+    let ours = process_tree::of(std::process::id());
     let is_cargo = |process: &&Process| process.stat().is_ok_and(|stat| stat.comm == "cargo");
     let waiting: Vec<i32> = ours.iter().filter(is_cargo).map(Process::pid).collect();
     let pid = holder(&locks, &waiting)?;

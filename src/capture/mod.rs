@@ -3,11 +3,11 @@
 //! # Theory of operation
 //!
 //! The keeper starts the app under a filter (`filter`), so that each `bind` and `listen` of it, and of
-//! all it starts, waits for an answer at a descriptor that comes to hotrun. A thread of its own, the
-//! desk, answers them at once and does nothing else: whoever asks stands still meanwhile.
+//! all it starts, waits for an answer at a descriptor that comes to hotrun. A thread of its own (`notify_loop`)
+//! answers them at once and does nothing else: whoever asks stands still meanwhile.
 //!
 //! - `bind` runs in the kernel untouched, so that its errors are the kernel's own; what was bound is
-//!   written down (`ledger`). Where the address is held, the program is given the socket of its slot
+//!   written down (`bind_table`). Where the address is held, the program is given the socket of its slot
 //!   instead.
 //! - `listen` is when an address begins to be held: hotrun makes its own two sockets there, puts one
 //!   over the program's and answers in the kernel's place. That is the moment at which a candidate can
@@ -19,13 +19,13 @@
 //! Whatever can't be read is the kernel's to answer. Deliberately absent: any wait, any lock that is
 //! held over one, the runtime, and every decision of the session.
 
-mod desk;
+mod bind_table;
 pub mod filter;
-mod ledger;
-mod name;
+mod notify_loop;
 mod program;
+mod sockaddr;
 pub mod trial;
-mod unheld;
+mod why_not;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,11 +35,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::session::slots::Slot;
 use crate::sockets::address::Address;
-use crate::sockets::set::SharedSet;
+use crate::sockets::held::SharedSet;
 
-use desk::Desk;
+use notify_loop::NotifyLoop;
 pub use program::may_copy;
-pub use unheld::Why;
+pub use why_not::Why;
 
 /// What a program does.
 #[derive(Debug)]
@@ -89,11 +89,11 @@ impl Capture {
     /// Answers everything that waits at `listener`, until the last process of the generation is gone.
     pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
         let (told, listening) = mpsc::unbounded_channel();
-        let desk = Desk::new(listener, self, told);
+        let notify_loop = NotifyLoop::new(listener, self, told);
         std::thread::Builder::new()
             .name("hotrun-capture".into())
             .stack_size(256 * 1024)
-            .spawn(move || desk.serve())?;
+            .spawn(move || notify_loop.serve())?;
         Ok(listening)
     }
 }

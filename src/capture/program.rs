@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::name::Protocol;
+use super::sockaddr::Protocol;
 
 /// A socket of the program, and how it has it.
 #[derive(Clone, Copy, Debug)]

@@ -234,7 +234,7 @@ section! {
         twins: bool = true, Next;
         /// How long the old version is waited for at the most before it is asked to end, until nothing
         /// is under way at its connections. One that does not handle the stop signal has `stop_timeout`.
-        goodbye_max: Time = Time::ms(250), Next;
+        quiesce_max: Time = Time::ms(250), Next;
         /// What new clients get from a save until the next version is ready: `serve` (the old one) or
         /// `hold` (they wait for the new one).
         while_building: WhileBuilding = WhileBuilding::Serve, Next;

@@ -46,7 +46,7 @@ pub struct Settings {
     /// Old and new version get a socket each, where that can be.
     pub twins: bool,
     /// The longest wait before the old version is asked to end.
-    pub goodbye_max: Duration,
+    pub quiesce_max: Duration,
     /// New clients wait for the next version while it is built, for as long at the most.
     pub hold: Option<Duration>,
     /// The configuration file, or where one would be looked for first.

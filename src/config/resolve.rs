@@ -100,7 +100,7 @@ impl Sources {
             build: self.build(&layer.build),
             hooks: hooks(&layer.hooks),
             twins: layer.handover.twins(),
-            goodbye_max: layer.handover.goodbye_max().0,
+            quiesce_max: layer.handover.quiesce_max().0,
             hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, log),

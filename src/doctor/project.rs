@@ -10,8 +10,8 @@ use crate::build::inputs::{self, LastBuild};
 use crate::build::{self, scope};
 use crate::config::Settings;
 use crate::session::model::Scope;
-use crate::sockets::memory;
-use crate::sockets::set::HeldSet;
+use crate::sockets::held::HeldSet;
+use crate::sockets::remembered;
 use crate::watch::Watch;
 
 /// Less room than this is soon used up by builds.
@@ -66,7 +66,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
         project.workspace.display()
     );
     let mut findings = vec![Finding::fine(ABOUT, what)];
-    let remembered = memory::read(&loaded.store.memory());
+    let remembered = remembered::read(&loaded.store.memory());
     if !remembered.is_empty() {
         let ports: Vec<String> = remembered.iter().map(ToString::to_string).collect();
         let what = format!("remembered of the last run: {}", ports.join(", "));

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{Launch, News};
-use crate::sockets::set::{HeldSet, SharedSet};
+use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
 
 /// Every connection has a descriptor here while it is carried over; a held address has two.

@@ -7,8 +7,8 @@ use crate::capture::{Capture, filter};
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
 use crate::session::slots::Slot;
-use crate::sockets::memory;
 use crate::sockets::relay::{self, Relay};
+use crate::sockets::remembered;
 use crate::ui::Note;
 
 impl Executor {
@@ -62,13 +62,13 @@ impl Executor {
             return;
         };
         // Not two at a time for one socket.
-        self.tasks.detour = None;
+        self.tasks.forward = None;
         let mut held = self.held.lock();
         let gone = held.make_way(slot);
-        let detours = held.detours();
+        let forwards = held.forwards();
         drop(held);
-        self.tasks.detour = (!detours.is_empty()).then(|| Relay::start(detours, true));
-        if !gone.is_empty() || self.tasks.detour.is_some() {
+        self.tasks.forward = (!forwards.is_empty()).then(|| Relay::start(forwards, true));
+        if !gone.is_empty() || self.tasks.forward.is_some() {
             self.read_addresses(now);
         }
     }
@@ -76,24 +76,24 @@ impl Executor {
     /// Releases what no generation claims.
     pub(super) fn release_unclaimed(&mut self, now: Moment) {
         let mut held = self.held.lock();
-        let detours = held.detours();
-        let gone = held.let_go_unclaimed();
-        let is_over = held.detours().is_empty();
+        let forwards = held.forwards();
+        let gone = held.release_unclaimed();
+        let is_over = held.forwards().is_empty();
         drop(held);
         if is_over {
-            self.tasks.detour = None;
+            self.tasks.forward = None;
         }
         if !gone.is_empty() {
             self.relay_again();
             // Behind the others, who let go of them when it is their turn.
-            relay::take_last(detours);
+            relay::take_last(forwards);
             self.read_addresses(now);
         }
     }
 
     /// No process has what was held for the next one, which is not to find it taken.
     pub(super) fn free(&mut self, now: Moment) {
-        let gone = self.held.lock().let_go_unasked();
+        let gone = self.held.lock().release_unbound();
         if !gone.is_empty() {
             self.relay_again();
             self.read_addresses(now);
@@ -115,7 +115,7 @@ impl Executor {
         if let Some(path) = &self.memory {
             // It is a convenience: without it the next run holds the address a little later.
             let ports = self.held.lock().ports();
-            memory::write(path, &ports).ok();
+            remembered::write(path, &ports).ok();
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
 };
 use crate::session::slots::Slot;
-use crate::sockets::set::{HeldSet, SharedSet};
+use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::log::Log;
 use crate::ui::{HeldAddress, Note, Reporter};
@@ -93,7 +93,7 @@ struct Place {
 pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     let app = &settings.app;
     let serving = held.serves();
-    let alone = asks(settings) && !held.can_probe();
+    let alone = probes_http(settings) && !held.can_probe();
     // Without an address and without a configured proof, being alive is all there is to wait for;
     // under `--once` such a program is waited for to its end.
     let bounded = serving || app.ready.is_some();
@@ -113,7 +113,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         ready_timeout: bounded.then_some(app.ready_timeout),
         stop_timeout: app.stop_timeout,
         hold: settings.hold.filter(|_| held.has_twins()),
-        goodbye_max: held.has_twins().then_some(settings.goodbye_max),
+        quiesce_max: held.has_twins().then_some(settings.quiesce_max),
         probation: app.probation,
         once: settings.once,
     }
@@ -130,7 +130,7 @@ pub fn names(held: &HeldSet) -> Vec<HeldAddress> {
 }
 
 /// Readiness is asked for over HTTP.
-fn asks(settings: &Settings) -> bool {
+fn probes_http(settings: &Settings) -> bool {
     matches!(settings.app.ready, Some(Ready::Http(_)))
 }
 
@@ -150,7 +150,7 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
                     version";
         cautions.push(text.into());
     }
-    if asks(settings) && held.has_tcp() && !held.can_probe() {
+    if probes_http(settings) && held.has_tcp() && !held.can_probe() {
         let text = "readiness `http:` stops live before the next version starts: on one shared \
                     socket a request cannot be told to reach the candidate";
         cautions.push(text.into());

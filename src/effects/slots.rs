@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{Executor, asks};
+use super::{Executor, probes_http};
 use crate::app::{App, Reach};
 use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
@@ -37,7 +37,7 @@ pub struct Tasks {
     /// What is to be relayed, and who does it.
     relay: Option<(slots::Relay, Relay)>,
     /// Carries what comes to addresses that are in the way of those that live listens on.
-    pub(super) detour: Option<Relay>,
+    pub(super) forward: Option<Relay>,
     /// Puts paths back while a generation ends that may remove them.
     relink: Option<JoinHandle<()>>,
     /// Looks at what is open at an old generation, until nothing is under way there.
@@ -48,12 +48,12 @@ impl Executor {
     /// Puts the sockets in order for a generation that gets this slot; how it can be asked whether it is
     /// ready, while another one serves.
     pub(super) fn prepare_slot(&mut self, now: Moment, slot: Slot, is_beside: bool) -> Reach {
-        let mended = self.held.lock().mend();
-        self.warn(now, mended);
-        if !is_beside || !asks(&self.settings) {
+        let repaired = self.held.lock().repair();
+        self.warn(now, repaired);
+        if !is_beside || !probes_http(&self.settings) {
             return Reach::Always;
         }
-        let port = self.held.lock().ask(slot);
+        let port = self.held.lock().begin_probe(slot);
         let reach = port
             .as_ref()
             .map_or(Reach::Never, |port| Reach::From(*port));
@@ -87,8 +87,8 @@ impl Executor {
         // The old one has to let go of the sockets first.
         self.tasks.relay = None;
         self.tasks.relay = wanted.map(|wanted| {
-            let strays = self.held.lock().stray(wanted.from);
-            (wanted, Relay::start(strays, wanted.alone))
+            let standbys = self.held.lock().standby(wanted.from);
+            (wanted, Relay::start(standbys, wanted.alone))
         });
     }
 
@@ -101,7 +101,7 @@ impl Executor {
         let sockets = slots.iter().map(|slot| slot.inode).collect();
         let app = &self.settings.app;
         let dies = running.app.is_ended_by(app.stop_signal, sockets);
-        let (silent, answer) = (self.settings.goodbye_max, app.stop_timeout);
+        let (silent, answer) = (self.settings.quiesce_max, app.stop_timeout);
         let events = self.events.clone();
         let look = async move {
             // The connections that there are now are the old ones.
@@ -151,7 +151,7 @@ impl Executor {
             self.end_relinking();
             self.tasks.relink = Some(tokio::spawn(relink));
         }
-        self.held.lock().ask_no_more(slot).ok();
+        self.held.lock().end_probe(slot).ok();
     }
 
     /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
@@ -163,7 +163,7 @@ impl Executor {
             self.end_relinking();
         }
         let mut held = self.held.lock();
-        held.mend().ok();
+        held.repair().ok();
         held.show_paths();
         // What follows wants what the one that serves has.
         held.forget_claims(slot, serving);

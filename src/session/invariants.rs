@@ -137,7 +137,7 @@ impl World {
                 events.push(Event::Addresses(Box::new(Policy {
                     serving,
                     ready_timeout: serving.then_some(timeout),
-                    goodbye_max: serving.then_some(timeout),
+                    quiesce_max: serving.then_some(timeout),
                     ..self.policy.clone()
                 })));
             }
@@ -546,12 +546,12 @@ fn policies() -> Vec<Policy> {
         ..base.clone()
     });
     all.push(Policy {
-        goodbye_max: Some(Duration::from_millis(250)),
+        quiesce_max: Some(Duration::from_millis(250)),
         ..base.clone()
     });
     for handover in [Handover::Auto, Handover::StopFirst] {
         all.push(Policy {
-            goodbye_max: Some(Duration::from_millis(250)),
+            quiesce_max: Some(Duration::from_millis(250)),
             hold: Some(Duration::from_millis(100)),
             handover,
             ..base.clone()

@@ -3,7 +3,7 @@
 //!
 //! A build slot collects changes and runs one build at a time; a built program becomes a
 //! *launch*, which waits until there is a place for it; a launched one is a *candidate* until it
-//! has proved itself, then *live*, and at last *leaving*. Deliberately absent: paths of artifacts,
+//! has proved itself, then *live*, and at last *draining*. Deliberately absent: paths of artifacts,
 //! descriptors, process ids, text. They pass through as values, or never come here.
 
 pub mod action;
@@ -12,12 +12,12 @@ mod backoff;
 mod before_build;
 mod build_slot;
 mod builds;
+mod conflict;
+mod drain;
 pub mod event;
-mod evidence;
 mod hints;
 mod hold;
 mod jobs;
-mod leaving;
 mod loops;
 pub mod model;
 mod own_writing;
@@ -77,12 +77,12 @@ pub struct Policy {
     pub serving: bool,
     /// How long a candidate may take to prove itself; `None`: as long as it likes.
     pub ready_timeout: Option<Duration>,
-    /// How long a leaving generation may finish its work.
+    /// How long a draining generation may finish its work.
     pub stop_timeout: Duration,
     /// How long is waited at the most until nothing is under way at a generation that clients are not
     /// sent to any more, before it is asked to end (where it does not handle the stop signal:
     /// `stop_timeout`); `None`: they can't be sent to one alone.
-    pub goodbye_max: Option<Duration>,
+    pub quiesce_max: Option<Duration>,
     /// New clients wait for the next version, for as long at the most; `None`: they go to live.
     pub hold: Option<Duration>,
     /// How long live must stay up to count as good.
@@ -278,12 +278,12 @@ impl Session {
         if let Some(live) = self.swap.live.take() {
             self.stop(now, live);
         }
-        let waiting = self.swap.leaving.iter().map(|process| process.generation);
+        let waiting = self.swap.draining.iter().map(|process| process.generation);
         for generation in waiting.collect::<Vec<_>>() {
             self.ask_to_end(now, generation);
         }
         if again {
-            for process in &mut self.swap.leaving {
+            for process in &mut self.swap.draining {
                 self.out.extend(process.kill());
             }
         }

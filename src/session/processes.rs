@@ -3,8 +3,8 @@
 
 use super::Session;
 use super::action::{Action, Hint, Next, View};
+use super::conflict::{evidence, hint, runs_already};
 use super::event::{AppNews, Conflict, Holder, Open};
-use super::evidence::{evidence, hint, runs_already};
 use super::hold::Hold;
 use super::model::{
     Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases, Proof,
@@ -46,7 +46,7 @@ impl Session {
             self.make_room(now);
         } else {
             // The drain before last ends here: at most two generations have processes.
-            for process in &mut self.swap.leaving {
+            for process in &mut self.swap.draining {
                 process.cut_for_next |= process.told != Told::Kill;
                 self.out.extend(process.kill());
             }
@@ -461,7 +461,7 @@ impl Session {
             self.out.push(Action::ReleaseUnclaimed);
         }
         let mut patient = Vec::new();
-        for process in &mut self.swap.leaving {
+        for process in &mut self.swap.draining {
             let due = due(process);
             match process.told {
                 _ if !due => {}

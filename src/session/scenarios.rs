@@ -41,7 +41,7 @@ pub(crate) fn policy() -> Policy {
         serving: true,
         ready_timeout: Some(Duration::from_secs(30)),
         stop_timeout: Duration::from_secs(5),
-        goodbye_max: None,
+        quiesce_max: None,
         hold: None,
         probation: Duration::from_secs(5),
         once: false,
@@ -94,7 +94,7 @@ impl Story {
             "ready_timeout" => self.policy.ready_timeout = Some(ms()),
             "stop_timeout" => self.policy.stop_timeout = ms(),
             "hold" => self.policy.hold = Some(ms()),
-            "goodbye_max" => self.policy.goodbye_max = Some(ms()),
+            "quiesce_max" => self.policy.quiesce_max = Some(ms()),
             "probation" => self.policy.probation = ms(),
             "max_wait" => self.policy.max_wait = ms(),
             "rule" => self.policy.rules.push(reactions(value)),
@@ -347,7 +347,7 @@ fn addresses_changed(serving: bool) -> Event {
     Event::Addresses(Box::new(Policy {
         serving,
         ready_timeout: known.ready_timeout.filter(|_| serving),
-        goodbye_max: serving.then_some(Duration::from_millis(250)),
+        quiesce_max: serving.then_some(Duration::from_millis(250)),
         ..known
     }))
 }

@@ -144,7 +144,11 @@ impl Session {
     pub(super) fn relay(&mut self) {
         let from = self.slots.active.other();
         let swap = &self.swap;
-        let all = swap.live.iter().chain(&swap.candidate).chain(&swap.leaving);
+        let all = swap
+            .live
+            .iter()
+            .chain(&swap.candidate)
+            .chain(&swap.draining);
         let mut owners = all.filter(|process| process.slot == from).peekable();
         let alone = owners.peek().is_none();
         let over = self.slots.parking == Parking::Over;

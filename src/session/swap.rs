@@ -1,4 +1,4 @@
-//! Which processes there are and what each is for: live, candidate, leaving, and the launch that
+//! Which processes there are and what each is for: live, candidate, draining, and the launch that
 //! waits for its place. Pure bookkeeping with the rules of the swap; `mod.rs` gives it events.
 
 use std::time::Duration;
@@ -123,12 +123,12 @@ impl Process {
 }
 
 /// All processes. At most two generations have any: live with a candidate, or live with one
-/// leaving; the launch waits for the rest.
+/// draining; the launch waits for the rest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Swap {
     pub(super) live: Option<Process>,
     pub(super) candidate: Option<Process>,
-    pub(super) leaving: Vec<Process>,
+    pub(super) draining: Vec<Process>,
     pub(super) pending: Option<Launch>,
     /// What was to take over has failed, and is waited for until somebody mends it.
     pub(super) failed: bool,
@@ -157,7 +157,7 @@ impl Swap {
         self.live
             .iter_mut()
             .chain(self.candidate.iter_mut())
-            .chain(self.leaving.iter_mut())
+            .chain(self.draining.iter_mut())
             .find(|process| process.generation == generation)
     }
 
@@ -165,7 +165,7 @@ impl Swap {
     pub(super) fn idle(&self) -> bool {
         self.live.is_none()
             && self.candidate.is_none()
-            && self.leaving.is_empty()
+            && self.draining.is_empty()
             && self.pending.is_none()
     }
 
@@ -174,7 +174,7 @@ impl Swap {
         self.live
             .iter()
             .chain(self.candidate.iter())
-            .chain(self.leaving.iter())
+            .chain(self.draining.iter())
             .map(|process| &process.artifact)
             .chain(self.pending.iter().map(|launch| &launch.artifact))
             .chain(self.last_good.iter())
@@ -185,7 +185,7 @@ impl Swap {
         self.live
             .iter()
             .chain(self.candidate.iter())
-            .chain(self.leaving.iter())
+            .chain(self.draining.iter())
             .filter_map(|process| process.deadline)
             .chain(
                 self.pending
@@ -198,6 +198,6 @@ impl Swap {
 
     /// The pending launch has its place: who leaves is gone, and nobody else is a candidate.
     pub(super) fn may_launch(&self) -> bool {
-        self.leaving.is_empty() && self.candidate.is_none()
+        self.draining.is_empty() && self.candidate.is_none()
     }
 }

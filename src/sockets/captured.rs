@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use socket2::SockRef;
 
-use super::adapt::beside;
 use super::address::Address;
-use super::memory::Port;
+use super::declared::beside;
+use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, bind, is_taken, open};
 use super::options::carry;
-use super::paths::Paths;
-use super::set::{Declared, Held, HeldSet, Released};
+use super::remembered::Port;
 use super::twins::Sockets;
+use super::unix_twins::Paths;
 use crate::session::slots::Slot;
 
 /// An address as the program has written it, and how often it had written it before where the port is
@@ -56,7 +56,7 @@ pub(super) struct Captured {
     pub(super) remembered: bool,
     /// It is in the way of what live listens on, which clients that come here are to be carried to by
     /// this way; until nobody has it any more.
-    pub(super) gives_way: Option<SocketAddr>,
+    pub(super) forwards_to: Option<SocketAddr>,
 }
 
 /// How many there are at the most.
@@ -72,17 +72,17 @@ impl Captured {
             bound: [false; 2],
             expected: true,
             remembered: false,
-            gives_way: None,
+            forwards_to: None,
         }
     }
 
     /// This slot has bound it, or listens there.
-    pub(super) fn is_asked_for(&self, slot: Slot) -> bool {
+    pub(super) fn is_claimed_by(&self, slot: Slot) -> bool {
         *slot.of(&self.claims) || *slot.of(&self.bound)
     }
 
-    fn is_asked_for_by_any(&self) -> bool {
-        Slot::BOTH.iter().any(|slot| self.is_asked_for(*slot))
+    fn is_claimed_by_any(&self) -> bool {
+        Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
     }
 }
 
@@ -131,7 +131,7 @@ impl HeldSet {
             .is_listener()
             .unwrap_or(true)
         {
-            self.mend().ok();
+            self.repair().ok();
         }
         true
     }
@@ -173,7 +173,7 @@ impl HeldSet {
         };
         captured.remembered = false;
         captured.expected = false;
-        captured.gives_way = None;
+        captured.forwards_to = None;
         !std::mem::replace(slot.of_mut(&mut captured.claims), true)
     }
 
@@ -188,7 +188,7 @@ impl HeldSet {
 
     /// What this slot has bound or listens on, by the numbers in /proc of its sockets.
     pub fn claims(&self, slot: Slot) -> HashSet<u64> {
-        let claimed = self.captured.iter().filter(|one| one.is_asked_for(slot));
+        let claimed = self.captured.iter().filter(|one| one.is_claimed_by(slot));
         claimed.map(|one| one.held.inode(slot)).collect()
     }
 
@@ -204,7 +204,7 @@ impl HeldSet {
         };
         self.captured.push(Captured::new(held, 0));
         // If it can't be, that is said at the next switch.
-        self.mend().ok();
+        self.repair().ok();
         true
     }
 
@@ -250,7 +250,7 @@ impl HeldSet {
         if captures {
             return Vec::new();
         }
-        self.let_go(|_| true)
+        self.release_where(|_| true)
     }
 
     /// No more addresses than these are held for programs: each takes two descriptors of ours, and one
@@ -337,7 +337,7 @@ impl HeldSet {
                 only_v6: own.only_v6,
             })
         };
-        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
+        let lasting = self.captured.iter().filter(|one| one.forwards_to.is_none());
         lasting.filter_map(port).collect()
     }
 
@@ -359,7 +359,7 @@ impl HeldSet {
                 let apart = held.is_only_v6() && held.address.spans(at);
                 apart || port.only_v6 && at.spans(&held.address)
             };
-            let is_taken = |held: &Held| held.is_in_the_way_of(at) && !is_apart(held);
+            let is_taken = |held: &Held| held.overlaps_with(at) && !is_apart(held);
             let is_free = !self.iter().any(is_taken);
             if is_free
                 && self.capture(&written, &fresh).is_ok()
@@ -399,13 +399,13 @@ impl HeldSet {
     }
 
     fn crossed_by(&self, address: &Address) -> Vec<&Held> {
-        if self.given().any(|held| held.is_in_the_way_of(address)) {
+        if self.given().any(|held| held.overlaps_with(address)) {
             return Vec::new();
         }
         let captured = self.captured.iter().map(|captured| &captured.held);
         // One of the very same address is of another kind: IPv6 alone, or both.
         captured
-            .filter(|held| held.is_in_the_way_of(address))
+            .filter(|held| held.overlaps_with(address))
             .collect()
     }
 
@@ -427,16 +427,19 @@ impl HeldSet {
     }
 
     /// Lets go of what neither slot has asked for. Returns what that was.
-    pub fn let_go_unclaimed(&mut self) -> Vec<Address> {
-        self.let_go(|one| !one.is_asked_for_by_any() && !one.expected)
+    pub fn release_unclaimed(&mut self) -> Vec<Address> {
+        self.release_where(|one| !one.is_claimed_by_any() && !one.expected)
     }
 
     /// Lets go of what was held for a program that does not run: nobody has asked for it now.
-    pub fn let_go_unasked(&mut self) -> Vec<Address> {
-        self.let_go(|one| !one.is_asked_for_by_any())
+    pub fn release_unbound(&mut self) -> Vec<Address> {
+        self.release_where(|one| !one.is_claimed_by_any())
     }
 
-    pub(super) fn let_go(&mut self, mut goes: impl FnMut(&Captured) -> bool) -> Vec<Address> {
+    pub(super) fn release_where(
+        &mut self,
+        mut goes: impl FnMut(&Captured) -> bool,
+    ) -> Vec<Address> {
         let goes = |one: &mut Captured| goes(one);
         let gone: Vec<Held> = self
             .captured

@@ -14,7 +14,7 @@ use socket2::{SockAddr, SockRef, Type};
 
 use super::activation::UNNAMED;
 use super::address::Address;
-use super::set::{Held, HeldSet};
+use super::held::{Held, HeldSet};
 use super::twins::Sockets;
 use crate::exit::Failure;
 use crate::sys;

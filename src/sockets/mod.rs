@@ -1,21 +1,21 @@
 //! The sockets that hotrun holds for the app: those that listen, and those that take datagrams.
 
 pub mod activation;
-mod adapt;
 pub mod address;
 mod busy;
 pub mod captured;
-pub mod holder;
+mod declared;
+pub mod held;
 pub mod inherited;
-pub mod memory;
 mod open;
 mod options;
-mod paths;
+mod overlap;
+pub mod port_owner;
 pub mod quiesce;
 pub mod relay;
-pub mod set;
+pub mod remembered;
+mod reuseport_bpf;
 mod socket_file;
 pub mod spec;
-mod steer;
 pub mod twins;
-mod way;
+mod unix_twins;

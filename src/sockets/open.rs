@@ -9,7 +9,7 @@ use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::address::Address;
-use super::holder;
+use super::port_owner;
 use super::socket_file::{SocketFile, is_stale};
 use crate::exit::{ExitKind, Failure};
 
@@ -170,7 +170,7 @@ pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
     }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let by = holder::of(address).map(|holder| format!(" by {holder}"));
+            let by = port_owner::of(address).map(|holder| format!(" by {holder}"));
             Failure {
                 kind: ExitKind::InUse,
                 message: format!("{address} is in use{}", by.unwrap_or_default()),

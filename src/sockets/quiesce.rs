@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::busy::Activity;
-use crate::diag::{self, ESTABLISHED, Entry, LISTENING};
+use crate::sock_diag::{self, ESTABLISHED, Entry, LISTENING};
 
 pub use super::busy::Limits;
 
@@ -105,8 +105,8 @@ impl Quiesce {
 async fn look(slots: Vec<OldSlot>) -> io::Result<Vec<Seen>> {
     let look = move || {
         let seen = slots.iter().map(|slot| match slot.address {
-            Some(address) => diag::dump(address).map(Seen::Tcp),
-            None => diag::queued(slot.inode).map(Seen::Unix),
+            Some(address) => sock_diag::dump(address).map(Seen::Tcp),
+            None => sock_diag::queued(slot.inode).map(Seen::Unix),
         });
         seen.collect()
     };
@@ -185,7 +185,7 @@ fn is_unaccepted(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::{SYN_RECEIVED, Traffic};
+    use crate::sock_diag::{SYN_RECEIVED, Traffic};
 
     const FINISHES: Limits = Limits {
         finishes: true,

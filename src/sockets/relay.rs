@@ -24,7 +24,7 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// One socket that clients are not sent to.
 #[derive(Debug)]
-pub struct Stray {
+pub struct Standby {
     /// It.
     pub socket: Arc<OwnedFd>,
     /// The one that they are sent to instead.
@@ -32,9 +32,9 @@ pub struct Stray {
     /// Where both are.
     pub address: Address,
     /// Who comes from this port asks the version that has the socket, and nobody else may answer.
-    pub asker: Option<u16>,
+    pub probe_port: Option<u16>,
     /// Another way to live, where this address does not lead there.
-    pub detour: Option<SocketAddr>,
+    pub forward: Option<SocketAddr>,
 }
 
 /// Takes what comes to a slot that nobody serves, and costs nothing while nothing comes. Dropped, it
@@ -47,21 +47,21 @@ pub struct Relay {
 impl Relay {
     /// Takes what comes to these sockets, and carries it to live. `alone`: no process has them any
     /// more, so that nobody else takes anything.
-    pub fn start(strays: Vec<Stray>, alone: bool) -> Self {
-        let start = |stray| {
+    pub fn start(standbys: Vec<Standby>, alone: bool) -> Self {
+        let start = |standby| {
             tokio::spawn(
-                async move { while defect::guarded(take(&stray, alone)).await.is_err() {} },
+                async move { while defect::guarded(take(&standby, alone)).await.is_err() {} },
             )
         };
         Self {
-            tasks: strays.into_iter().map(start).collect(),
+            tasks: standbys.into_iter().map(start).collect(),
         }
     }
 }
 
 impl Relay {
     /// One of its sockets could not be asked any more, since an app had ended the listening. It may be
-    /// mended by now.
+    /// repaired by now.
     pub fn has_ended(&self) -> bool {
         self.tasks.iter().any(JoinHandle::is_finished)
     }
@@ -76,29 +76,29 @@ impl Drop for Relay {
 }
 
 /// Carries what waits at sockets that are let go of; whoever connects after that is refused.
-pub fn take_last(strays: Vec<Stray>) {
+pub fn take_last(standbys: Vec<Standby>) {
     tokio::spawn(async move {
-        for stray in strays {
-            while let Ok(Some((client, _))) = accept(&stray.socket, &stray.live, true) {
-                tokio::spawn(carry(client, stray.address.clone(), stray.detour));
+        for standby in standbys {
+            while let Ok(Some((client, _))) = accept(&standby.socket, &standby.live, true) {
+                tokio::spawn(carry(client, standby.address.clone(), standby.forward));
             }
         }
     });
 }
 
 /// Until the socket can't be asked any more: an app has ended its listening.
-async fn take(stray: &Stray, alone: bool) {
+async fn take(standby: &Standby, alone: bool) {
     defect::point("relay");
-    let Ok(socket) = sys::readable(stray.socket.clone()) else {
+    let Ok(socket) = sys::readable(standby.socket.clone()) else {
         return;
     };
     loop {
-        let accept = |socket: &Arc<OwnedFd>| accept(socket, &stray.live, alone);
+        let accept = |socket: &Arc<OwnedFd>| accept(socket, &standby.live, alone);
         match socket.async_io(Interest::READABLE, accept).await {
             // He asks again.
-            Ok(Some((_, Some(from)))) if stray.asker == Some(from.port()) => {}
+            Ok(Some((_, Some(from)))) if standby.probe_port == Some(from.port()) => {}
             Ok(Some((client, _))) => {
-                tokio::spawn(carry(client, stray.address.clone(), stray.detour));
+                tokio::spawn(carry(client, standby.address.clone(), standby.forward));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
             // A client that has gone, too many descriptors: nothing that stays.
@@ -130,7 +130,7 @@ fn accept(
 }
 
 /// Until both have said all; whoever breaks off ends it.
-async fn carry(client: Socket, to: Address, detour: Option<SocketAddr>) -> io::Result<()> {
+async fn carry(client: Socket, to: Address, forward: Option<SocketAddr>) -> io::Result<()> {
     client.set_nonblocking(true)?;
     if let Some(path) = to.path() {
         let client = UnixStream::from_std(client.into())?;
@@ -138,7 +138,7 @@ async fn carry(client: Socket, to: Address, detour: Option<SocketAddr>) -> io::R
     }
     let client = TcpStream::from_std(client.into())?;
     // Where it came to: of all interfaces and families, the one that it can reach.
-    let to = detour.map_or_else(|| client.local_addr(), Ok)?;
+    let to = forward.map_or_else(|| client.local_addr(), Ok)?;
     let live = TcpStream::connect(to).await?;
     join(client, live).await
 }
@@ -154,7 +154,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::super::set::HeldSet;
+    use super::super::held::HeldSet;
     use super::super::spec;
     use super::*;
     use crate::session::slots::Slot;
@@ -189,7 +189,7 @@ mod tests {
             let (mut set, at) = switched(blocking);
             let mut client = TcpStream::connect(at).await.unwrap();
             set.switch(Slot::Second).unwrap();
-            let relay = Relay::start(set.stray(Slot::First), true);
+            let relay = Relay::start(set.standby(Slot::First), true);
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();
             let mut server = accept(&set, Slot::Second).await;
@@ -210,14 +210,14 @@ mod tests {
     #[tokio::test]
     async fn a_question_is_carried_to_nobody() {
         let (mut set, at) = switched(false);
-        let from = set.ask(Slot::Second).unwrap();
-        let _relay = Relay::start(set.stray(Slot::Second), false);
-        let asker = tokio::net::TcpSocket::new_v4().unwrap();
-        asker.set_reuseaddr(true).unwrap();
-        asker.bind(([0, 0, 0, 0], from).into()).unwrap();
-        let mut asker = asker.connect(at).await.unwrap();
+        let from = set.begin_probe(Slot::Second).unwrap();
+        let _relay = Relay::start(set.standby(Slot::Second), false);
+        let probe_port = tokio::net::TcpSocket::new_v4().unwrap();
+        probe_port.set_reuseaddr(true).unwrap();
+        probe_port.bind(([0, 0, 0, 0], from).into()).unwrap();
+        let mut probe_port = probe_port.connect(at).await.unwrap();
         tokio::select! {
-            read = asker.read_u8() => assert!(read.is_err(), "{read:?}"),
+            read = probe_port.read_u8() => assert!(read.is_err(), "{read:?}"),
             _ = accept(&set, Slot::First) => panic!("it was carried to live"),
         }
     }
@@ -227,7 +227,7 @@ mod tests {
     async fn nobody_is_carried_in_a_circle() {
         let (mut set, at) = switched(false);
         set.switch(Slot::Second).unwrap();
-        let _relay = Relay::start(set.stray(Slot::First), true);
+        let _relay = Relay::start(set.standby(Slot::First), true);
         let live = socket(&set, Slot::Second);
         SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
         let mut client = TcpStream::connect(at).await.unwrap();
@@ -240,7 +240,7 @@ mod tests {
             Ok(1),
             "it is not waiting"
         );
-        set.mend().unwrap();
+        set.repair().unwrap();
         client.write_all(b"question").await.unwrap();
         let mut server = accept(&set, Slot::Second).await;
         let mut said = [0; 8];

@@ -1,5 +1,5 @@
 //! Two sockets behind one address. Both are bound and listen for as long as the address is held, and
-//! a program on their `SO_REUSEPORT` group says which one new connections go to (`steer`). Live has
+//! a program on their `SO_REUSEPORT` group says which one new connections go to (`reuseport_bpf`). Live has
 //! one of them and the next version gets the other, so that a switch is one system call, and what
 //! waits in either queue stays with who is to answer it.
 //!
@@ -16,8 +16,8 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::open::BACKLOG;
 use super::options::carry;
-use super::paths::Paths;
-use super::steer::{self, Instruction};
+use super::reuseport_bpf::{self, Instruction};
+use super::unix_twins::Paths;
 use crate::session::slots::Slot;
 use crate::sys;
 
@@ -77,9 +77,9 @@ impl Sockets {
     }
 
     /// Puts right what apps have done to them; where new clients go is to be said anew.
-    pub(super) fn mend(&mut self) -> io::Result<()> {
+    pub(super) fn repair(&mut self) -> io::Result<()> {
         if let Self::Twins(twins) = self {
-            return twins.mend();
+            return twins.repair();
         }
         for socket in self.each() {
             let socket = SockRef::from(&**socket);
@@ -154,13 +154,13 @@ impl Twins {
 
     /// New connections go to this slot from now on.
     pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
-        self.attach(steer::all_to(self.place(slot)))
+        self.attach(reuseport_bpf::all_to(self.place(slot)))
     }
 
     /// New connections from this port go to the slot that is `probed`, those of `others` to theirs.
     pub(super) fn probe(&self, port: u16, probed: Slot, others: Slot) -> io::Result<()> {
         let [probed, others] = [probed, others].map(|slot| self.place(slot));
-        self.attach(steer::from_port(port, probed, others))
+        self.attach(reuseport_bpf::from_port(port, probed, others))
     }
 
     fn attach(&self, mut program: Vec<Instruction>) -> io::Result<()> {
@@ -169,7 +169,7 @@ impl Twins {
 
     /// Has both listen with the longest queue again, whatever apps have done to them: `listen` of
     /// an app shortens the queue, and `shutdown` ends the listening.
-    fn mend(&mut self) -> io::Result<()> {
+    fn repair(&mut self) -> io::Result<()> {
         let listens = |slot| self.socket(slot).is_listener().unwrap_or(true);
         let listen = Slot::BOTH.map(listens);
         if listen != [true, true] {

@@ -20,7 +20,7 @@ const STACK: usize = 256 * 1024;
 
 /// Where clients report, and see whether they are to go on.
 #[derive(Debug)]
-struct Desk {
+struct NotifyLoop {
     /// When all clocks begin.
     start: Instant,
     witness: Arc<Witness>,
@@ -28,7 +28,7 @@ struct Desk {
     requests: Mutex<Vec<Request>>,
 }
 
-impl Desk {
+impl NotifyLoop {
     fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +37,7 @@ impl Desk {
 /// Clients at work. When this is dropped they ask no more.
 #[derive(Debug)]
 pub(super) struct Load {
-    desk: Arc<Desk>,
+    notify_loop: Arc<NotifyLoop>,
     clients: Vec<JoinHandle<()>>,
 }
 
@@ -48,24 +48,24 @@ impl Load {
         witness: Arc<Witness>,
         start: Instant,
     ) -> io::Result<Self> {
-        let desk = Arc::new(Desk {
+        let notify_loop = Arc::new(NotifyLoop {
             start,
             witness,
             closed: AtomicBool::new(false),
             requests: Mutex::new(Vec::new()),
         });
         let mut load = Self {
-            desk,
+            notify_loop,
             clients: Vec::new(),
         };
         for target in targets {
             for number in 0..CLIENTS {
-                let (desk, target) = (load.desk.clone(), target.clone());
+                let (notify_loop, target) = (load.notify_loop.clone(), target.clone());
                 let begin = Instant::now() + EVERY * number / CLIENTS;
                 let client = thread::Builder::new()
                     .name("client".into())
                     .stack_size(STACK)
-                    .spawn(move || ask_again_and_again(&desk, &target, begin))?;
+                    .spawn(move || ask_again_and_again(&notify_loop, &target, begin))?;
                 load.clients.push(client);
             }
         }
@@ -74,60 +74,60 @@ impl Load {
 
     /// How many requests there were so far, and how many of them were lost.
     pub(super) fn count(&self) -> (usize, usize) {
-        let requests = self.desk.requests();
+        let requests = self.notify_loop.requests();
         let lost = requests.iter().filter(|request| request.outcome.is_err());
         (requests.len(), lost.count())
     }
 
     /// Waits for the requests that are under way; every one that was made. Blocking.
     pub(super) fn finish(mut self) -> Vec<Request> {
-        self.desk.closed.store(true, Ordering::Relaxed);
+        self.notify_loop.closed.store(true, Ordering::Relaxed);
         for client in mem::take(&mut self.clients) {
             client.join().ok();
         }
-        mem::take(&mut *self.desk.requests())
+        mem::take(&mut *self.notify_loop.requests())
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.desk.closed.store(true, Ordering::Relaxed);
+        self.notify_loop.closed.store(true, Ordering::Relaxed);
     }
 }
 
-fn ask_again_and_again(desk: &Desk, target: &Target, mut due: Instant) {
+fn ask_again_and_again(notify_loop: &NotifyLoop, target: &Target, mut due: Instant) {
     // A signal is for who waits for it, and must not interrupt a connection.
     SigSet::all().thread_block().ok();
     loop {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        if desk.closed.load(Ordering::Relaxed) {
+        if notify_loop.closed.load(Ordering::Relaxed) {
             return;
         }
         due = Instant::now() + EVERY;
-        let request = ask(desk, target);
-        desk.requests().push(request);
+        let request = ask(notify_loop, target);
+        notify_loop.requests().push(request);
     }
 }
 
-fn ask(desk: &Desk, target: &Target) -> Request {
-    let begun = desk.start.elapsed();
+fn ask(notify_loop: &NotifyLoop, target: &Target) -> Request {
+    let begun = notify_loop.start.elapsed();
     let mut looking = Duration::ZERO;
     let mut seen = None;
     let mut talk = || -> Result<Answer, Loss> {
         let mut talk = Talk::begin(&target.at)?;
-        let (connected, ends) = (desk.start.elapsed(), talk.ends());
-        seen = desk.witness.whose(ends);
+        let (connected, ends) = (notify_loop.start.elapsed(), talk.ends());
+        seen = notify_loop.witness.whose(ends);
         // Who was not accepted meanwhile has waited for that, not for us.
         if seen.is_some() {
-            looking = desk.start.elapsed().saturating_sub(connected);
+            looking = notify_loop.start.elapsed().saturating_sub(connected);
         }
         talk.finish(target.how, &target.request, || {
-            seen = seen.or_else(|| desk.witness.glance(ends?));
+            seen = seen.or_else(|| notify_loop.witness.glance(ends?));
             seen.is_none()
         })
     };
     let outcome = talk();
-    let ended = desk.start.elapsed();
+    let ended = notify_loop.start.elapsed();
     Request {
         begun,
         ended,

@@ -16,7 +16,7 @@ use super::account::Answer;
 use super::answer::{Known, Reader};
 use super::facts::{How, Loss, PATIENCE};
 use super::target::At;
-use crate::diag;
+use crate::sock_diag;
 
 /// Who waits for an answer for this long has time to look around; in milliseconds.
 const GLANCE: u8 = 20;
@@ -45,8 +45,8 @@ impl Ends {
     /// The number in /proc of the server's end, once it was accepted.
     pub(super) fn accepted(self) -> io::Result<Option<u64>> {
         match self {
-            Self::Tcp { server, client } => diag::accepted(server, client),
-            Self::Unix(client) => diag::accepted_unix(client),
+            Self::Tcp { server, client } => sock_diag::accepted(server, client),
+            Self::Unix(client) => sock_diag::accepted_unix(client),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use procfs::process::Process;
 
 use super::talk::Ends;
-use crate::family;
+use crate::process_tree;
 use crate::session::model::Generation;
 
 /// Between two looks at a connection, and how many there are: most are accepted at once, and who
@@ -91,7 +91,8 @@ impl Witness {
     fn owner(&self, inode: u64) -> Option<Generation> {
         let mut versions = self.versions();
         let find = |versions: &[Version]| {
-            let has = |process: &Process| family::sockets(process).any(|socket| socket == inode);
+            let has =
+                |process: &Process| process_tree::sockets(process).any(|socket| socket == inode);
             let owner = versions
                 .iter()
                 .find(|version| version.processes.iter().any(has));
@@ -100,7 +101,7 @@ impl Witness {
         find(&versions).or_else(|| {
             // There may be new processes since then.
             for version in &mut *versions {
-                version.processes = family::of(version.keeper);
+                version.processes = process_tree::of(version.keeper);
             }
             find(&versions)
         })

@@ -10,14 +10,14 @@ use crate::sockets::captured::Written;
 const MOST: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct BindTable {
     bound: VecDeque<(u64, Written)>,
     counted: HashMap<String, u32>,
     /// What was given to this generation's processes: the process, its descriptor, the socket.
     given: Vec<(i32, i32, u64)>,
 }
 
-impl Ledger {
+impl BindTable {
     /// A socket is bound.
     pub(super) fn bind(&mut self, inode: u64, address: Address) {
         let number = if address.is_open() {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn ports_that_are_left_to_the_system_are_told_apart_by_their_order() {
-        let mut ledger = Ledger::default();
+        let mut bind_table = BindTable::default();
         for (inode, text) in [
             (1, "127.0.0.1:0"),
             (2, "[::]:0"),
@@ -83,36 +83,36 @@ mod tests {
             (4, "127.0.0.1:80"),
             (5, "127.0.0.1:80"),
         ] {
-            ledger.bind(inode, tcp(text));
+            bind_table.bind(inode, tcp(text));
         }
-        let numbers = [1, 2, 3, 4, 5].map(|inode| ledger.written(inode).unwrap().number);
+        let numbers = [1, 2, 3, 4, 5].map(|inode| bind_table.written(inode).unwrap().number);
         assert_eq!(numbers, [0, 0, 1, 0, 0]);
-        assert_eq!(ledger.written(6), None);
-        assert!(ledger.has_bound(&tcp("127.0.0.1:80")));
-        assert!(!ledger.has_bound(&tcp("127.0.0.2:80")));
+        assert_eq!(bind_table.written(6), None);
+        assert!(bind_table.has_bound(&tcp("127.0.0.1:80")));
+        assert!(!bind_table.has_bound(&tcp("127.0.0.2:80")));
     }
 
     #[test]
     fn clients_without_end_are_forgotten() {
-        let mut ledger = Ledger::default();
+        let mut bind_table = BindTable::default();
         for inode in 0..MOST as u64 + 10 {
-            ledger.bind(inode, tcp("127.0.0.2:80"));
+            bind_table.bind(inode, tcp("127.0.0.2:80"));
         }
-        assert_eq!(ledger.bound.len(), MOST);
-        assert_eq!(ledger.written(9), None);
-        assert!(ledger.written(10).is_some());
+        assert_eq!(bind_table.bound.len(), MOST);
+        assert_eq!(bind_table.written(9), None);
+        assert!(bind_table.written(10).is_some());
     }
 
     #[test]
     fn what_is_closed_may_be_bound_again() {
-        let mut ledger = Ledger::default();
-        ledger.give(7, 3, 100);
-        ledger.give(7, 4, 100);
-        assert_eq!(ledger.open(100, |_, _| Some(100)), 2);
-        assert_eq!(ledger.open(101, |_, _| Some(100)), 0);
+        let mut bind_table = BindTable::default();
+        bind_table.give(7, 3, 100);
+        bind_table.give(7, 4, 100);
+        assert_eq!(bind_table.open(100, |_, _| Some(100)), 2);
+        assert_eq!(bind_table.open(101, |_, _| Some(100)), 0);
         // Descriptor 4 is something else by now.
         let leads = |_, number| (number == 3).then_some(100);
-        assert_eq!(ledger.open(100, leads), 1);
-        assert_eq!(ledger.open(100, |_, _| Some(100)), 1);
+        assert_eq!(bind_table.open(100, leads), 1);
+        assert_eq!(bind_table.open(100, |_, _| Some(100)), 1);
     }
 }

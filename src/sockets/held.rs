@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::address::Address;
 use super::captured::Captured;
 use super::quiesce::OldSlot;
-use super::relay::Stray;
+use super::relay::Standby;
 use super::socket_file::SocketFile;
 use super::twins::{Sockets, Twins};
 use crate::session::slots::Slot;
@@ -132,7 +132,7 @@ impl Held {
     }
 
     /// It has something of this address, so that only one of both could be bound.
-    pub(super) fn is_in_the_way_of(&self, address: &Address) -> bool {
+    pub(super) fn overlaps_with(&self, address: &Address) -> bool {
         let own = &self.address;
         own.overlaps(address) || own.spans(address) || address.spans(own)
     }
@@ -176,7 +176,7 @@ pub struct HeldSet {
     /// What programs bind by themselves is not held.
     pub(super) captures_nothing: bool,
     /// Who is being asked about its readiness.
-    question: Option<Question>,
+    probe: Option<Probe>,
 }
 
 /// The held set, of which two threads know: the one that runs everything, and the one that answers an
@@ -197,9 +197,9 @@ impl From<HeldSet> for SharedSet {
     }
 }
 
-/// A question to one slot alone, at every TCP address.
+/// A probe to one slot alone, at every TCP address.
 #[derive(Debug)]
-struct Question {
+struct Probe {
     to: Slot,
     from: u16,
     /// Has the port, so that nobody else gets it.
@@ -214,7 +214,7 @@ impl HeldSet {
             ..Self::default()
         };
         // Whoever made them may have been content with a queue of one.
-        set.mend().ok();
+        set.repair().ok();
         set
     }
 
@@ -276,7 +276,7 @@ impl HeldSet {
     /// What comes from the port that this returns goes to this slot, at every TCP address, also one that
     /// is held only later, whatever slot clients are sent to, until they are sent there too or it is not
     /// asked any more.
-    pub fn ask(&mut self, to: Slot) -> io::Result<u16> {
+    pub fn begin_probe(&mut self, to: Slot) -> io::Result<u16> {
         let first = self.iter().find_map(|held| held.address.tcp());
         let address = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -290,7 +290,7 @@ impl HeldSet {
         let from = own
             .map(|own| own.port())
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        self.question = Some(Question {
+        self.probe = Some(Probe {
             to,
             from,
             _port: socket,
@@ -300,28 +300,25 @@ impl HeldSet {
     }
 
     /// Nobody asks this slot any more.
-    pub fn ask_no_more(&mut self, slot: Slot) -> io::Result<()> {
-        self.question.take_if(|question| question.to == slot);
+    pub fn end_probe(&mut self, slot: Slot) -> io::Result<()> {
+        self.probe.take_if(|probe| probe.to == slot);
         self.steer()
     }
 
     /// What comes to this slot that clients are not sent to, and where they are sent to instead.
-    pub fn stray(&self, slot: Slot) -> Vec<Stray> {
+    pub fn standby(&self, slot: Slot) -> Vec<Standby> {
         let apart = self
             .iter()
             .filter(|held| held.sockets.are_apart() && held.is_steered);
-        let question = self
-            .question
-            .as_ref()
-            .filter(|question| question.to == slot);
-        let stray = apart.map(|held| Stray {
+        let probe = self.probe.as_ref().filter(|probe| probe.to == slot);
+        let standby = apart.map(|held| Standby {
             socket: held.sockets.of(slot).clone(),
             live: held.sockets.of(slot.other()).clone(),
             address: held.address.clone(),
-            asker: question.map(|question| question.from),
-            detour: None,
+            probe_port: probe.map(|probe| probe.from),
+            forward: None,
         });
-        stray.collect()
+        standby.collect()
     }
 
     /// The sockets of this slot, as it is needed to wait until everything has reached them.
@@ -337,23 +334,23 @@ impl HeldSet {
     /// Sends clients to this slot from now on: a connection that is made later comes there.
     pub fn switch(&mut self, slot: Slot) -> io::Result<()> {
         self.active = slot;
-        self.question.take_if(|question| question.to == slot);
+        self.probe.take_if(|probe| probe.to == slot);
         let steered = self.steer();
-        self.mend().and(steered)
+        self.repair().and(steered)
     }
 
     /// Puts right what apps have done to their sockets. An app's own `listen` sets the length of a
     /// queue; a `shutdown` ends the listening.
-    pub fn mend(&mut self) -> io::Result<()> {
-        let mended = all(self.each_mut().map(|held| held.sockets.mend()));
-        self.steer().and(mended)
+    pub fn repair(&mut self) -> io::Result<()> {
+        let repaired = all(self.each_mut().map(|held| held.sockets.repair()));
+        self.steer().and(repaired)
     }
 
     /// Every address, as it is to be now; the first error, if one can't be.
     pub(super) fn steer(&mut self) -> io::Result<()> {
         let slot = self.active;
-        let question = self.question.as_ref();
-        let asked = question.map(|question| (question.from, question.to));
+        let probe = self.probe.as_ref();
+        let asked = probe.map(|probe| (probe.from, probe.to));
         all(self.each_mut().map(|held| {
             let steered = match (&held.sockets, asked) {
                 (Sockets::Twins(twins), Some((from, to))) => twins.probe(from, to, slot),
@@ -445,24 +442,27 @@ mod tests {
             let mut set = held(address);
             for slot in [Slot::First, Slot::Second] {
                 set.switch(slot).unwrap();
-                let port = set.ask(slot.other()).unwrap();
+                let port = set.begin_probe(slot.other()).unwrap();
                 let to = ways(&set)[0];
                 for _ in 0..3 {
-                    set.mend().unwrap();
-                    let asker = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
-                    asker.set_reuse_address(true).unwrap();
+                    set.repair().unwrap();
+                    let probe_port =
+                        Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+                    probe_port.set_reuse_address(true).unwrap();
                     let own: SocketAddr = match to {
                         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
                         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
                     };
-                    asker.bind(&own.into()).unwrap();
-                    asker.set_linger(Some(std::time::Duration::ZERO)).unwrap();
-                    asker.connect(&to.into()).unwrap();
+                    probe_port.bind(&own.into()).unwrap();
+                    probe_port
+                        .set_linger(Some(std::time::Duration::ZERO))
+                        .unwrap();
+                    probe_port.connect(&to.into()).unwrap();
                     assert_eq!(taken(&set, slot.other()), 1, "{to}");
                     assert_eq!(taken(&set, slot), 0, "{to}");
                 }
                 goes_to(&set, slot);
-                set.ask_no_more(slot.other()).unwrap();
+                set.end_probe(slot.other()).unwrap();
                 goes_to(&set, slot);
             }
         }
@@ -480,7 +480,7 @@ mod tests {
                     let socket = set.share(*slot).remove(0);
                     SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
                 }
-                set.mend().unwrap();
+                set.repair().unwrap();
                 goes_to(&set, live);
                 set.switch(live.other()).unwrap();
                 goes_to(&set, live.other());

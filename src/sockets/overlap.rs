@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::address::Address;
 use super::captured::Captured;
-use super::relay::Stray;
-use super::set::{Held, HeldSet};
+use super::held::{Held, HeldSet};
+use super::relay::Standby;
 use super::twins::Sockets;
 use crate::session::slots::Slot;
 
@@ -22,13 +22,13 @@ impl HeldSet {
     /// still be bound: servers have several addresses, and take their time between them.
     ///
     /// As long as an old version has a socket of a part of an address, that is where clients of this
-    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::detours`].
+    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::forwards`].
     pub fn make_way(&mut self, slot: Slot) -> Vec<Address> {
         let is_claimed = |one: &&Captured| *slot.of(&one.claims);
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
-            let is_blocked = |wide: &&Captured| one.held.is_in_the_way_of(&wide.held.address);
-            (!one.is_asked_for(slot))
+            let is_blocked = |wide: &&Captured| one.held.overlaps_with(&wide.held.address);
+            (!one.is_claimed_by(slot))
                 .then(|| claimed.find(is_blocked))
                 .flatten()
         };
@@ -36,24 +36,24 @@ impl HeldSet {
             .captured
             .iter()
             .map(|one| match (wide(one), &one.held.sockets) {
-                (Some(wide), Sockets::Twins(_)) => (true, self.way_round(&one.held, &wide.held)),
+                (Some(wide), Sockets::Twins(_)) => (true, self.forward_to(&one.held, &wide.held)),
                 (wide, _) => (wide.is_some(), None),
             })
             .collect();
         for (one, (_, way)) in self.captured.iter_mut().zip(&ways) {
             one.expected = false;
-            one.gives_way = way.or(one.gives_way);
+            one.forwards_to = way.or(one.forwards_to);
         }
         let mut ways = ways.into_iter();
-        self.let_go(|one| {
+        self.release_where(|one| {
             let in_the_way = ways.next().is_some_and(|(in_the_way, _)| in_the_way);
-            in_the_way && one.gives_way.is_none()
+            in_the_way && one.forwards_to.is_none()
         })
     }
 
     /// An address that leads to what listens on all of them, and to nothing else that is held: a
     /// client that is carried must not come to where he is carried from.
-    fn way_round(&self, part: &Held, wide: &Held) -> Option<SocketAddr> {
+    fn forward_to(&self, part: &Held, wide: &Held) -> Option<SocketAddr> {
         let (at, all) = (part.address.tcp()?, wide.address.tcp()?);
         let is_part = all.ip().is_unspecified()
             && (!at.ip().is_unspecified() || at.is_ipv4() != all.is_ipv4());
@@ -66,15 +66,15 @@ impl HeldSet {
     }
 
     /// What comes to addresses that give way, and how it is carried to live.
-    pub fn detours(&self) -> Vec<Stray> {
+    pub fn forwards(&self) -> Vec<Standby> {
         let way = |one: &Captured| {
             let socket = one.held.sockets.of(self.active);
-            Some(Stray {
+            Some(Standby {
                 socket: socket.clone(),
                 live: socket.clone(),
                 address: one.held.address.clone(),
-                asker: None,
-                detour: Some(one.gives_way?),
+                probe_port: None,
+                forward: Some(one.forwards_to?),
             })
         };
         self.captured.iter().filter_map(way).collect()
@@ -82,7 +82,7 @@ impl HeldSet {
 
     /// What is held, but for what gives way.
     pub fn lasting(&self) -> impl Iterator<Item = &Held> {
-        let lasting = self.captured.iter().filter(|one| one.gives_way.is_none());
+        let lasting = self.captured.iter().filter(|one| one.forwards_to.is_none());
         self.given().chain(lasting.map(|one| &one.held))
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::super::captured::{Fresh, Written};
-    use super::super::memory::Port;
+    use super::super::remembered::Port;
     use super::*;
 
     fn fresh(only_v6: bool, copy: Option<std::os::fd::OwnedFd>) -> Fresh {
@@ -171,9 +171,9 @@ mod tests {
             set.switch(Slot::Second).unwrap();
             let gone = set.make_way(Slot::Second);
             let found: Vec<SocketAddr> = set
-                .detours()
+                .forwards()
                 .into_iter()
-                .filter_map(|stray| stray.detour)
+                .filter_map(|standby| standby.forward)
                 .collect();
             let ways: Vec<SocketAddr> = ways.iter().map(|way| at(way, port)).collect();
             assert_eq!(found, ways, "{parts:?} {wide}");
@@ -198,11 +198,11 @@ mod tests {
         set.reserve(binds, slot);
         assert_eq!(set.make_way(slot), []);
         // It has had the time to.
-        assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[2])]);
+        assert_eq!(set.release_unclaimed(), [Address::Tcp(ports[2])]);
         assert_eq!(set.address_of(neither), None);
         assert_eq!(set.claims(slot), [listens, binds].into());
         set.unclaim(slot, &[binds].into());
-        assert_eq!(set.let_go_unclaimed(), [Address::Tcp(ports[1])]);
+        assert_eq!(set.release_unclaimed(), [Address::Tcp(ports[1])]);
     }
 
     #[test]
@@ -212,14 +212,14 @@ mod tests {
         let inode = set.find(&Address::Tcp(port), false, Slot::Second).unwrap();
         let fresh = fresh(false, None);
         let handed = set.give(inode, &fresh).unwrap();
-        assert_eq!(set.let_go(|_| true), [Address::Tcp(port)]);
+        assert_eq!(set.release_where(|_| true), [Address::Tcp(port)]);
         assert!(set.hold_again(inode));
         assert!(set.claim(inode, Slot::Second));
         set.switch(Slot::Second).unwrap();
         let _client = std::net::TcpStream::connect(port).unwrap();
         assert!(socket2::SockRef::from(&handed).accept().is_ok());
         // Nobody has it any more.
-        set.let_go(|_| true);
+        set.release_where(|_| true);
         drop(handed);
         assert!(!set.hold_again(inode));
     }

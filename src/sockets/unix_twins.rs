@@ -136,7 +136,7 @@ mod tests {
 
     use socket2::SockRef;
 
-    use super::super::set::HeldSet;
+    use super::super::held::HeldSet;
     use super::super::spec;
     use super::*;
 
@@ -166,7 +166,7 @@ mod tests {
         }
         // Servers that remove what they think is theirs.
         fs::remove_file(&path).unwrap();
-        set.mend().unwrap();
+        set.repair().unwrap();
         goes_to(&set, &path, Slot::Second);
         // Somebody has put something else there.
         fs::remove_file(&path).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         set.switch(Slot::First).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         fs::remove_file(&path).unwrap();
-        set.mend().unwrap();
+        set.repair().unwrap();
         goes_to(&set, &path, Slot::First);
         drop(set);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

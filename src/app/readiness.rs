@@ -1,7 +1,7 @@
 //! Proofs of readiness.
 //!
 //! A TCP connect proves nothing on a held socket: it succeeds before the app has started. What
-//! does prove something is a process of the generation that waits for connections, see `sight`.
+//! does prove something is a process of the generation that waits for connections, see `accept_probe`.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sight::{Sight, left_over, locks, look, open_files};
+use super::accept_probe::{Accepts, left_over, locks, look, open_files};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
-use crate::family;
+use crate::process_tree;
 use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
@@ -53,7 +53,7 @@ enum How {
     Delay(Duration),
     /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
     /// has lived for a while.
-    Sight(Looked),
+    Accepts(Looked),
     /// It has lived for a while, or says so.
     Settle(Duration),
 }
@@ -188,7 +188,7 @@ impl Check {
             Some(Ready::Log(pattern)) => How::Log(pattern.clone()),
             Some(Ready::Delay(time)) => How::Delay(*time),
             None | Some(Ready::Http(_)) if nowhere => How::Settle(settings.settle),
-            None | Some(Ready::Http(_)) => How::Sight(Looked {
+            None | Some(Ready::Http(_)) => How::Accepts(Looked {
                 inodes: given.clone(),
                 settle: settings.settle,
                 missing: expected,
@@ -229,7 +229,7 @@ impl Check {
     pub(super) fn bound(&mut self, address: &Address) {
         if !self.listened.contains(address) && !self.bound.contains(address) {
             self.bound.push(address.clone());
-            if let How::Sight(looked) = &mut self.how
+            if let How::Accepts(looked) = &mut self.how
                 && !looked.missing.contains(address)
             {
                 looked.missing.push(address.clone());
@@ -242,7 +242,7 @@ impl Check {
         self.bound.retain(|bound| bound != address);
         self.listened.push(address.clone());
         if let How::Settle(settle) = self.how {
-            self.how = How::Sight(Looked {
+            self.how = How::Accepts(Looked {
                 inodes: HashSet::new(),
                 settle,
                 missing: self.bound.clone(),
@@ -250,7 +250,7 @@ impl Check {
             });
         }
         match &mut self.how {
-            How::Sight(looked) => {
+            How::Accepts(looked) => {
                 looked.inodes.insert(inode);
                 looked.missing.retain(|missing| missing != address);
                 looked.since.get_or_insert_with(Instant::now);
@@ -274,13 +274,13 @@ impl Check {
     /// Whether this proof counts; only the first one does.
     pub(super) fn accepts(&mut self, proof: Proof) -> bool {
         let counts = match self.how {
-            How::Notify | How::Sight(_) | How::Settle(_) => true,
+            How::Notify | How::Accepts(_) | How::Settle(_) => true,
             _ => proof != Proof::Notified,
         };
         let first = counts && !self.done;
         if first {
             self.done = true;
-            if let How::Sight(looked) = &self.how
+            if let How::Accepts(looked) = &self.how
                 && !self.given.is_empty()
             {
                 self.claim_look = Some(Instant::now() + looked.settle);
@@ -293,7 +293,7 @@ impl Check {
     /// be no more than what a program leaves behind when its work is done.
     pub(super) fn in_background(&mut self) {
         if let How::Settle(settle) = self.how {
-            self.how = How::Sight(Looked {
+            self.how = How::Accepts(Looked {
                 inodes: HashSet::new(),
                 settle,
                 missing: Vec::new(),
@@ -350,7 +350,7 @@ impl Check {
         let inodes = &self.given;
         loop {
             sleep_until(at).await;
-            let found = look(&family::of(keeper), inodes);
+            let found = look(&process_tree::of(keeper), inodes);
             self.looks += if found.busy { 1 } else { WEIGHT };
             self.claimed.extend(found.waited);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
@@ -394,7 +394,7 @@ impl Check {
                 Some(Proof::Alive)
             }
             How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
-            How::Sight(looked) => {
+            How::Accepts(looked) => {
                 sleep_until(self.next_look).await;
                 let alive = self.started.elapsed();
                 let wait = if alive < PATIENT_AFTER {
@@ -403,18 +403,18 @@ impl Check {
                     PATIENT_LOOK
                 };
                 self.next_look = Instant::now() + wait;
-                let family = family::of(keeper);
+                let family = process_tree::of(keeper);
                 if self.beside.is_some() {
                     self.files.extend(open_files(&family));
                 }
                 let sight = look(&family, &looked.inodes).sight();
-                if sight == Sight::Accepting {
+                if sight == Accepts::Accepting {
                     looked.since.get_or_insert_with(Instant::now);
                 }
                 match sight {
-                    Sight::Accepting if looked.is_enough() => Some(Proof::Accepting),
-                    Sight::Unseen if looked.is_settled(alive) => Some(Proof::Alive),
-                    Sight::Accepting | Sight::Unseen | Sight::NotYet => None,
+                    Accepts::Accepting if looked.is_enough() => Some(Proof::Accepting),
+                    Accepts::Unseen if looked.is_settled(alive) => Some(Proof::Alive),
+                    Accepts::Accepting | Accepts::Unseen | Accepts::NotYet => None,
                 }
             }
         }

@@ -10,9 +10,9 @@ impl Session {
     /// Live ends before the next version starts. What comes from now on waits for that one where it
     /// can, so that live is not asked to end with a client that it has taken and not heard.
     pub(super) fn make_room(&mut self, now: Moment) {
-        let leaving = &self.swap.leaving;
-        let drains = leaving.iter().any(|process| process.told != Told::Kill);
-        if !drains && !leaving.is_empty() {
+        let draining = &self.swap.draining;
+        let drains = draining.iter().any(|process| process.told != Told::Kill);
+        if !drains && !draining.is_empty() {
             // It is gone in a moment, and live serves until then.
             return;
         }
@@ -24,7 +24,7 @@ impl Session {
             // What drains has the other socket, and would take them.
             return self.stop(now, live);
         }
-        if self.policy.goodbye_max.is_some() && self.hold_due().is_none() {
+        if self.policy.quiesce_max.is_some() && self.hold_due().is_none() {
             self.park();
         }
         self.quiesce(now, live);
@@ -33,7 +33,7 @@ impl Session {
     /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
     /// and it would not be there for that if it were asked to finish at once.
     pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
-        let Some(max) = self.policy.goodbye_max else {
+        let Some(max) = self.policy.quiesce_max else {
             return self.stop(now, process);
         };
         // Until it is known what the signal does to it, that would cut what it has not answered. A launch
@@ -45,7 +45,7 @@ impl Session {
         process.asked = Some(now);
         process.deadline = Some(now + max);
         self.out.push(Action::Quiesce(process.generation));
-        self.swap.leaving.push(process);
+        self.swap.draining.push(process);
     }
 
     /// What is open at a process that clients are not sent to any more, or that it can't be known: it is
@@ -53,7 +53,7 @@ impl Session {
     /// time that others have to finish after it.
     pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Option<Open>) {
         let is_this = |process: &&mut Process| process.generation == generation;
-        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
+        let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
             return;
         };
         if process.told != Told::Nothing {
@@ -64,23 +64,23 @@ impl Session {
             return self.ask_to_end(now, generation);
         }
         if !process.open.dies {
-            let max = self.policy.goodbye_max.unwrap_or_default();
+            let max = self.policy.quiesce_max.unwrap_or_default();
             let until = process.asked.map(|asked| asked + max);
             process.deadline = process.deadline.min(until);
         }
     }
 
-    /// Asks a process to finish; it is leaving from now on.
+    /// Asks a process to finish; it is draining from now on.
     pub(super) fn stop(&mut self, now: Moment, process: Process) {
         let generation = process.generation;
-        self.swap.leaving.push(process);
+        self.swap.draining.push(process);
         self.ask_to_end(now, generation);
     }
 
-    /// Asks a process that is leaving to finish, unless it was told before.
+    /// Asks a process that is draining to finish, unless it was told before.
     pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
         let is_this = |process: &&mut Process| process.generation == generation;
-        let Some(process) = self.swap.leaving.iter_mut().find(is_this) else {
+        let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
             return;
         };
         if process.told != Told::Nothing {
@@ -99,10 +99,10 @@ impl Session {
         self.out.push(Action::Stop(generation));
     }
 
-    /// Ends a process and all it started; it is leaving from now on.
+    /// Ends a process and all it started; it is draining from now on.
     pub(super) fn kill(&mut self, mut process: Process) {
         self.out.extend(process.kill());
-        self.swap.leaving.push(process);
+        self.swap.draining.push(process);
     }
 
     /// Nothing of a generation is left.
@@ -117,13 +117,13 @@ impl Session {
         self.exited(now, generation, Exit::Unknown, &[], None);
         let Some(at) = self
             .swap
-            .leaving
+            .draining
             .iter()
             .position(|process| process.generation == generation)
         else {
             return;
         };
-        let process = self.swap.leaving.remove(at);
+        let process = self.swap.draining.remove(at);
         // A drain that was ended, not one that finished: somebody may have lost something.
         if let Some(asked) = process.asked
             && process.told == Told::Kill

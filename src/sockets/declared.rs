@@ -8,11 +8,11 @@ use socket2::SockRef;
 
 use super::address::Address;
 use super::captured::Captured;
+use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, open, refused};
-use super::paths::Paths;
-use super::set::{Declared, Held, HeldSet, Released};
 use super::spec::Spec;
 use super::twins::Sockets;
+use super::unix_twins::Paths;
 use crate::exit::Failure;
 use crate::session::slots::Slot;
 
@@ -175,7 +175,7 @@ type Refused = (Address, io::Error);
 /// It has something of an address that is wanted.
 fn crossed(held: &Held, groups: &[Vec<Wanted>]) -> bool {
     let mut wanted = groups.iter().flatten();
-    wanted.any(|wanted| held.is_in_the_way_of(&wanted.declared.address))
+    wanted.any(|wanted| held.overlaps_with(&wanted.declared.address))
 }
 
 /// Finds out which sockets stay, those of the same name first.
@@ -260,7 +260,7 @@ fn new(
     let how = How {
         nonblocking: declared.nonblocking,
         only_v6: declared.only_v6,
-        beside: leaving.iter().any(|old| old.is_in_the_way_of(&address)),
+        beside: leaving.iter().any(|old| old.overlaps_with(&address)),
         paired: pair.is_some() && address.tcp().is_some(),
     };
     let (name, all) = (wanted.name.clone(), Some(declared.clone()));

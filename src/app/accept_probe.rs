@@ -16,8 +16,8 @@ use procfs::net::UnixState;
 use procfs::process::{FDPermissions, FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
-use crate::diag;
-use crate::family;
+use crate::process_tree;
+use crate::sock_diag;
 use crate::sockets::address::{Address, is_behind};
 
 /// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
@@ -46,7 +46,7 @@ mod call {
 
 /// What can be seen of a generation's waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum Accepts {
     Accepting,
     NotYet,
     /// It may wait in a way that can't be seen.
@@ -65,11 +65,11 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn sight(&self) -> Sight {
+    pub(super) fn sight(&self) -> Accepts {
         match (self.waited.is_empty(), self.unseen) {
-            (false, _) => Sight::Accepting,
-            (true, true) => Sight::Unseen,
-            (true, false) => Sight::NotYet,
+            (false, _) => Accepts::Accepting,
+            (true, true) => Accepts::Unseen,
+            (true, false) => Accepts::NotYet,
         }
     }
 }
@@ -187,7 +187,7 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
 /// The process of this keeper that has a debugger. One that the generation brings with it (a runner
 /// that traces what it runs) is none.
 pub(super) fn traced(keeper: u32) -> Option<i32> {
-    let family: Vec<i32> = family::of(keeper).iter().map(Process::pid).collect();
+    let family: Vec<i32> = process_tree::of(keeper).iter().map(Process::pid).collect();
     let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     family.iter().copied().find(|pid| {
         number(&status(*pid), "TracerPid:").is_some_and(|tracer| {
@@ -211,15 +211,15 @@ pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
 
 /// The sockets that the processes of this keeper have open.
 pub(super) fn sockets(keeper: u32) -> HashSet<u64> {
-    family::of(keeper)
+    process_tree::of(keeper)
         .iter()
-        .flat_map(family::sockets)
+        .flat_map(process_tree::sockets)
         .collect()
 }
 
 /// The executables that the processes of this keeper run, by the names under which they were started.
 pub(super) fn executables(keeper: u32) -> Vec<PathBuf> {
-    let family = family::of(keeper);
+    let family = process_tree::of(keeper);
     let paths = family.iter().filter_map(|process| process.exe().ok());
     paths.map(without_mark).collect()
 }
@@ -237,9 +237,9 @@ fn without_mark(path: PathBuf) -> PathBuf {
 fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let addresses = || held.iter().map(|held| &held.address);
     let tcp = addresses().filter_map(Address::tcp);
-    let tcp = tcp.flat_map(diag::dump).flatten();
+    let tcp = tcp.flat_map(sock_diag::dump).flatten();
     let tcp = tcp
-        .filter(|entry| entry.state == diag::ESTABLISHED)
+        .filter(|entry| entry.state == sock_diag::ESTABLISHED)
         .map(|entry| u64::from(entry.inode));
     let paths: Vec<&Path> = addresses().filter_map(Address::path).collect();
     let is_behind_one = |bound: &Path| paths.iter().any(|path| is_behind(path, bound));
@@ -263,14 +263,14 @@ pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, Socket
         })
     };
     let ports: HashSet<u16> = addresses.iter().map(SocketAddr::port).collect();
-    let closed = ports.into_iter().map(diag::closed_by_clients);
+    let closed = ports.into_iter().map(sock_diag::closed_by_clients);
     let closed = closed.flatten().flatten();
     closed.filter(|(_, to)| leads(*to)).collect()
 }
 
 /// The files that the processes of this keeper have locked.
 pub(super) fn locks(keeper: u32) -> HashSet<(u64, u64)> {
-    let family = family::of(keeper);
+    let family = process_tree::of(keeper);
     family.iter().flat_map(locked).collect()
 }
 
@@ -305,7 +305,7 @@ pub(super) fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
 
 /// The files that the processes of this keeper have open for writing.
 pub(super) fn written(keeper: u32) -> HashSet<PathBuf> {
-    let family = family::of(keeper);
+    let family = process_tree::of(keeper);
     let descriptors = family
         .iter()
         .flat_map(|process| process.fd().into_iter().flatten())
@@ -374,7 +374,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let own = [Process::myself().unwrap()];
         let inodes = HashSet::from([inode(&listener)]);
-        assert_eq!(look(&own, &inodes).sight(), Sight::NotYet);
+        assert_eq!(look(&own, &inodes).sight(), Accepts::NotYet);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -403,7 +403,7 @@ mod tests {
             let address = socket.local_addr().unwrap();
             let inodes = HashSet::from([inode(&socket)]);
             let own = [Process::myself().unwrap()];
-            assert_eq!(look(&own, &inodes).sight(), Sight::NotYet);
+            assert_eq!(look(&own, &inodes).sight(), Accepts::NotYet);
             let waiting = thread::spawn(move || receive(socket));
             while look(&own, &inodes).waited != inodes {
                 assert!(!waiting.is_finished());

@@ -1,4 +1,4 @@
-//! The desk: one call after the other comes in, gets its answer, and is forgotten. The order of the
+//! Answers the calls of one generation: one after the other comes in, gets its answer, and is forgotten. The order of the
 //! facts is the order in which the kernel would look at them.
 
 use std::collections::{HashMap, HashSet};
@@ -15,15 +15,15 @@ use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::ledger::Ledger;
-use super::name::{self, LONGEST, Protocol};
+use super::bind_table::BindTable;
 use super::program::{Program, Socket};
+use super::sockaddr::{self, LONGEST, Protocol};
 use super::{Capture, Listening, Owner, Why};
 use crate::defect;
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
-use crate::sockets::holder;
-use crate::sockets::set::HeldSet;
+use crate::sockets::held::HeldSet;
+use crate::sockets::port_owner;
 use crate::sys::seccomp::{
     Notification, answer, let_through, put, receive_notification, still_waits,
 };
@@ -53,11 +53,11 @@ enum Verdict {
     Open(Arc<OwnedFd>),
 }
 
-pub(super) struct Desk {
+pub(super) struct NotifyLoop {
     listener: OwnedFd,
     capture: Capture,
     told: UnboundedSender<Listening>,
-    ledger: Ledger,
+    bind_table: BindTable,
     /// Sockets of ours that were bound for the program.
     beside: HashMap<u64, OwnedFd>,
     /// Held sockets that the program was given when it bound, and on which it may be about to listen.
@@ -68,7 +68,7 @@ pub(super) struct Desk {
     interrupted: HashSet<(i32, i32)>,
 }
 
-impl Desk {
+impl NotifyLoop {
     pub(super) fn new(
         listener: OwnedFd,
         capture: Capture,
@@ -78,7 +78,7 @@ impl Desk {
             listener,
             capture,
             told,
-            ledger: Ledger::default(),
+            bind_table: BindTable::default(),
             beside: HashMap::new(),
             handed: HashMap::new(),
             unheld: HashMap::new(),
@@ -119,8 +119,8 @@ impl Desk {
 
     /// Keeps no copy of what the program has closed without listening.
     fn tidy(&mut self) {
-        let ledger = &mut self.ledger;
-        let mut is_open = |inode: u64| has_already(ledger, inode);
+        let bind_table = &mut self.bind_table;
+        let mut is_open = |inode: u64| has_already(bind_table, inode);
         self.beside.retain(|inode, _| is_open(*inode));
         self.handed.retain(|inode, _| is_open(*inode));
     }
@@ -162,7 +162,7 @@ impl Desk {
         }
         let process = program.process().unwrap_or(program.0);
         if let Ok(found) = fstat(socket.as_fd()) {
-            self.ledger.give(process, number, found.st_ino);
+            self.bind_table.give(process, number, found.st_ino);
             // Not before it has it: what nobody has open is given up.
             if opens {
                 self.claim(found.st_ino);
@@ -211,11 +211,11 @@ impl Desk {
             _ => std::path::PathBuf::new(),
         };
         let is_whole = bytes.len() == length;
-        if let Some(name) = name::abstract_name(socket.protocol, &bytes) {
+        if let Some(name) = sockaddr::abstract_name(socket.protocol, &bytes) {
             self.not_held_if_it_listens(&socket, Why::Abstract(name));
             return None;
         }
-        let address = name::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
+        let address = sockaddr::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
         let fresh = fresh(program, number, &socket);
         if !still_waits(self.listener.as_fd(), notification.id) {
             return None;
@@ -251,9 +251,9 @@ impl Desk {
     ) -> Option<Verdict> {
         let held = self.capture.held.lock();
         if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.slot) {
-            if has_already(&mut self.ledger, inode) {
+            if has_already(&mut self.bind_table, inode) {
                 // Whether it may have it once more is up to what both sockets say, and the kernel.
-                self.ledger.bind(socket.inode, address);
+                self.bind_table.bind(socket.inode, address);
                 return None;
             }
             // Programs remove a path before they bind it.
@@ -271,14 +271,14 @@ impl Desk {
         }
         // What the kernel says itself counts.
         self.look_if_taken(&address, fresh);
-        self.ledger.bind(socket.inode, address);
+        self.bind_table.bind(socket.inode, address);
         None
     }
 
     /// The kernel's answer is the program's alone. Where it will be a refusal, that is told, since most
     /// programs only say that they were refused, and not because of whom.
     fn look_if_taken(&mut self, address: &Address, fresh: &Fresh) {
-        if self.ledger.has_bound(address) || !fresh.is_refused(address) {
+        if self.bind_table.has_bound(address) || !fresh.is_refused(address) {
             return;
         }
         let (tell, owner) = oneshot::channel();
@@ -287,7 +287,7 @@ impl Desk {
         // It takes milliseconds, and the program waits.
         let wanted = address.clone();
         let find = move || {
-            let found = holder::of(&wanted).map(|holder| Owner {
+            let found = port_owner::of(&wanted).map(|holder| Owner {
                 pid: holder.process.as_ref().map(|(pid, _)| *pid),
                 name: holder.located(),
             });
@@ -302,7 +302,7 @@ impl Desk {
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
         let inode = fstat(bound.as_fd())?.st_ino;
         let copy = bound.try_clone()?;
-        self.ledger.bind(inode, address);
+        self.bind_table.bind(inode, address);
         self.beside.insert(inode, copy);
         Ok(Arc::new(bound))
     }
@@ -328,7 +328,7 @@ impl Desk {
             return None;
         }
         let inode = find(&held)?;
-        if has_already(&mut self.ledger, inode) {
+        if has_already(&mut self.bind_table, inode) {
             return None;
         }
         held.give(inode, fresh).map(Verdict::Open)
@@ -364,7 +364,7 @@ impl Desk {
             self.claim(socket.inode);
             return Some(Verdict::Done(Ok(())));
         }
-        let written = self.ledger.written(socket.inode)?.clone();
+        let written = self.bind_table.written(socket.inode)?.clone();
         let slot = self.capture.slot;
         let mut fresh = fresh(program, number, &socket);
         if let Some(own) = self.beside.remove(&socket.inode) {
@@ -444,14 +444,14 @@ impl Desk {
         if alike.is_empty() {
             return None;
         }
-        let is_held = alike.contains(&name::absolute(&path, &program.dir(dir)?)?);
+        let is_held = alike.contains(&sockaddr::absolute(&path, &program.dir(dir)?)?);
         is_held.then_some(Verdict::Done(Ok(())))
     }
 }
 
 /// The program has this held socket open.
-fn has_already(ledger: &mut Ledger, inode: u64) -> bool {
-    ledger.open(inode, |process, number| Program(process).inode(number)) > 0
+fn has_already(bind_table: &mut BindTable, inode: u64) -> bool {
+    bind_table.open(inode, |process, number| Program(process).inode(number)) > 0
 }
 
 /// It is bound to a device, which nobody else could do for it.
