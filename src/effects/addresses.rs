@@ -19,14 +19,14 @@ impl Executor {
             return None;
         }
         let mut held = self.held.lock();
-        let expected = held.expected(serving);
+        let awaited = held.awaited(serving);
         held.forget_claims(slot, serving);
         let filter = filter::program(held.paths().next().is_some())?;
         let held = self.held.clone();
         Some(Captured {
             capture: Capture { held, slot },
             filter,
-            expected,
+            expected: awaited,
         })
     }
 

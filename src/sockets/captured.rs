@@ -11,6 +11,7 @@ use std::sync::Arc;
 use socket2::SockRef;
 
 use super::address::Address;
+use super::claims::Claims;
 use super::declared::beside;
 use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, bind, is_taken, open};
@@ -46,14 +47,8 @@ pub struct Fresh {
 pub(super) struct Captured {
     pub(super) held: Held,
     number: u32,
-    /// Which of both slots listens there.
-    pub(super) claims: [bool; 2],
-    /// Which of both slots has bound it, and may be about to listen there.
-    pub(super) bound: [bool; 2],
-    /// Whoever was live last had, and what comes after that will.
-    pub(super) expected: bool,
-    /// The program before this run had it; nobody has asked for it yet.
-    pub(super) remembered: bool,
+    /// Which generations want it.
+    pub(super) claims: Claims,
     /// It is in the way of what live listens on, which clients that come here are to be carried to by
     /// this way; until nobody has it any more.
     pub(super) forwards_to: Option<SocketAddr>,
@@ -63,26 +58,13 @@ pub(super) struct Captured {
 pub const MOST: usize = 64;
 
 impl Captured {
-    /// It was the program's until now. Nobody lets go of it before that has it back.
     fn new(held: Held, number: u32) -> Self {
         Self {
             held,
             number,
-            claims: [false; 2],
-            bound: [false; 2],
-            expected: true,
-            remembered: false,
+            claims: Claims::captured(),
             forwards_to: None,
         }
-    }
-
-    /// This slot has bound it, or listens there.
-    pub(super) fn is_claimed_by(&self, slot: Slot) -> bool {
-        *slot.of(&self.claims) || *slot.of(&self.bound)
-    }
-
-    fn is_claimed_by_any(&self) -> bool {
-        Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
     }
 }
 
@@ -171,10 +153,8 @@ impl HeldSet {
         let Some(captured) = captured.find(|one| one.held.has(inode)) else {
             return false;
         };
-        captured.remembered = false;
-        captured.expected = false;
         captured.forwards_to = None;
-        !std::mem::replace(slot.of_mut(&mut captured.claims), true)
+        captured.claims.listen(slot)
     }
 
     /// This slot has bound this socket, and may be about to listen on it: nobody takes it away until
@@ -182,13 +162,16 @@ impl HeldSet {
     pub fn reserve(&mut self, inode: u64, slot: Slot) {
         let mut captured = self.captured.iter_mut();
         if let Some(captured) = captured.find(|one| one.held.has(inode)) {
-            *slot.of_mut(&mut captured.bound) = true;
+            captured.claims.bind(slot);
         }
     }
 
     /// What this slot has bound or listens on, by the numbers in /proc of its sockets.
     pub fn claims(&self, slot: Slot) -> HashSet<u64> {
-        let claimed = self.captured.iter().filter(|one| one.is_claimed_by(slot));
+        let claimed = self
+            .captured
+            .iter()
+            .filter(|one| one.claims.is_claimed_by(slot));
         claimed.map(|one| one.held.inode(slot)).collect()
     }
 
@@ -211,36 +194,30 @@ impl HeldSet {
     /// It does not want these any more.
     pub fn unclaim(&mut self, slot: Slot, given_up: &HashSet<u64>) {
         for captured in &mut self.captured {
-            let is_given_up = given_up.contains(&captured.held.inode(slot));
-            *slot.of_mut(&mut captured.claims) &= !is_given_up;
-            *slot.of_mut(&mut captured.bound) &= !is_given_up;
+            if given_up.contains(&captured.held.inode(slot)) {
+                captured.claims.give_up(slot);
+            }
         }
     }
 
-    /// A new version gets this slot, or nobody has it any more; `live` is the slot of whoever is live,
-    /// or was last.
-    pub fn forget_claims(&mut self, slot: Slot, live: Slot) {
+    /// This slot gets another generation, or has none any more; `serving` is the slot of the generation that
+    /// serves, or served last.
+    pub fn forget_claims(&mut self, slot: Slot, serving: Slot) {
         for captured in &mut self.captured {
-            *slot.of_mut(&mut captured.bound) = false;
-            let claimed = std::mem::take(slot.of_mut(&mut captured.claims));
-            captured.expected |= claimed && slot == live;
+            captured.claims.forget(slot, serving);
         }
     }
 
-    /// The addresses that whoever is live, or was last, has asked for. Not those of an earlier run: the
-    /// program may be another one by now.
-    pub fn expected(&self, live: Slot) -> Vec<Address> {
-        let is_expected = |one: &&Captured| {
-            let is_left = one.expected && !one.remembered;
-            is_left || *live.of(&one.claims)
-        };
-        let expected = self.captured.iter().filter(is_expected);
-        expected.map(|one| one.held.address.clone()).collect()
+    /// The addresses that the next generation is to listen on before it is ready.
+    pub fn awaited(&self, serving: Slot) -> Vec<Address> {
+        let captured = self.captured.iter();
+        let awaited = captured.filter(|one| one.claims.is_awaited(serving));
+        awaited.map(|one| one.held.address.clone()).collect()
     }
 
     /// There is an address that a program of this run listens on, or is given.
     pub fn serves(&self) -> bool {
-        !self.sockets.is_empty() || self.captured.iter().any(|one| !one.remembered)
+        !self.sockets.is_empty() || self.captured.iter().any(|one| !one.claims.is_remembered())
     }
 
     /// Holds nothing any more that programs bind by themselves, and nothing more from now on; or begins
@@ -365,7 +342,7 @@ impl HeldSet {
                 && self.capture(&written, &fresh).is_ok()
                 && let Some(captured) = self.captured.last_mut()
             {
-                captured.remembered = true;
+                captured.claims = Claims::remembered();
             }
         }
         !self.captured.is_empty()
@@ -428,12 +405,12 @@ impl HeldSet {
 
     /// Lets go of what neither slot has asked for. Returns what that was.
     pub fn release_unclaimed(&mut self) -> Vec<Address> {
-        self.release_where(|one| !one.is_claimed_by_any() && !one.expected)
+        self.release_where(|one| one.claims.may_be_released())
     }
 
     /// Lets go of what was held for a program that does not run: nobody has asked for it now.
     pub fn release_unbound(&mut self) -> Vec<Address> {
-        self.release_where(|one| !one.is_claimed_by_any())
+        self.release_where(|one| !one.claims.is_claimed())
     }
 
     pub(super) fn release_where(

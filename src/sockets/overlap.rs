@@ -24,11 +24,11 @@ impl HeldSet {
     /// As long as an old version has a socket of a part of an address, that is where clients of this
     /// part come to. They are sent to the other one of both, where nobody is: see [`Self::forwards`].
     pub fn make_way(&mut self, slot: Slot) -> Vec<Address> {
-        let is_claimed = |one: &&Captured| *slot.of(&one.claims);
+        let is_claimed = |one: &&Captured| one.claims.is_listened_on_by(slot);
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
             let is_blocked = |wide: &&Captured| one.held.overlaps_with(&wide.held.address);
-            (!one.is_claimed_by(slot))
+            (!one.claims.is_claimed_by(slot))
                 .then(|| claimed.find(is_blocked))
                 .flatten()
         };
@@ -41,7 +41,7 @@ impl HeldSet {
             })
             .collect();
         for (one, (_, way)) in self.captured.iter_mut().zip(&ways) {
-            one.expected = false;
+            one.claims.live();
             one.forwards_to = way.or(one.forwards_to);
         }
         let mut ways = ways.into_iter();

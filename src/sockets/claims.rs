@@ -1,0 +1,260 @@
+//! Which generations want one captured address, and so whether it may be released. Pure.
+//!
+//! A generation claims an address from its `bind` on, with the slot that it has: what it has bound it is
+//! about to listen on. An address without a claim may still be awaited: by the generation that comes
+//! after the one that served last, or by the program that the last run of hotrun remembered.
+
+use crate::session::slots::Slot;
+
+/// What the generation of one slot has done there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Claim {
+    #[default]
+    None,
+    /// It has bound it, and may be about to listen.
+    Bound,
+    /// It listens.
+    Listens,
+}
+
+/// For whom an address is kept that no generation claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// For nothing.
+    No,
+    /// For the next generation: the one that served last had it.
+    ForNext,
+    /// For the program of this run, which may be another one than that of the run before.
+    Remembered {
+        /// A generation is live that has not asked for it yet.
+        passed_over: bool,
+    },
+}
+
+/// The claims on one captured address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claims {
+    slots: [Claim; 2],
+    kept: Kept,
+}
+
+impl Claims {
+    /// Of an address at which a program begins to listen. It was the program's own until this moment, and
+    /// is not released before that has claimed it.
+    pub(super) fn captured() -> Self {
+        Self {
+            slots: [Claim::None; 2],
+            kept: Kept::ForNext,
+        }
+    }
+
+    /// Of an address that a program of an earlier run listened on.
+    pub(super) fn remembered() -> Self {
+        Self {
+            kept: Kept::Remembered { passed_over: false },
+            ..Self::captured()
+        }
+    }
+
+    /// The generation of this slot has bound it.
+    pub(super) fn bind(&mut self, slot: Slot) {
+        let claim = slot.of_mut(&mut self.slots);
+        if *claim == Claim::None {
+            *claim = Claim::Bound;
+        }
+    }
+
+    /// The generation of this slot listens there; whether that is new.
+    pub(super) fn listen(&mut self, slot: Slot) -> bool {
+        self.kept = Kept::No;
+        std::mem::replace(slot.of_mut(&mut self.slots), Claim::Listens) != Claim::Listens
+    }
+
+    /// The generation of this slot does not want it any more.
+    pub(super) fn give_up(&mut self, slot: Slot) {
+        *slot.of_mut(&mut self.slots) = Claim::None;
+    }
+
+    /// This slot gets another generation, or has none any more. What the generation that is `serving`,
+    /// or served last, has listened on is awaited from the next one.
+    pub(super) fn forget(&mut self, slot: Slot, serving: Slot) {
+        let claim = std::mem::take(slot.of_mut(&mut self.slots));
+        if claim == Claim::Listens && slot == serving {
+            self.kept = Kept::ForNext;
+        }
+    }
+
+    /// A generation is live. It may still claim what the one before had, or an earlier run; if it does not
+    /// during its probation, nothing will.
+    pub(super) fn live(&mut self) {
+        self.kept = match self.kept {
+            Kept::Remembered { .. } => Kept::Remembered { passed_over: true },
+            Kept::No | Kept::ForNext => Kept::No,
+        };
+    }
+
+    /// The generation of this slot listens there.
+    pub(super) fn is_listened_on_by(self, slot: Slot) -> bool {
+        *slot.of(&self.slots) == Claim::Listens
+    }
+
+    /// The generation of this slot has bound it, or listens there.
+    pub(super) fn is_claimed_by(self, slot: Slot) -> bool {
+        *slot.of(&self.slots) != Claim::None
+    }
+
+    /// A generation has bound it, or listens there.
+    pub(super) fn is_claimed(self) -> bool {
+        Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
+    }
+
+    /// No program of this run has listened there.
+    pub(super) fn is_remembered(self) -> bool {
+        matches!(self.kept, Kept::Remembered { .. })
+    }
+
+    /// The next generation is ready only when it listens there: the one that is `serving`, or served last,
+    /// does. The program may be another one than that of an earlier run, so that is not asked of it.
+    pub(super) fn is_awaited(self, serving: Slot) -> bool {
+        self.kept == Kept::ForNext || self.is_listened_on_by(serving)
+    }
+
+    /// Live has passed its probation: it, and whatever else has processes, has claimed all that it will.
+    pub(super) fn may_be_released(self) -> bool {
+        let kept = matches!(
+            self.kept,
+            Kept::ForNext | Kept::Remembered { passed_over: false }
+        );
+        !self.is_claimed() && !kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What may happen to an address. `Leaves`: the generation of a slot is gone, or a new one gets it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Step {
+        Binds(Slot),
+        Listens(Slot),
+        GivesUp(Slot),
+        Leaves(Slot),
+        Live(Slot),
+    }
+
+    /// What is true of it, kept in the plainest way.
+    #[derive(Clone, Copy, Debug)]
+    struct World {
+        claims: Claims,
+        bound: [bool; 2],
+        listens: [bool; 2],
+        /// The slot of the generation that serves, or served last.
+        serving: Slot,
+        /// The one that served last listened there when it went, and no generation has been live since.
+        left_behind: bool,
+    }
+
+    impl World {
+        fn step(&mut self, step: Step) {
+            match step {
+                Step::Binds(slot) => {
+                    self.claims.bind(slot);
+                    *slot.of_mut(&mut self.bound) = true;
+                }
+                Step::Listens(slot) => {
+                    self.claims.listen(slot);
+                    *slot.of_mut(&mut self.listens) = true;
+                    self.left_behind = false;
+                }
+                Step::GivesUp(slot) => {
+                    self.claims.give_up(slot);
+                    *slot.of_mut(&mut self.bound) = false;
+                    *slot.of_mut(&mut self.listens) = false;
+                }
+                Step::Leaves(slot) => {
+                    self.claims.forget(slot, self.serving);
+                    *slot.of_mut(&mut self.bound) = false;
+                    let listened = std::mem::take(slot.of_mut(&mut self.listens));
+                    self.left_behind |= listened && slot == self.serving;
+                }
+                Step::Live(slot) => {
+                    self.claims.live();
+                    self.serving = slot;
+                    self.left_behind = false;
+                }
+            }
+        }
+
+        fn check(&self, story: &[Step]) {
+            let claims = self.claims;
+            for slot in Slot::BOTH {
+                let (bound, listens) = (*slot.of(&self.bound), *slot.of(&self.listens));
+                assert_eq!(claims.is_claimed_by(slot), bound || listens, "{story:?}");
+                assert_eq!(claims.is_listened_on_by(slot), listens, "{story:?}");
+                if bound || listens {
+                    assert!(!claims.may_be_released(), "released and claimed: {story:?}");
+                }
+            }
+            if *self.serving.of(&self.listens) || self.left_behind {
+                assert!(claims.is_awaited(self.serving), "not awaited: {story:?}");
+                assert!(!claims.may_be_released(), "{story:?}");
+            }
+            let heard = story.iter().any(|step| matches!(step, Step::Listens(_)));
+            if claims.is_remembered() {
+                assert!(!heard, "a program of this run has listened: {story:?}");
+                let live = story.iter().any(|step| matches!(step, Step::Live(_)));
+                let kept = live || !claims.may_be_released();
+                assert!(kept, "released before anything was live: {story:?}");
+            }
+        }
+    }
+
+    fn every_order(world: World, story: &mut Vec<Step>, depth: usize) -> usize {
+        world.check(story);
+        if depth == 0 {
+            return 1;
+        }
+        let steps = Slot::BOTH.iter().flat_map(|slot| {
+            [
+                Step::Binds(*slot),
+                Step::Listens(*slot),
+                Step::GivesUp(*slot),
+                Step::Leaves(*slot),
+                Step::Live(*slot),
+            ]
+        });
+        let mut count = 0;
+        for step in steps {
+            let mut next = world;
+            next.step(step);
+            story.push(step);
+            count += every_order(next, story, depth - 1);
+            story.pop();
+        }
+        count
+    }
+
+    #[test]
+    fn what_is_claimed_is_never_released_and_what_served_is_awaited() {
+        for claims in [Claims::captured(), Claims::remembered()] {
+            let world = World {
+                claims,
+                bound: [false; 2],
+                listens: [false; 2],
+                serving: Slot::First,
+                left_behind: false,
+            };
+            assert_eq!(every_order(world, &mut Vec::new(), 5), 100_000);
+        }
+    }
+
+    #[test]
+    fn what_a_live_generation_did_not_claim_is_released() {
+        for mut claims in [Claims::captured(), Claims::remembered()] {
+            assert!(!claims.may_be_released());
+            claims.live();
+            assert!(claims.may_be_released());
+        }
+    }
+}
