@@ -44,7 +44,7 @@ fn nobody_gets_the_old_version_after_a_save() {
 fn nor_where_live_is_stopped_first() {
     let project = Project::new("slow-drain");
     // Who waits already is not on its way to the old one.
-    project.configure("[handover]\ngoodbye_max = \"90s\"\n");
+    project.configure("[handover]\nquiesce_max = \"90s\"\n");
     let args = [&HOLD[..], &["--handover", "stop-first"]].concat();
     let hotrun = Hotrun::start(&project, &args);
     hotrun.wait_live(1);

@@ -11,7 +11,7 @@ use crate::common::{Hotrun, LIMIT, Load, Project, now, say};
 fn reload(handover: &str, reloads: u32) {
     let project = Project::hello();
     // Whoever waits for it to end waits too long for the test.
-    project.configure("[handover]\ngoodbye_max = \"90s\"\n");
+    project.configure("[handover]\nquiesce_max = \"90s\"\n");
     let hotrun = Hotrun::start(
         &project,
         &["--listen", "127.0.0.1:0", "--handover", handover],

@@ -156,7 +156,7 @@ fn a_stream_delays_nothing_and_is_named() {
 #[test]
 fn connections_that_are_kept_open_delay_nothing() {
     for server in TALKERS {
-        let settings = "[app]\nstop_timeout = \"60s\"\n[handover]\ngoodbye_max = \"60s\"\n";
+        let settings = "[app]\nstop_timeout = \"60s\"\n[handover]\nquiesce_max = \"60s\"\n";
         let (hotrun, address) = serve(server, settings);
         let mut kept: Vec<Talk> = (0..8).map(|_| Talk::begin(address).unwrap()).collect();
         for talk in &mut kept {
@@ -173,7 +173,7 @@ fn connections_that_are_kept_open_delay_nothing() {
 #[test]
 fn a_silent_client_delays_no_longer_than_it_may() {
     for server in TALKERS {
-        let settings = "[app]\nstop_timeout = \"60s\"\n[handover]\ngoodbye_max = \"1s\"\n";
+        let settings = "[app]\nstop_timeout = \"60s\"\n[handover]\nquiesce_max = \"1s\"\n";
         let (hotrun, address) = serve(server, settings);
         let _silent = TcpStream::connect(address).unwrap();
         let (waited, _) = swap(&hotrun);

@@ -170,7 +170,7 @@ fn ask(client: &mut TcpStream) -> String {
 #[test]
 fn a_client_that_hesitates_is_answered_by_whom_it_came_to() {
     let project = Project::hello();
-    project.configure("[handover]\ngoodbye_max = \"60s\"\n");
+    project.configure("[handover]\nquiesce_max = \"60s\"\n");
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_version("1");
     let mut clients: Vec<TcpStream> = (0..5).map(|_| connect(hotrun.address())).collect();
@@ -189,7 +189,7 @@ fn a_client_that_hesitates_is_answered_by_whom_it_came_to() {
 #[test]
 fn who_says_nothing_is_not_waited_for() {
     let project = Project::hello();
-    project.configure("[handover]\ngoodbye_max = \"1500ms\"\n");
+    project.configure("[handover]\nquiesce_max = \"1500ms\"\n");
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_version("1");
     let _silent: Vec<TcpStream> = (0..8).map(|_| connect(hotrun.address())).collect();
@@ -234,7 +234,7 @@ fn a_handshake_that_takes_long_is_answered() {
         setsockopt(listener, DeferAccept, &60).unwrap();
     }
     let sockets = listeners.map(Into::into);
-    project.configure("[handover]\ngoodbye_max = \"3s\"\n");
+    project.configure("[handover]\nquiesce_max = \"3s\"\n");
     let hotrun = Run::new(&project, &[])
         .inheriting("web:more", sockets)
         .start();

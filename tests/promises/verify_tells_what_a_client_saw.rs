@@ -73,7 +73,7 @@ fn report(hotrun: &Hotrun, code: i32) -> String {
 fn where_nothing_is_lost_it_says_so() {
     let project = Project::hello();
     // A client that is kept waiting by others on this machine is not told to go.
-    project.configure("[handover]\ngoodbye_max = \"60s\"\n");
+    project.configure("[handover]\nquiesce_max = \"60s\"\n");
     let source = Source::of(&project);
     let hotrun = verify(&project, &[&["--reloads", "3"], &ANY[..]].concat());
     let report = report(&hotrun, 0);

@@ -26,7 +26,7 @@ const CRASHES: u32 = 5;
 /// busy, a server may take its time between two addresses, and what it has taken may have to wait for
 /// long before it is read.
 const CONFIGURATION: &str =
-    "[app]\nprobation = \"1ms\"\nsettle = \"5s\"\n[handover]\ngoodbye_max = \"20s\"\n";
+    "[app]\nprobation = \"1ms\"\nsettle = \"5s\"\n[handover]\nquiesce_max = \"20s\"\n";
 
 /// Runs `listens` as this server.
 fn serve(words: &[&str]) -> (Project, Hotrun) {
