@@ -28,6 +28,7 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
 };
+use crate::session::reason::Reason;
 use crate::sockets::set::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::log::Log;
@@ -264,7 +265,7 @@ impl House {
         self.waited = false;
         let read = self.sources.settings();
         let read = read.and_then(|settings| self.adopt(now, settings));
-        let read = read.map(Box::new).map_err(|failure| failure.to_string());
+        let read = read.map(Box::new).map_err(Reason::from);
         self.events.send(Event::Configured(read)).ok();
     }
 

@@ -8,6 +8,7 @@ use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
 };
+use super::reason::Reason;
 
 /// One thing to do. The driver carries it out at once and reports back by events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +133,7 @@ pub enum View {
     /// Settings have another value from now on.
     Configured(Vec<String>),
     /// The settings as they are written now can't be used: why. The last good ones stay.
-    Misconfigured(String),
+    Misconfigured(Reason),
     /// A user's command starts.
     JobStarted(Job),
     /// A line that it wrote.
@@ -142,7 +143,7 @@ pub enum View {
         /// What it was run for.
         occasion: Occasion,
         /// How it ended.
-        reason: String,
+        reason: Reason,
         /// What happens now.
         next: Next,
     },
@@ -197,7 +198,7 @@ pub enum View {
         /// Whose.
         generation: Generation,
         /// One phrase.
-        reason: String,
+        reason: Reason,
         /// How long it took.
         took: Duration,
         /// Why it ran.
@@ -279,8 +280,8 @@ pub enum View {
         /// Why it was started.
         cause: Cause,
     },
-    /// What the app listens on is not held: why, and what to do.
-    Uncaptured(String),
+    /// What the app listens on is not held: why.
+    Uncaptured(Reason),
     /// The app could not bind an address.
     Taken {
         /// Whose.
@@ -344,8 +345,8 @@ pub enum View {
     CannotStart {
         /// Whose.
         generation: Generation,
-        /// What, where and the next step.
-        error: String,
+        /// What and where.
+        error: Reason,
         /// What happens now.
         next: Next,
     },

@@ -22,6 +22,7 @@ pub mod model;
 mod own_writing;
 mod processes;
 mod reactions;
+pub mod reason;
 mod recovery;
 mod stock;
 mod swap;
@@ -44,6 +45,7 @@ use model::{
     Reaction,
 };
 use reactions::Reactions;
+use reason::Reason;
 use swap::Swap;
 
 /// What happens to a running build when a newer change comes.
@@ -127,7 +129,7 @@ pub struct Session {
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
     /// Why what the app listens on is not held, as far as it was said.
-    uncaptured: Vec<String>,
+    uncaptured: Vec<Reason>,
     ending: Option<Ending>,
     /// It was asked for twice, and is not waited for when it is asked for once more.
     kills: bool,

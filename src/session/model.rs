@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::reason::Reason;
+
 /// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
 pub type Moment = Duration;
 
@@ -430,7 +432,7 @@ pub enum BuildOutcome {
     /// There is none; the diagnostics were streamed before.
     Failed {
         /// One phrase: "2 errors", "cargo not found", …
-        reason: String,
+        reason: Reason,
     },
     /// It was cancelled and everything it ran has ended.
     Cancelled,

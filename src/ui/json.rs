@@ -27,7 +27,10 @@ pub fn view(now: Moment, view: &View) -> Value {
             json!({ "generation": generation.0, "cause": cause.to_string() }),
         ),
         View::Configured(changed) => ("configured", json!({ "changed": changed })),
-        View::Misconfigured(text) => ("misconfigured", json!({ "text": text })),
+        View::Misconfigured(reason) => (
+            "misconfigured",
+            json!({ "text": reason.text, "hint": reason.hint }),
+        ),
         View::JobStarted(job) => (
             "job",
             json!({ "occasion": job.occasion.to_string(), "command": job.command,
@@ -40,7 +43,8 @@ pub fn view(now: Moment, view: &View) -> Value {
             next,
         } => (
             "job-failed",
-            json!({ "occasion": occasion.to_string(), "reason": reason, "next": next_name(*next) }),
+            json!({ "occasion": occasion.to_string(), "reason": reason.text, "hint": reason.hint,
+                "next": next_name(*next) }),
         ),
         View::Signalled {
             generation,
@@ -85,8 +89,8 @@ pub fn view(now: Moment, view: &View) -> Value {
             next,
         } => (
             "build-failed",
-            json!({ "generation": generation.0, "reason": reason, "took_ms": ms(*took),
-                "cause": cause.to_string(), "next": next_name(*next) }),
+            json!({ "generation": generation.0, "reason": reason.text, "hint": reason.hint,
+                "took_ms": ms(*took), "cause": cause.to_string(), "next": next_name(*next) }),
         ),
         View::Unchanged {
             generation,
@@ -137,7 +141,10 @@ pub fn view(now: Moment, view: &View) -> Value {
                 "phases": phases_of(phases), "proof": proof_name(*proof),
                 "cause": cause.to_string() }),
         ),
-        View::Uncaptured(reason) => ("uncaptured", json!({ "text": reason })),
+        View::Uncaptured(reason) => (
+            "uncaptured",
+            json!({ "text": reason.text, "hint": reason.hint }),
+        ),
         View::Taken { generation, taken } => {
             let holder = match &taken.by {
                 Holder::Live => "live",
@@ -197,7 +204,8 @@ pub fn view(now: Moment, view: &View) -> Value {
             next,
         } => (
             "cannot-start",
-            json!({ "generation": generation.0, "error": error, "next": next_name(*next) }),
+            json!({ "generation": generation.0, "error": error.text, "hint": error.hint,
+                "next": next_name(*next) }),
         ),
         View::Learned(Evidence::Line(line)) => ("learned", json!({ "line": line })),
         View::Learned(Evidence::Lock(path)) => ("learned", json!({ "lock": path })),

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(heard(), "STATUS=building g2 (asked for)");
         let failed = View::BuildFailed {
             generation,
-            reason: "1 error\nhint: x".into(),
+            reason: crate::session::reason::Reason::new("1 error", "x"),
             took: Duration::from_millis(5),
             cause: Cause::Asked,
             next: crate::session::action::Next::Keeps(Generation(1)),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::hints::{draining, hint_words, in_use, nobody_depends, not_ready, own_writing, pattern};
 use crate::config::{Ready, Settings};
-use crate::exit;
 use crate::session::action::{Evidence, Next, View};
 use crate::session::model::{Cause, Exit, Generation, Occasion, Phases, Proof};
+use crate::session::reason::Reason;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             format!("configuration: {} changed", changed.join(", ")),
         ),
         View::Misconfigured(problem) => {
-            let (problem, hint) = split_hint(problem);
+            let (problem, hint) = split(problem);
             (
                 Level::Bad,
                 format!("{problem}; the last good settings stay{hint}"),
@@ -109,7 +109,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             reason,
             next,
         } => {
-            let (reason, hint) = split_hint(reason);
+            let (reason, hint) = split(reason);
             (
                 Level::Bad,
                 format!("{occasion} failed: {reason}{}{hint}", next_words(*next)),
@@ -159,7 +159,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             cause,
             next,
         } => {
-            let (reason, hint) = split_hint(reason);
+            let (reason, hint) = split(reason);
             let after = next_words(*next);
             let text = format!(
                 "{generation} failed to build in {}: {reason}{after} ({cause}){hint}",
@@ -220,7 +220,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             proof,
             cause,
         } => (Level::Good, live(*generation, phases, *proof, cause)),
-        View::Uncaptured(reason) => (Level::Warn, reason.clone()),
+        View::Uncaptured(reason) => (Level::Warn, reason.to_string()),
         View::Taken { generation, taken } => (Level::Warn, in_use(*generation, taken)),
         View::Unclaimed {
             generation,
@@ -314,7 +314,7 @@ pub fn of(view: &View, context: &Context) -> Option<Text> {
             error,
             next,
         } => {
-            let (error, hint) = split_hint(error);
+            let (error, hint) = split(error);
             (
                 Level::Bad,
                 format!("{generation} {error}{}{hint}", next_words(*next)),
@@ -383,11 +383,10 @@ pub(super) fn ms(time: Duration) -> String {
     }
 }
 
-fn split_hint(text: &str) -> (&str, String) {
-    match exit::split_hint(text) {
-        (text, Some(hint)) => (text, format!("\nhint: {hint}")),
-        (text, None) => (text, String::new()),
-    }
+fn split(reason: &Reason) -> (&str, String) {
+    let hint = reason.hint.as_ref();
+    let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+    (&reason.text, hint)
 }
 
 fn next_words(next: Next) -> String {

@@ -60,10 +60,12 @@ pub(super) enum Event {
     BuildFailed {
         generation: u32,
         reason: String,
+        hint: Option<String>,
     },
     JobFailed {
         occasion: String,
         reason: String,
+        hint: Option<String>,
     },
     Starting {
         generation: u32,
@@ -95,6 +97,7 @@ pub(super) enum Event {
     CannotStart {
         generation: u32,
         error: String,
+        hint: Option<String>,
     },
     Debugged {
         generation: u32,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::events::Event;
-use crate::exit::{ExitKind, Failure, split_hint};
+use crate::exit::{ExitKind, Failure};
 use crate::session::model::{Exit, Generation};
 
 /// How many lines of the app are kept.
@@ -64,15 +64,24 @@ impl Words {
                 self.app.push_back((*generation, line.clone()));
                 return Ok(());
             }
-            Event::BuildFailed { generation, reason } => (
+            Event::BuildFailed {
+                generation,
+                reason,
+                hint,
+            } => (
                 std::mem::take(&mut self.compiler),
-                failed(*generation, "failed to build: ", reason),
+                failed(*generation, "failed to build: ", reason, hint.as_ref()),
             ),
             // Others are not waited for.
-            Event::JobFailed { occasion, reason } if occasion.starts_with("before_") => {
-                let (reason, hint) = split_hint(reason);
+            Event::JobFailed {
+                occasion,
+                reason,
+                hint,
+            } if occasion.starts_with("before_") => {
                 let failure = Failure::failed(format!("{occasion} failed: {reason}"));
-                let hint = hint.unwrap_or("mend the command in [hooks] of the configuration");
+                let hint = hint
+                    .as_deref()
+                    .unwrap_or("mend the command in [hooks] of the configuration");
                 (Vec::new(), failure.hint(hint))
             }
             Event::NotReady {
@@ -107,9 +116,11 @@ impl Words {
                 (self.lines_of(*generation), failure)
             }
             Event::Finished {} => return Err(nothing_to_load().into()),
-            Event::CannotStart { generation, error } => {
-                (Vec::new(), failed(*generation, "", error))
-            }
+            Event::CannotStart {
+                generation,
+                error,
+                hint,
+            } => (Vec::new(), failed(*generation, "", error, hint.as_ref())),
             Event::Debugged { generation, pid } => (
                 Vec::new(),
                 Failure::failed(format!(
@@ -137,12 +148,10 @@ pub(super) fn nothing_to_load() -> Failure {
 }
 
 /// What hotrun said of a version, with its own hint if it has one.
-fn failed(generation: u32, what: &str, reason: &str) -> Failure {
-    let (reason, hint) = split_hint(reason);
-    let failure = Failure::failed(format!("{} {what}{reason}", Generation(generation)));
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+fn failed(generation: u32, what: &str, reason: &str, hint: Option<&String>) -> Failure {
+    Failure {
+        hint: hint.cloned(),
+        ..Failure::failed(format!("{} {what}{reason}", Generation(generation)))
     }
 }
 
@@ -157,7 +166,11 @@ pub(super) fn of_stderr(text: &str, exit: Exit) -> Failure {
         return Failure::failed(text.trim_end())
             .hint("run `hotrun` with the same options and see what ends it");
     };
-    let (message, hint) = split_hint(&text[at + "error: ".len()..]);
+    let error = &text[at + "error: ".len()..];
+    let (message, hint) = match error.split_once("\nhint: ") {
+        Some((message, hint)) => (message, Some(hint)),
+        None => (error, None),
+    };
     let failure = match exit {
         Exit::Status(2) => Failure::usage(message),
         Exit::Status(3) => Failure {
@@ -207,7 +220,7 @@ mod tests {
                 json!({"event": "cargo", "line": "   Compiling app"}),
                 json!({"event": "cargo", "line": "error: could not compile `app`"}),
                 json!({"event": "cargo", "line": "Caused by: it"}),
-                json!({"event": "build-failed", "generation": 2, "reason": "1 error\nhint: look"}),
+                json!({"event": "build-failed", "generation": 2, "reason": "1 error", "hint": "look"}),
             ],
             &[
                 "error: y\n --> z",
