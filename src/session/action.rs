@@ -115,7 +115,8 @@ pub enum Next {
 }
 
 /// Why a program is started with live stopped first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// A line it wrote before it ended.
     Line(String),

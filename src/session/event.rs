@@ -182,7 +182,8 @@ pub enum AppNews {
 }
 
 /// What came back instead of an answer that proves that an app is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// An answer with this status.
     Status(u16),
@@ -218,7 +219,8 @@ pub struct Taken {
 }
 
 /// Who has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Holder {
     /// A process of live.
     Live,

@@ -14,7 +14,19 @@ use super::reason::Reason;
 pub type Moment = Duration;
 
 /// The counter of attempts: a change set, its build, its artifact and its process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Generation(pub u32);
 
 impl fmt::Display for Generation {
@@ -115,7 +127,8 @@ pub struct Hooks {
 pub struct JobId(pub u32);
 
 /// What a user's command is run for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Occasion {
     /// `hooks.before_build`
     BeforeBuild,
@@ -126,6 +139,7 @@ pub enum Occasion {
     /// `hooks.on_error`
     OnError,
     /// `run:` of a rule.
+    #[serde(rename = "run")]
     Rule,
 }
 
@@ -407,7 +421,8 @@ pub struct Script {
 }
 
 /// What writes a file beside people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Writer {
     /// Cargo and what it runs.
     Build,
@@ -439,7 +454,8 @@ pub enum BuildOutcome {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// By itself, with this status.
     Status(i32),
@@ -491,7 +507,8 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
 }
 
 /// How a candidate proved that it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// It said `READY=1` (`sd_notify(3)`).
     Notified,

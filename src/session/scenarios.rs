@@ -439,7 +439,8 @@ fn action(action: &Action) -> String {
 }
 
 fn shown(view: &View) -> String {
-    let text = crate::ui::text::of(view, &crate::ui::text::Context::default());
+    let event = crate::report::context::Context::default().of_view(view.clone());
+    let text = event.and_then(|event| crate::report::text::of(&event));
     // A hint has a line of its own, which would be an event here.
     text.map_or_else(String::new, |text| text.text.replace('\n', "; "))
 }
