@@ -431,10 +431,7 @@ async fn prepare(
     };
     let waiting = {
         let reporter = reporter.clone();
-        move |on| {
-            let text = format!("waiting for another cargo: {on}");
-            reporter.note(clock.now(), Note::Warning(text));
-        }
+        move |on| reporter.note(clock.now(), Note::Blocked(on))
     };
     let loaded = build::load(settings, line, waiting).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;

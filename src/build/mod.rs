@@ -124,14 +124,14 @@ pub struct Loaded {
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
-/// a later build reads it again. `waiting` hears whom cargo waits for.
+/// a later build reads it again. `waiting` hears whom cargo waits for, and that it goes on.
 pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
-    waiting: impl Fn(String) + Send + Sync + 'static,
+    waiting: impl Fn(Option<String>) + Send + Sync + 'static,
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
-    let waiting: Tell = Arc::new(move |on: Option<String>| on.into_iter().for_each(&waiting));
+    let waiting: Tell = Arc::new(waiting);
     match read_project(&settings.build, &mut cancel, &mut line, &waiting).await {
         Ok((project, seen)) => {
             let store = Arc::new(ArtifactStore::open(&project, &settings.build)?);

@@ -62,6 +62,10 @@ impl Context {
                 generation: None,
                 line,
             },
+            Note::Blocked(on) => Event::Blocked {
+                generation: None,
+                on,
+            },
             Note::Warning(text) => Event::Warning { text, hint: None },
         }
     }

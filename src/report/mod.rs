@@ -109,6 +109,8 @@ pub enum Note {
     Held(Vec<values::HeldAddress>),
     /// A line of cargo outside a build.
     Cargo(String),
+    /// Cargo waits for another cargo outside a build, or goes on.
+    Blocked(Option<String>),
     /// Something that is not as it should be.
     Warning(String),
 }
