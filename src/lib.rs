@@ -458,7 +458,7 @@ async fn watch_project(
     reporter.paths_from(scope.base.clone());
     let watch = Watch::start(&settings.watch, events.clone())?;
     for problem in watch.rewatch(scope).await.unwrap_or_default() {
-        reporter.note(clock.now(), Note::Warning(problem));
+        reporter.note(clock.now(), Note::Unwatched(problem));
     }
     Ok(Some(watch))
 }

@@ -111,7 +111,7 @@ async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
     }
     let problems = problems.into_iter();
     problems
-        .map(|problem| Finding::said(ABOUT, problem.into()))
+        .map(|problem| Finding::said(ABOUT, problem))
         .collect()
 }
 

@@ -10,6 +10,7 @@ use crate::config::{Ready, Settings};
 use crate::session::action::View;
 use crate::session::event::{BuildNews, Open};
 use crate::session::model::{Cause, Generation};
+use crate::session::reason::Reason;
 
 /// What the words of an event refer to and its view does not say.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,8 @@ impl Context {
                 generation: None,
                 on,
             },
-            Note::Warning(text) => Event::Warning { text, hint: None },
+            Note::Unwatched(reason) => warning(reason),
+            Note::Warning(text) => warning(text.into()),
         }
     }
 
@@ -77,7 +79,7 @@ impl Context {
     )]
     pub fn of_view(&mut self, view: View) -> Option<Event> {
         Some(match view {
-            View::Unwatched(text) => Event::Warning { text, hint: None },
+            View::Unwatched(reason) => warning(reason),
             View::Configured(changed) => Event::Configured { changed },
             View::Misconfigured(reason) => Event::Misconfigured {
                 text: reason.text,
@@ -335,6 +337,10 @@ impl Context {
             View::Quitting { now } => Event::Quitting { at_once: now },
         })
     }
+}
+
+fn warning(Reason { text, hint }: Reason) -> Event {
+    Event::Warning { text, hint }
 }
 
 /// The event for what a build reports, if it is one.

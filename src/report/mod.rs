@@ -20,6 +20,7 @@ pub mod values;
 use serde::{Deserialize, Serialize};
 
 use crate::session::model::Moment;
+use crate::session::reason::Reason;
 use crate::sink::Chunk;
 use event::Event;
 use values::Millis;
@@ -111,6 +112,8 @@ pub enum Note {
     Cargo(String),
     /// Cargo waits for another cargo outside a build, or goes on.
     Blocked(Option<String>),
+    /// Changes in a directory are not seen: which, and why.
+    Unwatched(Reason),
     /// Something that is not as it should be.
     Warning(String),
 }

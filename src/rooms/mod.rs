@@ -319,11 +319,11 @@ impl House {
     }
 
     /// Says what could not be watched, once that is known.
-    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<String>>) {
+    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<Reason>>) {
         let reporter = self.reporter.clone();
         tokio::spawn(async move {
             for problem in watching.await.unwrap_or_default() {
-                reporter.note(now, Note::Warning(problem));
+                reporter.note(now, Note::Unwatched(problem));
             }
         });
     }

@@ -129,8 +129,8 @@ pub enum Evidence {
 /// What the user is told. `ui` turns it into text and decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Changes in a directory are not seen: which, why and the next step.
-    Unwatched(String),
+    /// Changes in a directory are not seen: which, and why.
+    Unwatched(Reason),
     /// Settings have another value from now on.
     Configured(Vec<String>),
     /// The settings as they are written now can't be used: why. The last good ones stay.

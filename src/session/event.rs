@@ -28,8 +28,8 @@ pub enum Event {
         /// The time between two looks.
         lag: Duration,
     },
-    /// A directory could not be watched: which, why and the next step.
-    Unwatched(String),
+    /// A directory could not be watched: which, and why.
+    Unwatched(Reason),
     /// A build says something.
     Build(Generation, BuildNews),
     /// A process says something.

@@ -60,6 +60,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "exit",
             "session::event",
             "session::model",
+            "session::reason",
         ],
     ),
     (
@@ -120,6 +121,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::action",
             "session::event",
             "session::model",
+            "session::reason",
             "sink",
         ],
     ),
