@@ -1,7 +1,7 @@
 //! What is told: one type for the text, for JSON, for the markers of editors and for a service manager;
 //! `verify` reads the very same type.
 //!
-//! What the session shows (`View`) and what is known beside it (`Note`) become an [`Event`](event::Event)
+//! What the session shows (`View`) and what is known beside it (`Note`) become an [`Event`]
 //! in one place (`context`), with everything that its words need. From there each form is derived by
 //! itself: a line for people (`text`), a JSON object ([`Record`]), the lines that editors look for
 //! (`markers`). Hints are fields of an event, whatever they are printed as. Deliberately absent: where
@@ -17,13 +17,15 @@ mod reference;
 pub mod text;
 pub mod values;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::session::model::Moment;
 use crate::session::reason::Reason;
 use crate::sink::Chunk;
 use event::Event;
-use values::Millis;
+use values::{HeldAddress, Millis};
 
 /// The version of the schema: raised when a reader of an older one could be misled.
 pub const VERSION: u32 = 1;
@@ -102,12 +104,12 @@ pub enum Note {
         /// The binary or example.
         target: String,
         /// The root of the workspace.
-        workspace: std::path::PathBuf,
+        workspace: PathBuf,
         /// The file that the binary or example begins in.
-        source: std::path::PathBuf,
+        source: PathBuf,
     },
     /// What is held.
-    Held(Vec<values::HeldAddress>),
+    Held(Vec<HeldAddress>),
     /// A line of cargo outside a build.
     Cargo(String),
     /// Cargo waits for another cargo outside a build, or goes on.
@@ -122,7 +124,6 @@ pub enum Note {
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use serde_json::{Value, json};

@@ -27,7 +27,8 @@ order in which things happened. Every object has
 | `ms` | number | milliseconds since hotrun started, with microseconds behind the point (not in `output`) |
 | `event` | string | what happened |
 
-Fields and events may be added without a new version: a reader passes over names that it does not know.
+Events, fields and values may be added without a new version: a reader passes over an event that it does
+not know, or whose values it does not know, and over fields that it does not know.
 A `cause` is a phrase for people, and so are `reason`, `text` and `error`. A `hint` says what to do; the
 terminal shows it on a line of its own.
 

@@ -439,8 +439,19 @@ fn action(action: &Action) -> String {
 }
 
 fn shown(view: &View) -> String {
-    let event = crate::report::context::Context::default().of_view(view.clone());
-    let text = event.and_then(|event| crate::report::text::of(&event));
+    use crate::report::{Record, context::Context, text};
+    let Some(event) = Context::default().of_view(view.clone()) else {
+        return String::new();
+    };
+    // Whatever is told, a reader gets as it was.
+    let record = Record::at(Moment::ZERO, event);
+    let line = record.line().unwrap();
+    assert_eq!(
+        Record::read(line.as_bytes()),
+        Some(record.clone()),
+        "{line}"
+    );
+    let text = text::of(&record.event);
     // A hint has a line of its own, which would be an event here.
     text.map_or_else(String::new, |text| text.text.replace('\n', "; "))
 }
