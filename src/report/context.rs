@@ -128,11 +128,13 @@ impl Context {
                 generation,
                 asked: cause == Cause::Asked,
                 cause: cause.to_string(),
+                paths: changed(cause),
             },
             View::Build(generation, news) => return of_build(generation, news),
             View::BuildCancelled { generation, cause } => Event::Cancelled {
                 generation,
                 cause: cause.to_string(),
+                paths: changed(cause),
             },
             View::BuildFailed {
                 generation,
@@ -336,6 +338,14 @@ impl Context {
             View::Gone(generation, exit) => Event::Gone { generation, exit },
             View::Quitting { now } => Event::Quitting { at_once: now },
         })
+    }
+}
+
+/// The files that something was started for.
+fn changed(cause: Cause) -> Vec<AnyPath> {
+    match cause {
+        Cause::Changed(paths) => paths.into_iter().map(AnyPath).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -144,6 +144,8 @@ pub enum Event {
         generation: Generation,
         /// Why, for people.
         cause: String,
+        /// The files that changed, in the order of their first events; none where the cause is another.
+        paths: Vec<AnyPath>,
         /// It was asked for: the app is started again even if the program is the same.
         asked: bool,
     },
@@ -193,6 +195,8 @@ pub enum Event {
         generation: Generation,
         /// The newer change, for people.
         cause: String,
+        /// The files of that, in the order of their first events.
+        paths: Vec<AnyPath>,
     },
     /// There is no new program.
     BuildFailed {

@@ -153,13 +153,27 @@ mod tests {
                 cause: Cause::Start,
             },
             &json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
-                "cause": "first start", "asked": false }),
+                "cause": "first start", "paths": [], "asked": false }),
         );
         let exit = Some(Exit::Signal(15));
         written(
             View::Gone(Generation(2), exit),
             &json!({ "v": 1, "ms": 1234.567, "event": "gone", "generation": 2,
                 "exit": { "signal": 15 } }),
+        );
+    }
+
+    #[test]
+    fn what_is_built_for_is_told_exactly() {
+        let odd = PathBuf::from(OsStr::from_bytes(b"src/\xe9.rs"));
+        written(
+            View::Building {
+                generation: Generation(2),
+                cause: Cause::Changed(vec!["src/a.rs".into(), odd]),
+            },
+            &json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
+                "cause": "src/a.rs, src/\u{fffd}.rs", "asked": false,
+                "paths": ["src/a.rs", { "lossy": "src/\u{fffd}.rs", "bytes": "7372632fe92e7273" }] }),
         );
     }
 

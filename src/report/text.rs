@@ -151,7 +151,9 @@ fn line(event: &Event) -> Option<(Level, String)> {
                 ms(wait_ms.0),
             ),
         ),
-        Event::Cancelled { generation, cause } => (
+        Event::Cancelled {
+            generation, cause, ..
+        } => (
             Level::Info,
             format!("{generation} cancelled: newer change ({cause})"),
         ),

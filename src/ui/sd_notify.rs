@@ -117,6 +117,7 @@ mod tests {
         manager.tell(&Event::Building {
             generation,
             cause: "asked for".into(),
+            paths: Vec::new(),
             asked: true,
         });
         assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));

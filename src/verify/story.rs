@@ -277,6 +277,7 @@ pub(super) mod tests {
         Event::Building {
             generation,
             cause: String::new(),
+            paths: Vec::new(),
             asked: false,
         }
     }

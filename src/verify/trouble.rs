@@ -272,6 +272,7 @@ mod tests {
                 Event::Building {
                     generation: SECOND,
                     cause: "asked for".into(),
+                    paths: Vec::new(),
                     asked: true,
                 },
                 message(Severity::Other, "warning: x"),
