@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::task::Poll;
 
+use crate::session::reason::Reason;
+
 /// The part that is to panic, once (`HOTRUN_PANIC`, in builds with debug assertions): what follows from
 /// that can be tested then.
 static ARMED: Mutex<Option<String>> = Mutex::new(None);
@@ -55,9 +57,12 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "no message".into())
 }
 
-/// A reason that names a defect, with the next step behind `hint:`.
-pub(crate) fn reason(what: &str, panic: &str) -> String {
-    format!("{what}: a defect of hotrun ({panic})\nhint: please report it, with the lines above")
+/// A reason that names a defect.
+pub(crate) fn reason(what: &str, panic: &str) -> Reason {
+    Reason::new(
+        format!("{what}: a defect of hotrun ({panic})"),
+        "please report it, with the lines above",
+    )
 }
 
 #[cfg(test)]

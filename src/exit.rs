@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::session::model::{Ending, Exit};
+use crate::session::reason::Reason;
 
 /// How hotrun ends; the numbers are part of its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +104,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What was written of a failure, and the next step if there is one.
-pub fn split_hint(text: &str) -> (&str, Option<&str>) {
-    match text.split_once("\nhint: ") {
-        Some((text, hint)) => (text, Some(hint)),
-        None => (text, None),
+/// An error that does not end hotrun after all.
+impl From<Failure> for Reason {
+    fn from(Failure { message, hint, .. }: Failure) -> Self {
+        Self {
+            text: message,
+            hint,
+        }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(Reason { text, hint }: Reason) -> Self {
+        Self {
+            hint,
+            ..Self::failed(text)
+        }
     }
 }
 

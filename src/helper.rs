@@ -17,6 +17,7 @@ use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
+use crate::session::reason::Reason;
 use crate::sink::Backlog;
 
 /// Why there is no exit status.
@@ -25,7 +26,7 @@ pub(crate) enum Stopped {
     /// It was cancelled, and nothing of it runs any more.
     Cancelled,
     /// It could not be run: what and why.
-    Failed(String),
+    Failed(Reason),
 }
 
 impl Stopped {
@@ -67,8 +68,9 @@ pub(crate) async fn run_until_enough(
     mut piece: impl FnMut(Stream, &str) -> After,
 ) -> Result<(Exit, Option<Rest>), Stopped> {
     let failed = |error: io::Error| {
-        Stopped::Failed(format!(
-            "cannot start a keeper: {error}\nhint: free some processes or descriptors (`ulimit -u`, `ulimit -n`)"
+        Stopped::Failed(Reason::new(
+            format!("cannot start a keeper: {error}"),
+            "free some processes or descriptors (`ulimit -u`, `ulimit -n`)",
         ))
     };
     let program = launch.program.clone();
@@ -145,13 +147,15 @@ async fn let_end(mut keeper: Keeper, mut output: Output) {
     }
 }
 
-/// Why a helper could not be started, with the next step.
-fn explain(program: &OsString, what: String, code: Option<i32>) -> String {
+/// Why a helper could not be started.
+fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
     if code == Some(nix::libc::ENOENT) && program == "cargo" {
-        return "cargo was not found\nhint: install Rust, or put cargo's directory into PATH"
-            .into();
+        return Reason::new(
+            "cargo was not found",
+            "install Rust, or put cargo's directory into PATH",
+        );
     }
-    what
+    what.into()
 }
 
 /// One output pipe, in pieces.

@@ -16,6 +16,7 @@ use crate::helper::{self, After, Stopped};
 use crate::keeper::protocol::{Input, Launch};
 use crate::session::event::{Event, JobNews};
 use crate::session::model::{Job, JobId};
+use crate::session::reason::Reason;
 
 /// Runs commands.
 #[derive(Debug)]
@@ -94,10 +95,10 @@ async fn run(
     let timeout = humantime::format_duration(timeout);
     tell(JobNews::Ended(match ended {
         Ok(exit) if exit.success() => Ok(()),
-        Ok(exit) => Err(exit.to_string()),
-        Err(Stopped::Cancelled) if late => Err(format!(
-            "it did not end within {timeout}\nhint: start what is to stay with `setsid` or by a \
-             service manager, or raise `hooks.timeout`"
+        Ok(exit) => Err(exit.to_string().into()),
+        Err(Stopped::Cancelled) if late => Err(Reason::new(
+            format!("it did not end within {timeout}"),
+            "start what is to stay with `setsid` or by a service manager, or raise `hooks.timeout`",
         )),
         Err(Stopped::Cancelled) => Err("it was ended".into()),
         Err(Stopped::Failed(what)) => Err(what),

@@ -8,7 +8,7 @@
 //! - [`watch`] tells what changed, [`build`] runs cargo and pins what it built, [`sockets`]
 //!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
 //!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
-//!   speak with the user.
+//!   speak with the user. [`report`]: one type of everything that is told, for text and JSON alike.
 //! - [`verify`] has clients ask a hotrun under load what they see of a reload, [`doctor`] tries what
 //!   would happen here.
 //! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
@@ -35,6 +35,7 @@ pub mod hooks;
 pub mod keeper;
 pub mod lines;
 mod process_tree;
+pub mod report;
 pub mod session;
 pub mod signals;
 pub mod sink;
@@ -343,8 +344,8 @@ async fn serve(
             Note::Session {
                 package: project.target.package.clone(),
                 target: project.target.name.clone(),
-                workspace: project.workspace.display().to_string(),
-                source: project.target.source.display().to_string(),
+                workspace: project.workspace.clone(),
+                source: project.target.source.clone(),
             },
         );
     }
@@ -429,10 +430,7 @@ async fn prepare(
     };
     let waiting = {
         let reporter = reporter.clone();
-        move |on| {
-            let text = format!("waiting for another cargo: {on}");
-            reporter.note(clock.now(), Note::Warning(text));
-        }
+        move |on| reporter.note(clock.now(), Note::Blocked(on))
     };
     let loaded = build::load(settings, line, waiting).await?;
     let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
@@ -459,7 +457,7 @@ async fn watch_project(
     reporter.paths_from(scope.base.clone());
     let watch = Watch::start(&settings.watch, events.clone())?;
     for problem in watch.rewatch(scope).await.unwrap_or_default() {
-        reporter.note(clock.now(), Note::Warning(problem));
+        reporter.note(clock.now(), Note::Unwatched(problem));
     }
     Ok(Some(watch))
 }

@@ -11,6 +11,7 @@ use crate::capture::{Capture, Listening, Owner};
 use crate::keeper::client::Keeper;
 use crate::process_tree;
 use crate::session::event::{Holder, Taken};
+use crate::session::reason::Reason;
 use crate::sockets::address::Address;
 
 /// What it takes to hold what the app listens on.
@@ -39,9 +40,10 @@ impl Captured {
         let wanted = captured.zip(keeper.take_descriptor()).ok_or_else(lost);
         match wanted.and_then(|(captured, listener)| captured.capture.start(listener)) {
             Ok(notify_loop) => Begun::NotifyLoop(notify_loop),
-            Err(error) => Begun::Unanswered(format!(
-                "nobody could answer the app's system calls: {error}\nhint: free some threads or \
-                 descriptors (`ulimit -u`, `ulimit -n`), or leave capture out with --no-capture"
+            Err(error) => Begun::Unanswered(Reason::new(
+                format!("nobody could answer the app's system calls: {error}"),
+                "free some threads or descriptors (`ulimit -u`, `ulimit -n`), or leave capture out \
+                 with --no-capture",
             )),
         }
     }
@@ -52,9 +54,9 @@ pub(super) enum Begun {
     /// Its calls are answered; what it does is told here.
     NotifyLoop(UnboundedReceiver<Listening>),
     /// It runs without: why.
-    Without(String),
+    Without(Reason),
     /// Its calls wait for nobody and fail in ways that no program expects, so it must not run: why.
-    Unanswered(String),
+    Unanswered(Reason),
 }
 
 /// An address that the app can't bind, while it is found out who has it.
@@ -100,10 +102,10 @@ pub(super) async fn found_out(refused: &mut Vec<Refused>, live: Option<u32>) -> 
 }
 
 /// What is said of an address that could not be held.
-pub(super) fn not_held(address: &Address, reason: &str) -> String {
-    format!(
-        "{address} is not held: {reason}\nhint: declare it with --listen, or leave it as it is: it is \
-         refused while the app is replaced"
+pub(super) fn not_held(address: &Address, reason: &str) -> Reason {
+    Reason::new(
+        format!("{address} is not held: {reason}"),
+        "declare it with --listen, or leave it as it is: it is refused while the app is replaced",
     )
 }
 
@@ -120,8 +122,8 @@ pub(super) async fn heard(
     }
 }
 
-/// Why the system refuses the filter (an error number), with the next step behind `hint:`.
-pub fn why_not_captured(code: i32) -> String {
+/// Why the system refuses the filter (an error number).
+pub fn why_not_captured(code: i32) -> Reason {
     let reason = match code {
         libc::EBUSY => {
             "another program answers its system calls already, like an outer hotrun".into()
@@ -130,8 +132,9 @@ pub fn why_not_captured(code: i32) -> String {
         libc::EINVAL | libc::ENOSYS => "that needs Linux 5.9 or later".into(),
         _ => io::Error::from_raw_os_error(code).to_string(),
     };
-    format!(
-        "what the app listens on is not held: {reason}\nhint: declare its address with --listen, and take \
-         the socket over in the app with `listenfd`; --no-capture says that it need not be held"
+    Reason::new(
+        format!("what the app listens on is not held: {reason}"),
+        "declare its address with --listen, and take the socket over in the app with `listenfd`; \
+         --no-capture says that it need not be held",
     )
 }

@@ -10,6 +10,7 @@ use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch};
+use crate::session::reason::Reason;
 use crate::sockets::activation;
 
 /// Has a keeper start it: the prepared one, or a new one where there is none that still lives.
@@ -106,8 +107,8 @@ fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
     }
 }
 
-/// Why a program could not be started, with the next step.
-pub(super) fn explain(what: &str, code: Option<i32>) -> String {
+/// Why a program could not be started.
+pub(super) fn explain(what: &str, code: Option<i32>) -> Reason {
     let hint = match code {
         Some(nix::libc::EACCES) => {
             "the target directory may be mounted `noexec`: choose another one with --target-dir"
@@ -118,7 +119,7 @@ pub(super) fn explain(what: &str, code: Option<i32>) -> String {
         Some(nix::libc::ENOENT) => {
             "the program, its directory, its runner or its dynamic loader is missing"
         }
-        _ => return what.to_owned(),
+        _ => return what.into(),
     };
-    format!("{what}\nhint: {hint}")
+    Reason::new(what, hint)
 }

@@ -46,6 +46,7 @@ use crate::keeper::terminal::Terminal;
 use crate::lines::Stream;
 use crate::session::event::{AppNews, Conflict, Event, Taken};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
+use crate::session::reason::Reason;
 use crate::sink::Sink;
 use crate::sockets::address::Address;
 
@@ -255,9 +256,9 @@ impl Task {
 
     async fn run(mut self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
         if let Err(error) = self.keep(start, inbox).await {
-            self.tell(AppNews::CannotStart(format!(
-                "cannot start a keeper: {error}\nhint: free some processes or descriptors (`ulimit -u`, \
-                 `ulimit -n`)"
+            self.tell(AppNews::CannotStart(Reason::new(
+                format!("cannot start a keeper: {error}"),
+                "free some processes or descriptors (`ulimit -u`, `ulimit -n`)",
             )));
             self.tell(AppNews::Gone {
                 cut: 0,

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 
 use crate::config::Build;
 use crate::digest;
+use crate::session::reason::Reason;
 
 /// The word that stands for the target of the compiler itself.
 const HOST: &str = "host-tuple";
@@ -191,7 +192,7 @@ impl CargoConfig {
 
     /// What the program is run by for this target, where it is run by something. `cfg` is what holds
     /// there; it matters only where there are conditions.
-    pub(super) fn runner(&self, triple: &str, cfg: &[Cfg]) -> Result<Vec<OsString>, String> {
+    pub(super) fn runner(&self, triple: &str, cfg: &[Cfg]) -> Result<Vec<OsString>, Reason> {
         let of = |layer: &Layer, target: &str| {
             let runner = layer.table.get("target")?.get(target)?.get("runner")?;
             words(runner, &layer.base)
@@ -216,9 +217,12 @@ impl CargoConfig {
             [one] => Ok(self
                 .first(|| None, |layer| of(layer, one))
                 .unwrap_or_default()),
-            several => Err(format!(
-                "several runners of cargo's configuration hold for {triple}: `{}`\nhint: leave one",
-                several.join("`, `")
+            several => Err(Reason::new(
+                format!(
+                    "several runners of cargo's configuration hold for {triple}: `{}`",
+                    several.join("`, `")
+                ),
+                "leave one",
             )),
         }
     }
@@ -518,7 +522,7 @@ mod tests {
         let two = ["target.'cfg(target_os = \"linux\")'.runner='linux'"];
         let read = CargoConfig::read(&build(root.join("a"), &[], &two));
         let failure = read.runner("x-y", &cfg_of("unix\ntarget_os=\"linux\"\n"));
-        assert!(failure.unwrap_err().contains("cfg(unix)"));
+        assert!(failure.unwrap_err().text.contains("cfg(unix)"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use cargo_metadata::Message;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 
 use super::project::Project;
+use crate::session::reason::Reason;
 
 /// One line of cargo's stdout, as far as it matters here.
 #[derive(Debug)]
@@ -145,11 +146,13 @@ pub fn wants_terminal(line: &str) -> bool {
 }
 
 /// What to do where something that cargo has started wanted to ask.
-pub fn terminal_hint(reason: &str, command: &str) -> String {
-    format!(
-        "{reason}\nhint: something wanted to ask at a terminal, and cargo has none here: run \
-         `{command}` once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
-         variable)"
+pub fn terminal_hint(reason: impl Into<String>, command: &str) -> Reason {
+    Reason::new(
+        reason,
+        format!(
+            "something wanted to ask at a terminal, and cargo has none here: run `{command}` once by \
+             hand, or set up what it asks for (a credential helper, ssh-agent, a variable)"
+        ),
     )
 }
 
@@ -168,7 +171,7 @@ impl Unread {
     }
 
     /// What that means.
-    pub fn reason(&self) -> String {
+    pub fn reason(&self) -> Reason {
         let reason = if self.compiler {
             "the compiler can't say anything about the target"
         } else {

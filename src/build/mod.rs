@@ -48,13 +48,14 @@ pub use versions::versions;
 
 use crate::config::Settings;
 use crate::defect::{guarded, point};
-use crate::exit::{self, Failure};
+use crate::exit::Failure;
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
     ArtifactRef, BuildOutcome, Changes, Exit, Generation, Seen, Surroundings,
 };
+use crate::session::reason::Reason;
 
 /// What a builder is told.
 #[derive(Debug)]
@@ -123,14 +124,14 @@ pub struct Loaded {
 }
 
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
-/// a later build reads it again. `waiting` hears whom cargo waits for.
+/// a later build reads it again. `waiting` hears whom cargo waits for, and that it goes on.
 pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
-    waiting: impl Fn(String) + Send + Sync + 'static,
+    waiting: impl Fn(Option<String>) + Send + Sync + 'static,
 ) -> Result<Option<Loaded>, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
-    let waiting: Tell = Arc::new(move |on: Option<String>| on.into_iter().for_each(&waiting));
+    let waiting: Tell = Arc::new(waiting);
     match read_project(&settings.build, &mut cancel, &mut line, &waiting).await {
         Ok((project, seen)) => {
             let store = Arc::new(ArtifactStore::open(&project, &settings.build)?);
@@ -141,14 +142,15 @@ pub async fn load(
             }))
         }
         Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
-        Err(Unread::Stopped(Stopped::Failed(what))) => Err(no_cargo(&what)),
+        Err(Unread::Stopped(Stopped::Failed(reason))) => Err(no_cargo(reason)),
         Err(Unread::Problem(Problem::Broken) | Unread::Stopped(Stopped::Cancelled)) => Ok(None),
     }
 }
 
-fn no_cargo(what: &str) -> Failure {
-    let (what, hint) = exit::split_hint(what);
-    Failure::failed(what).hint(hint.unwrap_or("leave `CARGO` unset, or let it name a cargo"))
+fn no_cargo(reason: Reason) -> Failure {
+    let other = "leave `CARGO` unset, or let it name a cargo";
+    let hint = reason.hint.unwrap_or_else(|| other.into());
+    Failure::failed(reason.text).hint(hint)
 }
 
 /// Time stamps of files are as coarse as the kernel's tick; so much may be taken off the clock to get
@@ -346,16 +348,17 @@ impl Work {
                 many => format!("{many} errors"),
             };
             let reason = if seen.wants_terminal {
-                self.with_terminal_hint(&reason)?
+                self.with_terminal_hint(reason)?
             } else {
-                reason
+                reason.into()
             };
             return Ok(BuildOutcome::Failed { reason });
         }
         let Some(pins) = seen.pins else {
-            return Err(Stopped::Failed(
-                "cargo built no executable for this target\nhint: choose a binary with --bin or an example with --example".into(),
-            ));
+            return Err(Stopped::Failed(Reason::new(
+                "cargo built no executable for this target",
+                "choose a binary with --bin or an example with --example",
+            )));
         };
         let mut pins = pins.map_err(Stopped::Failed)?;
         let pinned = pins.complete().await;
@@ -387,7 +390,7 @@ impl Work {
         })
     }
 
-    fn with_terminal_hint(&self, reason: &str) -> Result<String, Stopped> {
+    fn with_terminal_hint(&self, reason: String) -> Result<Reason, Stopped> {
         let args = command::build(&self.settings.build, &self.loaded()?.project.target, &[]);
         Ok(messages::terminal_hint(reason, &command::shown(&args)))
     }
@@ -405,7 +408,7 @@ impl Work {
         &mut self,
         generation: Generation,
         cancel: &mut Cancel,
-    ) -> Result<Option<String>, Stopped> {
+    ) -> Result<Option<Reason>, Stopped> {
         let settings = self.settings.clone();
         let events = self.events.clone();
         let mut unread = messages::Unread::default();
@@ -421,7 +424,7 @@ impl Work {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
-            Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.to_string())),
+            Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.into())),
         };
         let scope = self.inputs.loaded(&project, &settings, seen);
         let mut stores = self.stores.iter();
@@ -432,7 +435,7 @@ impl Work {
         );
         let store = match opened {
             Ok(store) => store,
-            Err(failure) => return Ok(Some(failure.to_string())),
+            Err(failure) => return Ok(Some(failure.into())),
         };
         if !self.stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
             self.stores.push(store.clone());

@@ -11,12 +11,13 @@ use super::pin::{Pins, is_shared_object};
 use super::project::{Project, TargetKind};
 use crate::session::event::BuildNews;
 use crate::session::model::Generation;
+use crate::session::reason::Reason;
 
 /// What came of one cargo.
 #[derive(Debug, Default)]
 pub(super) struct CargoOutput {
     /// What is pinned, or why it could not be; nothing before cargo names the executable.
-    pub(super) pins: Option<Result<Pins, String>>,
+    pub(super) pins: Option<Result<Pins, Reason>>,
     /// The executables that cargo has made, the program's own first.
     pub(super) executables: Vec<PathBuf>,
     /// What build scripts said.
@@ -103,7 +104,7 @@ impl CargoOutput {
         }
     }
 
-    fn begin(&mut self, path: &Path, wanted: &Wanted) -> Result<Pins, String> {
+    fn begin(&mut self, path: &Path, wanted: &Wanted) -> Result<Pins, Reason> {
         let failed = |error| cannot_pin(path, &error);
         let dir = path.parent().unwrap_or(path);
         let profile_dir = match wanted.project.target.kind {
@@ -142,11 +143,10 @@ fn shared_objects(artifact: &Artifact) -> impl Iterator<Item = &Path> {
     files.filter(move |path| is_loaded && is_shared_object(path))
 }
 
-/// Why there is no artifact, with the next step.
-pub(super) fn cannot_pin(path: &Path, error: &std::io::Error) -> String {
-    format!(
-        "cannot pin `{}`: {error}\nhint: make the target directory writable, free some space, or \
-         choose another one with --target-dir",
-        path.display()
+/// Why there is no artifact.
+pub(super) fn cannot_pin(path: &Path, error: &std::io::Error) -> Reason {
+    Reason::new(
+        format!("cannot pin `{}`: {error}", path.display()),
+        "make the target directory writable, free some space, or choose another one with --target-dir",
     )
 }

@@ -23,6 +23,7 @@ use crate::helper::{self, After, Cancel, Stopped};
 use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
+use crate::session::reason::Reason;
 
 /// The hidden first argument that prints what this process was started with.
 const PRINT: &str = "__surroundings";
@@ -73,7 +74,7 @@ pub(super) async fn ask_cargo(
     for mut args in tries {
         if is_typed(build) {
             // A runner may be among it, and the program must not be started.
-            let failed = |error: serde_json::Error| Stopped::Failed(error.to_string());
+            let failed = |error: serde_json::Error| Stopped::Failed(error.to_string().into());
             let config = CargoConfig::read(build);
             let config = config.runner_override(&toolchain.triple, [&program, PRINT]);
             let config = config.map_err(failed)?;
@@ -120,13 +121,16 @@ async fn ask(launch: Launch, cancel: &mut Cancel, waits: &mut Waits) -> Result<P
     waits.end();
     match answer {
         Some(answer) if exit == Exit::Status(0) => Ok(answer),
-        _ => Err(Stopped::Failed(format!(
-            "cannot learn from `cargo run` what the app is started with: {}\nhint: run the same `cargo run` by hand",
-            if said.is_empty() {
-                exit.to_string()
-            } else {
-                said
-            }
+        _ => Err(Stopped::Failed(Reason::new(
+            format!(
+                "cannot learn from `cargo run` what the app is started with: {}",
+                if said.is_empty() {
+                    exit.to_string()
+                } else {
+                    said
+                }
+            ),
+            "run the same `cargo run` by hand",
         ))),
     }
 }

@@ -29,7 +29,7 @@ pub async fn versions(build: &Build) -> Result<Vec<String>, Failure> {
                 let what = format!("`{} --version` ended with {exit}", program.display());
                 return Err(Failure::failed(what).hint("install a toolchain with `rustup`"));
             }
-            Err(Stopped::Failed(what)) => return Err(no_cargo(&what)),
+            Err(Stopped::Failed(reason)) => return Err(no_cargo(reason)),
             Err(Stopped::Cancelled) => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::filter;
+use crate::session::reason::Reason;
 use crate::sockets::captured::MOST;
 
 /// Why it is not held.
@@ -36,8 +37,8 @@ impl Why {
         is_other.then_some(Self::Other)
     }
 
-    /// In words, with the next step behind `hint:`.
-    pub fn explain(&self) -> String {
+    /// In words.
+    pub fn explain(&self) -> Reason {
         let what = "what the app listens on is not held";
         let declare = "declare its address with --listen, and take the socket over in the app with \
                        `listenfd`; --no-capture says that it need not be held";
@@ -82,7 +83,7 @@ impl Why {
                 declare.into(),
             ),
         };
-        format!("{what}: {why}\nhint: {hint}")
+        Reason::new(format!("{what}: {why}"), hint)
     }
 }
 

@@ -7,7 +7,8 @@ mod project;
 mod system;
 
 use crate::config::Settings;
-use crate::exit::{self, Failure};
+use crate::exit::Failure;
+use crate::session::reason::Reason;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,8 @@ impl Finding {
     }
 
     /// What would have been said in a line with a hint.
-    fn said(about: &'static str, text: &str) -> Self {
-        let (what, fix) = exit::split_hint(text);
-        Self::wrong(about, what, fix.unwrap_or_default())
+    fn said(about: &'static str, reason: Reason) -> Self {
+        Self::wrong(about, reason.text, reason.hint.unwrap_or_default())
     }
 
     /// What would have ended hotrun.

@@ -109,7 +109,7 @@ async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
     if problems.is_empty() {
         return vec![Finding::fine(ABOUT, "the system tells of every change")];
     }
-    let problems = problems.iter();
+    let problems = problems.into_iter();
     problems
         .map(|problem| Finding::said(ABOUT, problem))
         .collect()

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{Launch, News};
+use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
 
@@ -40,7 +41,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
         return vec![Finding::fine(ABOUT, what)];
     }
     let Some(filter) = filter::program(false) else {
-        return vec![Finding::said(ABOUT, &Why::Unknown.explain())];
+        return vec![Finding::said(ABOUT, Why::Unknown.explain())];
     };
     let own = format!("/proc/{}/exe", std::process::id());
     let launch = Launch {
@@ -58,7 +59,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
             let what = "what the app listens on by itself is held";
             findings.push(Finding::fine(ABOUT, what));
         }
-        Ok(Some(Err(why))) => findings.push(Finding::said(ABOUT, &why)),
+        Ok(Some(Err(why))) => findings.push(Finding::said(ABOUT, why)),
         Ok(None) => {
             let what = "could not be tried: no program could be started";
             let fix = "free some processes or descriptors (`ulimit -u`, `ulimit -n`)";
@@ -82,7 +83,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
 
 /// Has a program listen, and a client come to it; why that is not held, if so. `None`: nothing could be
 /// started.
-async fn try_capture(launch: Launch) -> Option<Result<(), String>> {
+async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
     let mut set = HeldSet::default();
     set.adapt(&[], true).ok()?;
     let slot = set.active();
@@ -104,14 +105,15 @@ async fn try_capture(launch: Launch) -> Option<Result<(), String>> {
             Listening::Held { address, .. } => break address,
             Listening::Unheld(why) => return Some(Err(why.explain())),
             Listening::Not(address, reason) => {
-                return Some(Err(format!("{address} is not held: {reason}")));
+                return Some(Err(format!("{address} is not held: {reason}").into()));
             }
             Listening::Bound(_) | Listening::Taken(..) => {}
         }
     };
     let connected = tokio::task::spawn_blocking(move || trial::connect(address.tcp()?).err());
     let failed = connected.await.ok().flatten();
-    let failed = failed.map(|error| format!("a client of a held address was refused: {error}"));
+    let failed =
+        failed.map(|error| format!("a client of a held address was refused: {error}").into());
     Some(failed.map_or(Ok(()), Err))
 }
 

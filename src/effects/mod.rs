@@ -28,6 +28,7 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
 };
+use crate::session::reason::Reason;
 use crate::session::slots::Slot;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sys;
@@ -286,7 +287,7 @@ impl Executor {
         self.waited = false;
         let read = self.sources.settings();
         let read = read.and_then(|settings| self.adopt(now, settings));
-        let read = read.map(Box::new).map_err(|failure| failure.to_string());
+        let read = read.map(Box::new).map_err(Reason::from);
         self.events.send(Event::Configured(read)).ok();
     }
 
@@ -340,11 +341,11 @@ impl Executor {
     }
 
     /// Says what could not be watched, once that is known.
-    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<String>>) {
+    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<Reason>>) {
         let reporter = self.reporter.clone();
         tokio::spawn(async move {
             for problem in watching.await.unwrap_or_default() {
-                reporter.note(now, Note::Warning(problem));
+                reporter.note(now, Note::Unwatched(problem));
             }
         });
     }

@@ -8,6 +8,7 @@ use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
 };
+use super::reason::Reason;
 use super::slots::{Relay, Slot};
 
 /// One thing to do. The driver carries it out at once and reports back by events.
@@ -130,7 +131,8 @@ pub enum Next {
 }
 
 /// Why a program is started with live stopped first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// A line it wrote before it ended.
     Line(String),
@@ -143,12 +145,12 @@ pub enum Evidence {
 /// What the user is told. `ui` turns it into text and decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Changes in a directory are not seen: which, why and the next step.
-    Unwatched(String),
+    /// Changes in a directory are not seen: which, and why.
+    Unwatched(Reason),
     /// Settings have another value from now on.
     Configured(Vec<String>),
     /// The settings as they are written now can't be used: why. The last good ones stay.
-    Misconfigured(String),
+    Misconfigured(Reason),
     /// A user's command starts.
     JobStarted(Job),
     /// A line that it wrote.
@@ -158,7 +160,7 @@ pub enum View {
         /// What it was run for.
         occasion: Occasion,
         /// How it ended.
-        reason: String,
+        reason: Reason,
         /// What happens now.
         next: Next,
     },
@@ -213,7 +215,7 @@ pub enum View {
         /// Whose.
         generation: Generation,
         /// One phrase.
-        reason: String,
+        reason: Reason,
         /// How long it took.
         took: Duration,
         /// Why it ran.
@@ -295,8 +297,8 @@ pub enum View {
         /// Why it was started.
         cause: Cause,
     },
-    /// What the app listens on is not held: why, and what to do.
-    Uncaptured(String),
+    /// What the app listens on is not held: why.
+    Uncaptured(Reason),
     /// The app could not bind an address.
     Taken {
         /// Whose.
@@ -360,8 +362,8 @@ pub enum View {
     CannotStart {
         /// Whose.
         generation: Generation,
-        /// What, where and the next step.
-        error: String,
+        /// What and where.
+        error: Reason,
         /// What happens now.
         next: Next,
     },

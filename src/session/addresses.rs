@@ -2,6 +2,7 @@
 
 use super::action::View;
 use super::model::{Ending, Generation, Moment};
+use super::reason::Reason;
 use super::{Policy, Session};
 
 impl Session {
@@ -20,7 +21,7 @@ impl Session {
     }
 
     /// What the app listens on can't be held, which is said once.
-    pub(super) fn uncaptured(&mut self, reason: String) {
+    pub(super) fn uncaptured(&mut self, reason: Reason) {
         if !self.uncaptured.contains(&reason) {
             self.uncaptured.push(reason.clone());
             self.show(View::Uncaptured(reason));

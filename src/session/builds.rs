@@ -11,6 +11,7 @@ use super::model::{
     ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Job,
     Moment, Occasion, Phases,
 };
+use super::reason::Reason;
 use super::swap::{Debugger, Kind, Launch, Prepared};
 
 impl Session {
@@ -173,7 +174,7 @@ impl Session {
     }
 
     /// `before_build` has ended, or failed.
-    pub(super) fn prepared_to_build(&mut self, now: Moment, failed: Option<String>) {
+    pub(super) fn prepared_to_build(&mut self, now: Moment, failed: Option<Reason>) {
         let Some(reason) = failed else {
             return self.builds.before_build_ended(now);
         };
@@ -291,7 +292,7 @@ impl Session {
                 } else {
                     self.standing()
                 };
-                let told = Some(reason.clone());
+                let told = Some(reason.to_string());
                 self.show(View::BuildFailed {
                     generation,
                     reason,

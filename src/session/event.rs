@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Policy;
 use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
+use super::reason::Reason;
 
 /// One thing that happened. Messages of builds and apps carry their generation; what is stale is
 /// dropped at the session's door.
@@ -27,8 +28,8 @@ pub enum Event {
         /// The time between two looks.
         lag: Duration,
     },
-    /// A directory could not be watched: which, why and the next step.
-    Unwatched(String),
+    /// A directory could not be watched: which, and why.
+    Unwatched(Reason),
     /// A build says something.
     Build(Generation, BuildNews),
     /// A process says something.
@@ -41,7 +42,7 @@ pub enum Event {
     /// Other addresses are held than before, and these are the knobs that go with them.
     Addresses(Box<Policy>),
     /// The settings were read anew, or what is wrong with them.
-    Configured(Result<Box<Reconfigured>, String>),
+    Configured(Result<Box<Reconfigured>, Reason>),
     /// A user's command says something.
     Job(JobId, JobNews),
     /// Build and restart, even if nothing changed.
@@ -97,7 +98,7 @@ pub enum JobNews {
     /// A line that it wrote.
     Line(String),
     /// It has ended, and nothing of it runs any more: well, or why not.
-    Ended(Result<(), String>),
+    Ended(Result<(), Reason>),
 }
 
 /// What is reported of one build.
@@ -138,14 +139,14 @@ pub enum BuildNews {
 pub enum AppNews {
     /// It runs, with this process id.
     Started(u32),
-    /// It could not be started: what, where and the next step.
-    CannotStart(String),
+    /// It could not be started: what and where.
+    CannotStart(Reason),
     /// It proved that it serves.
     Ready(Proof),
     /// It listens on an address, which is held from now on.
     Listening,
-    /// What it listens on can't be held: why, and the next step.
-    Uncaptured(String),
+    /// What it listens on can't be held: why.
+    Uncaptured(Reason),
     /// It was asked over HTTP whether it is ready, and this came back.
     Answered(Answer),
     /// It could not bind an address, which somebody else has.
@@ -181,7 +182,8 @@ pub enum AppNews {
 }
 
 /// What came back instead of an answer that proves that an app is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// An answer with this status.
     Status(u16),
@@ -217,7 +219,8 @@ pub struct Taken {
 }
 
 /// Who has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Holder {
     /// A process of live.
     Live,
@@ -242,7 +245,9 @@ impl fmt::Debug for BuildNews {
             Self::Done(BuildOutcome::Built { unchanged, .. }) => {
                 write!(f, "Done(built, unchanged: {unchanged})")
             }
-            Self::Done(BuildOutcome::Failed { reason }) => write!(f, "Done(failed: {reason})"),
+            Self::Done(BuildOutcome::Failed { reason }) => {
+                write!(f, "Done(failed: {})", reason.text)
+            }
             Self::Done(BuildOutcome::Cancelled) => write!(f, "Done(cancelled)"),
         }
     }

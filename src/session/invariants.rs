@@ -119,7 +119,7 @@ impl World {
             events.push(changed("y", ChangeKind::Config, self.written));
         }
         for id in self.jobs.keys() {
-            for ended in [Ok(()), Err("x".to_owned())] {
+            for ended in [Ok(()), Err("x".into())] {
                 events.push(Event::Job(*id, JobNews::Ended(ended)));
             }
         }

@@ -5,6 +5,7 @@ use super::Session;
 use super::action::{Action, View};
 use super::event::JobNews;
 use super::model::{Ending, Generation, Job, JobId, Moment, Occasion};
+use super::reason::Reason;
 
 impl Session {
     /// Runs a command of the user.
@@ -68,7 +69,7 @@ impl Session {
     }
 
     /// Says that a command failed, and has the user's own hook do so too.
-    pub(super) fn job_failed(&mut self, occasion: Occasion, reason: String) {
+    pub(super) fn job_failed(&mut self, occasion: Occasion, reason: Reason) {
         let next = self.standing();
         let told = Some(format!("{occasion}: {reason}"));
         self.show(View::JobFailed {

@@ -23,6 +23,7 @@ pub mod model;
 mod own_writing;
 mod processes;
 mod reactions;
+pub mod reason;
 mod recovery;
 pub mod slots;
 mod swap;
@@ -45,6 +46,7 @@ use model::{
     Reaction,
 };
 use reactions::Reactions;
+use reason::Reason;
 use slots::Slots;
 use swap::Swap;
 
@@ -130,7 +132,7 @@ pub struct Session {
     /// What was last said to be held for nobody.
     unclaimed: Vec<String>,
     /// Why what the app listens on is not held, as far as it was said.
-    uncaptured: Vec<String>,
+    uncaptured: Vec<Reason>,
     ending: Option<Ending>,
     /// It was asked for twice, and is not waited for when it is asked for once more.
     kills: bool,

@@ -8,11 +8,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::reason::Reason;
+
 /// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
 pub type Moment = Duration;
 
 /// The counter of attempts: a change set, its build, its artifact and its process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Generation(pub u32);
 
 impl fmt::Display for Generation {
@@ -113,7 +127,8 @@ pub struct Hooks {
 pub struct JobId(pub u32);
 
 /// What a user's command is run for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Occasion {
     /// `hooks.before_build`
     BeforeBuild,
@@ -124,6 +139,7 @@ pub enum Occasion {
     /// `hooks.on_error`
     OnError,
     /// `run:` of a rule.
+    #[serde(rename = "run")]
     Rule,
 }
 
@@ -405,7 +421,8 @@ pub struct Script {
 }
 
 /// What writes a file beside people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Writer {
     /// Cargo and what it runs.
     Build,
@@ -430,14 +447,15 @@ pub enum BuildOutcome {
     /// There is none; the diagnostics were streamed before.
     Failed {
         /// One phrase: "2 errors", "cargo not found", …
-        reason: String,
+        reason: Reason,
     },
     /// It was cancelled and everything it ran has ended.
     Cancelled,
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// By itself, with this status.
     Status(i32),
@@ -489,7 +507,8 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
 }
 
 /// How a candidate proved that it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Proof {
     /// It said `READY=1` (`sd_notify(3)`).
     Notified,

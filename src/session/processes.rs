@@ -9,6 +9,7 @@ use super::hold::Hold;
 use super::model::{
     Cause, Ending, Exit, Generation, Handover, Job, JobId, Moment, Occasion, Phases, Proof,
 };
+use super::reason::Reason;
 use super::swap::{Debugger, Kind, Prepared, Process, Told};
 
 impl Session {
@@ -167,7 +168,7 @@ impl Session {
     }
 
     /// `before_start` has ended, or failed: then what it was run for is not started.
-    pub(super) fn prepared_to_start(&mut self, now: Moment, id: JobId, failed: Option<String>) {
+    pub(super) fn prepared_to_start(&mut self, now: Moment, id: JobId, failed: Option<Reason>) {
         let Some(launch) = self.swap.pending.as_mut() else {
             return;
         };
@@ -423,7 +424,7 @@ impl Session {
         self.kill(process);
     }
 
-    fn cannot_start(&mut self, now: Moment, generation: Generation, error: String) {
+    fn cannot_start(&mut self, now: Moment, generation: Generation, error: Reason) {
         let is_this = |process: &mut Process| process.generation == generation;
         let Some(candidate) = self.swap.candidate.take_if(is_this) else {
             return;
@@ -434,7 +435,7 @@ impl Session {
         } else {
             self.after_candidate(now, &candidate, None)
         };
-        let told = Some(error.clone());
+        let told = Some(error.to_string());
         self.show(View::CannotStart {
             generation,
             error,

@@ -9,6 +9,7 @@ use super::action::{Action, View};
 use super::event::{Effect, Reconfigured};
 use super::loops::Loops;
 use super::model::{Cause, Change, ChangeKind, Changes, Job, JobId, Moment, Occasion, Reaction};
+use super::reason::Reason;
 use super::swap::Kind;
 use super::{Policy, Session};
 
@@ -273,7 +274,7 @@ impl Session {
     }
 
     /// The settings were read anew.
-    pub(super) fn configured(&mut self, now: Moment, read: Result<Box<Reconfigured>, String>) {
+    pub(super) fn configured(&mut self, now: Moment, read: Result<Box<Reconfigured>, Reason>) {
         if self.reactions.waits == Some(Waits::Settings) {
             self.reactions.waits = None;
         }

@@ -26,6 +26,7 @@ use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
     Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Surroundings,
 };
+use super::reason::Reason;
 use super::slots::Slot;
 use super::{OnChange, Policy, Session};
 
@@ -267,10 +268,13 @@ fn event(text: &str, files: &mut Files) -> Event {
             Event::Siblings(names.iter().map(ToString::to_string).collect())
         }
         ["listening", which] => app(which, AppNews::Listening),
-        ["uncaptured", which] => app(which, AppNews::Uncaptured(quoted.unwrap_or_default())),
+        ["uncaptured", which] => app(
+            which,
+            AppNews::Uncaptured(quoted.unwrap_or_default().into()),
+        ),
         ["taken", which] => app(which, AppNews::Taken(taken(quoted.unwrap_or_default()))),
         ["configured", effect, changed @ ..] => configured(effect, changed),
-        ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), Err)),
+        ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), |reason| Err(reason.into()))),
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
         ["pass-on", number] => Event::Signal(number.parse().unwrap()),
@@ -281,7 +285,7 @@ fn event(text: &str, files: &mut Files) -> Event {
         ["inputs", which] => build(which, BuildNews::Inputs(Box::default())),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
         ["failed", which] => {
-            let reason = quoted.unwrap_or_else(|| "1 error".into());
+            let reason = quoted.map_or_else(|| "1 error".into(), Reason::from);
             build(which, BuildNews::Done(BuildOutcome::Failed { reason }))
         }
         ["cancelled", which] => build(which, BuildNews::Done(BuildOutcome::Cancelled)),
@@ -352,7 +356,7 @@ fn addresses_changed(serving: bool) -> Event {
     }))
 }
 
-fn job(number: &str, ended: Result<(), String>) -> Event {
+fn job(number: &str, ended: Result<(), Reason>) -> Event {
     Event::Job(JobId(number.parse().unwrap()), JobNews::Ended(ended))
 }
 
@@ -362,7 +366,7 @@ fn configured(effect: &str, changed: &[&str]) -> Event {
         "nothing" => Effect::Nothing,
         "restart" => Effect::Restart,
         "rebuild" => Effect::Rebuild,
-        "badly" => return Event::Configured(Err(changed.join(" "))),
+        "badly" => return Event::Configured(Err(changed.join(" ").into())),
         _ => panic!("no effect `{effect}`"),
     };
     Event::Configured(Ok(Box::new(Reconfigured {
@@ -460,7 +464,19 @@ fn place(slot: Slot) -> &'static str {
 }
 
 fn shown(view: &View) -> String {
-    let text = crate::ui::text::of(view, &crate::ui::text::Context::default());
+    use crate::report::{Record, context::Context, text};
+    let Some(event) = Context::default().of_view(view.clone()) else {
+        return String::new();
+    };
+    // Whatever is told, a reader gets as it was.
+    let record = Record::at(Moment::ZERO, event);
+    let line = record.line().unwrap();
+    assert_eq!(
+        Record::read(line.as_bytes()),
+        Some(record.clone()),
+        "{line}"
+    );
+    let text = text::of(&record.event);
     // A hint has a line of its own, which would be an event here.
     text.map_or_else(String::new, |text| text.text.replace('\n', "; "))
 }

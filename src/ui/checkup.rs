@@ -1,8 +1,8 @@
 //! What a doctor found, in words: a line for each finding, and what to do under those that should be
 //! otherwise. Pure.
 
-use super::text::{Level, Text};
 use crate::doctor::Finding;
+use crate::report::text::{Level, Text};
 
 /// All findings, and how many of them are to be mended.
 pub fn report(findings: &[Finding]) -> Vec<Text> {

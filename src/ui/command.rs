@@ -5,8 +5,8 @@ use std::panic::PanicHookInfo;
 use std::thread;
 
 use super::style::Style;
-use super::text::{Level, Text};
 use crate::exit::Failure;
+use crate::report::text::{Level, Text};
 
 /// Prints why hotrun can't go on.
 pub fn failure(failure: &Failure, style: Style) {

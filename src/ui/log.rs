@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
-use crate::session::action::View;
+use crate::report::event::Event;
 
 /// An open log file. What is wrong with it is returned once, and costs nothing else.
 #[derive(Debug)]
@@ -67,9 +67,9 @@ impl Log {
         problem.filter(|_| !said)
     }
 
-    /// Marks what this view means for a reader of the log.
-    pub(super) fn mark(&mut self, view: &View) -> Option<String> {
-        self.lines(mark(view)?.as_bytes())
+    /// Marks what this event means for a reader of the log.
+    pub(super) fn mark(&mut self, event: &Event) -> Option<String> {
+        self.lines(mark(event)?.as_bytes())
     }
 }
 
@@ -81,15 +81,15 @@ fn append_to(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }
 
-fn mark(view: &View) -> Option<String> {
-    let what = match view {
-        View::Live {
+fn mark(event: &Event) -> Option<String> {
+    let what = match event {
+        Event::Live {
             generation, cause, ..
         } => format!("{generation} live ({cause})"),
-        View::Ended {
+        Event::Ended {
             generation, exit, ..
         } => format!("{generation} ended: {exit}"),
-        View::Gone(generation, _) => format!("{generation} gone"),
+        Event::Gone { generation, .. } => format!("{generation} gone"),
         _ => return None,
     };
     Some(format!("--- hotrun: {what} ---"))
@@ -112,7 +112,11 @@ mod tests {
         assert_eq!(log.lines(b"no end"), None);
         let moved = dir.path().join("app.log.1");
         fs::rename(&path, &moved).unwrap();
-        assert_eq!(log.mark(&View::Gone(Generation(7), None)), None);
+        let gone = Event::Gone {
+            generation: Generation(7),
+            exit: None,
+        };
+        assert_eq!(log.mark(&gone), None);
         assert_eq!(log.reopen(), None);
         assert_eq!(log.lines(b"three\n"), None);
         let old = "before\none\ntwo\nno end\n--- hotrun: g7 gone ---\n";

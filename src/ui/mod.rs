@@ -1,18 +1,15 @@
-//! What is printed, and where: views and the app's output become text, or JSON, on one thread of
+//! What is printed, and where: events and the app's output become text, or JSON, on one thread of
 //! its own, so that a terminal that was paused never holds up a swap.
 //!
 //! The app's stdout goes to ours and its stderr to ours; what hotrun itself says goes to stderr.
 //! With `--format json` everything is one object per line on stdout. Deliberately absent: any
-//! decision.
+//! decision, and any words: `report` has them.
 
 pub mod checkup;
 pub mod command;
-mod hints;
-pub mod json;
 pub mod log;
+mod sd_notify;
 pub mod style;
-mod supervisor;
-pub mod text;
 pub mod verdict;
 
 use std::fs::File;
@@ -27,59 +24,30 @@ use std::time::Duration;
 use crossterm::QueueableCommand;
 use crossterm::cursor::MoveToColumn;
 use crossterm::terminal::{Clear, ClearType};
-use serde_json::Value;
 
 use crate::config::{Format, Settings, Verbosity};
 use crate::defect::{caught, point};
 use crate::exit::Failure;
 use crate::lines::Stream;
+use crate::report::Record;
+use crate::report::context::Context;
+use crate::report::event::Event;
+use crate::report::markers::Markers;
+use crate::report::text::{self, Level, Text};
+use crate::report::values::Severity;
+pub use crate::report::{Note, values::HeldAddress};
 use crate::session::action::View;
-use crate::session::event::BuildNews;
-use crate::session::model::{Exit, Generation, Moment};
+use crate::session::model::{Generation, Moment};
 use crate::sink::{Backlog, Chunk, Sink};
 use log::Log;
+use sd_notify::ServiceManager;
 use style::Style;
-use supervisor::Supervisor;
-use text::{Context, Level, Text};
 
 /// How long a word may take to get out when hotrun ends: nobody may read it.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// So much is written at once.
 const PIECE: usize = 16 * 1024;
-
-/// Something about the whole run, before or beside the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// What is run: the target and the workspace.
-    Session {
-        /// The package.
-        package: String,
-        /// The binary or example.
-        target: String,
-        /// The root of the workspace.
-        workspace: String,
-        /// The file that the binary or example begins in.
-        source: String,
-    },
-    /// What is held.
-    Held(Vec<HeldAddress>),
-    /// A line of cargo outside a build.
-    Cargo(String),
-    /// Something that is not as it should be, with the next step.
-    Warning(String),
-}
-
-/// A held address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldAddress {
-    /// Its name, if it has one.
-    pub name: Option<String>,
-    /// As one declares it.
-    pub address: String,
-    /// Old and new version have a socket each.
-    pub twins: bool,
-}
 
 enum Message {
     View(Moment, Box<View>),
@@ -127,14 +95,14 @@ impl Reporter {
             context,
             events,
             errors: Vec::new(),
-            running: false,
+            markers: Markers::default(),
             live: false,
             unfinished: None,
             status: None,
             drawn: false,
             now: Moment::ZERO,
             log: output.log.as_deref().map(Log::open).transpose()?,
-            supervisor: output.supervisor.as_deref().and_then(Supervisor::at),
+            manager: output.supervisor.as_deref().and_then(ServiceManager::at),
         };
         let (messages, inbox) = mpsc::channel();
         let run = move || {
@@ -248,8 +216,7 @@ struct Printer {
     events: Option<Box<dyn Write + Send>>,
     /// Errors of the running build, printed last so that they are in view.
     errors: Vec<String>,
-    /// A build is announced and its end is not.
-    running: bool,
+    markers: Markers,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
     /// Who has begun a line that has no end yet.
@@ -259,7 +226,7 @@ struct Printer {
     /// It is there now.
     drawn: bool,
     log: Option<Log>,
-    supervisor: Option<Supervisor>,
+    manager: Option<ServiceManager>,
     /// The time of the last view.
     now: Moment,
 }
@@ -270,21 +237,13 @@ impl Printer {
         point("print");
         match message {
             Message::View(now, view) => {
-                self.now = now;
-                self.record(&json::view(now, &view));
-                self.log(|log| log.mark(&view));
-                if let Some(supervisor) = &mut self.supervisor {
-                    supervisor.tell(&view, &self.context);
-                }
-                if self.format != Format::Json {
-                    self.show(*view);
+                if let Some(event) = self.context.of_view(*view) {
+                    self.tell(now, event);
                 }
             }
             Message::Note(now, note) => {
-                self.record(&json::note(now, &note));
-                if self.format != Format::Json {
-                    self.note(note);
-                }
+                let event = self.context.of_note(note);
+                self.tell(now, event);
             }
             Message::Chunk(chunk) => {
                 self.log(|log| log.lines(&chunk.bytes));
@@ -297,8 +256,8 @@ impl Printer {
             }
             Message::Base(base) => self.context.base = base,
             Message::Prepared => {
-                if let Some(supervisor) = &self.supervisor {
-                    supervisor.ready();
+                if let Some(manager) = &self.manager {
+                    manager.ready();
                 }
             }
             Message::Pause(done, resumed) => {
@@ -316,15 +275,33 @@ impl Printer {
         }
     }
 
+    /// Tells an event everywhere where it is to be heard.
+    fn tell(&mut self, now: Moment, event: Event) {
+        self.now = now;
+        let record = Record::at(now, event);
+        self.record(&record);
+        let event = &record.event;
+        self.log(|log| log.mark(event));
+        if let Some(manager) = &mut self.manager {
+            manager.tell(event);
+        }
+        if self.format != Format::Json {
+            self.show(event);
+        }
+    }
+
     /// Writes an event where `--events` says and, with `--format json`, to stdout.
-    fn record(&mut self, event: &Value) {
+    fn record(&mut self, record: &Record) {
+        let Ok(line) = record.line() else {
+            return;
+        };
         if let Some(events) = &mut self.events {
-            writeln!(events, "{event}")
+            writeln!(events, "{line}")
                 .and_then(|()| events.flush())
                 .ok();
         }
         if self.format == Format::Json {
-            writeln!(io::stdout().lock(), "{event}").ok();
+            writeln!(io::stdout().lock(), "{line}").ok();
         }
     }
 
@@ -338,8 +315,8 @@ impl Printer {
 
     fn output(&mut self, chunk: &Chunk) {
         if self.format == Format::Json {
-            for event in json::output(chunk) {
-                writeln!(io::stdout().lock(), "{event}").ok();
+            for line in Record::output(chunk).filter_map(|record| record.line().ok()) {
+                writeln!(io::stdout().lock(), "{line}").ok();
                 self.written.fetch_add(1, Ordering::Relaxed);
             }
             return;
@@ -372,68 +349,21 @@ impl Printer {
         }
     }
 
-    fn note(&mut self, note: Note) {
-        match note {
-            Note::Session {
-                package,
-                target,
-                workspace,
-                ..
-            } => {
-                let name = if package == target {
-                    package
-                } else {
-                    format!("{package}/{target}")
-                };
-                self.say(Level::Info, &format!("{name} in {workspace}"));
-            }
-            Note::Held(held) => {
-                let shown: Vec<String> = held
-                    .iter()
-                    .map(|held| match &held.name {
-                        Some(name) => format!("{} ({name})", held.address),
-                        None => held.address.clone(),
-                    })
-                    .collect();
-                self.context.addresses = held.into_iter().map(|held| held.address).collect();
-                let shown = match shown.as_slice() {
-                    [] => "no address is held any more".to_owned(),
-                    _ => format!("holding {}", shown.join(", ")),
-                };
-                self.say(Level::Info, &shown);
-                // It was taken for a program that listens on nothing.
-                if self.live {
-                    self.print_addresses();
-                }
-            }
-            Note::Cargo(line) => self.raw(&line),
-            Note::Warning(text) => self.say(Level::Warn, &text),
+    fn show(&mut self, event: &Event) {
+        self.update_status(event);
+        self.pass_on(event);
+        if let Some(marker) = self.markers.of(event)
+            && self.format == Format::Plain
+        {
+            self.raw(&marker);
         }
-    }
-
-    fn show(&mut self, view: View) {
-        self.update_status(&view);
-        if let View::Build(_, news) = view {
-            self.build(news);
-            return;
-        }
-        match view {
-            View::BuildCancelled { .. } => {
-                self.errors.clear();
-                self.finished("cancelled");
-            }
-            View::Starting { .. } => self.context.starts(),
-            View::BuildFailed { .. } | View::Quitting { .. } => {
-                self.flush_errors();
-                self.finished("unknown");
-            }
-            _ => {}
-        }
-        if let Some(Text { level, text }) = text::of(&view, &self.context) {
+        if let Some(Text { level, text }) = text::of(event) {
             self.say(level, &text);
         }
-        if let (View::Live { .. }, true) = (&view, self.context.once) {
-            self.live = true;
+        let is_live = matches!(event, Event::Live { .. }) && self.context.once;
+        self.live |= is_live;
+        // With `held` it was taken for a program that listens on nothing.
+        if self.live && (is_live || matches!(event, Event::Held { .. })) {
             self.print_addresses();
         }
     }
@@ -446,67 +376,41 @@ impl Printer {
         }
     }
 
-    fn build(&mut self, news: BuildNews) {
-        match news {
-            BuildNews::Command(command) => {
-                self.errors.clear();
-                self.marker(&format!("[Running '{command}']"));
-                self.running = true;
-            }
-            BuildNews::Line(line) => {
-                let plain = style::strip(&line);
+    /// What cargo and the compiler say is printed as it is, the errors last.
+    fn pass_on(&mut self, event: &Event) {
+        match event {
+            Event::Command { .. } | Event::Cancelled { .. } => self.errors.clear(),
+            Event::Cargo {
+                generation: None,
+                line,
+            } => self.raw(line),
+            Event::Cargo { line, .. } => {
+                let plain = style::strip(line);
                 let wanted = self.format == Format::Plain || self.verbosity == Verbosity::Verbose;
                 if wanted || !text::is_cargo_status(&plain) {
                     // What cargo says at last sums up the errors.
                     if plain.starts_with("error") {
                         self.flush_errors();
                     }
-                    self.raw(&line);
+                    self.raw(line);
                 }
             }
-            BuildNews::Diagnostic {
-                error: true,
+            Event::Diagnostic {
+                level: Severity::Error,
                 rendered,
-            } => self.errors.push(rendered),
-            BuildNews::Diagnostic {
-                error: false,
-                rendered,
-            } => self.raw(&rendered),
-            BuildNews::Ended(exit) => {
+                ..
+            } => self.errors.push(rendered.clone()),
+            Event::Diagnostic { rendered, .. } => self.raw(rendered),
+            Event::BuildEnded { .. } | Event::BuildFailed { .. } | Event::Quitting { .. } => {
                 self.flush_errors();
-                match exit {
-                    Exit::Status(code) => self.finished(&code.to_string()),
-                    other => self.finished(&other.to_string()),
-                }
             }
-            BuildNews::Blocked(Some(what)) => {
-                self.say(Level::Warn, &format!("waiting for another cargo: {what}"));
-            }
-            BuildNews::Blocked(None)
-            | BuildNews::Progress { .. }
-            | BuildNews::Loaded(_)
-            | BuildNews::Inputs(_)
-            | BuildNews::Done(_) => {}
+            _ => {}
         }
     }
 
     fn flush_errors(&mut self) {
         for error in std::mem::take(&mut self.errors) {
             self.raw(&error);
-        }
-    }
-
-    /// Closes what `[Running …]` opened, once.
-    fn finished(&mut self, status: &str) {
-        if std::mem::take(&mut self.running) {
-            self.marker(&format!("[Finished running. Exit status: {status}]"));
-        }
-    }
-
-    /// A line that editors look for.
-    fn marker(&mut self, text: &str) {
-        if self.format == Format::Plain {
-            self.raw(text);
         }
     }
 
@@ -535,25 +439,37 @@ impl Printer {
 
     // ---- the line at the bottom of a terminal
 
-    fn update_status(&mut self, view: &View) {
+    fn update_status(&mut self, event: &Event) {
         if self.format != Format::Terminal {
             return;
         }
-        let status = match view {
-            View::Building { generation, .. } => Some(format!("building {generation}")),
-            View::Build(generation, BuildNews::Progress { done, total }) => {
-                Some(format!("building {generation}: {done}/{total}"))
+        let status = match event {
+            Event::Building { generation, .. } => Some(format!("building {generation}")),
+            Event::Progress {
+                generation,
+                done,
+                total,
+            } => Some(format!("building {generation}: {done}/{total}")),
+            Event::Blocked { on: Some(_), .. } => Some("waiting for another cargo".into()),
+            Event::Starting { generation, .. } => Some(format!("starting {generation}")),
+            Event::Job { occasion, .. } if occasion.is_waited_for() => {
+                Some(format!("{occasion} runs"))
             }
-            View::Build(generation, BuildNews::Blocked(Some(_))) => {
-                Some(format!("{generation} waits for another cargo"))
+            // What is told meanwhile.
+            Event::Blocked {
+                generation: Some(_),
+                ..
             }
-            View::Starting { generation, .. } => Some(format!("starting {generation}")),
-            View::JobStarted(job) if job.occasion.is_waited_for() => {
-                Some(format!("{} runs", job.occasion))
-            }
-            View::JobLine(_) | View::Build(..) | View::Started { .. } | View::Draining { .. } => {
-                return;
-            }
+            | Event::Session { .. }
+            | Event::Held { .. }
+            | Event::Warning { .. }
+            | Event::Cargo { .. }
+            | Event::Command { .. }
+            | Event::Diagnostic { .. }
+            | Event::BuildEnded { .. }
+            | Event::JobOutput { .. }
+            | Event::Started { .. }
+            | Event::Draining { .. } => return,
             _ => None,
         };
         self.erase_status();

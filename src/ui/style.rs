@@ -1,6 +1,6 @@
 //! Color, decided once; the output makes sense without it.
 
-use super::text::Level;
+use crate::report::text::Level;
 
 /// Whether and how text is colored.
 #[derive(Clone, Copy, Debug, Default)]

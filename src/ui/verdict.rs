@@ -1,6 +1,7 @@
 //! A verification in words: each step as a line, and in the end what clients saw. Pure.
 
-use super::text::{Level, Text, evidence_words, ms};
+use crate::report::phrases::{evidence_words, ms};
+use crate::report::text::{Level, Text};
 use crate::session::model::Exit;
 use crate::verify::facts::{
     Advice, CLIENTS, EVERY, Facts, How, Loaded, Loss, Lost, PATIENCE, Phase, Progress, Slowest,

@@ -11,11 +11,11 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use super::events::{self, Told};
 use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output, take_rest};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::Lines;
+use crate::report::Record;
 use crate::session::model::Exit;
 
 /// The hidden first argument of a hotrun that is loaded: it does the main job with what was typed
@@ -70,11 +70,11 @@ impl Hotrun {
     }
 
     /// The next thing that it tells; `None` once it has ended. Safe to drop while it waits.
-    pub(super) async fn next(&mut self) -> Option<Told> {
+    pub(super) async fn next(&mut self) -> Option<Record> {
         loop {
             while let Some(line) = self.events.piece() {
-                if let Some(told) = events::read(&line) {
-                    return Some(told);
+                if let Some(record) = Record::read(&line) {
+                    return Some(record);
                 }
             }
             if self.over {

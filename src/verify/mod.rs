@@ -16,7 +16,6 @@
 
 mod account;
 mod answer;
-mod events;
 pub mod facts;
 mod hotrun;
 mod load;
@@ -40,10 +39,10 @@ use tokio::time::Instant;
 
 use crate::exit::Failure;
 use crate::keeper::protocol::Order;
+use crate::report::{self, Record};
 use crate::session::event::Event;
 use crate::session::model::{Ending, Generation};
 use account::facts;
-use events::Told;
 use facts::{Facts, Loaded, Progress};
 use hotrun::Hotrun;
 use load::Load;
@@ -237,8 +236,8 @@ impl<T: FnMut(Progress)> Run<T> {
         }
     }
 
-    fn hear(&mut self, told: Option<Told>) -> Result<(), Stop> {
-        use events::Event;
+    fn hear(&mut self, told: Option<Record>) -> Result<(), Stop> {
+        use report::event::Event;
         let Some(told) = told else {
             let (exit, said) = self.hotrun.last_words();
             return Err(of_stderr(&said, exit).into());
@@ -246,13 +245,14 @@ impl<T: FnMut(Progress)> Run<T> {
         self.story.hear(self.start.elapsed(), &told);
         match &told.event {
             Event::BuildEnded { .. } => self.witness.expect(),
-            Event::Started { generation, pid } => {
-                self.witness.started(Generation(*generation), *pid);
-            }
-            Event::Gone { generation, .. } => self.witness.gone(Generation(*generation)),
+            Event::Started { generation, pid } => self.witness.started(*generation, *pid),
+            Event::Gone { generation, .. } => self.witness.gone(*generation),
             // Later ones belong to a reload.
-            Event::Building { generation: 1 } => (self.tell)(Progress::Building(Generation(1))),
-            Event::Blocked { on: Some(on) } => (self.tell)(Progress::Blocked(on.clone())),
+            Event::Building {
+                generation: first @ Generation(1),
+                ..
+            } => (self.tell)(Progress::Building(*first)),
+            Event::Blocked { on: Some(on), .. } => (self.tell)(Progress::Blocked(on.clone())),
             _ => {}
         }
         Ok(self.words.hear(&told.event)?)

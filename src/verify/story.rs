@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::events::{Event, Socket, Told, time};
 use super::facts::{Advice, Phase};
+use crate::report::Record;
+use crate::report::event::Event;
+use crate::report::values::HeldAddress;
 use crate::session::action::Evidence;
 use crate::session::model::{Exit, Generation, Moment};
 
@@ -42,7 +44,7 @@ pub(super) struct Live {
 #[derive(Debug, Default)]
 pub(super) struct Story {
     /// The held sockets.
-    pub(super) held: Vec<Socket>,
+    pub(super) held: Vec<HeldAddress>,
     /// The file that the app begins in.
     pub(super) source: Option<PathBuf>,
     versions: BTreeMap<Generation, Version>,
@@ -59,21 +61,31 @@ pub(super) struct Story {
 
 impl Story {
     /// Takes in what was heard at this time of our clock.
-    pub(super) fn hear(&mut self, heard: Moment, told: &Told) {
-        let Some(at) = told.at else {
+    pub(super) fn hear(&mut self, heard: Moment, told: &Record) {
+        // Output of the app has no time.
+        let Some(at) = told.ms else {
             return;
         };
+        let at = at.0;
         let offset = heard.saturating_sub(at);
         self.offset = Some(self.offset.map_or(offset, |known| known.min(offset)));
         match &told.event {
             Event::Held { sockets } => self.held.clone_from(sockets),
-            Event::Session { source } => self.source = Some(source.clone()),
-            Event::Warning { text } if !self.warnings.contains(text) => {
-                self.warnings.push(text.clone());
+            Event::Session { source, .. } => self.source = Some(source.0.clone()),
+            Event::Warning { text, hint } => {
+                let warning = match hint {
+                    Some(hint) => format!("{text}; {hint}"),
+                    None => text.clone(),
+                };
+                if !self.warnings.contains(&warning) {
+                    self.warnings.push(warning);
+                }
             }
-            Event::Building { generation } => self.version(*generation).building = Some(at),
-            Event::BuildEnded { generation } => self.version(*generation).built = Some(at),
-            Event::Starting { generation, beside } => {
+            Event::Building { generation, .. } => self.version(*generation).building = Some(at),
+            Event::BuildEnded { generation, .. } => self.version(*generation).built = Some(at),
+            Event::Starting {
+                generation, beside, ..
+            } => {
                 let version = self.version(*generation);
                 version.starting = Some(at);
                 version.alone = beside.is_none();
@@ -83,36 +95,33 @@ impl Story {
                 generation,
                 total_ms,
                 phases,
+                ..
             } => {
                 self.version(*generation).live = Some(Live {
                     at,
-                    took: time(*total_ms).unwrap_or_default(),
-                    build: phases.build.and_then(time),
-                    start: time(phases.start).unwrap_or_default(),
-                    swap: time(phases.swap).unwrap_or_default(),
+                    took: total_ms.0,
+                    build: phases.build_ms.map(|time| time.0),
+                    start: phases.start_ms.0,
+                    swap: phases.swap_ms.0,
                 });
             }
-            Event::Learned { line, lock } => {
-                let line = line.clone().map(Evidence::Line);
-                self.learned = line.or_else(|| lock.clone().map(Evidence::Lock));
-            }
-            Event::Unclaimed { addresses } => self.unclaimed.clone_from(addresses),
+            Event::Learned { because } => self.learned = Some(because.clone()),
+            Event::Unclaimed { addresses, .. } => self.unclaimed.clone_from(addresses),
             Event::Cut {
                 connections,
                 after_ms,
-            } => self
-                .cuts
-                .push((*connections, time(*after_ms).unwrap_or_default())),
+                ..
+            } => self.cuts.push((*connections, after_ms.0)),
             Event::Gone { generation, exit } => {
                 self.version(*generation).gone = Some(at);
-                self.ends.extend(exit.map(Exit::from));
+                self.ends.extend(*exit);
             }
             _ => {}
         }
     }
 
-    fn version(&mut self, generation: u32) -> &mut Version {
-        self.versions.entry(Generation(generation)).or_default()
+    fn version(&mut self, generation: Generation) -> &mut Version {
+        self.versions.entry(generation).or_default()
     }
 
     /// The newest version that became live.
@@ -238,56 +247,100 @@ impl Story {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::events::read;
     use super::*;
+    use crate::report::values::{Millis, Phases};
+    use crate::session::model::Proof;
+
+    const FIRST: Generation = Generation(1);
+    const SECOND: Generation = Generation(2);
 
     /// A time of our clock, which was 50 ms when hotrun's began.
     pub(in super::super) fn at(ms: u64) -> Moment {
         Moment::from_millis(50 + ms)
     }
 
+    fn hear(story: &mut Story, ms: u64, late: u64, event: Event) {
+        let record = Record::at(Moment::from_millis(ms), event);
+        story.hear(at(ms + late), &record);
+    }
+
     /// A story of these events, some heard at once and the others a little later.
-    pub(in super::super) fn story(lines: &[(u64, &str)]) -> Story {
+    fn story(events: Vec<(u64, Event)>) -> Story {
         let mut story = Story::default();
-        for ((ms, fields), late) in lines.iter().zip([2, 0, 1].into_iter().cycle()) {
-            let line = format!("{{\"v\":1,\"ms\":{ms},{fields}}}");
-            let told = read(line.as_bytes()).expect(&line);
-            story.hear(at(ms + late), &told);
+        for ((ms, event), late) in events.into_iter().zip([2, 0, 1].into_iter().cycle()) {
+            hear(&mut story, ms, late, event);
         }
         story
     }
 
-    fn live(generation: u32) -> String {
-        format!(
-            "\"event\":\"live\",\"generation\":{generation},\"total_ms\":400.0,\
-             \"phases\":{{\"build_ms\":390.0,\"start_ms\":10.0,\"swap_ms\":5.0}}"
-        )
+    fn building(generation: Generation) -> Event {
+        Event::Building {
+            generation,
+            cause: String::new(),
+            paths: Vec::new(),
+            asked: false,
+        }
+    }
+
+    fn build_ended(generation: Generation) -> Event {
+        Event::BuildEnded {
+            generation,
+            exit: Exit::Status(0),
+        }
+    }
+
+    fn starting(generation: Generation, beside: Option<Generation>) -> Event {
+        Event::Starting {
+            generation,
+            beside,
+            cause: String::new(),
+            hint: None,
+        }
+    }
+
+    fn live(generation: Generation) -> Event {
+        let ms = |ms| Millis(Duration::from_millis(ms));
+        Event::Live {
+            generation,
+            total_ms: ms(400),
+            phases: Phases {
+                build_ms: Some(ms(390)),
+                start_ms: ms(10),
+                swap_ms: ms(5),
+                ..Phases::default()
+            },
+            proof: Proof::Accepting,
+            cause: String::new(),
+        }
+    }
+
+    fn gone(generation: Generation, exit: Exit) -> Event {
+        let exit = Some(exit);
+        Event::Gone { generation, exit }
     }
 
     /// A second version beside the first one, and then its end.
     pub(in super::super) fn a_reload() -> Story {
-        story(&[
-            (0, r#""event":"building","generation":1"#),
-            (80, r#""event":"build-ended","generation":1"#),
-            (90, r#""event":"starting","generation":1,"beside":null"#),
-            (91, r#""event":"started","generation":1,"pid":100"#),
-            (100, &live(1)),
-            (1000, r#""event":"building","generation":2"#),
-            (1400, r#""event":"build-ended","generation":2"#),
-            (1405, r#""event":"starting","generation":2,"beside":1"#),
-            (1410, r#""event":"started","generation":2,"pid":200"#),
-            (1420, &live(2)),
-            (
-                1500,
-                r#""event":"gone","generation":1,"exit":{"signal":15}"#,
-            ),
+        let started = |generation, pid| Event::Started { generation, pid };
+        story(vec![
+            (0, building(FIRST)),
+            (80, build_ended(FIRST)),
+            (90, starting(FIRST, None)),
+            (91, started(FIRST, 100)),
+            (100, live(FIRST)),
+            (1000, building(SECOND)),
+            (1400, build_ended(SECOND)),
+            (1405, starting(SECOND, Some(FIRST))),
+            (1410, started(SECOND, 200)),
+            (1420, live(SECOND)),
+            (1500, gone(FIRST, Exit::Signal(15))),
         ])
     }
 
     #[test]
     fn a_request_falls_into_what_hotrun_did() {
         let story = a_reload();
-        let (build, swap) = (Phase::Building(Generation(2)), Phase::Swap(Generation(2)));
+        let (build, swap) = (Phase::Building(SECOND), Phase::Swap(SECOND));
         for (from, to, phase) in [
             (200, 900, Phase::Calm),
             (990, 1000, build),
@@ -299,62 +352,48 @@ pub(super) mod tests {
         ] {
             assert_eq!(story.phase(at(from), at(to)), phase, "{from} to {to}");
         }
-        let (first, second) = (Generation(1), Generation(2));
-        assert_eq!(story.running(at(200), at(1409)), [first]);
-        assert_eq!(story.running(at(200), at(1410)), [first, second]);
-        assert_eq!(story.running(at(1500), at(1600)), [first, second]);
-        assert_eq!(story.running(at(1501), at(1600)), [second]);
+        assert_eq!(story.running(at(200), at(1409)), [FIRST]);
+        assert_eq!(story.running(at(200), at(1410)), [FIRST, SECOND]);
+        assert_eq!(story.running(at(1500), at(1600)), [FIRST, SECOND]);
+        assert_eq!(story.running(at(1501), at(1600)), [SECOND]);
     }
 
     #[test]
     fn a_reload_is_over_when_nothing_is_left_of_the_old_version() {
         let mut story = a_reload();
-        let first = Generation(1);
-        assert_eq!(story.settled(first).unwrap().0, Generation(2));
-        assert_eq!(story.settled(Generation(2)), None);
-        story.version(1).gone = None;
-        assert_eq!(story.settled(first), None);
-        assert_eq!(story.phase(at(9000), at(9001)), Phase::Swap(Generation(2)));
+        assert_eq!(story.settled(FIRST).unwrap().0, SECOND);
+        assert_eq!(story.settled(SECOND), None);
+        story.version(FIRST).gone = None;
+        assert_eq!(story.settled(FIRST), None);
+        assert_eq!(story.phase(at(9000), at(9001)), Phase::Swap(SECOND));
     }
 
     #[test]
     fn a_version_that_cannot_run_beside_live_is_tried_alone() {
         let mut story = a_reload();
-        for (ms, fields) in [
-            (2000, r#""event":"building","generation":3"#.to_owned()),
-            (2300, r#""event":"build-ended","generation":3"#.to_owned()),
-            (
-                2310,
-                r#""event":"starting","generation":3,"beside":2"#.to_owned(),
-            ),
-            (
-                2400,
-                r#""event":"learned","line":"database is locked""#.to_owned(),
-            ),
-            (
-                2410,
-                r#""event":"gone","generation":3,"exit":{"status":1}"#.to_owned(),
-            ),
-            (
-                2500,
-                r#""event":"gone","generation":2,"exit":{"status":0}"#.to_owned(),
-            ),
-            (
-                2510,
-                r#""event":"starting","generation":4,"beside":null"#.to_owned(),
-            ),
-            (2520, live(4)),
+        let (third, fourth) = (Generation(3), Generation(4));
+        let because = Evidence::Line("database is locked".into());
+        let learned = Event::Learned {
+            because: because.clone(),
+        };
+        for (ms, event) in [
+            (2000, building(third)),
+            (2300, build_ended(third)),
+            (2310, starting(third, Some(SECOND))),
+            (2400, learned),
+            (2410, gone(third, Exit::Status(1))),
+            (2500, gone(SECOND, Exit::Status(0))),
+            (2510, starting(fourth, None)),
+            (2520, live(fourth)),
         ] {
-            let line = format!("{{\"ms\":{ms},{fields}}}");
-            story.hear(at(ms), &read(line.as_bytes()).unwrap());
+            hear(&mut story, ms, 0, event);
         }
-        assert_eq!(story.settled(Generation(2)).unwrap().0, Generation(4));
-        assert_eq!(story.phase(at(2450), at(2460)), Phase::Swap(Generation(3)));
-        assert_eq!(story.phase(at(2515), at(2516)), Phase::Swap(Generation(4)));
+        assert_eq!(story.settled(SECOND).unwrap().0, fourth);
+        assert_eq!(story.phase(at(2450), at(2460)), Phase::Swap(third));
+        assert_eq!(story.phase(at(2515), at(2516)), Phase::Swap(fourth));
         assert_eq!(story.phase(at(2600), at(2601)), Phase::Calm);
-        let because = Some(Evidence::Line("database is locked".into()));
         assert!(story.advice(15).contains(&Advice::StoppedFirst {
-            because,
+            because: Some(because),
             wait: Duration::from_millis(15)
         }));
     }
@@ -368,18 +407,35 @@ pub(super) mod tests {
         assert_eq!(a_reload().advice(15), [dies]);
         assert_eq!(a_reload().advice(2), []);
         let mut slow = a_reload();
-        slow.version(2).live.as_mut().unwrap().start = Duration::from_millis(1500);
+        slow.version(SECOND).live.as_mut().unwrap().start = Duration::from_millis(1500);
         assert_eq!(
             slow.advice(2),
             [Advice::SlowStart(Duration::from_millis(1500))]
         );
-        let odd = story(&[
-            (1, r#""event":"warning","text":"a""#),
-            (2, r#""event":"warning","text":"a""#),
-            (3, r#""event":"unclaimed","generation":1,"addresses":["b"]"#),
+        let warning = |hint: Option<&str>| Event::Warning {
+            text: "a".into(),
+            hint: hint.map(Into::into),
+        };
+        let odd = story(vec![
+            (1, warning(None)),
+            (2, warning(None)),
+            (2, warning(Some("do it"))),
+            (
+                3,
+                Event::Unclaimed {
+                    generation: FIRST,
+                    addresses: vec!["b".into()],
+                    hint: None,
+                },
+            ),
             (
                 4,
-                r#""event":"cut","generation":1,"connections":2,"after_ms":5000.0,"for_next":false"#,
+                Event::Cut {
+                    generation: FIRST,
+                    connections: 2,
+                    after_ms: Millis(Duration::from_secs(5)),
+                    for_next: false,
+                },
             ),
         ]);
         let cut = Advice::Cut {
@@ -390,6 +446,7 @@ pub(super) mod tests {
         let others = [
             Advice::Unclaimed(vec!["b".into()]),
             Advice::Warning("a".into()),
+            Advice::Warning("a; do it".into()),
         ];
         assert_eq!(odd.advice(15), [vec![cut], others.to_vec()].concat());
     }

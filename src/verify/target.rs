@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::events::Socket;
 use super::facts::{How, Loaded, Loss};
 use super::talk::Talk;
 use super::trouble::nothing_to_load;
 use crate::exit::Failure;
+use crate::report::values::HeldAddress;
 use crate::sockets::address::reachable;
 
 /// An address with what is asked there.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    held: Socket,
+    held: HeldAddress,
     pub(super) at: At,
     pub(super) how: How,
     pub(super) request: Vec<u8>,
@@ -31,7 +31,7 @@ impl Target {
 }
 
 /// The held addresses that clients can connect to; they will ask for this path.
-pub(super) fn all(held: &[Socket], path: &str) -> Result<Vec<Target>, Failure> {
+pub(super) fn all(held: &[HeldAddress], path: &str) -> Result<Vec<Target>, Failure> {
     let targets = held.iter().filter_map(|held| {
         let at = At::of(&held.address)?;
         Some(Target {
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn what_takes_connections_is_loaded() {
         let held = |addresses: &[&str]| {
-            let socket = |address: &&str| Socket {
+            let socket = |address: &&str| HeldAddress {
+                name: None,
                 address: (*address).to_owned(),
                 twins: true,
             };

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::events::Event;
-use crate::exit::{ExitKind, Failure, split_hint};
+use crate::exit::{ExitKind, Failure};
+use crate::report::event::Event;
+use crate::report::values::{Next, Severity};
 use crate::session::model::{Exit, Generation};
 
 /// How many lines of the app are kept.
@@ -16,7 +17,7 @@ pub(super) struct Words {
     compiler: Vec<String>,
     /// Cargo itself has told of an error.
     failing: bool,
-    app: VecDeque<(u32, String)>,
+    app: VecDeque<(Generation, String)>,
 }
 
 /// Why it can't go on.
@@ -40,7 +41,6 @@ impl From<Failure> for Trouble {
 impl Words {
     /// Takes in an event; an error if no reload will come after it.
     pub(super) fn hear(&mut self, event: &Event) -> Result<(), Trouble> {
-        let exit = |exit: &Option<_>| exit.map_or(Exit::Unknown, Exit::from);
         let (said, failure) = match event {
             Event::Building { .. } => {
                 self.failing = false;
@@ -48,52 +48,72 @@ impl Words {
                 return Ok(());
             }
             // What follows an error is about it: where it is, and by what it was caused.
-            Event::Cargo { line } if line.starts_with("error") || self.failing => {
+            Event::Cargo { line, .. } if line.starts_with("error") || self.failing => {
                 self.failing = true;
                 self.compiler.push(line.clone());
                 return Ok(());
             }
-            Event::Diagnostic { level, rendered } if level == "error" => {
+            Event::Diagnostic {
+                level: Severity::Error,
+                rendered,
+                ..
+            } => {
                 self.compiler.push(rendered.trim_end().to_owned());
                 return Ok(());
             }
-            Event::Output { generation, line } => {
+            Event::Output {
+                generation, line, ..
+            } => {
                 if self.app.len() == LAST_LINES {
                     self.app.pop_front();
                 }
                 self.app.push_back((*generation, line.clone()));
                 return Ok(());
             }
-            Event::BuildFailed { generation, reason } => (
+            Event::BuildFailed {
+                generation,
+                reason,
+                hint,
+                ..
+            } => (
                 std::mem::take(&mut self.compiler),
-                failed(*generation, "failed to build: ", reason),
+                failed(*generation, "failed to build: ", reason, hint.as_ref()),
             ),
             // Others are not waited for.
-            Event::JobFailed { occasion, reason } if occasion.starts_with("before_") => {
-                let (reason, hint) = split_hint(reason);
+            Event::JobFailed {
+                occasion,
+                reason,
+                hint,
+                ..
+            } if occasion.is_waited_for() => {
                 let failure = Failure::failed(format!("{occasion} failed: {reason}"));
-                let hint = hint.unwrap_or("mend the command in [hooks] of the configuration");
+                let hint = hint
+                    .as_deref()
+                    .unwrap_or("mend the command in [hooks] of the configuration");
                 (Vec::new(), failure.hint(hint))
             }
             Event::NotReady {
                 generation,
                 after_ms,
+                ..
             } => (
                 self.lines_of(*generation),
                 Failure::failed(format!(
-                    "{} was not ready after {after_ms:.0} ms",
-                    Generation(*generation)
+                    "{generation} was not ready after {:.0} ms",
+                    f64::from(*after_ms)
                 ))
                 .hint("have it accept on every held address, or set `ready` in [app]"),
             ),
             // It is tried once more, with live stopped first.
             Event::Ended {
-                live: false, next, ..
-            } if next == "alone" => return Ok(()),
+                live: false,
+                next: Next::Alone,
+                ..
+            } => return Ok(()),
             Event::Ended {
                 generation,
                 live,
-                exit: how,
+                exit,
                 ..
             } => {
                 let when = if *live {
@@ -101,20 +121,23 @@ impl Words {
                 } else {
                     "before it was ready"
                 };
-                let text = format!("{} ended {when}: {}", Generation(*generation), exit(how));
-                let failure = Failure::failed(text)
+                let failure = Failure::failed(format!("{generation} ended {when}: {exit}"))
                     .hint("run it with `hotrun` alone until it stays up, then verify again");
                 (self.lines_of(*generation), failure)
             }
-            Event::Finished {} => return Err(nothing_to_load().into()),
-            Event::CannotStart { generation, error } => {
-                (Vec::new(), failed(*generation, "", error))
-            }
-            Event::Debugged { generation, pid } => (
+            Event::Finished { .. } => return Err(nothing_to_load().into()),
+            Event::CannotStart {
+                generation,
+                error,
+                hint,
+                ..
+            } => (Vec::new(), failed(*generation, "", error, hint.as_ref())),
+            Event::Debugged {
+                generation, pid, ..
+            } => (
                 Vec::new(),
                 Failure::failed(format!(
-                    "{} is being debugged (pid {pid}): the next version would wait for that",
-                    Generation(*generation)
+                    "{generation} is being debugged (pid {pid}): the next version would wait for that"
                 ))
                 .hint("detach the debugger first"),
             ),
@@ -124,7 +147,7 @@ impl Words {
     }
 
     /// The last lines that this version wrote.
-    fn lines_of(&mut self, generation: u32) -> Vec<String> {
+    fn lines_of(&mut self, generation: Generation) -> Vec<String> {
         let own = self.app.drain(..).filter(|(whose, _)| *whose == generation);
         own.map(|(_, line)| line).collect()
     }
@@ -137,12 +160,10 @@ pub(super) fn nothing_to_load() -> Failure {
 }
 
 /// What hotrun said of a version, with its own hint if it has one.
-fn failed(generation: u32, what: &str, reason: &str) -> Failure {
-    let (reason, hint) = split_hint(reason);
-    let failure = Failure::failed(format!("{} {what}{reason}", Generation(generation)));
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+fn failed(generation: Generation, what: &str, reason: &str, hint: Option<&String>) -> Failure {
+    Failure {
+        hint: hint.cloned(),
+        ..Failure::failed(format!("{generation} {what}{reason}"))
     }
 }
 
@@ -157,7 +178,11 @@ pub(super) fn of_stderr(text: &str, exit: Exit) -> Failure {
         return Failure::failed(text.trim_end())
             .hint("run `hotrun` with the same options and see what ends it");
     };
-    let (message, hint) = split_hint(&text[at + "error: ".len()..]);
+    let error = &text[at + "error: ".len()..];
+    let (message, hint) = match error.split_once("\nhint: ") {
+        Some((message, hint)) => (message, Some(hint)),
+        None => (error, None),
+    };
     let failure = match exit {
         Exit::Status(2) => Failure::usage(message),
         Exit::Status(3) => Failure {
@@ -174,40 +199,95 @@ pub(super) fn of_stderr(text: &str, exit: Exit) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::time::Duration;
 
     use super::*;
+    use crate::lines::Stream;
+    use crate::report::values::Millis;
+    use crate::session::model::Occasion;
+
+    const FIRST: Generation = Generation(1);
+    const SECOND: Generation = Generation(2);
 
     /// What comes of the last of these events.
-    fn after(events: &[serde_json::Value]) -> Result<(), Trouble> {
+    fn after(events: &[Event]) -> Result<(), Trouble> {
         let mut words = Words::default();
         let mut last = Ok(());
         for event in events {
-            last = words.hear(&serde_json::from_value(event.clone()).unwrap());
+            last = words.hear(event);
         }
         last
     }
 
     #[track_caller]
-    fn fails(events: &[serde_json::Value], said: &[&str], text: &str) {
+    fn fails(events: &[Event], said: &[&str], text: &str) {
         let trouble = after(events).unwrap_err();
         assert_eq!(trouble.said, said);
         assert_eq!(trouble.failure.to_string(), text);
     }
 
+    fn output(generation: Generation, line: &str) -> Event {
+        Event::Output {
+            generation,
+            stream: Stream::Stdout,
+            line: line.into(),
+        }
+    }
+
+    fn ended(live: bool, exit: Exit, next: Next) -> Event {
+        Event::Ended {
+            generation: SECOND,
+            live,
+            exit,
+            ran_ms: Millis::default(),
+            in_use: None,
+            hint: None,
+            next,
+        }
+    }
+
+    fn job_failed(occasion: Occasion) -> Event {
+        Event::JobFailed {
+            occasion,
+            reason: "exit status 1".into(),
+            hint: None,
+            next: Next::Wait,
+        }
+    }
+
     #[test]
     fn what_ends_the_reloads_is_told_with_the_last_words() {
-        let error = |text| json!({"event": "diagnostic", "level": "error", "rendered": text});
+        let message = |level, rendered: &str| Event::Diagnostic {
+            generation: SECOND,
+            level,
+            rendered: rendered.into(),
+        };
+        let cargo = |line: &str| Event::Cargo {
+            generation: Some(SECOND),
+            line: line.into(),
+        };
         fails(
             &[
-                error("of the build before\n"),
-                json!({"event": "building", "generation": 2, "cause": "asked for"}),
-                json!({"event": "diagnostic", "level": "other", "rendered": "warning: x"}),
-                error("error: y\n --> z\n"),
-                json!({"event": "cargo", "line": "   Compiling app"}),
-                json!({"event": "cargo", "line": "error: could not compile `app`"}),
-                json!({"event": "cargo", "line": "Caused by: it"}),
-                json!({"event": "build-failed", "generation": 2, "reason": "1 error\nhint: look"}),
+                message(Severity::Error, "of the build before\n"),
+                Event::Building {
+                    generation: SECOND,
+                    cause: "asked for".into(),
+                    paths: Vec::new(),
+                    asked: true,
+                },
+                message(Severity::Other, "warning: x"),
+                message(Severity::Error, "error: y\n --> z\n"),
+                cargo("   Compiling app"),
+                cargo("error: could not compile `app`"),
+                cargo("Caused by: it"),
+                Event::BuildFailed {
+                    generation: SECOND,
+                    reason: "1 error".into(),
+                    hint: Some("look".into()),
+                    took_ms: Millis::default(),
+                    cause: "asked for".into(),
+                    next: Next::Wait,
+                },
             ],
             &[
                 "error: y\n --> z",
@@ -216,38 +296,38 @@ mod tests {
             ],
             "g2 failed to build: 1 error\nhint: look",
         );
-        let output =
-            |generation, line| json!({"event": "output", "generation": generation, "line": line});
         fails(
             &[
-                output(1, "old"),
-                output(2, "new"),
-                output(1, "old again"),
-                json!({"event": "ended", "generation": 2, "live": false, "exit": {"status": 3},
-                    "next": {"keeps": 1}}),
+                output(FIRST, "old"),
+                output(SECOND, "new"),
+                output(FIRST, "old again"),
+                ended(false, Exit::Status(3), Next::Keeps(FIRST)),
             ],
             &["new"],
             "g2 ended before it was ready: exit status 3\nhint: run it with `hotrun` alone until it \
              stays up, then verify again",
         );
         fails(
-            &[
-                json!({"event": "ended", "generation": 2, "live": true, "exit": null,
-                "next": {"restart_ms": 0.0}}),
-            ],
+            &[ended(
+                true,
+                Exit::Unknown,
+                Next::RestartMs(Millis::default()),
+            )],
             &[],
             "g2 ended by itself while it was live: unknown exit status\nhint: run it with `hotrun` \
              alone until it stays up, then verify again",
         );
         fails(
-            &[
-                json!({"event": "job-failed", "occasion": "before_start", "reason": "exit status 1"}),
-            ],
+            &[job_failed(Occasion::BeforeStart)],
             &[],
             "before_start failed: exit status 1\nhint: mend the command in [hooks] of the configuration",
         );
         fails(
-            &[json!({"event": "finished", "generation": 1})],
+            &[Event::Finished {
+                generation: FIRST,
+                ran_ms: Millis::default(),
+                next: Next::Wait,
+            }],
             &[],
             &nothing_to_load().to_string(),
         );
@@ -256,18 +336,26 @@ mod tests {
     #[test]
     fn only_the_last_lines_are_kept() {
         let mut events: Vec<_> = (0..100)
-            .map(|line| json!({"event": "output", "generation": 1, "line": line.to_string()}))
+            .map(|line: u32| output(FIRST, &line.to_string()))
             .collect();
-        events.push(json!({"event": "not-ready", "generation": 1, "after_ms": 30000.4}));
-        let said = after(&events).unwrap_err().said;
+        events.push(Event::NotReady {
+            generation: FIRST,
+            after_ms: Millis(Duration::from_micros(30_000_400)),
+            suspended: false,
+            answer: None,
+            reason: None,
+            hint: None,
+            next: Next::Wait,
+        });
+        let Trouble { said, failure } = after(&events).unwrap_err();
         assert_eq!((said.len(), said[0].as_str()), (LAST_LINES, "80"));
+        assert_eq!(failure.message, "g1 was not ready after 30000 ms");
     }
 
     #[test]
     fn what_is_tried_again_and_what_nobody_waits_for_is_no_trouble() {
-        let alone = json!({"event": "ended", "generation": 2, "live": false, "exit": null,
-            "next": "alone"});
-        let hook = json!({"event": "job-failed", "occasion": "after_live", "reason": "x"});
+        let alone = ended(false, Exit::Unknown, Next::Alone);
+        let hook = job_failed(Occasion::AfterLive);
         assert_eq!(after(&[alone, hook]), Ok(()));
     }
 

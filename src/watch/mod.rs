@@ -48,6 +48,7 @@ use crate::defect::{caught, point};
 use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Scope};
+use crate::session::reason::Reason;
 
 /// So many files that are no sources are remembered at most.
 const OTHERS: usize = 4096;
@@ -59,7 +60,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What reaches the watching thread.
 enum Message {
     Found(notify::Result<notify::Event>),
-    Scope(Box<Scope>, oneshot::Sender<Vec<String>>),
+    Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
     Settings(config::Watch),
 }
 
@@ -112,7 +113,7 @@ impl Watch {
     }
 
     /// Watches this from now on. The receiver gets what could not be watched, once the rest is.
-    pub fn rewatch(&self, scope: Scope) -> oneshot::Receiver<Vec<String>> {
+    pub fn rewatch(&self, scope: Scope) -> oneshot::Receiver<Vec<Reason>> {
         let (done, watching) = oneshot::channel();
         self.messages
             .send(Message::Scope(Box::new(scope), done))
@@ -130,7 +131,7 @@ impl Watch {
 fn backend(
     settings: &config::Watch,
     messages: &mpsc::Sender<Message>,
-    problems: &mut Vec<String>,
+    problems: &mut Vec<Reason>,
 ) -> notify::Result<Backend> {
     if let Some(interval) = settings.poll {
         return Backend::polled(interval, sender(messages));
@@ -238,7 +239,7 @@ impl Watcher {
             }
             Err(error) => self
                 .places
-                .add_problem(format!("cannot watch files: {error}")),
+                .add_problem(format!("cannot watch files: {error}").into()),
         }
         true
     }
@@ -263,7 +264,7 @@ impl Watcher {
                 self.use_backend(backend);
                 self.rescan();
             }
-            Err(error) => problems.push(format!("cannot watch files: {error}")),
+            Err(error) => problems.push(format!("cannot watch files: {error}").into()),
         }
         for problem in problems {
             self.places.add_problem(problem);

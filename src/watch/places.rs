@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::silence::Silence;
+use crate::session::reason::Reason;
 
 /// The watched directories.
 #[derive(Debug)]
@@ -17,12 +18,12 @@ pub(super) struct Places {
     /// The system does not tell of everything: what has to be polled from here on.
     silence: Option<Silence>,
     /// What could not be watched since that was last asked for.
-    problems: Vec<String>,
+    problems: Vec<Reason>,
 }
 
 impl Places {
     /// None yet.
-    pub(super) fn new(backend: Backend, problems: Vec<String>) -> Self {
+    pub(super) fn new(backend: Backend, problems: Vec<Reason>) -> Self {
         Self {
             backend,
             watched: HashSet::new(),
@@ -94,11 +95,11 @@ impl Places {
         Some((silence, std::mem::take(&mut self.watched).len()))
     }
 
-    pub(super) fn add_problem(&mut self, problem: String) {
+    pub(super) fn add_problem(&mut self, problem: Reason) {
         self.problems.push(problem);
     }
 
-    pub(super) fn take_problems(&mut self) -> Vec<String> {
+    pub(super) fn take_problems(&mut self) -> Vec<Reason> {
         std::mem::take(&mut self.problems)
     }
 
@@ -162,7 +163,7 @@ impl Places {
             // A directory that went away between the look and the watch is no problem.
             if dir.is_dir() {
                 let problem = format!("cannot watch `{}`: {error}", dir.display());
-                self.problems.push(problem);
+                self.problems.push(problem.into());
             }
         }
     }

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::sys::statfs::statfs;
 use notify::ErrorKind;
 
+use crate::session::reason::Reason;
+
 /// Why changes have to be looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
@@ -40,16 +42,18 @@ impl Silence {
         Some(Self::FileSystem(name, dir.to_owned()))
     }
 
-    /// One line for the user: why, by which numbers, and the next step. `wanted` directories are
-    /// looked at every `interval`.
-    pub(super) fn explain(&self, wanted: usize, interval: Duration) -> String {
+    /// For the user: why, and by which numbers. `wanted` directories are looked at every `interval`.
+    pub(super) fn explain(&self, wanted: usize, interval: Duration) -> Reason {
         let every = humantime::format_duration(interval);
         let (what, wanted) = match self {
             Self::FileSystem(name, dir) => {
-                return format!(
-                    "`{}` is on {name}, where edits made elsewhere are not told: looking for \
-                     changes every {every}; `--poll=TIME` sets the time",
-                    dir.display()
+                return Reason::new(
+                    format!(
+                        "`{}` is on {name}, where edits made elsewhere are not told: looking for \
+                         changes every {every}",
+                        dir.display()
+                    ),
+                    "`--poll=TIME` sets the time",
                 );
             }
             Self::Instances => ("instances", 1),
@@ -57,18 +61,22 @@ impl Silence {
         };
         let limits = limits(what);
         let Some((key, value)) = lowest(&limits) else {
-            return format!(
+            let text = format!(
                 "the limit of inotify {what} is reached (hotrun needs {wanted}): looking for \
                  changes every {every}"
             );
+            return text.into();
         };
         let more = value.saturating_mul(2).max(match self {
             Self::Instances => 1024,
             _ => 524_288,
         });
-        format!(
-            "the limit of {value} inotify {what} is reached (hotrun needs {wanted}): looking for \
-             changes every {every}; raise it with `sudo sysctl {key}={more}`"
+        Reason::new(
+            format!(
+                "the limit of {value} inotify {what} is reached (hotrun needs {wanted}): looking for \
+                 changes every {every}"
+            ),
+            format!("raise it with `sudo sysctl {key}={more}`"),
         )
     }
 }
@@ -162,8 +170,11 @@ mod tests {
         let silence = Silence::FileSystem("NFS", "/net/app".into());
         assert_eq!(
             silence.explain(3, Duration::from_secs(1)),
-            "`/net/app` is on NFS, where edits made elsewhere are not told: looking for changes \
-             every 1s; `--poll=TIME` sets the time"
+            Reason::new(
+                "`/net/app` is on NFS, where edits made elsewhere are not told: looking for changes \
+                 every 1s",
+                "`--poll=TIME` sets the time"
+            )
         );
     }
 

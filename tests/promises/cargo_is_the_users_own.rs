@@ -5,6 +5,8 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::common::{Hotrun, Project, Run};
 use crate::what_cargo_can_do_works::{Session, host, main_of, manifest};
 
@@ -260,20 +262,22 @@ fn a_lock_that_cargo_waits_for_has_a_holder() {
     let hotrun = Run::new(&project, &[]).env("CARGO_HOME", &home).start();
     let own = format!("(pid {})", std::process::id());
     // While the project is read.
-    hotrun.wait_for("warning", |event| {
-        let text = event["text"].as_str().unwrap();
-        text.contains("package cache, held by `") && text.contains(&own)
-    });
+    let waits = |on: &str| {
+        hotrun.wait_for("blocked", |event| {
+            let said = event["on"].as_str().unwrap_or_default();
+            said.contains(&format!("{on}, held by `")) && said.contains(&own)
+        })
+    };
+    assert_eq!(waits("package cache")["generation"], Value::Null);
     drop(cache);
-    hotrun.wait_for("blocked", |event| {
-        let on = event["on"].as_str().unwrap_or_default();
-        on.contains("directory, held by `") && on.contains(&own)
-    });
+    assert_eq!(waits("directory")["generation"], 1);
     drop(directory);
     hotrun.wait_line(|line| line == "said 1");
     // Once for each wait, and once that it is over.
-    assert_eq!(hotrun.all("blocked").len(), 2);
-    assert_eq!(hotrun.all("warning").len(), 1);
+    let on = hotrun.values("blocked", "on");
+    let over = on.iter().filter(|on| *on == "null").count();
+    assert_eq!((on.len(), over), (4, 2), "{on:?}");
+    assert_eq!(hotrun.all("warning").len(), 0);
 }
 
 /// Cargo has no terminal here, and a build script that wants to ask fails in words that nobody
@@ -290,16 +294,15 @@ fn a_build_script_that_asks_is_explained() {
         ("build.rs", asks),
     ]);
     let hotrun = Hotrun::start(&project, &[]);
-    let reason = |event: &serde_json::Value| event["reason"].as_str().unwrap().to_owned();
     let failed = hotrun.wait_for("build-failed", |_| true);
-    let said = reason(&failed);
+    let said = failed["hint"].as_str().unwrap();
     assert!(said.contains("wanted to ask at a terminal"), "{said}");
     assert!(said.contains("`cargo build --bin app`"), "{said}");
     // Another error is not explained by it.
     let place = hotrun.here();
     project.edit("build.rs", "/dev/tty", "/dev/none");
     let failed = hotrun.wait_after(place, "build-failed", |_| true);
-    assert!(!reason(&failed).contains("terminal"), "{failed}");
+    assert!(failed["hint"].is_null(), "{failed}");
     project.edit("build.rs", "/dev/none", "/dev/null");
     hotrun.wait_line(|line| line == "said 1");
 }

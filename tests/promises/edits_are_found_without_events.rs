@@ -22,11 +22,13 @@ fn edits_are_served(project: &Project, hotrun: &Hotrun) {
     hotrun.wait_version("4");
 }
 
-/// It was said exactly once.
-fn said(hotrun: &Hotrun) -> String {
-    let warnings = hotrun.values("warning", "text");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    warnings.concat()
+/// It was said exactly once, with what to do.
+fn said(hotrun: &Hotrun) -> [String; 2] {
+    ["text", "hint"].map(|key| {
+        let warnings = hotrun.values("warning", key);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        warnings.concat()
+    })
 }
 
 fn with_limit(project: &Project, name: &str, limit: u32) -> Hotrun {
@@ -49,8 +51,10 @@ fn without_watches_it_looks_for_changes() {
     // The package, `src` and what is in it.
     assert_eq!(
         said(&hotrun),
-        "the limit of 8 inotify watches is reached (hotrun needs 14): looking for changes every \
-         1s; raise it with `sudo sysctl user.max_inotify_watches=524288`"
+        [
+            "the limit of 8 inotify watches is reached (hotrun needs 14): looking for changes every 1s",
+            "raise it with `sudo sysctl user.max_inotify_watches=524288`"
+        ]
     );
 }
 
@@ -65,7 +69,7 @@ fn the_watch_that_is_one_too_many_loses_nothing() {
     fs::create_dir(project.path("src/parts")).unwrap();
     project.set_version("2");
     hotrun.wait_version("2");
-    let text = said(&hotrun);
+    let [text, _] = said(&hotrun);
     assert!(
         text.contains("of 2 inotify watches") && text.contains("needs 3"),
         "{text}"
@@ -85,8 +89,10 @@ fn without_an_instance_it_looks_for_changes() {
     edits_are_served(&project, &hotrun);
     assert_eq!(
         said(&hotrun),
-        "the limit of 0 inotify instances is reached (hotrun needs 1): looking for changes every \
-         1s; raise it with `sudo sysctl user.max_inotify_instances=1024`"
+        [
+            "the limit of 0 inotify instances is reached (hotrun needs 1): looking for changes every 1s",
+            "raise it with `sudo sysctl user.max_inotify_instances=1024`"
+        ]
     );
 }
 

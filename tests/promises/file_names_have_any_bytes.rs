@@ -15,8 +15,19 @@ fn a_template_with_an_old_name() {
     let name = OsStr::from_bytes(b"templates/caf\xe9.html");
     std::fs::write(project.dir().join(name), "<p>").unwrap();
     let told = hotrun.wait_for("nobody-depends", |_| true);
-    assert_eq!(told["path"], "templates/caf\u{fffd}.html");
-    assert_eq!(told["path_bytes"], serde_json::json!(name.as_bytes()));
+    let bytes: Vec<String> = name
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let exactly =
+        serde_json::json!({ "lossy": "templates/caf\u{fffd}.html", "bytes": bytes.concat() });
+    assert_eq!(told["path"], exactly);
+    let said = hotrun.stderr();
+    assert!(
+        said.contains("no program depends on `templates/caf\u{fffd}.html`"),
+        "{said}"
+    );
     let place = hotrun.here();
     project.set_version("2");
     hotrun.wait_next_live(place);

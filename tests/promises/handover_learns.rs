@@ -53,7 +53,7 @@ fn learns(project: &Project, evidence: &str, says: &str) {
     assert_eq!(ended["live"], false);
     assert_eq!(ended["next"], "alone");
     let learned = hotrun.wait_for("learned", |_| true);
-    let text = learned[evidence].as_str().unwrap();
+    let text = learned["because"][evidence].as_str().unwrap();
     assert!(text.contains(says), "{learned}");
     let live = hotrun.wait_live(3);
     assert_eq!(live["cause"], "g2 could not run beside live");

@@ -74,7 +74,7 @@ fn an_app_without_keeper_is_ended_and_started_again() {
     keeper.signal(Signal::SIGKILL);
     let ended = hotrun.wait_for("ended", |_| true);
     assert_eq!(ended["generation"], 1);
-    assert_eq!(ended["exit"], serde_json::Value::Null);
+    assert_eq!(ended["exit"], "unknown");
     hotrun.wait_for("gone", |event| event["generation"] == 1);
     let untraceable = family.pop().unwrap();
     assert!(!family.iter().any(Running::runs));

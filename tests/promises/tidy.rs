@@ -13,20 +13,27 @@ use std::path::{Path, PathBuf};
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
-    ("defect", &[]),
+    ("defect", &["session::reason"]),
     ("sock_diag", &[]),
     ("digest", &["session::model"]),
     ("process_tree", &[]),
     ("lines", &[]),
     ("session", &[]),
     ("sys", &[]),
-    ("exit", &["session::model"]),
+    ("exit", &["session::model", "session::reason"]),
     ("sink", &["lines", "session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
     ("keeper", &["session::model", "sys"]),
     (
         "helper",
-        &["defect", "keeper", "lines", "session::model", "sink"],
+        &[
+            "defect",
+            "keeper",
+            "lines",
+            "session::model",
+            "session::reason",
+            "sink",
+        ],
     ),
     (
         "hooks",
@@ -37,6 +44,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "keeper::protocol",
             "session::event",
             "session::model",
+            "session::reason",
         ],
     ),
     ("signals", &["defect", "session::event", "session::model"]),
@@ -45,7 +53,16 @@ const KNOWS: &[(&str, &[&str])] = &[
         &["defect", "sock_diag", "exit", "session::slots", "sys"],
     ),
     // Answers at once, so it knows by itself what is held.
-    ("capture", &["defect", "session::slots", "sockets", "sys"]),
+    (
+        "capture",
+        &[
+            "defect",
+            "session::reason",
+            "session::slots",
+            "sockets",
+            "sys",
+        ],
+    ),
     (
         "watch",
         &[
@@ -55,6 +72,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "exit",
             "session::event",
             "session::model",
+            "session::reason",
         ],
     ),
     (
@@ -70,6 +88,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "lines",
             "session::event",
             "session::model",
+            "session::reason",
         ],
     ),
     (
@@ -84,6 +103,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "lines",
             "session::event",
             "session::model",
+            "session::reason",
             "sink",
             "sockets::activation",
             "sockets::address",
@@ -97,12 +117,25 @@ const KNOWS: &[(&str, &[&str])] = &[
             "config",
             "exit",
             "lines",
+            "report",
             "session::action",
-            "session::event",
             "session::model",
             "sink",
             "doctor",
             "verify::facts",
+        ],
+    ),
+    // What is told, as values.
+    (
+        "report",
+        &[
+            "config",
+            "lines",
+            "session::action",
+            "session::event",
+            "session::model",
+            "session::reason",
+            "sink",
         ],
     ),
     // Tries what the others would do.
@@ -116,6 +149,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "exit",
             "keeper",
             "session::model",
+            "session::reason",
             "sockets",
             "watch",
         ],
@@ -129,6 +163,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "process_tree",
             "keeper",
             "lines",
+            "report",
             "session::action",
             "session::event",
             "session::model",

@@ -9,7 +9,8 @@ fn says(hotrun: &Hotrun, why: &str, hint: &str) {
     let said = hotrun.wait_for("uncaptured", |_| true);
     let text = said["text"].as_str().unwrap();
     assert!(text.starts_with(why), "{text}");
-    assert!(text.contains(hint), "{text}");
+    let next = said["hint"].as_str().unwrap();
+    assert!(next.contains(hint), "{next}");
     // The next generation is no other reason to say it.
     let place = hotrun.here();
     hotrun.hangup();
@@ -22,8 +23,7 @@ fn an_abstract_name() {
     let name = format!("hotrun-test-{}", std::process::id());
     let project = Project::new("listens");
     let hotrun = Hotrun::start(&project, &["--", "abstract", &name]);
-    let why =
-        format!("unix:@{name} is not held: only one socket can have an abstract name\nhint: ");
+    let why = format!("unix:@{name} is not held: only one socket can have an abstract name");
     says(&hotrun, &why, "use a path");
 }
 

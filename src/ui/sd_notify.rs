@@ -8,23 +8,22 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::text::{self, Context};
-use crate::session::action::View;
-use crate::session::model::Cause;
+use crate::report::event::Event;
+use crate::report::text;
 
 /// How long the printing thread may wait for room in the socket: nobody may read it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Whoever started hotrun and wants to know.
+/// The service manager that started hotrun and wants to know.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(super) struct ServiceManager {
     socket: UnixDatagram,
     address: SocketAddr,
     /// A reload was announced and its end was not.
     reloading: bool,
 }
 
-impl Supervisor {
+impl ServiceManager {
     /// The one that listens at the value of `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
     pub(super) fn at(name: &OsStr) -> Option<Self> {
         let address = match name.as_bytes() {
@@ -50,33 +49,30 @@ impl Supervisor {
         self.send("READY=1");
     }
 
-    /// Tells what this view means for whoever asks for the state of the service.
-    pub(super) fn tell(&mut self, view: &View, context: &Context) {
-        match view {
-            View::Building {
-                cause: Cause::Asked,
-                ..
-            } => {
+    /// Tells what this event means for the state of the service.
+    pub(super) fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Building { asked: true, .. } => {
                 self.reloading = true;
                 self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_usec()));
             }
-            View::Quitting { now: false } => self.send("STOPPING=1"),
-            View::Building { .. } => {}
-            View::Live { .. }
-            | View::BuildFailed { .. }
-            | View::Unchanged { .. }
-            | View::Ended { .. }
-            | View::Finished { .. }
-            | View::NotReady { .. }
-            | View::JobFailed { .. }
-            | View::CannotStart { .. } => {
+            Event::Quitting { at_once: false } => self.send("STOPPING=1"),
+            Event::Building { .. } => {}
+            Event::Live { .. }
+            | Event::BuildFailed { .. }
+            | Event::Unchanged { .. }
+            | Event::Ended { .. }
+            | Event::Finished { .. }
+            | Event::NotReady { .. }
+            | Event::JobFailed { .. }
+            | Event::CannotStart { .. } => {
                 if std::mem::take(&mut self.reloading) {
                     self.send("READY=1");
                 }
             }
             _ => return,
         }
-        let text = text::of(view, context).map(|line| line.text);
+        let text = text::of(event).map(|line| line.text);
         // A hint stands on a line of its own, and a line is all there is.
         if let Some(line) = text.as_deref().and_then(|text| text.lines().next()) {
             self.send(&format!("STATUS={line}"));
@@ -100,6 +96,7 @@ fn monotonic_usec() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::values::{Millis, Next};
     use crate::session::model::Generation;
 
     #[test]
@@ -113,44 +110,51 @@ mod tests {
             let count = listener.recv(&mut buffer).unwrap();
             String::from_utf8_lossy(&buffer[..count]).into_owned()
         };
-        let mut supervisor = Supervisor::at(path.as_os_str()).unwrap();
+        let mut manager = ServiceManager::at(path.as_os_str()).unwrap();
         let generation = Generation(2);
-        supervisor.ready();
+        manager.ready();
         assert_eq!(heard(), "READY=1");
-        let cause = Cause::Asked;
-        supervisor.tell(&View::Building { generation, cause }, &Context::default());
+        manager.tell(&Event::Building {
+            generation,
+            cause: "asked for".into(),
+            paths: Vec::new(),
+            asked: true,
+        });
         assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
         assert_eq!(heard(), "STATUS=building g2 (asked for)");
-        let failed = View::BuildFailed {
+        manager.tell(&Event::BuildFailed {
             generation,
-            reason: "1 error\nhint: x".into(),
-            took: Duration::from_millis(5),
-            cause: Cause::Asked,
-            next: crate::session::action::Next::Keeps(Generation(1)),
-        };
-        supervisor.tell(&failed, &Context::default());
+            reason: "1 error".into(),
+            hint: Some("x".into()),
+            took_ms: Millis(Duration::from_millis(5)),
+            cause: "asked for".into(),
+            next: Next::Keeps(Generation(1)),
+        });
         assert_eq!(heard(), "READY=1");
         let status = "STATUS=g2 failed to build in 5 ms: 1 error; g1 keeps serving (asked for)";
         assert_eq!(heard(), status);
-        supervisor.tell(&View::Gone(generation, None), &Context::default());
-        supervisor.tell(&View::Quitting { now: false }, &Context::default());
+        manager.tell(&Event::Gone {
+            generation,
+            exit: None,
+        });
+        manager.tell(&Event::Quitting { at_once: false });
         assert_eq!(heard(), "STOPPING=1");
     }
 
     #[test]
     fn nobody_listening_costs_nothing() {
-        assert!(Supervisor::at(OsStr::new("vsock:2:9")).is_none());
-        Supervisor::at(OsStr::new("/no/such/socket"))
+        assert!(ServiceManager::at(OsStr::new("vsock:2:9")).is_none());
+        ServiceManager::at(OsStr::new("/no/such/socket"))
             .unwrap()
             .ready();
         // A socket that nobody reads is full after a while.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let _listener = UnixDatagram::bind(&path).unwrap();
-        let supervisor = Supervisor::at(path.as_os_str()).unwrap();
+        let manager = ServiceManager::at(path.as_os_str()).unwrap();
         let most = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap();
         for _ in 0..most.trim().parse::<u32>().unwrap() + 3 {
-            supervisor.ready();
+            manager.ready();
         }
     }
 }

@@ -1,0 +1,272 @@
+//! The next step for what is not as it should be, and what was awaited in vain. Pure.
+
+use std::path::Path;
+
+use super::context::Context;
+use super::phrases::ms;
+use crate::config::Ready;
+use crate::session::action::Hint;
+use crate::session::event::{Answer, Holder};
+use crate::session::model::{Cure, Writer};
+
+/// What to do where a stream ends with the generation that sends it.
+pub(super) const STREAM: &str = "a stream or WebSocket ends with the version that sends it: have the \
+                                 client connect again (`EventSource` does), and end streams on the stop \
+                                 signal if the app finishes by itself";
+
+/// What to do where an app does not accept on a held address.
+pub(super) const UNCLAIMED: &str =
+    "take every socket that is handed over, or hold only what the app serves";
+
+/// What was awaited of a candidate in vain, and what to do about that.
+pub(super) fn not_ready(
+    context: &Context,
+    answer: Option<Answer>,
+) -> (Option<String>, Option<String>) {
+    let awaited = match &context.expected {
+        Some(Ready::Http(path)) => {
+            let (said, hint) = answered(answer);
+            let awaited = format!("no `GET {path}` was answered with a status below 400{said}");
+            if let Some(hint) = hint {
+                return (Some(awaited), Some(hint.into()));
+            }
+            awaited
+        }
+        Some(Ready::Notify) => "no `READY=1` came on `NOTIFY_SOCKET`".into(),
+        Some(Ready::Log(pattern)) => format!("no line of its output matches `{pattern}`"),
+        Some(Ready::Delay(time)) => format!("`ready` waits for {}", ms(*time)),
+        None => return (None, accepts_nothing(&context.addresses)),
+    };
+    let hint = "raise `ready_timeout` if it needs longer, or set another `ready` in [app] of \
+                .reload.toml";
+    (Some(awaited), Some(hint.into()))
+}
+
+/// What came instead of a good answer, and what to do where another time limit would not help.
+fn answered(answer: Option<Answer>) -> (String, Option<&'static str>) {
+    let (said, hint) = match answer {
+        None => return (String::new(), None),
+        Some(Answer::Status(code)) => (format!("it answered {code}"), None),
+        Some(Answer::Nothing) => ("it closed the connection without a word".into(), None),
+        Some(Answer::Other) => (
+            "it answers with something else than HTTP".into(),
+            Some(NO_HTTP),
+        ),
+        Some(Answer::Tls) => ("it speaks TLS there".into(), Some(NO_HTTP)),
+        Some(Answer::Http2) => ("it speaks HTTP/2 alone there".into(), Some(NO_HTTP)),
+    };
+    (format!(", {said}"), hint)
+}
+
+/// What proves that a server is ready which speaks something else.
+const NO_HTTP: &str = "`http:` asks in plain HTTP/1.1; leave `ready` out, then it is enough that the app \
+                       accepts connections, or set `ready = \"log:REGEX\"` or `\"notify\"` in [app] of \
+                       .reload.toml";
+
+/// Nothing was seen that proves by itself that an app serves.
+fn accepts_nothing(held: &[String]) -> Option<String> {
+    let accepts = |address: &&String| {
+        let datagrams = ["udp:", "unix-dgram:"];
+        !datagrams.iter().any(|kind| address.starts_with(kind))
+    };
+    match held.iter().find(accepts) {
+        Some(address) => Some(format!(
+            "nothing was seen accepting on {address}; take the socket from `listenfd`, or set \
+             `ready` in [app] of .reload.toml"
+        )),
+        None if held.is_empty() => None,
+        None => Some("set `ready` in [app] of .reload.toml to what proves that it serves".into()),
+    }
+}
+
+/// What can be done for a file that nothing depends on.
+pub(super) fn nobody_depends(path: &Path, cure: Cure, context: &Context) -> String {
+    let shown = pattern(path, context);
+    let dir = shown.rsplit_once('/').map_or(".", |(dir, _)| dir);
+    if let Cure::CompiledIn(_) = cure {
+        let watched = dir.trim_start_matches("./");
+        let declared = path.parent().unwrap_or(path).display();
+        return format!(
+            "print `cargo::rerun-if-changed={declared}` in build.rs, or write `paths = \
+             [\"{watched}\"]` under [watch] in .reload.toml"
+        );
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let name = ending.map_or_else(|| "*".into(), |ending| format!("*.{ending}"));
+    let paths = if dir.split('/').all(|part| part == "." || part == "..") {
+        format!("{dir}/{name}")
+    } else {
+        format!("{dir}/**/{name}")
+    };
+    format!(
+        "if the app reads it when it starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \
+         \"restart\"` into .reload.toml"
+    )
+}
+
+/// What to do about a file that the build or the app writes, so that it is known for good.
+pub(super) fn own_writing(path: &Path, writer: Writer, context: &Context) -> String {
+    match writer {
+        Writer::Build => "have it written into `OUT_DIR`, or only when its content differs".into(),
+        Writer::Start | Writer::App => format!(
+            "print `cargo::rerun-if-changed` in build.rs for what it reads, or add `{}` to `ignore` of \
+             [watch]",
+            pattern(path, context)
+        ),
+    }
+}
+
+/// What to do about a reaction that changes what it reacts to.
+pub(super) fn edit_loop(path: &Path, context: &Context) -> String {
+    format!(
+        "write the file only when its content differs, or add `{}` to `ignore` of [watch]",
+        pattern(path, context)
+    )
+}
+
+/// The pattern that matches this file alone, as it is written in the configuration file.
+fn pattern(path: &Path, context: &Context) -> String {
+    let path = context.base.join(path);
+    let dirs = context.patterns.ancestors().enumerate();
+    // Farther up than the project itself, a whole path says it better.
+    let dirs = dirs.take_while(|(up, dir)| *up == 0 || dir.starts_with(&context.base));
+    for (up, dir) in dirs {
+        if let Ok(inside) = path.strip_prefix(dir) {
+            let inside = inside.display();
+            // Without a slash it would match that name anywhere.
+            return match (up, path.parent() == Some(dir)) {
+                (0, true) => format!("./{inside}"),
+                (_, _) => format!("{}{inside}", "../".repeat(up)),
+            };
+        }
+    }
+    path.display().to_string()
+}
+
+/// What to do where an address that the app binds is taken.
+pub(super) fn in_use(holder: &Holder) -> Option<&'static str> {
+    match holder {
+        Holder::Live => None,
+        Holder::Hotrun => Some("declare with --listen what the app binds, or nothing at all"),
+        Holder::Other(_) => Some(
+            "end that program, or give this app another port, like with a variable in `env` of [app] in \
+             .reload.toml",
+        ),
+    }
+}
+
+/// What may help an app that has ended.
+pub(super) fn ended(hint: &Hint, context: &Context) -> String {
+    match hint {
+        Hint::BindsHeld => {
+            let address = context
+                .addresses
+                .first()
+                .map_or("the address", String::as_str);
+            format!(
+                "{address} is held by hotrun; take it from `listenfd` instead of binding \
+                 it, or leave out --listen"
+            )
+        }
+        Hint::AsksFirst => {
+            let address = context
+                .addresses
+                .first()
+                .map_or("its address", String::as_str);
+            format!(
+                "the app connects to {address} to see whether it runs already, and hotrun holds \
+                 that for it; start hotrun with --no-capture: it then stops the app before it starts \
+                 the next one"
+            )
+        }
+        Hint::WantsTerminal => {
+            "the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
+             .reload.toml"
+                .into()
+        }
+        Hint::NotBuilt(names) => {
+            let (shown, written) = (names.join("`, `"), names.join("\", \""));
+            format!(
+                "`{shown}` of this package is not built; if the app starts it from beside its \
+                 own executable, write `bins = [\"{written}\"]` into [build] of .reload.toml"
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::Text;
+
+    #[track_caller]
+    fn case(ready: Option<&str>, held: &[&str], why: Option<&str>, hint: Option<&str>) {
+        let context = Context {
+            addresses: held.iter().map(ToString::to_string).collect(),
+            expected: ready.map(|ready| Ready::read(ready).unwrap()),
+            ..Context::default()
+        };
+        let (reason, advice) = not_ready(&context, None);
+        assert_eq!(reason.as_deref(), why);
+        match hint {
+            Some(hint) => assert!(advice.is_some_and(|advice| advice.contains(hint))),
+            None => assert_eq!(advice, None),
+        }
+    }
+
+    #[track_caller]
+    fn advised(path: &str, patterns: &str, of_file: &str, of_its_like: &str) {
+        let context = Context {
+            base: "/w".into(),
+            patterns: patterns.into(),
+            ..Context::default()
+        };
+        assert_eq!(pattern(Path::new(path), &context), of_file);
+        let text = nobody_depends(Path::new(path), Cure::Restart, &context);
+        let paths = format!("`paths = [\"{of_its_like}\"]`");
+        assert!(text.contains(&paths), "{text}");
+    }
+
+    #[test]
+    fn patterns_start_from_the_configuration_file() {
+        let page = "app/templates/a.html";
+        advised(page, "/w", page, "app/templates/**/*.html");
+        advised(page, "/w/app", "templates/a.html", "templates/**/*.html");
+        advised(page, "/w/app/templates", "./a.html", "./*.html");
+        advised(
+            "shared/a.sql",
+            "/w/app",
+            "../shared/a.sql",
+            "../shared/**/*.sql",
+        );
+        advised("a.sql", "/w/app", "../a.sql", "../*.sql");
+        advised(
+            page,
+            "/etc",
+            "/w/app/templates/a.html",
+            "/w/app/templates/**/*.html",
+        );
+        advised("/x/a.sql", "/w/app", "/x/a.sql", "/x/**/*.sql");
+    }
+
+    #[test]
+    fn what_was_awaited_is_named() {
+        let held = ["udp:127.0.0.1:53", "127.0.0.1:3000"];
+        let longer = Some("raise `ready_timeout`");
+        for (ready, why) in [
+            (
+                "http:/health",
+                "no `GET /health` was answered with a status below 400",
+            ),
+            ("notify", "no `READY=1` came on `NOTIFY_SOCKET`"),
+            ("log:^warm$", "no line of its output matches `^warm$`"),
+            ("delay:20s", "`ready` waits for 20.0 s"),
+        ] {
+            case(Some(ready), &held, Some(why), longer);
+        }
+        let nothing = Some("nothing was seen accepting on 127.0.0.1:3000;");
+        case(None, &held, None, nothing);
+        case(None, &held[..1], None, Some("set `ready` in [app]"));
+        case(None, &[], None, None);
+    }
+}
