@@ -72,7 +72,7 @@ use session::event::Event;
 use session::model::Ending;
 use sockets::activation;
 use sockets::held::HeldSet;
-use sockets::inherited::Told;
+use sockets::inherited::Environment;
 use sockets::remembered;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -155,9 +155,9 @@ fn print(answer: Result<String, String>) -> ExitCode {
 }
 
 /// What whoever started hotrun says about sockets that it hands over.
-fn told() -> Told {
+fn told() -> Environment {
     let text = |name| std::env::var(name).ok();
-    Told {
+    Environment {
         count: text("LISTEN_FDS"),
         names: text("LISTEN_FDNAMES"),
     }

@@ -257,10 +257,10 @@ impl NotifyLoop {
                 return None;
             }
             // Programs remove a path before they bind it.
-            held.show_paths();
+            held.restore_paths();
             return held.give(inode, fresh).map(Verdict::Give);
         }
-        let is_crossed = held.is_crossed_by(&address);
+        let is_crossed = held.has_overlap_with(&address);
         // Where there is no copy of the program's socket, nothing could be bound where that is. One of
         // ours can take its place now, but not later.
         let is_hidden = fresh.copy.is_none() && address.tcp().is_some() && !address.is_open();

@@ -64,7 +64,7 @@ impl Executor {
         // Not two at a time for one socket.
         self.tasks.forward = None;
         let mut held = self.held.lock();
-        let gone = held.make_way(slot);
+        let gone = held.release_overlapping(slot);
         let forwards = held.forwards();
         drop(held);
         self.tasks.forward = (!forwards.is_empty()).then(|| Relay::start(forwards, true));

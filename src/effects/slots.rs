@@ -144,7 +144,7 @@ impl Executor {
             let held = self.held.clone();
             let relink = async move {
                 loop {
-                    held.lock().show_paths();
+                    held.lock().restore_paths();
                     tokio::time::sleep(RELINK).await;
                 }
             };
@@ -164,7 +164,7 @@ impl Executor {
         }
         let mut held = self.held.lock();
         held.repair().ok();
-        held.show_paths();
+        held.restore_paths();
         // What follows wants what the one that serves has.
         held.forget_claims(slot, serving);
     }
