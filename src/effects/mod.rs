@@ -201,7 +201,7 @@ impl Effects for Executor {
                 };
                 self.launch(now, generation, artifact, &place);
             }
-            Action::Look(generation) => self.with(generation, App::look),
+            Action::Look(generation) => self.with(generation, App::check_debugger),
             Action::FindWriter { generation, paths } => {
                 let base = self.base.clone();
                 let paths: Vec<PathBuf> = paths.iter().map(|path| base.join(path)).collect();
