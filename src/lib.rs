@@ -383,7 +383,7 @@ async fn serve(
         base,
         announced: names(&held),
         held: held.into(),
-        memory,
+        remembered: memory,
         apps: HashMap::new(),
         tasks: Tasks::default(),
         spare: None,
