@@ -1,5 +1,5 @@
-//! The command line as it is typed. Values are text here; `config::resolve` gives them a meaning
-//! and names the flag when it can't.
+//! The command line as it is typed. Values are text here; `config::resolve` interprets them, and names
+//! the flag in its errors.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use clap::{ArgAction, Args as Arguments, Parser, Subcommand, ValueEnum};
     override_usage = "hotrun [OPTIONS] [-- APP_ARGS…]"
 )]
 pub struct Cli {
-    /// What to do instead of the main job.
+    /// A command other than the main job.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The main job.
@@ -29,28 +29,28 @@ pub struct Cli {
     pub args: Args,
 }
 
-/// What hotrun does beside its main job.
+/// Commands beside the main job.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Load the app through reloads and report what a client saw
     ///
-    /// Runs hotrun with these options, and clients that connect, ask and read all the time. Each
-    /// reload is a real one: the file that the app begins in gets a newer time stamp, so that cargo
-    /// compiles it. It is never written to, and has its own time stamp again in the end.
+    /// Runs hotrun with these options, with clients that connect, send requests and read answers all the
+    /// time. Each reload is a real one: the app's main source file gets a newer time stamp, so that
+    /// cargo compiles it. Its content is never changed, and its time stamp is restored in the end.
     ///
-    /// Reported is every connection that was refused, reset, closed without a whole answer or not
-    /// answered in 10 s, every answer of an old version after one of the new, the slowest answer, and
-    /// what to do about it. Ends with 0 if nothing was lost and nothing stale, else with 1.
+    /// The report has every connection that was refused, reset, closed without a whole answer or not
+    /// answered in 10 s, every answer of an old generation after one of a newer, the slowest answer, and
+    /// what to do about it. Exits with 0 if nothing was lost and no answer was stale, else with 1.
     Verify(Box<Verify>),
-    /// Look what would happen here, what would not, and how to mend it
+    /// Check what works here, what does not, and how to fix it
     ///
-    /// Every check is tried: the filter that holds what the app listens on, two sockets at one address,
-    /// the declared addresses, a watch of everything the program is made of, the toolchain, the
-    /// manifest. Nothing is built or started. Ends with 1 if there is something to mend.
+    /// Every check is tried: capture of the app's addresses, two sockets at one address, the declared
+    /// addresses, a watch of everything the program is made of, the toolchain, the manifest. Nothing is
+    /// built or started. Exits with 1 if there is something to fix.
     Doctor(Box<Doctor>),
 }
 
-/// What `doctor` is told: what the main job would be.
+/// Options of `doctor`: those of the main job.
 #[derive(Arguments, Clone, Debug)]
 #[command(
     override_usage = "hotrun doctor [OPTIONS]",
@@ -60,19 +60,19 @@ pub enum Command {
     })
 )]
 pub struct Doctor {
-    /// Those of the main job.
+    /// Options of the main job.
     #[command(flatten)]
     pub args: Args,
 }
 
-/// What `verify` is told.
+/// Options of `verify`.
 #[derive(Arguments, Clone, Debug)]
 #[command(
     override_usage = "hotrun verify [--reloads N] [OPTIONS] [-- APP_ARGS…]",
     mut_args(|arg| match arg.get_id().as_str() {
-        // They make no sense here, or say nothing more.
+        // They have no effect here.
         "once" | "stdin" | "format" | "verbose" => arg.hide(true),
-        "events" => arg.help("Write what that hotrun tells to this file, one JSON object per event"),
+        "events" => arg.help("Write the events of the hotrun under load to this file, one JSON object per event"),
         "quiet" => arg.help("Say less: only the report"),
         _ => arg,
     })
@@ -81,16 +81,16 @@ pub struct Verify {
     /// How many reloads [default: 10]
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub reloads: Option<String>,
-    /// What the clients ask for [default: /]
+    /// The path that the clients request [default: /]
     #[arg(long, value_name = "PATH", help_heading = "Load")]
     pub path: Option<String>,
-    /// Those of the main job.
+    /// Options of the main job.
     #[command(flatten)]
     pub args: Args,
 }
 
 impl Verify {
-    /// What the hotrun under load is told: what was typed, and to tell what it does as JSON.
+    /// Options of the hotrun under load: those typed, with JSON output.
     pub fn loaded(self) -> Args {
         Args {
             format: Some(Format::Json),
@@ -100,7 +100,7 @@ impl Verify {
     }
 }
 
-/// What the main job is told.
+/// Options of the main job.
 #[derive(Arguments, Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
 pub struct Args {
@@ -143,7 +143,7 @@ pub struct Args {
     /// Build for this target triple
     #[arg(long, value_name = "TRIPLE", help_heading = "Compilation")]
     pub target: Option<String>,
-    /// Directory for everything that is built
+    /// Directory for all build output
     #[arg(long, value_name = "DIR", help_heading = "Compilation")]
     pub target_dir: Option<PathBuf>,
     /// How many compilers run at once
@@ -155,7 +155,7 @@ pub struct Args {
         help_heading = "Compilation"
     )]
     pub jobs: Option<String>,
-    /// Do not end a build at its first error
+    /// Build as many crates as possible in spite of errors
     #[arg(long, help_heading = "Compilation")]
     pub keep_going: bool,
     /// Have cargo write a report of where each build spent its time
@@ -171,31 +171,31 @@ pub struct Args {
     /// Require that Cargo.lock stays as it is
     #[arg(long, help_heading = "Manifest")]
     pub locked: bool,
-    /// Do without the network
+    /// Run without accessing the network
     #[arg(long, help_heading = "Manifest")]
     pub offline: bool,
-    /// Both of these
+    /// Same as --locked and --offline
     #[arg(long, help_heading = "Manifest")]
     pub frozen: bool,
-    /// Ignore what packages say about the Rust version that they need
+    /// Ignore the packages' `rust-version`
     #[arg(long, help_heading = "Manifest")]
     pub ignore_rust_version: bool,
 
     /// Address to hold for the app (repeatable)
     ///
-    /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, both families),
-    /// `udp:ADDRESS`, `unix:PATH`, `unix-dgram:PATH`, each with `NAME=` in front if it has a name.
-    /// Port 0: one is chosen, printed and kept for the session. The app gets the sockets by
-    /// `sd_listen_fds(3)`, in this order.
+    /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, both families), `udp:ADDRESS`,
+    /// `unix:PATH`, `unix-dgram:PATH`, each with `NAME=` in front if it has a name. For port 0 a free
+    /// port is chosen, printed and kept for the session. The app gets the sockets by `sd_listen_fds(3)`,
+    /// in this order.
     #[arg(short, long, value_name = "ADDR", help_heading = "Sockets")]
     pub listen: Vec<String>,
-    /// Do not hold what the app listens on by itself, but only what is declared
+    /// Hold declared addresses only, not those that the app binds itself
     #[arg(long, help_heading = "Sockets")]
     pub no_capture: bool,
     /// How a new generation takes over: auto, overlap or stop-first [default: auto]
     ///
-    /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is `overlap`
-    /// until a program shows that it can't run beside itself.
+    /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is `overlap` until a
+    /// program proves unable to run beside itself.
     #[arg(
         long,
         value_name = "HOW",
@@ -203,7 +203,8 @@ pub struct Args {
         help_heading = "Sockets"
     )]
     pub handover: Option<Handover>,
-    /// What new clients get while the next version is built: serve (the old one), hold (they wait) [default: serve]
+    /// What new clients get until the next generation is ready: serve (the live one answers), hold (they
+    /// wait) [default: serve]
     #[arg(
         long,
         value_name = "WHAT",
@@ -215,10 +216,10 @@ pub struct Args {
     /// Quiet period after a save [default: 8ms]
     #[arg(long, value_name = "TIME", help_heading = "Watching")]
     pub debounce: Option<String>,
-    /// Look for changes every so often instead of waiting for events [default: 1s]
+    /// Poll for changes at this interval instead of waiting for events [default: 1s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s", help_heading = "Watching")]
     pub poll: Option<String>,
-    /// Further file or directory whose changes rebuild (repeatable)
+    /// Additional file or directory whose changes rebuild (repeatable)
     #[arg(short, long, value_name = "PATH", help_heading = "Watching")]
     pub watch: Vec<PathBuf>,
     /// Paths that never rebuild (repeatable)
@@ -227,8 +228,8 @@ pub struct Args {
 
     /// Configuration file [default: .reload.toml, from the manifest up to the workspace]
     ///
-    /// `KEY=VALUE` is passed to cargo (repeatable), and so is a file in which something stands that
-    /// only cargo has, such as `[profile]`, `[target]`, `[net]` or `build.rustflags`.
+    /// `KEY=VALUE` is passed to cargo (repeatable), and so is a file with settings that only cargo has,
+    /// such as `[profile]`, `[target]`, `[net]` or `build.rustflags`.
     #[arg(
         long,
         value_name = "FILE|KEY=VALUE",
@@ -242,15 +243,16 @@ pub struct Args {
     /// File of `KEY=value` lines for the app and for hooks (repeatable)
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub env_file: Vec<PathBuf>,
-    /// Build, start, and end: 0 when the app is ready, 101 when it does not build
+    /// Build, start, and exit: 0 when the app is ready, 101 when it does not build
     ///
     /// Without an address the app runs to its end and its exit status is passed on.
     #[arg(long, help_heading = "Session")]
     pub once: bool,
 
-    /// Who gets what is typed: none or app [default: none]
+    /// Which program gets hotrun's stdin: none or app [default: none]
     ///
-    /// `app`: the newest generation. Where hotrun sits at a terminal, the app gets one of its own.
+    /// `app`: the newest generation. If hotrun's stdin is a terminal, the app gets a terminal of its
+    /// own.
     #[arg(
         long,
         value_name = "WHO",
@@ -293,29 +295,29 @@ pub struct Args {
 /// Value of `--handover`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Handover {
-    /// Beside live where that works.
+    /// Beside live, unless the program can't run beside itself.
     Auto,
     /// Always beside live.
     Overlap,
-    /// Live is stopped first.
+    /// After live has ended.
     StopFirst,
 }
 
 /// Value of `--while-building`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WhileBuilding {
-    /// The old version serves.
+    /// Live serves.
     Serve,
-    /// New clients wait.
+    /// New connections wait for the next generation.
     Hold,
 }
 
 /// Value of `--stdin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Stdin {
-    /// Nobody.
+    /// No program.
     None,
-    /// The app.
+    /// The newest generation of the app.
     App,
 }
 

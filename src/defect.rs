@@ -1,5 +1,5 @@
-//! Defects of hotrun itself: a part of it that panics is told of with a request to report it, and the part
-//! goes on, or ends in a way that the rest knows of. What runs under a keeper outlives neither.
+//! Defects of hotrun itself: a panic in one part is reported with a request to file a bug, and the part
+//! goes on, or ends in a way that the other parts handle; then its keeper ends its processes.
 
 use std::any::Any;
 use std::future::Future;
@@ -9,11 +9,10 @@ use std::task::Poll;
 
 use crate::session::reason::Reason;
 
-/// The part that is to panic, once (`HOTRUN_PANIC`, in builds with debug assertions): what follows from
-/// that can be tested then.
+/// The part that is to panic once, for tests (`HOTRUN_PANIC`, in builds with debug assertions).
 static ARMED: Mutex<Option<String>> = Mutex::new(None);
 
-/// Has this part panic when it comes to its [`point`].
+/// Makes this part panic when it reaches its [`point`].
 pub(crate) fn arm(part: Option<String>) {
     if cfg!(debug_assertions)
         && let Ok(mut armed) = ARMED.lock()
@@ -22,24 +21,24 @@ pub(crate) fn arm(part: Option<String>) {
     }
 }
 
-/// Where a part panics that is to.
+/// Panics if this part was armed.
 pub(crate) fn point(part: &str) {
     if !cfg!(debug_assertions) {
         return;
     }
-    // Let go of before the panic, which would poison it.
+    // Unlocked before the panic, which would poison the lock.
     let is_armed = ARMED
         .lock()
         .is_ok_and(|mut armed| armed.take_if(|armed| armed == part).is_some());
     assert!(!is_armed, "{part} was asked to panic");
 }
 
-/// Does it; what it panicked with, if it did.
+/// Runs `work`; an error is the message of its panic.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(&*panic))
 }
 
-/// The same for what waits.
+/// The same for a future.
 pub(crate) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| match caught(|| work.as_mut().poll(context)) {
@@ -50,7 +49,7 @@ pub(crate) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Strin
     .await
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -1,5 +1,4 @@
-//! What is in a file, as a number: another one wherever the content is another one, as far as chance
-//! goes.
+//! The digest of a file's content, to tell whether it has changed.
 
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
@@ -9,11 +8,12 @@ use std::path::Path;
 
 use crate::session::model::Content;
 
-/// A larger file is told by its size and times: to read it at every save would take longer than to
-/// build for it once too often.
+/// The digest of a larger file is of its size and times: reading it at every save would take longer than
+/// an unnecessary build now and then.
 const LARGE: u64 = 64 << 20;
 
-/// Looks at this path, where a link leads. `None`: it is no file (a directory, a socket, a pipe).
+/// The content at this path, following links. `None`: it is no regular file (a directory, a socket, a
+/// pipe).
 pub fn of(path: &Path) -> Option<Content> {
     match read(path) {
         Ok(content) => content,
@@ -30,7 +30,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<Option<Content>> {
-    // To open a pipe would wait for who writes to it.
+    // Opening a pipe would block until a process writes to it.
     let found = path.metadata()?;
     if !found.is_file() {
         return Ok(None);

@@ -1,11 +1,11 @@
-//! The one loop: an event in, the session decides, actions out.
+//! The main loop: an event in, the session decides, actions out.
 //!
 //! # Theory of operation
 //!
-//! The driver owns the session, the clock and the inboxes. It waits for whichever comes first: a
-//! signal, an event from an executor, or the moment the session asked to be woken at; hands it to the
-//! session with the time; and has the effects carry out every action at once, in order. Effects never
-//! wait here: what takes time runs in tasks and threads of its own and reports by events.
+//! The driver owns the session, the clock and the inboxes. It waits for whichever comes first: a signal,
+//! an event, or the deadline that the session asked for; passes it to the session with the time; and
+//! performs the resulting actions in order. Effects never wait here: slow work runs in tasks and threads
+//! of its own and reports by events.
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ use crate::session::action::Action;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Moment};
 
-/// Carries out actions. The real one knows every executor; tests record.
+/// Carries out actions. The real one is `effects::Executor`; tests record them.
 pub trait Effects {
-    /// Does it, or starts doing it, without waiting.
+    /// Carries the action out, or starts to, without waiting.
     fn perform(&mut self, now: Moment, action: Action);
 }
 
-/// Where events come from.
+/// The events to handle.
 #[derive(Debug)]
 pub struct Inbox {
-    /// Signals and commands: heard first.
+    /// Signals and commands, which come first.
     pub urgent: UnboundedReceiver<Event>,
     /// Everything else.
     pub events: UnboundedReceiver<Event>,
 }
 
-/// The longest sleep while the session waits for a moment: a stop of hotrun is seen only where a
-/// sleep was to end, so this is how much of it may count as time that has passed.
+/// The longest sleep while the session has a deadline. A stop of hotrun (SIGSTOP) is noticed only if it
+/// delays a wake-up, so up to this much stopped time may count as passed.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A loop that wakes later than it asked for by more than this was stopped, or as good as.
+/// A wake-up later than this means that hotrun was stopped, or was as good as stopped.
 const LATE: Duration = Duration::from_secs(1);
 
-/// The time since hotrun started, less the time in which it was itself stopped (Ctrl-Z). While
-/// nobody could look, no deadline of a candidate or a drain comes nearer. It is the system's
-/// monotonic clock: setting the wall clock changes nothing.
+/// The time since hotrun started, without the time in which it was stopped itself (Ctrl-Z): deadlines of
+/// a candidate or a drain must not pass while hotrun can't see their events. It is the monotonic clock,
+/// so setting the wall clock changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -55,23 +55,23 @@ impl Clock {
         }
     }
 
-    /// The time since then.
+    /// The time since the start.
     pub fn now(self) -> Moment {
         self.start.elapsed()
     }
 
-    /// What was overslept did not happen.
+    /// Leaves out time that was overslept.
     fn skip(&mut self, overslept: Duration) {
         self.start += overslept;
     }
 }
 
-/// When the loop is to wake for the session, which waits for the moment `due`.
+/// When to wake up for the session's deadline `due`.
 fn wake(now: Moment, due: Option<Moment>) -> Option<Moment> {
     due.map(|due| due.min(now + BEAT))
 }
 
-/// How much of the time until `woke` hotrun was stopped, if it had asked to be woken at `asked`.
+/// How long hotrun was stopped before it `woke`, having asked for a wake-up at `asked`.
 fn overslept(asked: Option<Moment>, woke: Moment) -> Duration {
     let late = asked.map_or(Duration::ZERO, |asked| woke.saturating_sub(asked));
     if late > LATE { late } else { Duration::ZERO }
@@ -93,7 +93,7 @@ pub async fn run(
             }
             effects.perform(now, action);
         }
-        // From the time before the actions: one of them may be to stop.
+        // By the time before the actions, since one of them may stop hotrun.
         let asked = wake(now, session.due());
         event = next(&mut inbox, clock, asked).await;
         clock.skip(overslept(asked, clock.now()));
@@ -129,7 +129,7 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// Effects that record what they are told and when, and answer at once or never.
+    /// Effects that record each action with its time, and answer at once or never.
     struct Fake {
         told: Vec<(u128, String)>,
         events: UnboundedSender<Event>,
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Runs a session to its end while `user` does what users do.
+    /// Runs a session to its end while `user` sends events.
     async fn drive<U: Future<Output = ()>>(
         policy: Policy,
         ready: bool,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_quiet_period_is_slept_and_then_the_build_starts() {
+    async fn a_build_starts_after_the_quiet_period() {
         let (ending, lines) = drive(policy(), true, |urgent, events| async move {
             sleep_until(Instant::now() + MS(1000)).await;
             events.send(save()).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_overslept_is_no_time() {
+    fn only_overslept_time_is_left_out() {
         assert_eq!(wake(MS(500), None), None);
         assert_eq!(wake(MS(500), Some(MS(700))), Some(MS(700)));
         assert_eq!(wake(MS(500), Some(MS(9000))), Some(MS(1500)));
@@ -281,8 +281,8 @@ mod tests {
         }
     }
 
-    /// Ctrl-Z while a candidate gets ready: it has gone on meanwhile and is ready when hotrun
-    /// looks again, though by the clock on the wall its time is long over.
+    /// Ctrl-Z while a candidate starts: it goes on and is ready when hotrun continues, though by the
+    /// wall clock its `ready_timeout` is long over.
     #[tokio::test(start_paused = true)]
     async fn while_hotrun_is_stopped_no_deadline_comes_nearer() {
         let short = Policy {
@@ -291,7 +291,7 @@ mod tests {
         };
         let (_, lines) = drive(short, false, |urgent, events| async move {
             sleep_until(Instant::now() + MS(700)).await;
-            // The loop is not polled meanwhile, as if it could not run.
+            // The loop is not polled in between, as if hotrun was stopped.
             tokio::time::advance(MS(60_000)).await;
             sleep_until(Instant::now() + MS(100)).await;
             let ready = AppNews::Ready(Proof::Accepting);
@@ -300,13 +300,13 @@ mod tests {
             urgent.send(Event::Quit(Ending::Quit)).unwrap();
         })
         .await;
-        // Asleep until 1000 when it was stopped, and 200 more.
+        // It slept until 1000 when it was stopped, and 200 more afterwards.
         let expected = told(&[(0, "build g1"), (0, "launch g1"), (1200, "stop g1")]);
         assert_eq!(lines, expected);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_signal_is_heard_before_everything_else_that_waits() {
+    async fn signals_are_handled_before_other_events() {
         let stop_first = Policy {
             handover: Handover::StopFirst,
             ..policy()
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn news_of_a_generation_that_is_gone_changes_nothing() {
+    async fn news_of_an_unknown_generation_changes_nothing() {
         let (_, lines) = drive(policy(), true, |urgent, events| async move {
             sleep_until(Instant::now() + MS(1000)).await;
             for generation in [0, 7] {

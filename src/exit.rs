@@ -20,13 +20,13 @@ pub enum ExitKind {
     BuildFailed,
     /// The app's own exit status, under `--once` without an address.
     App(u8),
-    /// Ended by this signal: after the clean-up it is raised again, so that the parent sees it.
-    /// As PID 1, where the system ignores it: 128 + number.
+    /// Ended by this signal: raised again after the clean-up, so that the parent sees it. As PID 1,
+    /// where the kernel ignores it: 128 + number.
     Signal(i32),
 }
 
 impl ExitKind {
-    /// The number that the parent process sees.
+    /// The exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -58,9 +58,9 @@ impl From<Ending> for ExitKind {
 /// An error that ends hotrun: what happened and where, and the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which exit code it leads to.
+    /// The exit code.
     pub kind: ExitKind,
-    /// What happened, where.
+    /// What happened, and where.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -76,7 +76,7 @@ impl Failure {
         }
     }
 
-    /// Hotrun itself can't go on.
+    /// An error of hotrun itself.
     pub fn failed(message: impl Into<String>) -> Self {
         Self {
             kind: ExitKind::Failed,
@@ -104,7 +104,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error that does not end hotrun after all.
+/// Splits a failure's text into the message and its hint.
 impl From<Failure> for Reason {
     fn from(Failure { message, hint, .. }: Failure) -> Self {
         Self {

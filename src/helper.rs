@@ -1,5 +1,5 @@
-//! Running a command to its end under a keeper: cargo, a question to it, or a command of the user.
-//! Its lines as they come, and a cancel that leaves nothing running.
+//! Runs a command to its end under a keeper: cargo or a command of the user. Passes its lines on as they
+//! come; a cancel leaves none of its processes running.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,38 +20,38 @@ use crate::session::model::Exit;
 use crate::session::reason::Reason;
 use crate::sink::Backlog;
 
-/// Why there is no exit status.
+/// Why a command has no exit status.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// It was cancelled, and nothing of it runs any more.
+    /// It was cancelled, and none of its processes is left.
     Cancelled,
-    /// It could not be run: what and why.
+    /// It could not be run, for this reason.
     Failed(Reason),
 }
 
 impl Stopped {
-    /// hotrun itself has panicked meanwhile.
+    /// A panic of hotrun ended it.
     pub(crate) fn by_defect(panic: &str) -> Self {
-        Self::Failed(defect::reason("nothing was run to its end", panic))
+        Self::Failed(defect::reason("the command was not run to its end", panic))
     }
 }
 
-/// Says when what runs is not wanted any more.
+/// Becomes true when the command is to be cancelled.
 pub(crate) type Cancel = watch::Receiver<bool>;
 
-/// What a piece of output means for the wait.
+/// What to do after a piece of output.
 pub(crate) enum After {
-    /// It goes on.
+    /// Go on.
     GoOn,
-    /// All that was wanted is there; what runs ends by itself, and nobody waits for it.
+    /// Return without waiting for the exit: the output has all that was wanted.
     Enough,
 }
 
-/// What ends by itself, when its last word is known already.
+/// The task of a command that is still exiting.
 pub(crate) type Rest = JoinHandle<()>;
 
-/// Runs `launch` to its end and hands on what it writes in pieces that end in a line end or a
-/// carriage return.
+/// Runs `launch` to its end, and passes its output on in pieces that end in a newline or a carriage
+/// return.
 pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
@@ -61,7 +61,7 @@ pub(crate) async fn run(
     Ok(exit)
 }
 
-/// The same, and what has not ended yet.
+/// The same, with the task of the command if that has not exited yet.
 pub(crate) async fn run_until_enough(
     launch: Launch,
     cancel: &mut Cancel,
@@ -79,13 +79,13 @@ pub(crate) async fn run_until_enough(
     let (mut stdout, mut stderr) = (Reader::new(Stream::Stdout), Reader::new(Stream::Stderr));
     let mut exit = None;
     let mut problem = None;
-    let mut told = false;
+    let mut is_cancelled = false;
     let mut group = None;
     loop {
         let after = tokio::select! {
             biased;
-            () = async { _ = cancel.wait_for(|cancelled| *cancelled).await }, if !told => {
-                told = true;
+            () = async { _ = cancel.wait_for(|cancelled| *cancelled).await }, if !is_cancelled => {
+                is_cancelled = true;
                 keeper.order(&Order::Kill).await;
                 After::GoOn
             }
@@ -104,14 +104,14 @@ pub(crate) async fn run_until_enough(
                 After::GoOn
             }
         };
-        if matches!(after, After::Enough) && !told {
+        if matches!(after, After::Enough) && !is_cancelled {
             stderr.drain(&output.stderr);
             stderr.pieces(&mut piece);
             let rest = tokio::spawn(let_end(keeper, output));
             return Ok((Exit::Status(0), Some(rest)));
         }
     }
-    // The keeper itself was killed: what it kept has come to us.
+    // The keeper itself was killed, and its children were reparented to hotrun.
     if let Some(group) = group.filter(|_| exit.is_none()) {
         killpg(group, Signal::SIGKILL).ok();
     }
@@ -120,7 +120,7 @@ pub(crate) async fn run_until_enough(
         reader.pieces(&mut piece);
         reader.rest(&mut piece);
     }
-    if told {
+    if is_cancelled {
         return Err(Stopped::Cancelled);
     }
     match problem {
@@ -129,10 +129,10 @@ pub(crate) async fn run_until_enough(
     }
 }
 
-/// Keeps the ends of something that runs open until it has ended.
+/// Keeps a command's pipes open until it has exited.
 async fn let_end(mut keeper: Keeper, mut output: Output) {
     let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
-    // Whoever inherited the pipes may keep them open for longer, and writes for nobody.
+    // A process that inherited the pipes may keep them open for longer; its output is not wanted.
     let ended = async { while keeper.next().await.is_some() {} };
     let written = async {
         let _ = tokio::join!(
@@ -147,7 +147,7 @@ async fn let_end(mut keeper: Keeper, mut output: Output) {
     }
 }
 
-/// Why a helper could not be started.
+/// Why a command could not be started, with the next step.
 fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
     if code == Some(nix::libc::ENOENT) && program == "cargo" {
         return Reason::new(
@@ -158,7 +158,7 @@ fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
     what.into()
 }
 
-/// One output pipe, in pieces.
+/// One output pipe, read in pieces.
 struct Reader {
     stream: Stream,
     lines: Lines,
@@ -174,20 +174,21 @@ impl Reader {
         }
     }
 
-    /// Reads no more than is printed: what writes is made to wait. Safe to drop while it waits.
+    /// Reads once there is room in the printer's backlog, so that a command that writes more is slowed
+    /// down. Safe to drop while it waits.
     async fn read_with_room(&mut self, pipe: &mut pipe::Receiver) {
         Backlog::own().room().await;
         let read = pipe.read_buf(self.lines.buffer()).await;
         self.open = matches!(read, Ok(1..));
     }
 
-    /// Takes what is there after the writer has ended; somebody who inherited the pipe may keep
+    /// Reads what is in the pipe after the writer has exited; a process that inherited the pipe may keep
     /// it open for ever.
     fn drain(&mut self, pipe: &pipe::Receiver) {
         while let Ok(1..) = take_rest(pipe, self.lines.buffer()) {}
     }
 
-    /// Hands on every whole piece.
+    /// Passes every whole piece on.
     fn pieces(&mut self, piece: &mut impl FnMut(Stream, &str) -> After) -> After {
         let mut after = After::GoOn;
         while let Some(bytes) = self.lines.piece() {

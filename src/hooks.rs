@@ -1,5 +1,5 @@
-//! The user's own commands, each in a task: hooks, and what rules run. Their lines and their ends
-//! are reported; deliberately absent: any decision about when or in which order.
+//! The user's own commands, each in a task: hooks, and jobs of rules. Reports their lines and exits;
+//! deliberately absent: any decision about when or in which order.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,13 +22,13 @@ use crate::session::reason::Reason;
 #[derive(Debug)]
 pub struct Hooks {
     events: UnboundedSender<Event>,
-    /// The name of this run, in the environment of every command.
+    /// The name of this run (`HOTRUN_SESSION`).
     session: Arc<str>,
     running: HashMap<JobId, watch::Sender<bool>>,
 }
 
 impl Hooks {
-    /// Nothing runs yet.
+    /// No command runs yet.
     pub fn new(events: UnboundedSender<Event>, session: Arc<str>) -> Self {
         Self {
             events,
@@ -48,7 +48,7 @@ impl Hooks {
         let running = run(id, launch, timeout, (cancel, cancelled), events.clone());
         tokio::spawn(async move {
             if let Err(panic) = defect::guarded(running).await {
-                let reason = defect::reason("nobody knows how it ended", &panic);
+                let reason = defect::reason("its exit status is unknown", &panic);
                 events
                     .send(Event::Job(id, JobNews::Ended(Err(reason))))
                     .ok();
@@ -56,7 +56,7 @@ impl Hooks {
         });
     }
 
-    /// Ends a command and what it runs.
+    /// Ends a command and its processes.
     pub fn end(&self, id: JobId) {
         if let Some(cancel) = self.running.get(&id) {
             cancel.send_replace(true);
@@ -83,7 +83,7 @@ async fn run(
     let mut late = false;
     let ended = loop {
         tokio::select! {
-            // Both may have happened while hotrun itself was stopped.
+            // Both may have happened while hotrun itself was stopped: then the exit counts.
             biased;
             ended = &mut running => break ended,
             () = tokio::time::sleep(timeout), if !late => {

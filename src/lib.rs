@@ -4,20 +4,20 @@
 //!
 //! - [`session`]: the core. Pure: events in, actions out. Every decision is here, as data in
 //!   `session/scenarios/*.txt` and as rules in `session/mod.rs`.
-//! - [`driver`]: the one loop around it, and [`effects`]: who carries out which action.
-//! - [`watch`] tells what changed, [`build`] runs cargo and pins what it built, [`sockets`]
-//!   holds addresses, [`capture`] has it hold those that the app binds by itself, [`app`] runs one
-//!   generation under a [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`]
-//!   speak with the user. [`report`]: one type of everything that is told, for text and JSON alike.
-//! - [`verify`] has clients ask a hotrun under load what they see of a reload, [`doctor`] tries what
-//!   would happen here.
-//! - [`cli`], [`config`]: what was typed and written becomes [`config::Settings`]. [`exit`]: the
-//!   only list of exit codes.
-//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, [`digest`], `process_tree`, `helper`, [`lines`], [`sink`]: small
-//!   things that several modules need.
+//! - [`driver`]: the main loop around it, and [`effects`], which carries actions out.
+//! - [`watch`] reports what changed, [`build`] runs cargo and pins its artifacts, [`sockets`] holds
+//!   addresses, [`capture`] catches the app's `bind` and `listen`, [`app`] runs one generation under a
+//!   [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`] are the user's side.
+//!   [`report`] is one type of everything that is told, for text and JSON alike.
+//! - [`verify`] loads a hotrun with clients and reports what they saw, [`doctor`] checks what works
+//!   here.
+//! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
+//!   exit codes.
+//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, [`digest`], `process_tree`, `helper`, [`lines`],
+//!   [`sink`]: small things that several modules need.
 //!
-//! Effects never import each other; what one learns reaches another as a value in an action. Only
-//! `ui` and this file print. `tests/promises/tidy.rs` checks it.
+//! Modules that carry out actions never import each other; what one learns reaches another as a value in
+//! an action. Only `ui` and this file print. `tests/promises/tidy.rs` checks both.
 
 pub mod app;
 pub mod build;
@@ -73,7 +73,7 @@ use session::event::Event;
 use session::model::Ending;
 use sockets::activation;
 use sockets::held::HeldSet;
-use sockets::inherited::Told;
+use sockets::inherited::Environment;
 use sockets::remembered;
 use ui::style::Style;
 use ui::{Note, Reporter};
@@ -93,7 +93,7 @@ pub fn run() -> ExitCode {
     }
     std::panic::set_hook(Box::new(ui::command::defect));
     defect::arm(std::env::var("HOTRUN_PANIC").ok());
-    let inherited = sockets::inherited::take(&told());
+    let inherited = sockets::inherited::take(&listen_environment());
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);
     if under_load {
@@ -128,7 +128,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A word that is no option may be a command with a typing error: clap takes it for an argument.
+/// Suggests a command for a word that may be one with a typo, which clap takes for an argument.
 fn with_near_command(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) {
         let command = cli::Cli::command();
@@ -141,7 +141,7 @@ fn with_near_command(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The answer of a hidden command: a line for the hotrun that asked.
+/// Prints the answer of a hidden command, for the hotrun that started it.
 fn print(answer: Result<String, String>) -> ExitCode {
     match answer {
         Ok(line) => {
@@ -155,16 +155,16 @@ fn print(answer: Result<String, String>) -> ExitCode {
     }
 }
 
-/// What whoever started hotrun says about sockets that it hands over.
-fn told() -> Told {
+/// The environment variables of inherited sockets.
+fn listen_environment() -> Environment {
     let text = |name| std::env::var(name).ok();
-    Told {
+    Environment {
         count: text("LISTEN_FDS"),
         names: text("LISTEN_FDNAMES"),
     }
 }
 
-/// What stands before a command is for the main job, which is not done then.
+/// Options before a command would be those of the main job, which does not run then.
 fn misplaced() -> Failure {
     Failure::usage("a command stands before its options")
         .hint("write `hotrun COMMAND [OPTIONS]`; an argument of the app stands behind `--`")
@@ -177,7 +177,7 @@ fn starts_with_command(words: &[OsString]) -> bool {
     first.is_some_and(|word| commands.any(|command| word == command.get_name()))
 }
 
-/// The settings for what was typed; from here on it is known whether anything is colored.
+/// The settings by the command line; sets `style` for errors from here on.
 fn settings(
     args: cli::Args,
     held: &HeldSet,
@@ -223,9 +223,9 @@ fn start_verifying(
     block_on(load(verification, settings, held, words, *style))?
 }
 
-/// Does all of this, on one thread.
+/// Runs a future on this thread.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    // If a keeper is killed, what it kept comes to us instead of to init.
+    // Orphans of a killed keeper are then reparented to hotrun instead of init.
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_child_subreaper(true).ok();
     let failed = |error| Failure::failed(format!("cannot start the runtime: {error}"));
@@ -234,12 +234,12 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
         .build()
         .map_err(failed)?;
     let done = runtime.block_on(work);
-    // A blocking comparison of two files may still run; nobody waits for it.
+    // A blocking task, like a comparison of two files, may still run; it is not waited for.
     runtime.shutdown_background();
     Ok(done)
 }
 
-/// Has clients load a hotrun of what was typed, and says what they saw.
+/// Runs `hotrun verify`: a hotrun with clients, and the report.
 async fn load(
     verification: Verification,
     settings: Settings,
@@ -255,7 +255,7 @@ async fn load(
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
-        // One that is ended by the other signal has caught it, and says so to whoever waits for it.
+        // An app that ends by the other signal has caught it, and tells its supervisor so.
         stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
         words: words.into_iter().skip(1).collect(),
         env: inherited.chain(activation::variables(&names)).collect(),
@@ -295,7 +295,7 @@ fn listen_for_signals(urgent: &mpsc::UnboundedSender<Event>) -> Result<(), Failu
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
 }
 
-/// One session from its first socket to its last process.
+/// Runs one session, from its first socket to its last process.
 async fn serve(
     sources: Sources,
     settings: Settings,
@@ -309,9 +309,9 @@ async fn serve(
         urgent: urgent_inbox,
         events: events_inbox,
     };
-    // Before there is anything that would be left behind.
+    // Before anything that would have to be cleaned up.
     listen_for_signals(&urgent)?;
-    // From here on nobody is refused.
+    // From here on no connection is refused.
     held.adapt(&settings.listen, settings.twins)?;
     if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
         let reason = held
@@ -329,7 +329,7 @@ async fn serve(
         reporter.note(clock.now(), note);
     }
     let prepare = prepare(&settings, &events, &reporter, clock);
-    // Cargo may wait for another one's lock, or for the network; the user need not.
+    // A signal is handled meanwhile, since cargo may wait for a lock or the network.
     let (loaded, watch) = tokio::select! {
         biased;
         ending = asked_to_end(&mut inbox) => {
@@ -354,7 +354,7 @@ async fn serve(
         None => scope::of_manifest(&settings.build).base,
     };
     let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
-    // A smoke test is to see what the app does by itself.
+    // A smoke test (`--once`) starts without them, to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
     if let Some(memory) = memory.as_ref().filter(|_| remembers)
         && held.remember(&remembered::read(memory))
@@ -384,7 +384,7 @@ async fn serve(
         base,
         announced: names(&held),
         held: held.into(),
-        memory,
+        remembered: memory,
         apps: HashMap::new(),
         tasks: Tasks::default(),
         spare: None,
@@ -393,16 +393,16 @@ async fn serve(
         runtime_dir: runtime_dir(),
     };
     let ending = driver::run(session, inbox, clock, &mut executor).await;
-    // Not when the last thread that knows of them has ended: files of sockets would stay.
+    // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
     drop(executor);
-    // The builder lets go of its directory.
+    // Lets the builder unlock its directory.
     tokio::task::yield_now().await;
     reporter.flush();
     Ok(ending.into())
 }
 
-/// Waits until somebody wants hotrun to end; before a session runs, nothing else can be asked.
+/// Waits for the end of hotrun to be asked for, before a session handles events.
 async fn asked_to_end(inbox: &mut Inbox) -> Ending {
     loop {
         match inbox.urgent.recv().await {
@@ -413,14 +413,14 @@ async fn asked_to_end(inbox: &mut Inbox) -> Ending {
     }
 }
 
-/// Reads the project and watches it.
+/// Reads the project and starts to watch it.
 async fn prepare(
     settings: &Settings,
     events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
-    // An error of a manifest is left to the first build, which reads it again.
+    // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
     let line = |line: String| {
         broken |= line.starts_with("error");
@@ -437,7 +437,7 @@ async fn prepare(
     Ok((loaded, watch))
 }
 
-/// Starts watching; everything is watched when this returns, so no save can be missed.
+/// Starts watching; returns once everything is watched, so that no save is missed.
 async fn watch_project(
     settings: &Settings,
     loaded: Option<&Loaded>,
@@ -462,8 +462,8 @@ async fn watch_project(
     Ok(Some(watch))
 }
 
-/// A name that no other run on this machine has at this time. The pid alone would do until it is
-/// used again; a wall clock that is set back in between changes nothing about that.
+/// A name that no other run on this machine has. The pid alone may be reused; with the start time it is
+/// unique even if the wall clock is set back.
 #[expect(
     clippy::disallowed_methods,
     reason = "part of a name, not of a decision"
@@ -477,8 +477,8 @@ fn session_name(clock: Clock) -> String {
     format!("{}-{micros:x}", std::process::id())
 }
 
-/// Where sockets of this user belong. A path of theirs has 107 bytes at most (unix(7)), and needs
-/// some 40 for itself.
+/// The directory for sockets of this user. The path of a unix socket has at most 107 bytes (unix(7)), of
+/// which hotrun needs some 40.
 fn runtime_dir() -> PathBuf {
     let dirs = [
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),

@@ -1,6 +1,6 @@
-//! Bytes as they come in, whole lines out. Pure.
+//! Collects bytes into whole lines. Pure.
 
-/// Where a program writes.
+/// An output stream of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
@@ -10,40 +10,38 @@ pub enum Stream {
     Stderr,
 }
 
-/// A line longer than this is handed on in parts, so that an app without line ends can't fill
-/// the memory.
+/// A longer line is passed on in parts, so that an app that writes no newlines can't fill the memory.
 const LONGEST: usize = 64 * 1024;
 
-/// The same for a piece that somebody waits for as a whole: what cargo tells of a project is one line
-/// of some megabytes.
+/// The same for pieces, which have to be whole: `cargo metadata` is one line of some megabytes.
 const LONGEST_PIECE: usize = 64 * 1024 * 1024;
 
-/// Room for one read.
+/// The most bytes of one read.
 const READ: usize = 16 * 1024;
 
 /// Collects bytes until a line is whole.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// Up to here there is no line end.
+    /// There is no line end in the bytes before this index.
     searched: usize,
     /// The last piece ended in a carriage return.
     returned: bool,
 }
 
 impl Lines {
-    /// Adds what was read.
+    /// Adds bytes that were read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Where to read to, with room for a whole pipe's page or more.
+    /// The buffer to read into, with spare capacity.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.bytes.reserve(READ);
         &mut self.bytes
     }
 
-    /// All whole lines so far, as one block with its line ends; empty if there is none.
+    /// All whole lines so far, as one block with their newlines; empty if there are none.
     pub fn whole(&mut self) -> Vec<u8> {
         match self.bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => self.take(at + 1),
@@ -52,8 +50,8 @@ impl Lines {
         }
     }
 
-    /// The next piece that ends in a line end or a carriage return, with that end. A line end right
-    /// behind a carriage return is none of its own.
+    /// The next piece that ends in a newline or a carriage return, with that. A newline right after a
+    /// carriage return belongs to that piece, and is dropped.
     pub fn piece(&mut self) -> Option<Vec<u8>> {
         if self.returned && self.bytes.first() == Some(&b'\n') {
             self.take(1);
@@ -71,12 +69,12 @@ impl Lines {
         Some(piece)
     }
 
-    /// A line is begun and has no end yet.
+    /// A line has begun without a newline yet.
     pub fn is_within_a_line(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// What is left when nothing more comes.
+    /// The bytes left at the end of the input.
     pub fn rest(&mut self) -> Vec<u8> {
         self.take(self.bytes.len())
     }
@@ -120,7 +118,7 @@ mod tests {
         assert_eq!(lines.piece(), None);
         lines.push(b"\n");
         assert_eq!(lines.piece().as_deref(), Some(&b"done\n"[..]));
-        // Both are one end, also when the second one comes later.
+        // A carriage return and a newline are one end, also if the newline comes later.
         lines.push(b"a\r\n\nb\r");
         for piece in [&b"a\r"[..], b"\n", b"b\r"] {
             assert_eq!(lines.piece().as_deref(), Some(piece));

@@ -1,9 +1,9 @@
-//! The processes of a generation, as /proc shows them, and the sockets they have open.
+//! The process tree of a generation, from /proc, and the sockets that its processes have open.
 
 use procfs::process::{FDTarget, Process};
 
-/// The processes that descend from this one, itself left out. What descends from the keeper of a
-/// generation is all of it: what forks away twice comes back to the keeper.
+/// The descendants of this process, without itself. Those of a keeper are all processes of its
+/// generation, since orphans are reparented to it.
 pub(crate) fn of(pid: u32) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();
     let mut open = vec![pid.cast_signed()];
@@ -22,7 +22,7 @@ pub(crate) fn of(pid: u32) -> Vec<Process> {
     found
 }
 
-/// The numbers of the sockets that a process has open; none of one that has ended.
+/// The inodes of the sockets that a process has open; none if it has exited.
 pub(crate) fn sockets(process: &Process) -> impl Iterator<Item = u64> + use<> {
     let descriptors = process.fd().into_iter().flatten().flatten();
     descriptors.filter_map(|descriptor| match descriptor.target {

@@ -1,4 +1,4 @@
-//! Signals of the system as events.
+//! Turns signals into events.
 
 use std::io::{self, IsTerminal};
 
@@ -11,7 +11,7 @@ use crate::defect;
 use crate::session::event::Event;
 use crate::session::model::Ending;
 
-/// Turns signals into events from now on. Must be called inside the runtime.
+/// Starts to turn signals into events. Must be called inside the runtime.
 pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     for kind in [
         SignalKind::interrupt(),
@@ -49,7 +49,8 @@ fn forward(
     events: &UnboundedSender<Event>,
     event: impl Fn() -> Event + Send + 'static,
 ) -> io::Result<()> {
-    // Whoever started us (`nohup`, or a shell with `&` and no job control) meant it to be nothing.
+    // Ignored on purpose by the parent: `nohup`, or a shell without job control that started it with
+    // `&`.
     if ignored(kind) {
         return Ok(());
     }
@@ -61,7 +62,7 @@ fn forward(
                 defect::point("signal");
                 event()
             });
-            // Its next one is heard.
+            // After a panic the next signal is still handled.
             if let Ok(event) = event {
                 events.send(event).ok();
             }
@@ -93,18 +94,18 @@ impl Terminal {
         [stdin, stdout, io::stderr().is_terminal(), own]
     }
 
-    /// A terminal that hung up is none any more.
+    /// A terminal that has hung up is no terminal any more.
     fn is_gone(self) -> bool {
         self.was != Self::now()
     }
 }
 
-/// Takes every child that has ended off the list of the system. All our children are keepers,
-/// which report by message, and processes that were adopted; nobody waits for any of them.
+/// Reaps every child that has exited. All children are keepers, which report by message, and orphans
+/// that were reparented to hotrun; no other code waits for any of them.
 fn reap() {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            // An unknown (realtime) signal is EINVAL after the fact: that one was reaped too.
+            // A realtime signal is EINVAL after the fact: that child was reaped too.
             Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return,
             Ok(_) | Err(_) => {}
         }

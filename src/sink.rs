@@ -1,6 +1,6 @@
-//! Where output goes: bounded, so that a program that writes faster than anybody reads is slowed down
-//! rather than cut. What an app writes comes in chunks; what cargo and hooks write goes through the
-//! session, line by line, and is counted.
+//! The way of all output to the printer: bounded, so that a program that writes faster than is printed
+//! is slowed down, and no line is dropped. An app's output comes in chunks; output of cargo and hooks
+//! goes through the session, line by line, and is counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use crate::session::model::Generation;
 /// Whole lines that an app wrote.
 #[derive(Debug)]
 pub struct Chunk {
-    /// Who wrote them.
+    /// The generation that wrote them.
     pub generation: Generation,
-    /// Where.
+    /// Its stdout or stderr.
     pub stream: Stream,
-    /// With their line ends.
+    /// The lines, with their newlines.
     pub bytes: Vec<u8>,
-    /// Gives the room back when the chunk has been written.
+    /// Frees the room once the chunk is printed.
     pub room: Option<Room>,
 }
 
-/// The right to hand on one chunk.
+/// The right to pass on one chunk.
 pub type Room = OwnedSemaphorePermit;
 
-/// How many chunks may wait to be written; one is at most what one read of a pipe gives.
+/// How many chunks may wait to be printed; a chunk is at most one read of a pipe.
 const CHUNKS: usize = 32;
 
-/// Hands chunks on to whoever writes them.
+/// Passes chunks on to the printer.
 #[derive(Clone)]
 pub struct Sink {
     room: Arc<Semaphore>,
@@ -38,7 +38,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// A sink that hands on to `take`, which must not wait.
+    /// A sink that passes chunks on to `take`, which must not wait.
     pub fn new(take: impl Fn(Chunk) + Send + Sync + 'static) -> Self {
         Self {
             room: Arc::new(Semaphore::new(CHUNKS)),
@@ -51,7 +51,7 @@ impl Sink {
         self.room.clone().acquire_owned().await.ok()
     }
 
-    /// Hands on a chunk. Without `room` it is one that can't wait: the last words of an app.
+    /// Passes a chunk on. Without `room` for output that can't wait: the last of an app.
     pub fn put(&self, chunk: Chunk) {
         (self.take)(chunk);
     }
@@ -65,16 +65,16 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// So many lines may wait to be printed before those who write more of them are made to wait.
+/// The most lines that may wait to be printed before cargo and hooks are slowed down.
 const LINES: usize = 1000;
 
-/// What waits to be printed: there is one printer.
+/// The backlog of the printer, of which there is one.
 static BACKLOG: Backlog = Backlog {
     waiting: AtomicUsize::new(0),
     less: Notify::const_new(),
 };
 
-/// The lines that wait to be printed, of whatever they are.
+/// The number of lines that wait to be printed.
 #[derive(Debug)]
 pub struct Backlog {
     waiting: AtomicUsize,
@@ -82,17 +82,17 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// That of this process.
+    /// The backlog of this process.
     pub fn own() -> &'static Self {
         &BACKLOG
     }
 
-    /// One more waits.
+    /// Counts a line that waits.
     pub fn add(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One was printed.
+    /// Counts a line that was printed.
     pub fn printed(&self) {
         if self.waiting.fetch_sub(1, Ordering::Relaxed) == LINES {
             self.less.notify_waiters();
@@ -101,7 +101,7 @@ impl Backlog {
 
     /// Waits until there is room for more. Safe to drop while it waits.
     pub async fn room(&self) {
-        // What was read before is counted when the session has seen it.
+        // Lines read before are counted once the session has handled them.
         tokio::task::yield_now().await;
         loop {
             let less = self.less.notified();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_writes_waits_until_there_is_room() {
+    async fn a_writer_waits_until_there_is_room() {
         static OWN: Backlog = Backlog {
             waiting: AtomicUsize::new(0),
             less: Notify::const_new(),

@@ -1,4 +1,4 @@
-//! What the kernel tells of the sockets of an address, and of the other end of one:
+//! What the kernel reports about the sockets of an address, and about the other end of a connection:
 //! `sock_diag(7)`, which needs no privilege.
 
 use std::io;
@@ -17,37 +17,37 @@ use nix::sys::time::TimeVal;
 /// States of a connection (`net/tcp_states.h`).
 pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const SYN_RECEIVED: u8 = 3;
-/// The client has sent all that it is going to.
+/// The client has closed its end.
 pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LISTENING: u8 = 10;
-/// What is left of a connection at the end that closed it first.
+/// States of a connection at the end that closed it first.
 const CLOSED_FIRST: [u8; 3] = [4, 5, 6];
-/// A handshake under way in the newer way of counting.
+/// A handshake under way, as newer kernels report it.
 pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
 
-// Of linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
+// From linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INFO: u16 = 2;
 const REQUEST: u16 = 0x1;
 const DUMP: u16 = 0x300;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-/// Of `linux/unix_diag.h`: the other end and the lengths of a queue, how to ask for them, and what is
-/// said before them.
+/// From `linux/unix_diag.h`: the attributes of the peer and of the queue, the flags that request them,
+/// and the length of an answer before its attributes.
 const UNIX_PEER: u16 = 2;
 const UNIX_SHOW_PEER: u32 = 0x4;
 const UNIX_QUEUE: u16 = 4;
 const UNIX_SHOW_QUEUE: u32 = 0x10;
-const UNIX_SAID: usize = 16;
+const UNIX_ATTRIBUTES: usize = 16;
 /// `AF_UNIX`, `AF_INET`, `AF_INET6` and `IPPROTO_TCP`.
 const UNIX: u8 = 1;
 const V4: u8 = 2;
 const V6: u8 = 10;
 const TCP: u8 = 6;
-/// The lengths of a message's header, and of what an answer says before its attributes.
+/// The lengths of a message's header, and of an answer before its attributes.
 const HEADER: usize = 16;
-const SAID: usize = 72;
-/// Where fields are in `struct tcp_info` (linux/tcp.h).
+const ATTRIBUTES: usize = 72;
+/// Offsets of fields in `struct tcp_info` (linux/tcp.h).
 mod info {
     pub(super) const LAST_DATA_SENT: usize = 44;
     pub(super) const LAST_DATA_RECEIVED: usize = 52;
@@ -55,41 +55,41 @@ mod info {
     pub(super) const SEGMENTS_RECEIVED: usize = 152;
     pub(super) const SEGMENTS_SENT: usize = 156;
 }
-/// The number of every request: each has a socket of its own.
+/// The sequence number of every request: each has a socket of its own.
 const SEQUENCE: u32 = 1;
-/// The kernel answers at once, or not at all.
-const PATIENCE: i64 = 2;
+/// Seconds to wait for an answer, which normally comes at once.
+const TIMEOUT: i64 = 2;
 
-/// One socket, as far as it matters here.
+/// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) state: u8,
-    /// Tells it from every other one, from its handshake to its end.
+    /// Identifies the socket, from its handshake to its end.
     pub(crate) cookie: u64,
-    /// Its number in /proc; zero until somebody has accepted it.
+    /// Its inode; zero until it is accepted.
     pub(crate) inode: u32,
-    /// Listening: the connections nobody has accepted yet. Else: the bytes nobody has read yet, and
-    /// the end of the stream as one more.
+    /// Of a listening socket: the length of its accept queue. Else: the bytes that are not read yet, and
+    /// the FIN as one more.
     pub(crate) waiting: u32,
     /// The bytes that the client has not acknowledged yet.
     pub(crate) unsent: u32,
-    /// What went to and fro.
+    /// The traffic so far.
     pub(crate) traffic: Traffic,
 }
 
-/// What went over a connection so far, as the server's end has it. Times are as exact as the
-/// kernel's clock ticks (1 to 10 ms).
+/// The traffic on a connection, as the server's end counts it. Times are as exact as the kernel's clock
+/// ticks (1 to 10 ms).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
-    /// How many segments with data have come from the client.
+    /// The segments with data received from the client.
     pub(crate) segments_received: u32,
-    /// How many were sent to it.
+    /// The segments with data sent to the client.
     pub(crate) segments_sent: u32,
-    /// For how long nothing has come; the age of the connection, if nothing ever has.
+    /// The time since the last of them was received; the age of the connection if there is none.
     pub(crate) since_received: Duration,
-    /// For how long nothing was sent; the age of the connection, if nothing ever was.
+    /// The time since the last of them was sent; the age of the connection if there is none.
     pub(crate) since_sent: Duration,
-    /// How long a segment and its acknowledgement take.
+    /// The round-trip time.
     pub(crate) round_trip: Duration,
 }
 
@@ -103,22 +103,23 @@ pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
         NEW_SYN_RECEIVED,
     ];
     let family = if address.is_ipv4() { V4 } else { V6 };
-    let question = question(family, &states, address.port(), 0, 1 << (INFO - 1));
+    let request = request(family, &states, address.port(), 0, 1 << (INFO - 1));
     let mut entries = Vec::new();
-    ask(&question, |said| {
-        messages(said, |message| entries.extend(entry(message, address)))
+    exchange(&request, |bytes| {
+        messages(bytes, |message| entries.extend(entry(message, address)))
     })?;
     Ok(entries)
 }
 
-/// The connections to this port that their clients have closed, by both their ends; the client's first.
+/// The connections to this port that their clients have closed, by both ends' addresses, the client's
+/// first.
 pub(crate) fn closed_by_clients(port: u16) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
     let mut found = Vec::new();
     for family in [V4, V6] {
-        let question = question(family, &CLOSED_FIRST, 0, port, 0);
-        ask(&question, |said| {
-            // One that a process still has is not closed, but shut down.
-            messages(said, |message| {
+        let request = request(family, &CLOSED_FIRST, 0, port, 0);
+        exchange(&request, |bytes| {
+            // With an inode a process still has it open: it was shut down, not closed.
+            messages(bytes, |message| {
                 found.extend(ends(message).filter(|_| u32_at(message, 68) == Some(0)));
             })
         })?;
@@ -126,41 +127,41 @@ pub(crate) fn closed_by_clients(port: u16) -> io::Result<Vec<(SocketAddr, Socket
     Ok(found)
 }
 
-/// How many connections a unix socket has that nobody has accepted yet.
+/// The length of a unix socket's accept queue.
 pub(crate) fn queued(inode: u64) -> io::Result<u32> {
     of_unix(inode, UNIX_SHOW_QUEUE, UNIX_QUEUE)
 }
 
-/// The number in /proc of the server's end of a connection; `None`: nobody has accepted it yet. An
-/// error: there is no such connection any more.
+/// The inode of the server's end of a connection; `None` if it is not accepted yet. An error if the
+/// connection is gone.
 pub(crate) fn accepted(server: SocketAddr, client: SocketAddr) -> io::Result<Option<u64>> {
-    let entry = ask_one(&question_of_one(server, client), |message| {
+    let entry = receive_one(&single_request(server, client), |message| {
         entry(message, server).filter(|entry| entry.state != LISTENING)
     })?;
     Ok(Some(u64::from(entry.inode)).filter(|inode| *inode != 0))
 }
 
-/// The same of a unix socket, by the number of the client's end.
+/// The same for a unix socket, by the inode of the client's end.
 pub(crate) fn accepted_unix(client: u64) -> io::Result<Option<u64>> {
     let server = of_unix(client, UNIX_SHOW_PEER, UNIX_PEER)?;
     Ok(Some(u64::from(server)).filter(|inode| *inode != 0))
 }
 
-/// A number that the kernel tells of a unix socket, if it is asked to.
+/// An attribute of a unix socket, a number.
 fn of_unix(inode: u64, show: u32, wanted: u16) -> io::Result<u32> {
     let inode = u32::try_from(inode).map_err(io::Error::other)?;
-    ask_one(&question_of_unix(inode, show), |message| {
-        let attributes = message.get(UNIX_SAID..).unwrap_or_default();
+    receive_one(&unix_request(inode, show), |message| {
+        let attributes = message.get(UNIX_ATTRIBUTES..).unwrap_or_default();
         attribute(attributes, wanted).and_then(|number| u32_at(number, 0))
     })
 }
 
-/// Asks for one socket: there is one answer and no end.
-fn ask_one<T>(question: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
+/// Requests one socket: one message, without an end.
+fn receive_one<T>(request: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
     let mut found = None;
-    ask(question, |said| {
+    exchange(request, |bytes| {
         let mut answered = false;
-        messages(said, |message| {
+        messages(bytes, |message| {
             answered = true;
             found = read(message);
         })
@@ -169,26 +170,29 @@ fn ask_one<T>(question: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> io::Result<
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Asks, and hands on the answers until they have an end.
-fn ask(question: &[u8], mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>) -> io::Result<()> {
+/// Sends a request, and passes the answers to `take` until it returns the end.
+fn exchange(
+    request: &[u8],
+    mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>,
+) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Raw,
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkSockDiag,
     )?;
-    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(PATIENCE, 0))?;
-    send(socket.as_raw_fd(), question, MsgFlags::empty())?;
+    setsockopt(&socket, ReceiveTimeout, &TimeVal::new(TIMEOUT, 0))?;
+    send(socket.as_raw_fd(), request, MsgFlags::empty())?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
             Err(Errno::EINTR) => continue,
             length => length?,
         };
-        // The whole length of what was sent; what is cut off would be connections that are missing.
-        let said = buffer.get(..length);
-        let said = said.ok_or_else(|| io::Error::other("an answer that is too long"))?;
-        match take(said) {
+        // MSG_TRUNC reports the whole length; an answer that was cut would lack connections.
+        let bytes = buffer.get(..length);
+        let bytes = bytes.ok_or_else(|| io::Error::other("an answer that is too long"))?;
+        match take(bytes) {
             Some(result) => return result,
             None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             None => {}
@@ -197,68 +201,68 @@ fn ask(question: &[u8], mut take: impl FnMut(&[u8]) -> Option<io::Result<()>>) -
 }
 
 /// `struct nlmsghdr` and `struct unix_diag_req`.
-fn question_of_unix(inode: u32, show: u32) -> Vec<u8> {
-    let mut said = header(24, REQUEST);
-    said.extend([UNIX, 0, 0, 0]);
-    said.extend(u32::MAX.to_ne_bytes());
-    said.extend(inode.to_ne_bytes());
-    said.extend(show.to_ne_bytes());
-    // Whatever its cookie is.
-    said.extend([0xff; 8]);
-    said
+fn unix_request(inode: u32, show: u32) -> Vec<u8> {
+    let mut bytes = header(24, REQUEST);
+    bytes.extend([UNIX, 0, 0, 0]);
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(inode.to_ne_bytes());
+    bytes.extend(show.to_ne_bytes());
+    // With any cookie.
+    bytes.extend([0xff; 8]);
+    bytes
 }
 
-/// `struct nlmsghdr`, of a question that is this long.
+/// `struct nlmsghdr` of a request with this length.
 fn header(length: usize, flags: u16) -> Vec<u8> {
     let length = u32::try_from(HEADER + length).unwrap_or_default();
-    let mut said = length.to_ne_bytes().to_vec();
-    said.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    said.extend(flags.to_ne_bytes());
-    said.extend(SEQUENCE.to_ne_bytes());
-    // From the kernel's own numbering of who asks.
-    said.extend([0; 4]);
-    said
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(SEQUENCE.to_ne_bytes());
+    // The sender's port id: assigned by the kernel.
+    bytes.extend([0; 4]);
+    bytes
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`: all sockets in these states, with these ports at
-/// their own and at their other end (0: any).
-fn question(family: u8, states: &[u8], own: u16, other: u16, extension: u8) -> Vec<u8> {
+/// their own and at the other end (0: any).
+fn request(family: u8, states: &[u8], own: u16, other: u16, extension: u8) -> Vec<u8> {
     let states = states.iter().fold(0_u32, |all, state| all | 1 << state);
-    let mut said = header(56, REQUEST | DUMP);
-    said.extend([family, TCP, extension, 0]);
-    said.extend(states.to_ne_bytes());
-    said.extend(own.to_be_bytes());
-    said.extend(other.to_be_bytes());
-    said.resize(HEADER + 56, 0);
-    said
+    let mut bytes = header(56, REQUEST | DUMP);
+    bytes.extend([family, TCP, extension, 0]);
+    bytes.extend(states.to_ne_bytes());
+    bytes.extend(own.to_be_bytes());
+    bytes.extend(other.to_be_bytes());
+    bytes.resize(HEADER + 56, 0);
+    bytes
 }
 
-/// The same for the one end of a connection that is at this server.
-fn question_of_one(server: SocketAddr, client: SocketAddr) -> Vec<u8> {
-    let mut said = header(56, REQUEST);
+/// The same for the server's end of one connection.
+fn single_request(server: SocketAddr, client: SocketAddr) -> Vec<u8> {
+    let mut bytes = header(56, REQUEST);
     let family = if server.is_ipv4() { V4 } else { V6 };
-    said.extend([family, TCP, 0, 0]);
-    // Whatever its state is.
-    said.extend(u32::MAX.to_ne_bytes());
-    said.extend(server.port().to_be_bytes());
-    said.extend(client.port().to_be_bytes());
+    bytes.extend([family, TCP, 0, 0]);
+    // In any state.
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(server.port().to_be_bytes());
+    bytes.extend(client.port().to_be_bytes());
     for address in [server.ip(), client.ip()] {
-        let mut bytes = match address {
+        let mut octets = match address {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
-        bytes.resize(16, 0);
-        said.extend(bytes);
+        octets.resize(16, 0);
+        bytes.extend(octets);
     }
-    // On whatever interface, and whatever its cookie is.
-    said.extend([0; 4]);
-    said.extend([0xff; 8]);
-    said
+    // On any interface, with any cookie.
+    bytes.extend([0; 4]);
+    bytes.extend([0xff; 8]);
+    bytes
 }
 
-/// Hands on each message of one datagram; `Some` at the end.
-fn messages(said: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> {
-    let mut rest = said;
+/// Passes each message of one datagram to `take`; `Some` at the end.
+fn messages(bytes: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> {
+    let mut rest = bytes;
     while let (Some(length), Some(kind)) = (u32_at(rest, 0), u16_at(rest, 4)) {
         let length = usize::try_from(length)
             .ok()
@@ -281,32 +285,32 @@ fn messages(said: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>> 
 }
 
 /// `struct inet_diag_msg`, with `struct tcp_info` among its attributes.
-fn entry(said: &[u8], of: SocketAddr) -> Option<Entry> {
-    let (own, _) = ends(said)?;
-    // A socket of both families has its IPv4 clients under IPv6 addresses.
+fn entry(bytes: &[u8], of: SocketAddr) -> Option<Entry> {
+    let (own, _) = ends(bytes)?;
+    // A dual-stack socket reports its IPv4 clients with mapped addresses.
     let ours = of.ip().is_unspecified() || of.ip().to_canonical() == own.ip().to_canonical();
     if own.port() != of.port() || !ours {
         return None;
     }
-    let [low, high] = [u32_at(said, 44)?, u32_at(said, 48)?].map(u64::from);
+    let [low, high] = [u32_at(bytes, 44)?, u32_at(bytes, 48)?].map(u64::from);
     Some(Entry {
-        state: *said.get(1)?,
+        state: *bytes.get(1)?,
         cookie: high << 32 | low,
-        inode: u32_at(said, 68)?,
-        waiting: u32_at(said, 56)?,
-        unsent: u32_at(said, 60)?,
-        traffic: attribute(said.get(SAID..)?, INFO)
+        inode: u32_at(bytes, 68)?,
+        waiting: u32_at(bytes, 56)?,
+        unsent: u32_at(bytes, 60)?,
+        traffic: attribute(bytes.get(ATTRIBUTES..)?, INFO)
             .and_then(traffic)
             .unwrap_or_default(),
     })
 }
 
-/// Both addresses of a `struct inet_diag_msg`: its own, and the one of the other end.
-fn ends(said: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
-    let is_v4 = *said.first()? == V4;
-    let port = |at: usize| Some(u16::from_be_bytes(said.get(at..at + 2)?.try_into().ok()?));
+/// Both addresses of a `struct inet_diag_msg`: the socket's own, and its peer's.
+fn ends(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let is_v4 = *bytes.first()? == V4;
+    let port = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let ip = |at: usize| -> Option<IpAddr> {
-        let all: [u8; 16] = said.get(at..at + 16)?.try_into().ok()?;
+        let all: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
         let [a, b, c, d, ..] = all;
         Some(if is_v4 {
             [a, b, c, d].into()
@@ -356,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// The number in /proc of a socket of this process.
+    /// The inode of a socket of this process.
     fn inode(socket: &impl AsRawFd) -> u32 {
         let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
         u32::try_from(std::fs::metadata(path).unwrap().ino()).unwrap()
@@ -430,7 +434,7 @@ mod tests {
                 panic!("{:?}", found())
             };
             assert_eq!((canonical(from), canonical(to)), ends);
-            // It closes, too: what is left is at the client's end still.
+            // The server closes too, and the state remains at the client's end.
             drop(listener.accept().unwrap());
             assert_eq!(found().len(), 1);
         }
@@ -457,16 +461,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_nonsense_are_no_answers() {
+    fn errors_and_garbage_are_no_answers() {
         let address = "127.0.0.1:1".parse().unwrap();
-        let message = |kind: u16, said: &[u8]| {
-            let length = u32::try_from(HEADER + said.len()).unwrap();
+        let message = |kind: u16, content: &[u8]| {
+            let length = u32::try_from(HEADER + content.len()).unwrap();
             let mut bytes = length.to_ne_bytes().to_vec();
             bytes.extend(kind.to_ne_bytes());
             bytes.extend([0; 2]);
             bytes.extend(SEQUENCE.to_ne_bytes());
             bytes.resize(HEADER, 0);
-            bytes.extend(said);
+            bytes.extend(content);
             bytes
         };
         let take = |bytes: &[u8]| {
@@ -476,7 +480,7 @@ mod tests {
             end
         };
         assert!(take(&message(DONE, &[])).unwrap().is_ok());
-        // To somebody else's request.
+        // The answer to another request.
         let mut other = message(DONE, &[]);
         other[8] ^= 0xff;
         assert!(take(&other).is_none());

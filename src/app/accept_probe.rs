@@ -1,8 +1,8 @@
-//! What /proc shows of a generation: its processes, whether one of them waits for connections, and
-//! what they have open.
+//! The accept probe and other facts about a generation from /proc: its processes, whether one of them
+//! accepts connections, and what files and sockets it has open.
 //!
-//! Waiting for clients can be seen from outside: the socket is in an epoll set, in the array of a
-//! `poll`, or a thread is blocked in accepting or receiving on it.
+//! A process that accepts can be seen from outside: the socket is in an epoll set or in the array of a
+//! `poll`, or a thread is blocked in `accept` or a receiving call on it.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -20,8 +20,8 @@ use crate::process_tree;
 use crate::sock_diag;
 use crate::sockets::address::{Address, is_behind};
 
-/// System call numbers of a thread that waits for clients. `SOCKET`: on the one socket that is the
-/// first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
+/// Numbers of the system calls in which a thread waits for clients. `SOCKET`: those that take the socket
+/// as their first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
 #[cfg(target_arch = "x86_64")]
 mod call {
     pub(super) const ARE_KNOWN: bool = true;
@@ -44,29 +44,29 @@ mod call {
     pub(super) const SELECT: [i64; 0] = [];
 }
 
-/// What can be seen of a generation's waiting.
+/// Whether a generation accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepts {
     Accepting,
     NotYet,
-    /// It may wait in a way that can't be seen.
+    /// It may accept in a way that /proc does not show.
     Unseen,
 }
 
-/// What a look at a generation finds.
+/// What one accept probe of a generation found.
 #[derive(Debug, Default)]
-pub(super) struct Look {
-    /// The sockets that somebody waits on for clients.
-    pub(super) waited: HashSet<u64>,
-    /// Somebody may wait in a way that can't be seen.
+pub(super) struct Seen {
+    /// The inodes of the sockets on which some process accepts or receives.
+    pub(super) accepting: HashSet<u64>,
+    /// Some process may accept in a way that /proc does not show.
     pub(super) unseen: bool,
-    /// Somebody who has such a socket is at work, or would be if it were his turn.
+    /// A thread of a process that has such a socket is running or runnable.
     pub(super) busy: bool,
 }
 
-impl Look {
-    pub(super) fn sight(&self) -> Accepts {
-        match (self.waited.is_empty(), self.unseen) {
+impl Seen {
+    pub(super) fn accepts(&self) -> Accepts {
+        match (self.accepting.is_empty(), self.unseen) {
             (false, _) => Accepts::Accepting,
             (true, true) => Accepts::Unseen,
             (true, false) => Accepts::NotYet,
@@ -74,15 +74,15 @@ impl Look {
     }
 }
 
-pub(super) fn look(family: &[Process], inodes: &HashSet<u64>) -> Look {
-    let mut found = Look::default();
-    for process in family {
-        look_at(process, inodes, &mut found);
+pub(super) fn probe(tree: &[Process], inodes: &HashSet<u64>) -> Seen {
+    let mut found = Seen::default();
+    for process in tree {
+        probe_process(process, inodes, &mut found);
     }
     found
 }
 
-fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
+fn probe_process(process: &Process, inodes: &HashSet<u64>, found: &mut Seen) {
     let descriptors = match process.fd() {
         Ok(descriptors) => descriptors,
         Err(error) => {
@@ -100,7 +100,7 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
                 let path = format!("/proc/{}/fdinfo/{}", process.pid(), descriptor.fd);
                 let info = std::fs::read_to_string(path).unwrap_or_default();
                 found
-                    .waited
+                    .accepting
                     .extend(epoll_inodes(&info).filter(|inode| inodes.contains(inode)));
             }
             FDTarget::AnonInode(kind) if kind.contains("io_uring") => found.unseen = true,
@@ -117,7 +117,7 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
         match thread.syscall() {
             Ok(Syscall::Running) => found.busy = true,
             Ok(call) if call::ARE_KNOWN => waits(process.pid(), &call, &sockets, found),
-            // It may be the one that waits.
+            // On an unknown architecture it may be the accepting thread.
             Ok(_) => found.unseen = true,
             Err(ProcError::PermissionDenied(_)) => found.unseen |= !is_ending(&thread),
             Err(_) => {}
@@ -125,15 +125,15 @@ fn look_at(process: &Process, inodes: &HashSet<u64>, found: &mut Look) {
     }
 }
 
-/// A process or thread that ends, or has ended, waits for nobody; from the moment it has no memory
-/// any more, its /proc belongs to root.
+/// A process or thread that is exiting or has exited accepts nothing; once its memory is gone, its /proc
+/// belongs to root, which makes it unreadable.
 fn is_ending(thread: &Process) -> bool {
     let exiting = StatFlags::PF_EXITING.bits();
     thread.stat().map_or(true, |stat| stat.flags & exiting != 0)
 }
 
-/// Adds the sockets that a thread in this system call waits on.
-fn waits(pid: i32, call: &Syscall, sockets: &HashMap<i32, u64>, found: &mut Look) {
+/// Adds the sockets that a thread waits on in this system call.
+fn waits(pid: i32, call: &Syscall, sockets: &HashMap<i32, u64>, found: &mut Seen) {
     let Syscall::Blocked {
         syscall_number,
         argument_registers,
@@ -146,13 +146,13 @@ fn waits(pid: i32, call: &Syscall, sockets: &HashMap<i32, u64>, found: &mut Look
     if call::SOCKET.contains(syscall_number) {
         let number = i32::try_from(argument(0)).ok();
         found
-            .waited
+            .accepting
             .extend(number.and_then(|number| sockets.get(&number)));
     } else if call::POLL.contains(syscall_number) {
         match polled(pid, argument(0), argument(1)) {
             Some(numbers) => {
                 found
-                    .waited
+                    .accepting
                     .extend(numbers.iter().filter_map(|number| sockets.get(number)));
             }
             None => found.unseen = true,
@@ -184,27 +184,27 @@ fn epoll_inodes(info: &str) -> impl Iterator<Item = u64> {
         })
 }
 
-/// The process of this keeper that has a debugger. One that the generation brings with it (a runner
-/// that traces what it runs) is none.
+/// The process of this keeper that a debugger traces. A tracer of the generation's own (a runner that
+/// traces the app) does not count.
 pub(super) fn traced(keeper: u32) -> Option<i32> {
-    let family: Vec<i32> = process_tree::of(keeper).iter().map(Process::pid).collect();
+    let tree: Vec<i32> = process_tree::of(keeper).iter().map(Process::pid).collect();
     let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    family.iter().copied().find(|pid| {
+    tree.iter().copied().find(|pid| {
         number(&status(*pid), "TracerPid:").is_some_and(|tracer| {
-            // It is the thread that traces.
+            // TracerPid is the id of a thread.
             let debugger = number(&status(tracer), "Tgid:").unwrap_or(tracer);
-            !family.contains(&debugger)
+            !tree.contains(&debugger)
         })
     })
 }
 
-/// A number of a `/proc/PID/status`; zero is none.
+/// A number in `/proc/PID/status`; `None` for zero.
 fn number(status: &str, name: &str) -> Option<i32> {
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     value.trim().parse().ok().filter(|number| *number != 0)
 }
 
-/// How many connections clients have open to the processes of this keeper.
+/// How many open connections of clients the processes of this keeper have.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
     accepted(held).intersection(&sockets(keeper)).count()
 }
@@ -217,14 +217,14 @@ pub(super) fn sockets(keeper: u32) -> HashSet<u64> {
         .collect()
 }
 
-/// The executables that the processes of this keeper run, by the names under which they were started.
+/// The paths of the executables that the processes of this keeper run.
 pub(super) fn executables(keeper: u32) -> Vec<PathBuf> {
-    let family = process_tree::of(keeper);
-    let paths = family.iter().filter_map(|process| process.exe().ok());
+    let tree = process_tree::of(keeper);
+    let paths = tree.iter().filter_map(|process| process.exe().ok());
     paths.map(without_mark).collect()
 }
 
-/// What the system says of a file that was replaced is not part of its name.
+/// Removes the mark that the kernel puts behind the path of a file that was replaced.
 fn without_mark(path: PathBuf) -> PathBuf {
     let bytes = path.as_os_str().as_bytes();
     match bytes.strip_suffix(b" (deleted)") {
@@ -233,7 +233,7 @@ fn without_mark(path: PathBuf) -> PathBuf {
     }
 }
 
-/// The sockets of all connections to these addresses, whoever has accepted them.
+/// The inodes of all accepted connections to these addresses, in any process.
 fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     let addresses = || held.iter().map(|held| &held.address);
     let tcp = addresses().filter_map(Address::tcp);
@@ -243,7 +243,7 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
         .map(|entry| u64::from(entry.inode));
     let paths: Vec<&Path> = addresses().filter_map(Address::path).collect();
     let is_behind_one = |bound: &Path| paths.iter().any(|path| is_behind(path, bound));
-    // The accepting end has the path of the socket that it was accepted on.
+    // An accepted unix socket reports the path of its listener.
     let unix = procfs::net::unix().into_iter().flatten();
     let unix = unix
         .filter(|entry| entry.state == UnixState::CONNECTED)
@@ -252,7 +252,7 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     tcp.chain(unix).collect()
 }
 
-/// Connections to these addresses whose client's process has closed them, by both their ends.
+/// Connections to these addresses that their client has closed, by both ends' addresses.
 pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, SocketAddr)> {
     let leads = |to: SocketAddr| {
         let ip = to.ip().to_canonical();
@@ -270,12 +270,12 @@ pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, Socket
 
 /// The files that the processes of this keeper have locked.
 pub(super) fn locks(keeper: u32) -> HashSet<(u64, u64)> {
-    let family = process_tree::of(keeper);
-    family.iter().flat_map(locked).collect()
+    let tree = process_tree::of(keeper);
+    tree.iter().flat_map(locked).collect()
 }
 
-/// The files that a process has locked. By its descriptors: the system's list of locks names the device
-/// of a file system, and a file's own may be another one (btrfs, some overlays).
+/// The files that a process has locked, from its fdinfo: /proc/locks names the device of a file system,
+/// from which a file's own may differ (btrfs, some overlays).
 fn locked(process: &Process) -> Vec<(u64, u64)> {
     let is_locked = |number: &i32| {
         let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", process.pid()));
@@ -290,9 +290,9 @@ fn locked(process: &Process) -> Vec<(u64, u64)> {
     numbers.filter(is_locked).filter_map(file).collect()
 }
 
-/// The regular files that these processes have open.
-pub(super) fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
-    let descriptors = family
+/// The files outside of /dev that these processes have open.
+pub(super) fn open_files(tree: &[Process]) -> impl Iterator<Item = PathBuf> {
+    let descriptors = tree
         .iter()
         .flat_map(|process| process.fd().into_iter().flatten());
     descriptors
@@ -305,8 +305,8 @@ pub(super) fn open_files(family: &[Process]) -> impl Iterator<Item = PathBuf> {
 
 /// The files that the processes of this keeper have open for writing.
 pub(super) fn written(keeper: u32) -> HashSet<PathBuf> {
-    let family = process_tree::of(keeper);
-    let descriptors = family
+    let tree = process_tree::of(keeper);
+    let descriptors = tree
         .iter()
         .flat_map(|process| process.fd().into_iter().flatten())
         .flatten();
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_locked_is_known_by_itself() {
+    fn a_locked_file_is_found_by_its_descriptor() {
         let dir = tempfile::tempdir().unwrap();
         let (locked, open) = (dir.path().join("locked"), dir.path().join("open"));
         let file = File::create(&locked).unwrap();
@@ -369,23 +369,23 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_nobody_waits_on_is_not_accepting_and_one_in_epoll_is() {
+    fn a_socket_is_accepting_once_it_is_in_an_epoll_set() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let own = [Process::myself().unwrap()];
         let inodes = HashSet::from([inode(&listener)]);
-        assert_eq!(look(&own, &inodes).sight(), Accepts::NotYet);
+        assert_eq!(probe(&own, &inodes).accepts(), Accepts::NotYet);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .unwrap();
         let _guard = runtime.enter();
         let _registered = tokio::net::TcpListener::from_std(listener).unwrap();
-        assert_eq!(look(&own, &inodes).waited, inodes);
+        assert_eq!(probe(&own, &inodes).accepting, inodes);
     }
 
     #[test]
-    fn a_thread_that_waits_for_datagrams_is_seen() {
+    fn a_thread_that_receives_datagrams_is_seen() {
         let receive: [fn(UdpSocket); 3] = [
             |socket| assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 3),
             |socket| {
@@ -403,9 +403,9 @@ mod tests {
             let address = socket.local_addr().unwrap();
             let inodes = HashSet::from([inode(&socket)]);
             let own = [Process::myself().unwrap()];
-            assert_eq!(look(&own, &inodes).sight(), Accepts::NotYet);
+            assert_eq!(probe(&own, &inodes).accepts(), Accepts::NotYet);
             let waiting = thread::spawn(move || receive(socket));
-            while look(&own, &inodes).waited != inodes {
+            while probe(&own, &inodes).accepting != inodes {
                 assert!(!waiting.is_finished());
                 thread::yield_now();
             }

@@ -1,5 +1,5 @@
-//! What comes to hotrun when a keeper itself is killed: hotrun is a subreaper too, ends those
-//! processes, and treats the generation as dead.
+//! The processes that are reparented to hotrun when a keeper itself is killed: hotrun is a subreaper
+//! too, kills them, and treats the generation as dead.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use procfs::process::Process;
 
 use crate::session::model::Generation;
 
-/// Between two rounds of killing, and how many there are at most.
+/// The pause between two rounds of kills, and the most rounds.
 const ROUND: Duration = Duration::from_millis(10);
 const ROUNDS: u32 = 200;
 
-/// Ends every process of the generation whose keeper, the leader of their session, is gone. What
-/// has both left the session and cleared its environment can't be told from a build's daemon any
-/// more and stays.
+/// Kills every process of the generation whose keeper, the leader of their session, is gone. A process
+/// that has left the session and cleared its environment can't be told from a build's daemon any more,
+/// and stays.
 pub(super) async fn end(keeper: u32, session: &str, generation: Generation) {
     for _ in 0..ROUNDS {
         let mut left = false;

@@ -1,5 +1,5 @@
-//! A program that goes on in the background: its first process has ended with success, and what it
-//! left behind does the work. Says which of that listens, and when that has ended.
+//! A program that goes on in the background: its first process has exited with success, and processes
+//! that it left behind do the work. Tells which of them listen, and when one of those has ended.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -13,16 +13,16 @@ use tokio::io::unix::AsyncFd;
 use crate::process_tree;
 use crate::sys;
 
-/// What a first process has left behind.
+/// The processes that a first process has left behind.
 #[derive(Debug)]
 pub(super) struct Background {
     keeper: u32,
-    /// Those that listen, or would.
+    /// The pidfds of those that have one of the sockets open.
     listening: Vec<AsyncFd<Arc<OwnedFd>>>,
 }
 
 impl Background {
-    /// What the keeper still has; `None` if that is nothing.
+    /// The running processes of this keeper; `None` if there are none.
     pub(super) fn of(keeper: u32, sockets: &HashSet<u64>) -> Option<Self> {
         let mut left = Self {
             keeper,
@@ -30,27 +30,27 @@ impl Background {
         };
         let any = process_tree::of(keeper).iter().any(runs);
         any.then(|| {
-            left.look(sockets);
+            left.refresh(sockets);
             left
         })
     }
 
-    /// One of these sockets is open somewhere in it.
+    /// One of the processes has one of the sockets open.
     pub(super) fn listens(&self) -> bool {
         !self.listening.is_empty()
     }
 
-    /// Looks anew which processes have these sockets open.
-    pub(super) fn look(&mut self, sockets: &HashSet<u64>) {
-        let family = process_tree::of(self.keeper);
+    /// Finds out anew which processes have one of these sockets open.
+    pub(super) fn refresh(&mut self, sockets: &HashSet<u64>) {
+        let tree = process_tree::of(self.keeper);
         let listens = |process: &&Process| {
             runs(process) && process_tree::sockets(process).any(|socket| sockets.contains(&socket))
         };
-        let listening = family.iter().filter(listens);
+        let listening = tree.iter().filter(listens);
         self.listening = listening.filter_map(|one| descriptor(one.pid())).collect();
     }
 
-    /// Waits until one of those that listen has ended; for ever where there is none.
+    /// Waits until a listening process has ended; for ever without one.
     pub(super) async fn one_ended(background: Option<&Self>) {
         let Some(background) = background else {
             return std::future::pending().await;
@@ -67,7 +67,7 @@ impl Background {
     }
 }
 
-/// It has not ended.
+/// The process has not exited.
 fn runs(process: &Process) -> bool {
     process
         .stat()

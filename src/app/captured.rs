@@ -1,4 +1,5 @@
-//! Holding what the app listens on: who answers its calls, and what is said where nobody can.
+//! Capture of what one generation listens on: starts the thread that answers its calls, and explains why
+//! there is none.
 
 use std::io;
 
@@ -14,20 +15,20 @@ use crate::session::event::{Holder, Taken};
 use crate::session::reason::Reason;
 use crate::sockets::address::Address;
 
-/// What it takes to hold what the app listens on.
+/// What capture of one generation needs.
 #[derive(Debug)]
 pub struct Captured {
-    /// Who answers its calls.
+    /// What the answers to its calls depend on.
     pub capture: Capture,
-    /// The filter that it is started under.
+    /// The seccomp filter that the app is started under.
     pub filter: Vec<Step>,
-    /// What live listens on, and it is to listen on as well.
+    /// The addresses that live listens on, and this generation must listen on before it is ready.
     pub expected: Vec<Address>,
 }
 
 impl Captured {
-    /// Has the calls of the app answered, which the keeper has just put under its filter, or could not
-    /// (`refused`, an error number).
+    /// Starts to answer the app's system calls. The keeper has just installed the filter, or could not
+    /// (`refused`, an errno).
     pub(super) fn begin(
         captured: Option<Self>,
         refused: Option<i32>,
@@ -36,30 +37,31 @@ impl Captured {
         if let Some(code) = refused {
             return Begun::Without(why_not_captured(code));
         }
-        let lost = || io::Error::other("its descriptor did not arrive");
+        let lost = || io::Error::other("the notification descriptor did not arrive");
         let wanted = captured.zip(keeper.take_descriptor()).ok_or_else(lost);
         match wanted.and_then(|(captured, listener)| captured.capture.start(listener)) {
             Ok(notify_loop) => Begun::NotifyLoop(notify_loop),
             Err(error) => Begun::Unanswered(Reason::new(
-                format!("nobody could answer the app's system calls: {error}"),
-                "free some threads or descriptors (`ulimit -u`, `ulimit -n`), or leave capture out \
+                format!("cannot answer the app's system calls: {error}"),
+                "free some threads or descriptors (`ulimit -u`, `ulimit -n`), or switch capture off \
                  with --no-capture",
             )),
         }
     }
 }
 
-/// What has come of it.
+/// Whether the app's system calls are answered.
 pub(super) enum Begun {
-    /// Its calls are answered; what it does is told here.
+    /// They are; what the app does is received here.
     NotifyLoop(UnboundedReceiver<Listening>),
-    /// It runs without: why.
+    /// It runs without capture, for this reason.
     Without(Reason),
-    /// Its calls wait for nobody and fail in ways that no program expects, so it must not run: why.
+    /// They are not, so that they fail in ways that no program expects: the app must not run, for this
+    /// reason.
     Unanswered(Reason),
 }
 
-/// An address that the app can't bind, while it is found out who has it.
+/// An address that the app can't bind, while its owner is looked up.
 #[derive(Debug)]
 pub(super) struct Refused {
     address: Address,
@@ -71,12 +73,12 @@ impl Refused {
         Self { address, owner }
     }
 
-    /// Who has it; live is what this keeper keeps.
+    /// Waits for the owner; `live` is the keeper of live.
     async fn taken(&mut self, live: Option<u32>) -> Taken {
         let owner = (&mut self.owner).await.ok().flatten();
         let is_live = |pid| {
-            let family = live.map(process_tree::of).unwrap_or_default();
-            family.iter().any(|process| process.pid() == pid)
+            let tree = live.map(process_tree::of).unwrap_or_default();
+            tree.iter().any(|process| process.pid() == pid)
         };
         let by = match owner {
             Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
@@ -84,15 +86,15 @@ impl Refused {
                 Holder::Hotrun
             }
             Some(owner) => Holder::Other(owner.name),
-            None => Holder::Other("a program that cannot be seen from here".into()),
+            None => Holder::Other("a process that /proc does not show".into()),
         };
         let address = self.address.to_string();
         Taken { address, by }
     }
 }
 
-/// Waits until it is known who has the first of these addresses; for ever where there is none.
-pub(super) async fn found_out(refused: &mut Vec<Refused>, live: Option<u32>) -> Taken {
+/// Waits until the owner of the first of these addresses is known; for ever without one.
+pub(super) async fn next_taken(refused: &mut Vec<Refused>, live: Option<u32>) -> Taken {
     let Some(first) = refused.first_mut() else {
         return std::future::pending().await;
     };
@@ -101,15 +103,15 @@ pub(super) async fn found_out(refused: &mut Vec<Refused>, live: Option<u32>) -> 
     taken
 }
 
-/// What is said of an address that could not be held.
+/// The message about an address that could not be captured.
 pub(super) fn not_held(address: &Address, reason: &str) -> Reason {
     Reason::new(
         format!("{address} is not held: {reason}"),
-        "declare it with --listen, or leave it as it is: it is refused while the app is replaced",
+        "declare it with --listen, or connections are refused while the app is replaced",
     )
 }
 
-/// Waits until the app listens somewhere; for ever where nobody would tell.
+/// Waits for the next `bind` or `listen` of the app; for ever where its calls are not answered.
 pub(super) async fn heard(
     listening: &mut Option<UnboundedReceiver<Listening>>,
 ) -> Option<Listening> {
@@ -122,7 +124,7 @@ pub(super) async fn heard(
     }
 }
 
-/// Why the system refuses the filter (an error number).
+/// Why the kernel refuses the filter (an errno).
 pub fn why_not_captured(code: i32) -> Reason {
     let reason = match code {
         libc::EBUSY => {
@@ -134,7 +136,7 @@ pub fn why_not_captured(code: i32) -> Reason {
     };
     Reason::new(
         format!("what the app listens on is not held: {reason}"),
-        "declare its address with --listen, and take the socket over in the app with `listenfd`; \
-         --no-capture says that it need not be held",
+        "declare its address with --listen, and take the socket over in the app with `listenfd`, or \
+         pass --no-capture if it need not be held",
     )
 }

@@ -1,4 +1,4 @@
-//! Which signals the processes of a generation handle: `/proc/PID/status` tells.
+//! Which signals the processes of a generation catch, from `/proc/PID/status`.
 
 use std::collections::HashSet;
 
@@ -7,20 +7,19 @@ use procfs::process::Process;
 
 use crate::process_tree;
 
-/// Whether this signal would end a process of this keeper at once, which has one of these sockets
-/// open: it neither handles nor ignores the signal. `None`: that of the two stop signals which it
-/// catches.
+/// Whether this signal would kill a process of this keeper that has one of these sockets open, because
+/// that neither catches nor ignores it. `None`: the one of the two stop signals that it catches.
 pub(super) fn is_ended_by(keeper: u32, signal: Option<i32>, sockets: &HashSet<u64>) -> bool {
     let either = [Signal::SIGTERM as i32, Signal::SIGINT as i32];
     let signals = signal.map_or(either.to_vec(), |signal| vec![signal]);
-    let family = process_tree::of(keeper);
+    let tree = process_tree::of(keeper);
     let serves =
         |process: &&Process| process_tree::sockets(process).any(|it| sockets.contains(&it));
-    let mut serving = family.iter().filter(serves);
+    let mut serving = tree.iter().filter(serves);
     serving.any(|process| signals.iter().all(|signal| is_fatal(process, *signal)))
 }
 
-/// Nothing in this process has it handled or ignored.
+/// The process neither catches nor ignores the signal.
 fn is_fatal(process: &Process, signal: i32) -> bool {
     process.status().is_ok_and(|status| {
         let met = status.sigcgt | status.sigign;
@@ -44,12 +43,12 @@ mod tests {
             .build()
             .unwrap();
         let _guard = runtime.enter();
-        // No other test has anything to do with this one.
+        // No other test uses this signal.
         let number = Signal::SIGURG as i32;
         assert!(is_fatal(&own, number));
         let _handled = signal(SignalKind::from_raw(number)).unwrap();
         assert!(!is_fatal(&own, number));
-        // The runtime of Rust ignores it in every program.
+        // Rust's runtime ignores it in every program.
         assert!(!is_fatal(&own, Signal::SIGPIPE as i32));
         assert!(is_fatal(&own, Signal::SIGKILL as i32));
         assert!(is_fatal(&own, 0));

@@ -1,10 +1,10 @@
-//! What is typed, or piped, into hotrun, handed on to the newest generation.
+//! Passes hotrun's stdin on to the newest generation.
 //!
 //! # Theory of operation
 //!
-//! A thread reads hotrun's stdin, one piece at a time, and waits until it is taken; a task hands
-//! each piece on to the newest generation that has a stdin: the candidate, else live. Nothing waits
-//! for a program that does not read. What a process was given and did not take is lost with it.
+//! A thread reads hotrun's stdin in chunks, one at a time; a task writes each to the newest generation
+//! that has a stdin: the candidate, else live. Nothing waits for a program that does not read. Input
+//! that was written to a process and not read by it is lost with it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 use crate::defect;
 use crate::session::model::Generation;
 
-/// What Ctrl-D is at a terminal: the line as it is, or, on an empty one, the end of the input.
+/// Ctrl-D, which ends the input at the beginning of a terminal's line, and hands over the line
+/// elsewhere.
 const END: u8 = 4;
 
-/// Room for one read.
+/// The most bytes of one chunk.
 const PIECE: usize = 4096;
 
 enum Message {
@@ -29,20 +30,20 @@ enum Message {
     Detach(Generation),
 }
 
-/// Who reads what is handed on.
+/// The stdin of one generation.
 #[derive(Debug)]
 struct Reader {
     stdin: Sender,
     terminal: bool,
 }
 
-/// The handle of what is typed.
+/// The handle of the task.
 #[derive(Clone, Debug)]
 pub struct Input {
     messages: mpsc::UnboundedSender<Message>,
 }
 
-/// Keeps a generation's stdin open; when it is dropped, the generation gets nothing more.
+/// Keeps a generation's stdin open; dropped, the generation gets no more input.
 #[derive(Debug)]
 pub(super) struct Attached {
     generation: Generation,
@@ -56,13 +57,13 @@ impl Drop for Attached {
 }
 
 impl Input {
-    /// Reads hotrun's stdin from now on. Must be called inside the runtime; ends with hotrun.
+    /// Starts to read hotrun's stdin. Must be called inside the runtime; ends with hotrun.
     pub fn start() -> io::Result<Self> {
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let typed = stdin.is_terminal();
         let (pieces, inbox) = mpsc::channel(1);
         thread::Builder::new().name("input".into()).spawn(move || {
-            // What it was about to read is read by the next turn.
+            // After a panic the next turn reads on; nothing was read yet.
             while defect::caught(|| read(&stdin, typed, &pieces)).is_err() {}
         })?;
         let (messages, orders) = mpsc::unbounded_channel();
@@ -70,7 +71,7 @@ impl Input {
         Ok(Self { messages })
     }
 
-    /// Hands on to this generation until the result is dropped, or a newer one is there.
+    /// Passes input on to this generation until the result is dropped, or a newer one is attached.
     pub(super) fn attach(&self, generation: Generation, stdin: Sender, terminal: bool) -> Attached {
         let reader = Reader { stdin, terminal };
         self.messages.send(Message::Attach(generation, reader)).ok();
@@ -81,19 +82,19 @@ impl Input {
     }
 }
 
-/// Reads until the end. `typed`: at a terminal, where the end is a key like others.
+/// Reads to the end of the input. `typed`: from a terminal, where the end is a key (Ctrl-D).
 fn read(mut stdin: &File, typed: bool, pieces: &mpsc::Sender<Vec<u8>>) {
     let mut buffer = [0; PIECE];
     defect::point("input");
     loop {
         let mut piece = match stdin.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // A terminal that hung up ends again and again, and is none any more.
+            // A terminal that has hung up reports the end again and again, and is no terminal any more.
             Ok(0) if !typed || !stdin.is_terminal() => return,
             Err(_) => return,
             Ok(count) => buffer[..count].to_vec(),
         };
-        // The terminal hands over lines; one without an end was ended by Ctrl-D.
+        // A terminal hands over whole lines; one without a newline was handed over by Ctrl-D.
         if typed && !piece.ends_with(b"\n") {
             piece.push(END);
         }
@@ -103,17 +104,17 @@ fn read(mut stdin: &File, typed: bool, pieces: &mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// The task's side.
+/// The state of the task.
 #[derive(Debug, Default)]
 struct HandOn {
     readers: BTreeMap<Generation, Reader>,
-    /// What was read and not taken.
+    /// The rest of the chunk, which is not written yet.
     rest: Vec<u8>,
-    /// A part of that piece was taken.
+    /// A part of the chunk is written.
     begun: bool,
-    /// The last byte that was taken did not end a line.
+    /// The last byte written was not a newline.
     line_open: bool,
-    /// Nothing more comes.
+    /// The input has ended.
     ended: bool,
 }
 
@@ -150,7 +151,7 @@ impl HandOn {
             Message::Detach(generation) => _ = self.readers.remove(&generation),
         }
         if self.newest() != newest {
-            // Half a piece makes no sense to another one.
+            // The rest of a chunk makes no sense to another generation.
             if std::mem::take(&mut self.begun) {
                 self.rest.clear();
             }
@@ -166,17 +167,17 @@ impl HandOn {
         newest.map(|(generation, _)| *generation)
     }
 
-    /// Nothing more comes: a pipe is closed, at a terminal somebody has to say so.
+    /// The input has ended: closes pipes, and ends the input of terminals with Ctrl-D.
     fn end(&mut self) {
         self.ended = true;
         self.readers.retain(|_, reader| reader.terminal);
         if !self.readers.is_empty() {
-            // One hands over what stands on the line, one ends that line, one ends the input.
+            // The first hands over the open line, the second ends it, and the third ends the input.
             self.rest = vec![END; if self.line_open { 3 } else { 1 }];
         }
     }
 
-    /// The newest took so much of the piece; nothing, if it reads no more.
+    /// The newest generation took `count` bytes of the chunk; none if it does not read any more.
     fn taken(&mut self, count: usize) {
         if count == 0 {
             self.readers.pop_last();
@@ -189,8 +190,8 @@ impl HandOn {
     }
 }
 
-/// Writes to a reader as soon as it takes something: how much; nothing, if it never will. Safe to
-/// drop while it waits.
+/// Writes to a reader as soon as it has room; returns how many bytes it took, 0 if it has closed its
+/// stdin. Safe to drop while it waits.
 async fn write(reader: Option<&Reader>, rest: &[u8]) -> usize {
     let Some(Reader { stdin, .. }) = reader else {
         return std::future::pending().await;

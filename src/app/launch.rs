@@ -1,4 +1,5 @@
-//! What a keeper is given to start a generation: what `cargo run` would, and what is ours on top.
+//! The launch that a keeper carries out: the environment and arguments of `cargo run`, with hotrun's own
+//! on top.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use crate::keeper::protocol::{Input as Reads, Launch};
 use crate::session::reason::Reason;
 use crate::sockets::activation;
 
-/// Has a keeper start it: the prepared one, or a new one where there is none that still lives.
+/// Lets a keeper start the app: the prepared one if it still lives, else a new one.
 pub(super) async fn keep_with(
     prepared: Option<Keeper>,
     launch: &Launch,
@@ -29,7 +30,6 @@ pub(super) async fn keep_with(
     Ok((keeper, output))
 }
 
-/// What the keeper starts: what `cargo run` would, and what is ours on top.
 pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     let surroundings = &start.artifact.surroundings;
     let mut env: Vec<(OsString, OsString)> = surroundings
@@ -54,7 +54,7 @@ pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     env.extend(activation::variables(&names));
     let path = start.artifact.path.clone().into_os_string();
     let (program, argv0, mut args) = match surroundings.runner.split_first() {
-        // A runner is told the path of the program, as cargo does.
+        // A runner gets the path of the program as its last argument, as with cargo.
         Some((runner, args)) => {
             let mut args = args.to_vec();
             args.push(path);
@@ -84,19 +84,19 @@ pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     }
 }
 
-/// The variable that says where shared objects are looked for, as cargo chooses it.
+/// The variable with the search path of shared objects, as cargo chooses it.
 const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
     "DYLD_FALLBACK_LIBRARY_PATH"
 } else {
     "LD_LIBRARY_PATH"
 };
 
-/// Has shared objects looked for in this directory first: the program's own ones are there, while
-/// those in cargo's directories are of whatever was built last.
+/// Puts this directory first in the search path of shared objects: it has the generation's own, while
+/// those in cargo's directories are of the last build.
 fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
     let mut path = dir.as_os_str().to_owned();
     match env.iter_mut().find(|(key, _)| key == LIBRARY_PATH) {
-        // An empty part would stand for the working directory.
+        // An empty entry would mean the working directory.
         Some((_, known)) if !known.is_empty() => {
             path.push(":");
             path.push(&known);

@@ -1,12 +1,11 @@
-//! One generation of the app: launched with the held sockets, watched until it is ready, asked
-//! to end, and gone.
+//! One generation of the app: launched with the held sockets, probed until it is ready, stopped, and
+//! gone.
 //!
 //! # Theory of operation
 //!
-//! Every generation has one task. It owns the keeper (and with it the process), both output pipes
-//! and the check of readiness, and reports what happens in the order in which it happened: all
-//! that the app has written before it ended is handed on before its end is reported. Deliberately
-//! absent: deciding when to start, stop or kill.
+//! Every generation has one task. It owns the keeper (and with it the processes), both output pipes and
+//! the readiness check, and reports events in their order: all output of the app is passed on before its
+//! exit is reported. Deliberately absent: deciding when to start, stop or kill.
 
 mod accept_probe;
 mod adopted;
@@ -30,7 +29,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
 use background::Background;
-use captured::{Begun, Refused, found_out, heard, not_held};
+use captured::{Begun, Refused, heard, next_taken, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
 use launch::{explain, keep_with, launch};
@@ -50,73 +49,72 @@ use crate::session::reason::Reason;
 use crate::sink::Sink;
 use crate::sockets::address::Address;
 
-/// How many of its last lines are kept for a reason why it ended: a panic, and its backtrace.
+/// How many of the last lines on stderr are kept to explain an exit: room for a panic and its backtrace.
 const LAST_LINES: usize = 200;
 
-/// Between two looks at a process that has a debugger.
-const DEBUGGED: Duration = Duration::from_millis(500);
+/// The pause between two checks whether a debugger is still attached.
+const DEBUGGER_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How a request reaches the generation that is to be asked, and no other one.
+/// How a readiness probe reaches the candidate, and no other generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Clients are sent to it already.
+    /// New connections go to the candidate already.
     Always,
-    /// From this port.
+    /// Connections from this source port do.
     From(u16),
-    /// It can't be.
+    /// The candidate can't be reached alone.
     Never,
 }
 
 /// What a generation is started with.
 #[derive(Debug)]
 pub struct Start {
-    /// Its number.
+    /// The generation.
     pub generation: Generation,
-    /// The program.
+    /// The build's artifact.
     pub artifact: ArtifactRef,
-    /// The sockets it gets, and what there is to know about each, in the same order. They are kept
-    /// until nothing of it is left.
+    /// The sockets that it inherits, kept until none of its processes is left.
     pub sockets: Vec<Arc<OwnedFd>>,
-    /// What they are.
+    /// What is known of each of them, in the same order.
     pub held: Vec<HeldSocket>,
-    /// The processes that serve meanwhile, by their keeper's pid.
+    /// The keeper of live, if live runs meanwhile.
     pub beside: Option<u32>,
-    /// How a question reaches it, and no other generation.
+    /// How a readiness probe reaches it.
     pub reach: Reach,
-    /// The name of this run of hotrun, in the app's environment.
+    /// The name of this run of hotrun (`HOTRUN_SESSION`).
     pub session: Arc<str>,
-    /// Where it may say that it is ready.
+    /// The path of its `NOTIFY_SOCKET`.
     pub notify: PathBuf,
-    /// A keeper that was started before it was needed.
+    /// A keeper that was started in advance.
     pub keeper: Option<Keeper>,
-    /// Who hands on what is typed, if anybody.
+    /// Passes hotrun's stdin on, if the app gets it.
     pub input: Option<Input>,
-    /// How what it listens on is held, if it is.
+    /// What capture needs, if the app is captured.
     pub capture: Option<Captured>,
 }
 
 /// What is known of a held socket when an app starts.
 #[derive(Clone, Debug)]
 pub struct HeldSocket {
-    /// Its name.
+    /// Its name in `LISTEN_FDNAMES`.
     pub name: Option<String>,
     /// Its address.
     pub address: Address,
-    /// Its number in /proc.
+    /// Its inode.
     pub inode: u64,
 }
 
-/// What a generation is told.
+/// An order to a generation's task.
 #[derive(Debug)]
 enum Order {
-    Look,
+    CheckDebugger,
     FindWriter(PathBuf, Vec<PathBuf>),
     Signal(i32),
     Stop(Option<i32>),
     Kill,
 }
 
-/// The handle of a generation. Dropping it ends what it started.
+/// The handle of a generation. Dropped, it ends the generation's processes.
 #[derive(Debug)]
 pub struct App {
     orders: mpsc::UnboundedSender<Order>,
@@ -146,44 +144,44 @@ impl App {
             traced: None,
             pid: None,
             program: start.artifact.path.clone(),
-            asked: false,
+            told_to_end: false,
         };
         tokio::spawn(task.run_to_the_end(start, inbox));
         Self { orders, keeper }
     }
 
-    /// Looks whether a debugger has attached to it, and tells.
-    pub fn look(&self) {
-        self.orders.send(Order::Look).ok();
+    /// Checks whether a debugger is attached, and reports it.
+    pub fn check_debugger(&self) {
+        self.orders.send(Order::CheckDebugger).ok();
     }
 
-    /// Looks whether a process of it has one of these files, which are below `base` or not, open for
-    /// writing, and tells which.
+    /// Checks whether one of its processes has one of these files open for writing, and reports which,
+    /// relative to `base` where they are below it.
     pub fn find_writer(&self, base: PathBuf, paths: Vec<PathBuf>) {
         self.orders.send(Order::FindWriter(base, paths)).ok();
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to its process group.
     pub fn signal(&self, number: i32) {
         self.orders.send(Order::Signal(number)).ok();
     }
 
-    /// Asks it to end, by this signal, or by the one that it catches.
+    /// Asks it to end, with this signal, or with the one that it catches.
     pub fn stop(&self, signal: Option<i32>) {
         self.orders.send(Order::Stop(signal)).ok();
     }
 
-    /// Ends everything of it.
+    /// Kills all of its processes.
     pub fn kill(&self) {
         self.orders.send(Order::Kill).ok();
     }
 
-    /// Nothing of it is left.
+    /// None of its processes is left.
     pub fn is_gone(&self) -> bool {
         self.orders.is_closed()
     }
 
-    /// The numbers in /proc of all sockets that its processes have open.
+    /// The inodes of all sockets that its processes have open.
     pub fn open_sockets(&self) -> HashSet<u64> {
         self.keeper().map(accept_probe::sockets).unwrap_or_default()
     }
@@ -195,8 +193,8 @@ impl App {
             .unwrap_or_default()
     }
 
-    /// Finds out, when it is called, whether this signal (`None`: the one that it catches) would end
-    /// it at once, as a program that serves these sockets. Blocking.
+    /// Returns a blocking check whether this signal (`None`: the one that it catches) would kill it, as
+    /// a program that serves these sockets.
     pub fn is_ended_by(
         &self,
         signal: Option<i32>,
@@ -222,19 +220,19 @@ struct Task {
     sink: Sink,
     keeper_pid: Arc<std::sync::OnceLock<u32>>,
     last_lines: VecDeque<String>,
-    /// The addresses that it could not bind, and the last one of which it is known who has it.
+    /// The addresses that it could not bind and whose owner is being looked up, and the last one found.
     refused: Vec<Refused>,
     taken: Option<Taken>,
     /// Its open connections when it was killed.
     cut: usize,
-    /// The process of it that has a debugger, and when to look again.
+    /// The process that a debugger traces, and when to check again.
     traced: Option<(i32, Instant)>,
-    /// Its first process, and so its process group.
+    /// Its first process, which leads its process group.
     pid: Option<u32>,
-    /// The program, which something else may have started.
+    /// Its executable, which a runner may have started.
     program: PathBuf,
-    /// It was asked to end, or killed.
-    asked: bool,
+    /// It was told to end, or killed.
+    told_to_end: bool,
 }
 
 impl Task {
@@ -242,7 +240,7 @@ impl Task {
         self.events.send(Event::App(self.generation, news)).ok();
     }
 
-    /// Whatever becomes of it, its end is told: what it had started ends with its keeper.
+    /// Reports the end even if the task panics: the keeper then ends the processes.
     async fn run_to_the_end(self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
         let (events, generation) = (self.events.clone(), self.generation);
         if defect::guarded(self.run(start, inbox)).await.is_err() {
@@ -324,7 +322,7 @@ impl Task {
                         }
                         self.obey(order, &keeper, &held).await;
                     }
-                    // Nobody waits for an orderly end any more; the keeper sees ours.
+                    // The handle was dropped; the keeper sees the end of its pipe to hotrun.
                     None => return Ok(()),
                 },
                 news = keeper.next() => match news {
@@ -360,16 +358,16 @@ impl Task {
                             let lines = pipe.finish(self.generation, &sink);
                             self.printed(pipe.stream(), &lines, &mut check);
                         }
-                        // What it has done before it ended was told before.
+                        // What it did before its exit is reported before that.
                         while let Some(Ok(told)) = listening.as_mut().map(UnboundedReceiver::try_recv) {
                             self.listens(told, &mut check, &mut held);
                         }
                         while !self.refused.is_empty() {
-                            let taken = found_out(&mut self.refused, beside).await;
+                            let taken = next_taken(&mut self.refused, beside).await;
                             self.could_not_bind(taken);
                         }
                         let exit = Exit::from(ended);
-                        if exit.success() && !self.asked {
+                        if exit.success() && !self.told_to_end {
                             background = Background::of(keeper_pid, &inodes(&held));
                         }
                         running = background.is_some();
@@ -390,10 +388,10 @@ impl Task {
                 Some(heard) = heard(&mut listening) => {
                     self.listens(heard, &mut check, &mut held);
                     if let Some(left) = &mut background {
-                        left.look(&inodes(&held));
+                        left.refresh(&inodes(&held));
                     }
                 }
-                taken = found_out(&mut self.refused, beside) => self.could_not_bind(taken),
+                taken = next_taken(&mut self.refused, beside) => self.could_not_bind(taken),
                 found = check.find(keeper_pid), if running => match found {
                     Found::Proof(proof) => self.ready(&mut check, proof),
                     Found::Unclaimed(inodes) => self.unclaimed(&held, &inodes),
@@ -402,7 +400,7 @@ impl Task {
                 },
                 () = Background::one_ended(background.as_ref()) => {
                     if let Some(left) = &mut background {
-                        left.look(&inodes(&held));
+                        left.refresh(&inodes(&held));
                         if !left.listens() {
                             background = None;
                             running = false;
@@ -410,7 +408,7 @@ impl Task {
                         }
                     }
                 }
-                () = later(self.traced) => self.look_again(keeper_pid),
+                () = later(self.traced) => self.check_debugger_again(keeper_pid),
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
                 }
@@ -426,20 +424,20 @@ impl Task {
             pipe.finish(self.generation, &sink);
         }
         if survivors.is_none() {
-            // The keeper itself was killed: what it kept has come to us.
+            // The keeper itself was killed, and its children were reparented to hotrun.
             adopted::end(keeper_pid, &session, self.generation).await;
             std::fs::remove_file(&notify).ok();
             notify.parent().map(std::fs::remove_dir);
         }
         let survivors = survivors.unwrap_or_default();
         let cut = self.cut;
-        // What is held for nobody else is refused from here on.
+        // Released addresses that no other generation has are refused from here on.
         drop(sockets);
         self.tell(AppNews::Gone { cut, survivors });
         Ok(())
     }
 
-    /// What it does with its sockets.
+    /// Takes in what it does with its sockets.
     fn listens(&mut self, does: Listening, check: &mut Check, held: &mut Vec<HeldSocket>) {
         match does {
             Listening::Held { inode, address } => {
@@ -470,8 +468,8 @@ impl Task {
 
     async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
         let order = match order {
-            Order::Look => {
-                self.look(keeper.pid);
+            Order::CheckDebugger => {
+                self.check_debugger(keeper.pid);
                 self.tell(AppNews::Traced(self.traced.map(|(pid, _)| pid)));
                 return;
             }
@@ -487,13 +485,13 @@ impl Task {
             }
             Order::Signal(number) => KeeperOrder::Signal(number),
             Order::Stop(signal) => {
-                self.asked = true;
+                self.told_to_end = true;
                 let sockets = inodes(held);
                 let choose = || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets);
                 KeeperOrder::Stop(signal.unwrap_or_else(choose))
             }
             Order::Kill => {
-                self.asked = true;
+                self.told_to_end = true;
                 self.cut = accept_probe::connections(keeper.pid, held);
                 KeeperOrder::Kill
             }
@@ -501,15 +499,15 @@ impl Task {
         keeper.order(&order).await;
     }
 
-    /// Looks for a debugger; where there is one, again after a while.
-    fn look(&mut self, keeper: u32) {
+    /// Checks for a debugger; if there is one, [`Self::check_debugger_again`] follows.
+    fn check_debugger(&mut self, keeper: u32) {
         let found = accept_probe::traced(keeper);
-        self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGED));
+        self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGER_INTERVAL));
     }
 
-    /// Tells when the debugger that was found has gone.
-    fn look_again(&mut self, keeper: u32) {
-        self.look(keeper);
+    /// Reports when the debugger has detached.
+    fn check_debugger_again(&mut self, keeper: u32) {
+        self.check_debugger(keeper);
         if self.traced.is_none() {
             self.tell(AppNews::Traced(None));
         }
@@ -541,7 +539,7 @@ impl Task {
         });
     }
 
-    /// Looks at what the app wrote: for the awaited line, and for a reason why it may end.
+    /// Takes in what the app wrote: for `ready = "log:…"`, and to explain a later exit.
     fn printed(&mut self, stream: Stream, lines: &[u8], check: &mut Check) {
         for line in lines
             .split(|byte| *byte == b'\n')
@@ -561,12 +559,12 @@ impl Task {
     }
 }
 
-/// The numbers of these sockets in /proc.
+/// The inodes of these sockets.
 fn inodes(held: &[HeldSocket]) -> HashSet<u64> {
     held.iter().map(|held| held.inode).collect()
 }
 
-/// Waits until it is time to look again; for ever where there is nothing to look for.
+/// Waits for the next check for a debugger; for ever without one.
 async fn later(traced: Option<(i32, Instant)>) {
     match traced {
         Some((_, at)) => sleep_until(at).await,
@@ -574,7 +572,7 @@ async fn later(traced: Option<(i32, Instant)>) {
     }
 }
 
-/// Waits for the next signal; for ever where nobody listens for it.
+/// Waits for the next signal; for ever where it is not listened for.
 async fn next(signals: &mut Option<std::io::Result<Signal>>) {
     match signals {
         Some(Ok(signals)) => _ = signals.recv().await,

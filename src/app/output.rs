@@ -1,5 +1,5 @@
-//! One output pipe of the app: bytes in, whole lines out, and no more of it in memory than the
-//! reader of the other end is willing to take.
+//! One output pipe of the app: reads bytes, passes whole lines on, and buffers no more than the sink has
+//! room for.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::lines::{Lines, Stream};
 use crate::session::model::Generation;
 use crate::sink::{Chunk, Room, Sink};
 
-/// The most that is taken from a pipe after its app has ended: what it left behind may go on
-/// writing for ever.
+/// The most bytes that are read from a pipe after the app has exited: processes that it left behind may
+/// write on without end.
 const LAST_WORDS: usize = 1024 * 1024;
 
-/// A line that has no end for this long is a question, if there is somebody who may answer.
+/// A line without a newline for this long is a prompt, if the app's stdin can be answered.
 const QUESTION: Duration = Duration::from_millis(50);
 
-/// A pipe and what was read from it but not handed on.
+/// A pipe, and what was read from it but not passed on.
 #[derive(Debug)]
 pub(super) struct Pipe {
     stream: Stream,
@@ -27,14 +27,13 @@ pub(super) struct Pipe {
     lines: Lines,
     ready: Vec<u8>,
     open: bool,
-    /// What is typed reaches the app.
+    /// The user can answer a prompt, since the app gets hotrun's stdin.
     is_answered: bool,
-    /// Since when a line has no end.
+    /// Since when the last line has no newline.
     begun: Option<Instant>,
 }
 
 impl Pipe {
-    /// A pipe of an app; whether it `is_answered` when it asks something.
     pub(super) fn new(stream: Stream, receiver: Receiver, is_answered: bool) -> Self {
         Self {
             stream,
@@ -47,13 +46,12 @@ impl Pipe {
         }
     }
 
-    /// Which one it is.
     pub(super) fn stream(&self) -> Stream {
         self.stream
     }
 
-    /// Waits until it can go on: hands on what is ready once there is room, or else reads.
-    /// Returns new whole lines, and a question. Safe to drop while it waits.
+    /// Waits until there is room for the lines that are ready, and passes them on; without such lines,
+    /// reads. Returns new whole lines, and prompts. Safe to drop while it waits.
     pub(super) async fn go_on(&mut self, generation: Generation, sink: &Sink) -> Vec<u8> {
         if !self.ready.is_empty() {
             let room = sink.room().await;
@@ -80,7 +78,7 @@ impl Pipe {
         new
     }
 
-    /// Takes what is there now and hands all of it on at once, with a last line that has no end.
+    /// Reads what is in the pipe and passes all of it on at once, with a last line without newline.
     /// Returns what is new.
     pub(super) fn finish(&mut self, generation: Generation, sink: &Sink) -> Vec<u8> {
         let mut taken = 0;

@@ -1,7 +1,7 @@
 //! Proofs of readiness.
 //!
-//! A TCP connect proves nothing on a held socket: it succeeds before the app has started. What
-//! does prove something is a process of the generation that waits for connections, see `accept_probe`.
+//! A TCP connect to a held socket proves nothing: it succeeds before the app has started. A process of
+//! the generation that accepts on it does, see `accept_probe`.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::accept_probe::{Accepts, left_over, locks, look, open_files};
+use super::accept_probe::{Accepts, left_over, locks, open_files, probe};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::process_tree;
@@ -25,54 +25,54 @@ use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
 
-/// Between two looks at a process that starts.
-const LOOK: Duration = Duration::from_millis(2);
-/// After this long, looks become rarer: what takes that long does not miss milliseconds.
-const PATIENT_AFTER: Duration = Duration::from_secs(2);
-/// Between two looks at a process that takes its time.
-const PATIENT_LOOK: Duration = Duration::from_millis(20);
-/// So many looks have to find nobody waiting on a socket: who has a client's request in hand does
-/// not wait at that moment. One at somebody who is at work says little, and on a machine that is too
-/// busy to let him wait again, nothing.
-const UNCLAIMED_LOOKS: u32 = 25 * WEIGHT;
+/// The pause between two accept probes of a candidate.
+const INTERVAL: Duration = Duration::from_millis(2);
+/// After this long, probes become rarer: a program that takes so long does not miss milliseconds.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// The pause between two accept probes of a slow candidate.
+const SLOW_INTERVAL: Duration = Duration::from_millis(20);
+/// A socket counts as unclaimed after so many probes without a process that accepts on it, since a
+/// server with a request in hand does not accept at that moment. A probe of a running thread weighs
+/// less, and on a machine too busy to run it, next to nothing.
+const UNCLAIMED_PROBES: u32 = 25 * WEIGHT;
 const WEIGHT: u32 = 20;
-/// Between two HTTP requests, and the longest wait for an answer.
-const ASK: Duration = Duration::from_millis(20);
-const ANSWER: Duration = Duration::from_secs(2);
+/// The pause between two HTTP probes, and the longest wait for an answer.
+const HTTP_INTERVAL: Duration = Duration::from_millis(20);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How this generation proves itself.
+/// The proof of readiness that this generation needs.
 #[derive(Debug)]
 enum How {
-    /// Only by saying so.
+    /// `READY=1`.
     Notify,
-    /// It can't be asked what it is to be asked.
+    /// None: `ready = "http:…"` on a socket where the probe can't reach this generation alone.
     Never,
-    /// A task asks until it gets a good answer; there is none until it is known where.
-    Http(Option<Asking>, Question),
+    /// An HTTP answer of success; the probe starts once an address is known.
+    Http(Option<HttpProbe>, Request),
     Log(Regex),
     Delay(Duration),
-    /// Whatever is seen first: it says so, or it is seen accepting; where that can't be seen, it
-    /// has lived for a while.
-    Accepts(Looked),
-    /// It has lived for a while, or says so.
+    /// It is seen accepting, or sends `READY=1`; where /proc does not show whether it accepts, it has
+    /// lived for `settle`.
+    Accepts(AcceptState),
+    /// It has lived for this long, or sends `READY=1`.
     Settle(Duration),
 }
 
-/// Where a generation is looked at.
+/// The state of the accept probe.
 #[derive(Debug)]
-struct Looked {
-    /// The sockets that it was given, and those on which it listens by itself.
+struct AcceptState {
+    /// The inodes of the sockets that it inherits, and of those it listens on under capture.
     inodes: HashSet<u64>,
     settle: Duration,
-    /// What live listens on, and this one does not yet. An address that was changed in the code is
-    /// waited for in vain, but not for long.
+    /// The addresses that live listens on and this generation does not yet. After `settle` they are not
+    /// waited for, since the code may have changed an address.
     missing: Vec<Address>,
-    /// Since when it was seen to wait for clients, or to begin to.
+    /// Since when it accepts, or listens.
     since: Option<Instant>,
 }
 
-impl Looked {
-    /// There is nothing more to wait for.
+impl AcceptState {
+    /// It listens on every address, or had `settle` for it.
     fn is_enough(&self) -> bool {
         let settled = self
             .since
@@ -80,88 +80,88 @@ impl Looked {
         self.missing.is_empty() || settled
     }
 
-    /// It has lived for a while, or has listened for as long where that is how it begins.
+    /// It has lived for `settle`, or listened for as long if it has to listen first.
     fn is_settled(&self, alive: Duration) -> bool {
-        let waited = match self.since {
+        let accepting = match self.since {
             Some(since) => since.elapsed(),
             None if self.missing.is_empty() => alive,
             None => Duration::ZERO,
         };
-        waited >= self.settle
+        accepting >= self.settle
     }
 }
 
-/// A question that is asked again and again; dropped, it is asked no more.
+/// A repeated HTTP probe; dropped, it stops.
 #[derive(Debug)]
-struct Asking {
+struct HttpProbe {
     task: JoinHandle<()>,
-    /// What comes back instead of a good answer, whenever that is something else than before.
+    /// Answers other than success, whenever they change.
     answers: mpsc::UnboundedReceiver<Answer>,
 }
 
-impl Asking {
-    fn start(question: &Question, address: SocketAddr) -> Self {
+impl HttpProbe {
+    fn start(request: &Request, address: SocketAddr) -> Self {
         let (tell, answers) = mpsc::unbounded_channel();
-        let task = tokio::spawn(ask_until_ready(question.clone(), address, tell));
+        let task = tokio::spawn(request_until_ready(request.clone(), address, tell));
         Self { task, answers }
     }
 }
 
-impl Drop for Asking {
+impl Drop for HttpProbe {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// What is asked over HTTP.
+/// The request of an HTTP probe.
 #[derive(Clone, Debug)]
-struct Question {
+struct Request {
     address: Option<SocketAddr>,
     path: String,
     reach: Reach,
 }
 
-/// What a check finds out.
+/// What a check has found out.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// It serves.
+    /// It is ready.
     Proof(Proof),
-    /// It was asked, and has answered something else.
+    /// An HTTP probe was answered, but not with success.
     Answer(Answer),
-    /// It serves, but nobody waits on these sockets.
+    /// It is ready, but none of its processes accepts on these sockets.
     Unclaimed(HashSet<u64>),
-    /// Not yet.
+    /// Nothing yet.
     Nothing,
 }
 
-/// The check of one generation.
+/// The readiness check of one generation.
 #[derive(Debug)]
 pub(super) struct Check {
     how: How,
     started: Instant,
-    next_look: Instant,
+    next_probe: Instant,
     suspended: bool,
     done: bool,
-    /// When to look for sockets that nobody waits on.
-    claim_look: Option<Instant>,
-    /// The sockets that it was given; how often they were looked for, and which ones somebody was seen
-    /// waiting on.
+    /// When to probe for unclaimed sockets.
+    next_claim_probe: Option<Instant>,
+    /// The inodes of the sockets that it inherits, the probes so far (weighted), and the sockets on
+    /// which a process was seen accepting.
     given: HashSet<u64>,
-    looks: u32,
+    claim_probes: u32,
     claimed: HashSet<u64>,
-    /// The keeper of live, if there is one, and the files that were seen open meanwhile.
+    /// The keeper of live, if live runs, and the files that this generation was seen having open.
     beside: Option<u32>,
     files: HashSet<PathBuf>,
-    /// The held addresses that it has bound and does not listen on yet, and those that it listens on.
+    /// The held addresses that it has bound and does not listen on yet, and those it listens on.
     bound: Vec<Address>,
     listened: Vec<Address>,
-    /// What was held when it was started, and the connections there that were left over already.
+    /// The TCP addresses held at its start, and the connections to them that clients had closed already.
     served: Vec<SocketAddr>,
     left_over: HashSet<(SocketAddr, SocketAddr)>,
 }
 
 impl Check {
-    /// The check of what is about to be started.
+    /// The check of a generation that is about to start.
     pub(super) fn new(settings: &config::App, start: &Start) -> Self {
         let captured = start.capture.as_ref();
         let expected: Vec<Address> = captured
@@ -172,23 +172,23 @@ impl Check {
         let served = captured.map(|one| one.capture.addresses());
         let served = served.unwrap_or_default();
         let nowhere = start.held.is_empty() && expected.is_empty();
-        // What it listens on by itself is known when it does: it may be another address than live's.
+        // Where it listens under capture is known when it does: the address may differ from live's.
         let address = start.held.iter().find_map(|held| held.address.tcp());
         let how = match &settings.ready {
             Some(Ready::Notify) => How::Notify,
             Some(Ready::Http(_)) if start.reach == Reach::Never => How::Never,
             Some(Ready::Http(path)) if address.is_some() || captured.is_some() => {
-                let question = Question {
+                let request = Request {
                     address,
                     path: path.clone(),
                     reach: start.reach,
                 };
-                How::Http(None, question)
+                How::Http(None, request)
             }
             Some(Ready::Log(pattern)) => How::Log(pattern.clone()),
             Some(Ready::Delay(time)) => How::Delay(*time),
             None | Some(Ready::Http(_)) if nowhere => How::Settle(settings.settle),
-            None | Some(Ready::Http(_)) => How::Accepts(Looked {
+            None | Some(Ready::Http(_)) => How::Accepts(AcceptState {
                 inodes: given.clone(),
                 settle: settings.settle,
                 missing: expected,
@@ -198,12 +198,12 @@ impl Check {
         Self {
             how,
             started: Instant::now(),
-            next_look: Instant::now(),
+            next_probe: Instant::now(),
             suspended: false,
             done: false,
-            claim_look: None,
+            next_claim_probe: None,
             given,
-            looks: 0,
+            claim_probes: 0,
             claimed: HashSet::new(),
             beside: start.beside,
             files: HashSet::new(),
@@ -214,35 +214,35 @@ impl Check {
         }
     }
 
-    /// The process runs now.
+    /// Its process runs now.
     pub(super) fn started(&mut self) {
         self.started = Instant::now();
-        self.next_look = self.started + LOOK;
-        if let How::Http(task, question) = &mut self.how
-            && let Some(address) = question.address
+        self.next_probe = self.started + INTERVAL;
+        if let How::Http(task, request) = &mut self.how
+            && let Some(address) = request.address
         {
-            *task = Some(Asking::start(question, address));
+            *task = Some(HttpProbe::start(request, address));
         }
     }
 
-    /// It has bound a held address: it is waited for to listen there, as on what live listens on.
+    /// It has bound a held address: like an address of live's, it is waited for until it listens there.
     pub(super) fn bound(&mut self, address: &Address) {
         if !self.listened.contains(address) && !self.bound.contains(address) {
             self.bound.push(address.clone());
-            if let How::Accepts(looked) = &mut self.how
-                && !looked.missing.contains(address)
+            if let How::Accepts(state) = &mut self.how
+                && !state.missing.contains(address)
             {
-                looked.missing.push(address.clone());
+                state.missing.push(address.clone());
             }
         }
     }
 
-    /// It listens on a socket that is held.
+    /// It listens on a held socket.
     pub(super) fn listening(&mut self, inode: u64, address: &Address) {
         self.bound.retain(|bound| bound != address);
         self.listened.push(address.clone());
         if let How::Settle(settle) = self.how {
-            self.how = How::Accepts(Looked {
+            self.how = How::Accepts(AcceptState {
                 inodes: HashSet::new(),
                 settle,
                 missing: self.bound.clone(),
@@ -250,23 +250,23 @@ impl Check {
             });
         }
         match &mut self.how {
-            How::Accepts(looked) => {
-                looked.inodes.insert(inode);
-                looked.missing.retain(|missing| missing != address);
-                looked.since.get_or_insert_with(Instant::now);
-                self.next_look = Instant::now();
+            How::Accepts(state) => {
+                state.inodes.insert(inode);
+                state.missing.retain(|missing| missing != address);
+                state.since.get_or_insert_with(Instant::now);
+                self.next_probe = Instant::now();
             }
-            How::Http(task @ None, question) => {
-                question.address = address.tcp();
-                *task = question
+            How::Http(task @ None, request) => {
+                request.address = address.tcp();
+                *task = request
                     .address
-                    .map(|address| Asking::start(question, address));
+                    .map(|address| HttpProbe::start(request, address));
             }
             _ => {}
         }
     }
 
-    /// It was stopped, or continued; a stopped process is never ready.
+    /// It was stopped (SIGSTOP) or continued; a stopped process is never ready.
     pub(super) fn suspended(&mut self, suspended: bool) {
         self.suspended = suspended;
     }
@@ -280,20 +280,20 @@ impl Check {
         let first = counts && !self.done;
         if first {
             self.done = true;
-            if let How::Accepts(looked) = &self.how
+            if let How::Accepts(state) = &self.how
                 && !self.given.is_empty()
             {
-                self.claim_look = Some(Instant::now() + looked.settle);
+                self.next_claim_probe = Some(Instant::now() + state.settle);
             }
         }
         first
     }
 
-    /// Its first process has ended, and others go on. That something lives proves nothing then: it may
-    /// be no more than what a program leaves behind when its work is done.
+    /// Its first process has exited, and others go on. That a process lives proves nothing now: it may
+    /// be a leftover of a program whose work is done.
     pub(super) fn in_background(&mut self) {
         if let How::Settle(settle) = self.how {
-            self.how = How::Accepts(Looked {
+            self.how = How::Accepts(AcceptState {
                 inodes: HashSet::new(),
                 settle,
                 missing: Vec::new(),
@@ -302,18 +302,18 @@ impl Check {
         }
     }
 
-    /// It was asked to end, and rightly accepts no more.
+    /// It was told to end, so that it rightly accepts no more.
     pub(super) fn asked_to_end(&mut self) {
-        self.claim_look = None;
+        self.next_claim_probe = None;
     }
 
-    /// It printed this line: whether that is the awaited one.
+    /// It printed this line; whether the line is the awaited one.
     pub(super) fn printed(&self, line: &str) -> bool {
         !self.suspended && matches!(&self.how, How::Log(pattern) if pattern.is_match(line))
     }
 
-    /// A file it had open on which live holds a lock: why it may have ended. Asked for only then,
-    /// since the system takes milliseconds to list its locks.
+    /// A file that it had open and live has locked: a reason for its exit. To be called only after that,
+    /// since reading the locks takes milliseconds.
     pub(super) fn lock(&self) -> Option<String> {
         let locked = locks(
             self.beside
@@ -329,8 +329,8 @@ impl Check {
             .map(|path| path.display().to_string())
     }
 
-    /// It has bound none of the held addresses, and a client of one of them has come and gone since it
-    /// was started: it may have been this program, which wants to know whether it runs already.
+    /// It has bound no held address, and since its start a client has connected to one of them and
+    /// closed. That may have been this program, checking whether it runs already.
     pub(super) fn asked(&self) -> Option<String> {
         let binds = !self.bound.is_empty() || !self.listened.is_empty();
         if binds || self.done || self.served.is_empty() {
@@ -341,41 +341,41 @@ impl Check {
         Some(to.to_string())
     }
 
-    /// Waits until it has been ready for a while, once; then the held sockets that nobody waits
-    /// on, if that can be seen.
+    /// Waits until `settle` after readiness, once; then returns the inherited sockets on which no
+    /// process accepts, if /proc shows that.
     async fn unclaimed(&mut self, keeper: u32) -> HashSet<u64> {
-        let Some(mut at) = self.claim_look else {
+        let Some(mut at) = self.next_claim_probe else {
             return std::future::pending().await;
         };
         let inodes = &self.given;
         loop {
             sleep_until(at).await;
-            let found = look(&process_tree::of(keeper), inodes);
-            self.looks += if found.busy { 1 } else { WEIGHT };
-            self.claimed.extend(found.waited);
+            let found = probe(&process_tree::of(keeper), inodes);
+            self.claim_probes += if found.busy { 1 } else { WEIGHT };
+            self.claimed.extend(found.accepting);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
-            if found.unseen || left.is_empty() || self.looks >= UNCLAIMED_LOOKS {
-                self.claim_look = None;
+            if found.unseen || left.is_empty() || self.claim_probes >= UNCLAIMED_PROBES {
+                self.next_claim_probe = None;
                 return if found.unseen { HashSet::new() } else { left };
             }
-            // From now on: on a busy machine many looks in a row would be one.
-            at = Instant::now() + PATIENT_LOOK;
-            self.claim_look = Some(at);
+            // The pause starts now: on a busy machine several probes would otherwise follow at once.
+            at = Instant::now() + SLOW_INTERVAL;
+            self.next_claim_probe = Some(at);
         }
     }
 
-    /// Waits for the next thing that can be found out. Safe to drop while it waits.
+    /// Waits for the next finding. Safe to drop while it waits.
     pub(super) async fn find(&mut self, keeper: u32) -> Found {
         if self.done {
             return Found::Unclaimed(self.unclaimed(keeper).await);
         }
-        if let How::Http(Some(asking), _) = &mut self.how
+        if let How::Http(Some(http), _) = &mut self.how
             && !self.suspended
         {
             return tokio::select! {
                 biased;
-                Some(answer) = asking.answers.recv() => Found::Answer(answer),
-                _ = &mut asking.task => Found::Proof(Proof::Answered),
+                Some(answer) = http.answers.recv() => Found::Answer(answer),
+                _ = &mut http.task => Found::Proof(Proof::Answered),
             };
         }
         self.proved(keeper)
@@ -383,7 +383,7 @@ impl Check {
             .map_or(Found::Nothing, Found::Proof)
     }
 
-    /// Waits for one look; the proof, if there was one.
+    /// Waits for the next probe; the proof, if there is one.
     async fn proved(&mut self, keeper: u32) -> Option<Proof> {
         if self.suspended {
             return std::future::pending().await;
@@ -394,26 +394,26 @@ impl Check {
                 Some(Proof::Alive)
             }
             How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
-            How::Accepts(looked) => {
-                sleep_until(self.next_look).await;
+            How::Accepts(state) => {
+                sleep_until(self.next_probe).await;
                 let alive = self.started.elapsed();
-                let wait = if alive < PATIENT_AFTER {
-                    LOOK
+                let wait = if alive < SLOW_AFTER {
+                    INTERVAL
                 } else {
-                    PATIENT_LOOK
+                    SLOW_INTERVAL
                 };
-                self.next_look = Instant::now() + wait;
-                let family = process_tree::of(keeper);
+                self.next_probe = Instant::now() + wait;
+                let tree = process_tree::of(keeper);
                 if self.beside.is_some() {
-                    self.files.extend(open_files(&family));
+                    self.files.extend(open_files(&tree));
                 }
-                let sight = look(&family, &looked.inodes).sight();
-                if sight == Accepts::Accepting {
-                    looked.since.get_or_insert_with(Instant::now);
+                let accepts = probe(&tree, &state.inodes).accepts();
+                if accepts == Accepts::Accepting {
+                    state.since.get_or_insert_with(Instant::now);
                 }
-                match sight {
-                    Accepts::Accepting if looked.is_enough() => Some(Proof::Accepting),
-                    Accepts::Unseen if looked.is_settled(alive) => Some(Proof::Alive),
+                match accepts {
+                    Accepts::Accepting if state.is_enough() => Some(Proof::Accepting),
+                    Accepts::Unseen if state.is_settled(alive) => Some(Proof::Alive),
                     Accepts::Accepting | Accepts::Unseen | Accepts::NotYet => None,
                 }
             }
@@ -421,16 +421,16 @@ impl Check {
     }
 }
 
-/// Asks until the answer is one of success, and tells of those that are not.
-async fn ask_until_ready(
-    question: Question,
+/// Probes until the answer is a success, and reports other answers.
+async fn request_until_ready(
+    request: Request,
     address: SocketAddr,
     tell: mpsc::UnboundedSender<Answer>,
 ) {
     let mut last = None;
     loop {
-        sleep(ASK).await;
-        let Ok(Ok(answer)) = timeout(ANSWER, ask(&question, address)).await else {
+        sleep(HTTP_INTERVAL).await;
+        let Ok(Ok(answer)) = timeout(HTTP_TIMEOUT, request_once(&request, address)).await else {
             continue;
         };
         if matches!(answer, Answer::Status(..400)) {
@@ -442,21 +442,21 @@ async fn ask_until_ready(
     }
 }
 
-/// Asks once.
-async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<Answer> {
-    let path = &question.path;
+/// One HTTP probe.
+async fn request_once(request: &Request, address: SocketAddr) -> std::io::Result<Answer> {
+    let path = &request.path;
     let to = reachable(address);
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    if let Reach::From(port) = question.reach {
+    if let Reach::From(port) = request.reach {
         socket.set_reuseaddr(true)?;
         socket.bind(match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
         })?;
-        // An end in order would keep the port from the next question for a minute.
+        // An orderly close would keep the source port in TIME_WAIT, and from the next probe.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     }
     let mut stream = socket.connect(to).await?;
@@ -468,7 +468,7 @@ async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<Answer
     let mut buffer = [0; 256];
     while answer.len() < 16 {
         match stream.read(&mut buffer).await {
-            // One that does not read the question resets the connection behind what it says.
+            // A server that does not read the request resets the connection after its answer.
             Ok(0) | Err(_) => break,
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
         }
@@ -476,7 +476,7 @@ async fn ask(question: &Question, address: SocketAddr) -> std::io::Result<Answer
     Ok(read_answer(&answer))
 }
 
-/// What the first bytes are that a server sends.
+/// The kind of answer, by the first bytes that a server sends.
 fn read_answer(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes);
     let code = text.split_whitespace().nth(1);
@@ -484,9 +484,9 @@ fn read_answer(bytes: &[u8]) -> Answer {
     match (bytes, code) {
         ([], _) => Answer::Nothing,
         (_, Some(code)) if text.starts_with("HTTP/") => Answer::Status(code),
-        // A record of TLS: an alert, or a handshake; then the version.
+        // A TLS record: an alert or a handshake, then the version.
         ([0x15 | 0x16, 3, ..], _) => Answer::Tls,
-        // A frame: its length, and SETTINGS or GOAWAY.
+        // An HTTP/2 frame: its length, then SETTINGS or GOAWAY.
         ([0, _, _, 4 | 7, ..], _) => Answer::Http2,
         _ => Answer::Other,
     }
@@ -497,7 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_speaks_is_known_by_its_first_bytes() {
+    fn an_answer_is_known_by_its_first_bytes() {
         for (bytes, answer) in [
             (&b"HTTP/1.1 204 No Content\r\n"[..], Answer::Status(204)),
             (b"HTTP/1.0 503 x", Answer::Status(503)),

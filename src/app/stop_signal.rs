@@ -1,4 +1,4 @@
-//! The signal that a generation can be asked to end by: what its processes catch, as /proc shows it.
+//! The signal that asks a generation to end: what its processes catch, as /proc shows it.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use procfs::process::Process;
 
 use crate::process_tree;
 
-/// What a process does about both signals.
+/// Which of the two signals a process catches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Catches {
     /// SIGTERM.
@@ -17,11 +17,11 @@ struct Catches {
     int: bool,
 }
 
-/// SIGTERM; SIGINT where what serves catches only that.
+/// SIGTERM, or SIGINT where the serving processes catch only that.
 ///
-/// Asked by that signal is the process group of the first process. Where a runner or a shell stands
-/// before the program, it is the `program` that counts; where something else runs that (an
-/// emulator), what has one of these sockets open; or else everything.
+/// The signal goes to the process group of the first process. Of that group, the processes that run
+/// `program` count, since a runner or a shell may be the first; where there is none (an emulator runs
+/// it), those that have one of these sockets open; else all of them.
 pub(super) fn choose(
     keeper: u32,
     group: Option<u32>,

@@ -1,19 +1,20 @@
-//! What the sockets of one generation were bound to, by their numbers in /proc: a socket keeps its
-//! number whoever has it, under whatever descriptor. Pure.
+//! The addresses that the sockets of one generation were bound to, by inode: a socket keeps that in
+//! every process and under every descriptor. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::sockets::address::Address;
 use crate::sockets::captured::Written;
 
-/// Programs bind clients too, which never listen; older ones than so many are forgotten.
+/// The most sockets in the table; then the oldest is forgotten, since programs also bind client sockets
+/// that never listen.
 const MOST: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct BindTable {
     bound: VecDeque<(u64, Written)>,
     counted: HashMap<String, u32>,
-    /// What was given to this generation's processes: the process, its descriptor, the socket.
+    /// Held sockets that were put into this generation's processes: process, descriptor, inode.
     given: Vec<(i32, i32, u64)>,
 }
 
@@ -27,7 +28,7 @@ impl BindTable {
         } else {
             0
         };
-        // The kernel refuses to bind one twice; the number of one that has gone may come again.
+        // The kernel refuses a second bind, so an inode that is known was reused.
         self.bound.retain(|(known, _)| *known != inode);
         if self.bound.len() == MOST {
             self.bound.pop_front();
@@ -42,24 +43,28 @@ impl BindTable {
             .any(|(_, written)| written.address == *address)
     }
 
-    /// What it was bound to.
+    /// The address that a socket was bound to.
     pub(super) fn written(&self, inode: u64) -> Option<&Written> {
         let mut found = self.bound.iter().filter(|(known, _)| *known == inode);
         found.next().map(|(_, written)| written)
     }
 
-    /// It has a held socket in its place now.
+    /// A held socket has replaced the one behind this descriptor.
     pub(super) fn give(&mut self, process: i32, descriptor: i32, inode: u64) {
         self.given
             .retain(|(known, number, _)| (*known, *number) != (process, descriptor));
         self.given.push((process, descriptor, inode));
     }
 
-    /// How many descriptors lead to this held socket, as far as it was given to the program under
-    /// them: `leads` finds out what is behind one now.
-    pub(super) fn open(&mut self, inode: u64, leads: impl Fn(i32, i32) -> Option<u64>) -> usize {
+    /// How many of the program's descriptors refer to this held socket, of those that it was put under;
+    /// `inode_behind` tells the inode behind a descriptor now.
+    pub(super) fn open(
+        &mut self,
+        inode: u64,
+        inode_behind: impl Fn(i32, i32) -> Option<u64>,
+    ) -> usize {
         self.given
-            .retain(|(process, number, given)| leads(*process, *number) == Some(*given));
+            .retain(|(process, number, given)| inode_behind(*process, *number) == Some(*given));
         let open = self.given.iter().filter(|(_, _, given)| *given == inode);
         open.count()
     }
@@ -74,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_left_to_the_system_are_told_apart_by_their_order() {
+    fn binds_to_port_0_are_numbered_in_their_order() {
         let mut bind_table = BindTable::default();
         for (inode, text) in [
             (1, "127.0.0.1:0"),
@@ -93,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_without_end_are_forgotten() {
+    fn client_sockets_without_end_are_forgotten() {
         let mut bind_table = BindTable::default();
         for inode in 0..MOST as u64 + 10 {
             bind_table.bind(inode, tcp("127.0.0.2:80"));
@@ -110,9 +115,9 @@ mod tests {
         bind_table.give(7, 4, 100);
         assert_eq!(bind_table.open(100, |_, _| Some(100)), 2);
         assert_eq!(bind_table.open(101, |_, _| Some(100)), 0);
-        // Descriptor 4 is something else by now.
-        let leads = |_, number| (number == 3).then_some(100);
-        assert_eq!(bind_table.open(100, leads), 1);
+        // Descriptor 4 refers to something else by now.
+        let inode_behind = |_, number| (number == 3).then_some(100);
+        assert_eq!(bind_table.open(100, inode_behind), 1);
         assert_eq!(bind_table.open(100, |_, _| Some(100)), 1);
     }
 }

@@ -1,10 +1,10 @@
-//! The filter that the app is started under: classic BPF over the number of each system call
-//! (`seccomp(2)`). It notifies of `bind` and `listen`, where paths are held also of what removes one,
-//! and lets everything else through. Pure.
+//! The seccomp filter that the app is started under: classic BPF over the number of each system call
+//! (`seccomp(2)`). It notifies hotrun of `bind` and `listen`, and, where unix addresses are held, of
+//! calls that remove a path; every other call runs. Pure.
 
 use nix::libc;
 
-/// One instruction, as it travels to the keeper: code, both jumps, constant.
+/// One instruction, as it is sent to the keeper: code, both jumps, constant.
 pub type Step = (u16, u8, u8, u32);
 
 // Names and values of linux/filter.h, seccomp.h and audit.h.
@@ -14,12 +14,12 @@ const RETURN: u16 = 0x06;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
-/// Where the kernel keeps them (`struct seccomp_data`).
+/// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 
-/// What the calls of this machine's own programs are marked with (`AUDIT_ARCH_…`). Those of another
-/// one have other numbers, and are let through.
+/// The architecture of this machine's native calls (`AUDIT_ARCH_…`). Calls of another architecture have
+/// other numbers, and are not caught.
 #[cfg(target_arch = "x86_64")]
 const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -31,12 +31,12 @@ const REMOVING: &[libc::c_long] = &[libc::SYS_unlink, libc::SYS_unlinkat];
 #[cfg(target_arch = "aarch64")]
 const REMOVING: &[libc::c_long] = &[libc::SYS_unlinkat];
 
-/// The filter; `None` for a machine whose numbers it does not know.
+/// The filter; `None` on an architecture whose call numbers are not known.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub fn program(paths: bool) -> Option<Vec<Step>> {
     let mut calls = vec![libc::SYS_bind, libc::SYS_listen];
     if paths {
-        // Each removal takes nine times as long as without.
+        // The notification makes each of them nine times as slow.
         calls.extend(REMOVING);
     }
     let count = u8::try_from(calls.len()).unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn program(paths: bool) -> Option<Vec<Step>> {
     Some(program)
 }
 
-/// The filter; `None` for a machine whose numbers it does not know.
+/// The filter; `None` on an architecture whose call numbers are not known.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn program(_paths: bool) -> Option<Vec<Step>> {
     None
@@ -64,7 +64,7 @@ pub fn program(_paths: bool) -> Option<Vec<Step>> {
 mod tests {
     use super::*;
 
-    /// What the kernel would do with this call of this architecture.
+    /// What the kernel would do with this system call.
     fn run(program: &[Step], architecture: u32, number: u32) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_notified_of() {
+    fn only_these_calls_are_notified_of() {
         for paths in [false, true] {
             let program = program(paths).unwrap();
             for number in 0..600 {
@@ -96,7 +96,7 @@ mod tests {
                     ALLOW
                 };
                 assert_eq!(run(&program, NATIVE, number), expected, "{number}");
-                // A program of 32 bits, whose numbers mean something else.
+                // A 32-bit program, whose numbers mean other calls.
                 assert_eq!(run(&program, 0x4000_0003, number), ALLOW, "{number}");
             }
         }

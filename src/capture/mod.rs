@@ -1,23 +1,24 @@
-//! Holding what the app listens on, with no change to the app (Linux, `seccomp_unotify(2)`).
+//! Captures the addresses that the app listens on, without a change to the app (Linux,
+//! `seccomp_unotify(2)`).
 //!
 //! # Theory of operation
 //!
-//! The keeper starts the app under a filter (`filter`), so that each `bind` and `listen` of it, and of
-//! all it starts, waits for an answer at a descriptor that comes to hotrun. A thread of its own (`notify_loop`)
-//! answers them at once and does nothing else: whoever asks stands still meanwhile.
+//! The keeper starts the app under a seccomp filter (`filter`), so that each `bind` and `listen` of the
+//! app and its descendants blocks until hotrun answers at the filter's notification descriptor. A
+//! dedicated thread (`notify_loop`) answers at once and does nothing else, since the calling thread is
+//! blocked meanwhile.
 //!
-//! - `bind` runs in the kernel untouched, so that its errors are the kernel's own; what was bound is
-//!   written down (`bind_table`). Where the address is held, the program is given the socket of its slot
+//! - `bind` runs in the kernel untouched, so that its errors are the kernel's own; hotrun records what
+//!   was bound (`bind_table`). Where the address is held, the program gets the socket of its slot
 //!   instead.
-//! - `listen` is when an address begins to be held: hotrun makes its own two sockets there, puts one
-//!   over the program's and answers in the kernel's place. That is the moment at which a candidate can
-//!   be ready.
-//! - Where paths are held, what removes one of them is answered and not done.
+//! - At `listen` hotrun begins to hold an address: it opens both slots' sockets there, puts one over the
+//!   program's descriptor and answers the call itself. At that moment the candidate can become ready.
+//! - Where unix addresses are held, a call that removes a held path returns 0 and is not executed.
 //!
-//! Sockets are known by their numbers in /proc, and nothing here needs to get a copy of the program's
-//! (`pidfd_getfd`, which containers deny); where one can be had, its options are carried over.
-//! Whatever can't be read is the kernel's to answer. Deliberately absent: any wait, any lock that is
-//! held over one, the runtime, and every decision of the session.
+//! Sockets are identified by inode, and nothing here requires a duplicate of the program's socket
+//! (`pidfd_getfd`, which containers deny); where one can be had, its options are carried over. A call
+//! whose arguments can't be read runs in the kernel. Deliberately absent: any wait, any lock held during
+//! one, the async runtime, and every decision of the session.
 
 mod bind_table;
 pub mod filter;
@@ -41,55 +42,55 @@ use notify_loop::NotifyLoop;
 pub use program::may_copy;
 pub use why_not::Why;
 
-/// What a program does.
+/// What a program did.
 #[derive(Debug)]
 pub enum Listening {
-    /// It has bound a held address, and may be about to listen there.
+    /// It bound a held address, and may be about to listen there.
     Bound(Address),
-    /// It listens on a held socket, or takes datagrams there.
+    /// It listens on a held socket, or receives datagrams there.
     Held {
-        /// The number of the socket in /proc.
+        /// The inode of the socket.
         inode: u64,
-        /// Where it is.
+        /// Its address.
         address: Address,
     },
-    /// It listens where nothing can be held: where, and why.
+    /// It listens on an address that could not be captured: the address, and the error.
     Not(Address, String),
-    /// It listens where nothing is held: why.
+    /// It listens on an address that is not captured, for this reason.
     Unheld(Why),
-    /// It can't bind this address. Who has it is found out meanwhile.
+    /// It can't bind this address. The owner is looked up meanwhile.
     Taken(Address, oneshot::Receiver<Option<Owner>>),
 }
 
 /// The process that has an address.
 #[derive(Debug)]
 pub struct Owner {
-    /// Its pid, if that can be seen.
+    /// Its pid, if /proc shows it.
     pub pid: Option<i32>,
     /// Its pid, command and directory, for people.
     pub name: String,
 }
 
-/// What the answers to one generation depend on.
+/// What the answers to one generation's calls depend on.
 #[derive(Clone, Debug)]
 pub struct Capture {
-    /// What is held.
+    /// The held set.
     pub held: SharedSet,
-    /// Its slot.
+    /// The generation's slot.
     pub slot: Slot,
 }
 
 impl Capture {
-    /// Where clients can connect to what is held.
+    /// The held TCP addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let held = self.held.lock();
         held.iter().filter_map(|held| held.address.tcp()).collect()
     }
 
-    /// Answers everything that waits at `listener`, until the last process of the generation is gone.
+    /// Answers each notification at `listener`, until the last process of the generation is gone.
     pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
-        let (told, listening) = mpsc::unbounded_channel();
-        let notify_loop = NotifyLoop::new(listener, self, told);
+        let (events, listening) = mpsc::unbounded_channel();
+        let notify_loop = NotifyLoop::new(listener, self, events);
         std::thread::Builder::new()
             .name("hotrun-capture".into())
             .stack_size(256 * 1024)

@@ -1,5 +1,5 @@
-//! Answers the calls of one generation: one after the other comes in, gets its answer, and is forgotten. The order of the
-//! facts is the order in which the kernel would look at them.
+//! Answers the system calls of one generation, one after the other. Facts are checked in the order in
+//! which the kernel would check them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -28,43 +28,44 @@ use crate::sys::seccomp::{
     Notification, answer, let_through, put, receive_notification, still_waits,
 };
 
-/// The most bytes that the kernel takes for an address (`sockaddr_storage`).
+/// The longest address that the kernel accepts, in bytes (`sockaddr_storage`).
 const LONGEST_ADDRESS: usize = 128;
 
-/// Of the sockets whose port is left to the system, so many are held for each address: a program that
-/// makes more of them makes them for a moment.
+/// For each address with port 0, only the first sockets are captured: a program that binds more of them
+/// needs them only for a moment.
 const MOST_NUMBERED: u32 = 16;
 
-/// Milliseconds between two looks at what the program has bound and may have closed.
-const TIDY: u8 = 250;
+/// Milliseconds between two checks whether the program has closed what it bound.
+const TIDY_INTERVAL: u8 = 250;
 
-/// Of so many sockets is it known at once why they can't be held.
+/// For at most this many sockets is the reason remembered why they can't be captured.
 const MOST_UNHELD: usize = 1024;
 
-/// What a call is answered with.
+/// The answer to a call.
 enum Verdict {
-    /// The kernel does what is asked for.
+    /// The kernel executes it.
     Through,
-    /// It is not done, and this is its result.
+    /// It is not executed, and this is its result.
     Done(Result<(), Errno>),
-    /// The program's socket has this one in its place from now on, and the call is done.
+    /// This socket replaces the program's own, and the call succeeds.
     Give(Arc<OwnedFd>),
-    /// The same, and it takes clients there.
+    /// The same, and the generation listens on it.
     Open(Arc<OwnedFd>),
 }
 
 pub(super) struct NotifyLoop {
     listener: OwnedFd,
     capture: Capture,
-    told: UnboundedSender<Listening>,
+    events: UnboundedSender<Listening>,
     bind_table: BindTable,
-    /// Sockets of ours that were bound for the program.
+    /// Sockets that hotrun has bound for the program, by inode.
     beside: HashMap<u64, OwnedFd>,
-    /// Held sockets that the program was given when it bound, and on which it may be about to listen.
+    /// Held sockets that the program got at `bind`, and may be about to listen on.
     handed: HashMap<u64, Arc<OwnedFd>>,
-    /// Sockets whose address can't be held, and why.
+    /// Inodes of sockets whose address can't be captured, and why.
     unheld: HashMap<u64, Why>,
-    /// Process and descriptor of each call that went before it heard its answer: it comes again.
+    /// Process and descriptor of each call that a signal interrupted before the answer: the program
+    /// makes it again.
     interrupted: HashSet<(i32, i32)>,
 }
 
@@ -72,12 +73,12 @@ impl NotifyLoop {
     pub(super) fn new(
         listener: OwnedFd,
         capture: Capture,
-        told: UnboundedSender<Listening>,
+        events: UnboundedSender<Listening>,
     ) -> Self {
         Self {
             listener,
             capture,
-            told,
+            events,
             bind_table: BindTable::default(),
             beside: HashMap::new(),
             handed: HashMap::new(),
@@ -86,12 +87,12 @@ impl NotifyLoop {
         }
     }
 
-    /// Answers until nobody is left who could ask.
+    /// Answers until the last process under the filter has ended.
     pub(super) fn serve(mut self) {
         loop {
             let keeps = !self.beside.is_empty() || !self.handed.is_empty();
             let wait = if keeps {
-                PollTimeout::from(TIDY)
+                PollTimeout::from(TIDY_INTERVAL)
             } else {
                 PollTimeout::NONE
             };
@@ -101,15 +102,15 @@ impl NotifyLoop {
                 Err(_) => return,
                 Ok(_) => {}
             }
-            let seen = source[0].revents().unwrap_or(PollFlags::empty());
-            if seen.contains(PollFlags::POLLIN) {
+            let ready = source[0].revents().unwrap_or(PollFlags::empty());
+            if ready.contains(PollFlags::POLLIN) {
                 if let Ok(notification) = receive_notification(self.listener.as_fd()) {
-                    // Nobody else could answer, and without this thread each later call would fail.
-                    if defect::caught(|| self.deal_with(&notification)).is_err() {
+                    // No other thread answers, and once the descriptor is closed each later call fails.
+                    if defect::caught(|| self.answer_call(&notification)).is_err() {
                         let_through(self.listener.as_fd(), notification.id).ok();
                     }
                 }
-            } else if !seen.is_empty() {
+            } else if !ready.is_empty() {
                 return;
             } else {
                 self.tidy();
@@ -117,7 +118,7 @@ impl NotifyLoop {
         }
     }
 
-    /// Keeps no copy of what the program has closed without listening.
+    /// Drops the sockets that the program has closed without listening.
     fn tidy(&mut self) {
         let bind_table = &mut self.bind_table;
         let mut is_open = |inode: u64| has_already(bind_table, inode);
@@ -125,7 +126,7 @@ impl NotifyLoop {
         self.handed.retain(|inode, _| is_open(*inode));
     }
 
-    fn deal_with(&mut self, notification: &Notification) {
+    fn answer_call(&mut self, notification: &Notification) {
         defect::point("capture");
         let id = notification.id;
         let program = Program(notification.thread);
@@ -142,12 +143,12 @@ impl NotifyLoop {
             Verdict::Give(socket) => self.give(notification, program, &socket, false),
             Verdict::Open(socket) => self.give(notification, program, &socket, true),
         };
-        // Who has gone meanwhile needs no answer.
+        // A call that was interrupted, or whose process has ended, needs no answer.
         answered.ok();
     }
 
-    /// Puts a held socket over the program's own, and has the call succeed; where it `opens`, clients
-    /// are to come there.
+    /// Puts a held socket over the program's own, and lets the call succeed. With `opens` the generation
+    /// claims it.
     fn give(
         &mut self,
         notification: &Notification,
@@ -163,7 +164,7 @@ impl NotifyLoop {
         let process = program.process().unwrap_or(program.0);
         if let Ok(found) = fstat(socket.as_fd()) {
             self.bind_table.give(process, number, found.st_ino);
-            // Not before it has it: what nobody has open is given up.
+            // After the program has it, since a claim without an open descriptor counts as given up.
             if opens {
                 self.claim(found.st_ino);
             } else {
@@ -183,12 +184,13 @@ impl NotifyLoop {
         let number = notification.integer(0);
         let socket = program.socket(number)?;
         let process = program.process()?;
-        let again = self.interrupted.remove(&(process, number));
-        // What was wrong with an earlier call on it says nothing about this one.
+        let was_interrupted = self.interrupted.remove(&(process, number));
+        // The failure of an earlier `bind` of this socket says nothing about this one.
         self.unheld.remove(&socket.inode);
         if self.capture.held.lock().address_of(socket.inode).is_some() {
-            // It was given a held socket before: the kernel says that one can't bind twice.
-            return again.then_some(Verdict::Done(Ok(())));
+            // A held socket has replaced it already, so the kernel answers EINVAL, as for any second
+            // bind.
+            return was_interrupted.then_some(Verdict::Done(Ok(())));
         }
         let length = usize::try_from(notification.integer(2)).ok()?;
         let longest = match socket.protocol {
@@ -200,9 +202,9 @@ impl NotifyLoop {
         }
         let length = LONGEST.min(length);
         let Some(bytes) = program.memory(notification.pointer(1), length) else {
-            // A pointer to nowhere is the kernel's to refuse.
+            // The kernel answers EFAULT to a bad pointer.
             if !program.is_readable() {
-                self.not_held_if_it_listens(&socket, Why::Unreadable);
+                self.report_at_listen(&socket, Why::Unreadable);
             }
             return None;
         };
@@ -212,7 +214,7 @@ impl NotifyLoop {
         };
         let is_whole = bytes.len() == length;
         if let Some(name) = sockaddr::abstract_name(socket.protocol, &bytes) {
-            self.not_held_if_it_listens(&socket, Why::Abstract(name));
+            self.report_at_listen(&socket, Why::Abstract(name));
             return None;
         }
         let address = sockaddr::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
@@ -221,7 +223,7 @@ impl NotifyLoop {
             return None;
         }
         if is_special(&fresh) {
-            self.not_held_if_it_listens(&socket, Why::Device);
+            self.report_at_listen(&socket, Why::Device);
             return None;
         }
         if socket.protocol.listens() {
@@ -231,16 +233,17 @@ impl NotifyLoop {
         }
     }
 
-    /// Clients are bound too, and nobody misses them.
-    fn not_held_if_it_listens(&mut self, socket: &Socket, why: Why) {
+    /// Remembers why a socket can't be captured, and reports it only at `listen`: a client's bind needs
+    /// no report.
+    fn report_at_listen(&mut self, socket: &Socket, why: Why) {
         if self.unheld.len() == MOST_UNHELD {
             self.unheld.clear();
         }
         self.unheld.insert(socket.inode, why);
     }
 
-    fn say_why_not(&self, why: Why) {
-        self.told.send(Listening::Unheld(why)).ok();
+    fn report_unheld(&self, why: Why) {
+        self.events.send(Listening::Unheld(why)).ok();
     }
 
     fn bind_listener(
@@ -252,39 +255,40 @@ impl NotifyLoop {
         let held = self.capture.held.lock();
         if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.slot) {
             if has_already(&mut self.bind_table, inode) {
-                // Whether it may have it once more is up to what both sockets say, and the kernel.
+                // The program has the held socket open, so its options and the kernel decide about a
+                // second one.
                 self.bind_table.bind(socket.inode, address);
                 return None;
             }
-            // Programs remove a path before they bind it.
-            held.show_paths();
+            // Programs unlink a path before they bind it.
+            held.restore_paths();
             return held.give(inode, fresh).map(Verdict::Give);
         }
-        let is_crossed = held.is_crossed_by(&address);
-        // Where there is no copy of the program's socket, nothing could be bound where that is. One of
-        // ours can take its place now, but not later.
+        let has_overlap = held.has_overlap_with(&address);
+        // Without a duplicate of the program's socket, hotrun could not bind beside it at `listen`. It
+        // can bind a socket in its place now.
         let is_hidden = fresh.copy.is_none() && address.tcp().is_some() && !address.is_open();
-        let bound = (is_crossed || is_hidden).then(|| held.bind(&address, fresh));
+        let bound = (has_overlap || is_hidden).then(|| held.bind(&address, fresh));
         drop(held);
         if let Some(Ok(bound)) = bound {
             return self.keep_beside(bound, address).ok().map(Verdict::Give);
         }
-        // What the kernel says itself counts.
-        self.look_if_taken(&address, fresh);
+        // The kernel's own error counts.
+        self.report_if_taken(&address, fresh);
         self.bind_table.bind(socket.inode, address);
         None
     }
 
-    /// The kernel's answer is the program's alone. Where it will be a refusal, that is told, since most
-    /// programs only say that they were refused, and not because of whom.
-    fn look_if_taken(&mut self, address: &Address, fresh: &Fresh) {
+    /// The kernel's answer goes to the program alone. If it will be EADDRINUSE, reports that with the
+    /// owner of the address, which most programs don't name.
+    fn report_if_taken(&mut self, address: &Address, fresh: &Fresh) {
         if self.bind_table.has_bound(address) || !fresh.is_refused(address) {
             return;
         }
         let (tell, owner) = oneshot::channel();
         let told = Listening::Taken(address.clone(), owner);
-        self.told.send(told).ok();
-        // It takes milliseconds, and the program waits.
+        self.events.send(told).ok();
+        // The lookup takes milliseconds, and the program is blocked.
         let wanted = address.clone();
         let find = move || {
             let found = port_owner::of(&wanted).map(|holder| Owner {
@@ -312,7 +316,7 @@ impl NotifyLoop {
             let copy = SockRef::from(copy);
             copy.reuse_port().unwrap_or(false) || copy.reuse_address().unwrap_or(false)
         };
-        // Clients, and those who say themselves that several may have it.
+        // Client sockets, and sockets that are meant to share their address.
         if address.is_open() || fresh.copy.as_ref().is_some_and(shares) {
             return None;
         }
@@ -323,8 +327,8 @@ impl NotifyLoop {
             && (!held.may_capture() || held.capture_datagrams(address, fresh).is_err())
         {
             drop(held);
-            // What the kernel says itself counts.
-            self.look_if_taken(address, fresh);
+            // The kernel's own error counts.
+            self.report_if_taken(address, fresh);
             return None;
         }
         let inode = find(&held)?;
@@ -340,7 +344,7 @@ impl NotifyLoop {
         let number = notification.integer(0);
         let Some(socket) = program.socket(number) else {
             if !program.is_readable() {
-                self.say_why_not(Why::Unreadable);
+                self.report_unheld(Why::Unreadable);
             }
             return None;
         };
@@ -348,13 +352,13 @@ impl NotifyLoop {
             return None;
         }
         if let Some(why) = self.unheld.remove(&socket.inode) {
-            self.say_why_not(why);
+            self.report_unheld(why);
             return None;
         }
         if !still_waits(self.listener.as_fd(), notification.id) {
             return None;
         }
-        // It may have been let go of between both calls.
+        // The address may have been released between `bind` and `listen`.
         let handed = self.handed.remove(&socket.inode);
         let mut held = self.capture.held.lock();
         let is_held =
@@ -377,7 +381,7 @@ impl NotifyLoop {
             let found = held.find(&written.address, fresh.only_v6, slot);
             found.or_else(|| held.find_numbered(&written, fresh.only_v6, slot))
         };
-        // Several of the program's sockets may share an address.
+        // Several sockets of the program may share an address.
         let found = find(&self.capture.held.lock());
         if found.is_none() {
             let mut held = self.capture.held.lock();
@@ -385,14 +389,14 @@ impl NotifyLoop {
                 let is_full = held.is_full();
                 drop(held);
                 if is_full {
-                    self.say_why_not(Why::Many);
+                    self.report_unheld(Why::Many);
                 }
                 return None;
             }
             if let Err(error) = held.capture(&written, &fresh) {
-                // The program's own socket is bound, and the kernel has it listen.
+                // The program's own socket is bound, so let the kernel execute the `listen`.
                 let (address, reason) = (written.address.clone(), error.to_string());
-                self.told.send(Listening::Not(address, reason)).ok();
+                self.events.send(Listening::Not(address, reason)).ok();
                 return None;
             }
         }
@@ -406,7 +410,7 @@ impl NotifyLoop {
         held.reserve(inode, self.capture.slot);
         if let Some(address) = held.address_of(inode).cloned() {
             self.handed.insert(inode, socket.clone());
-            self.told.send(Listening::Bound(address)).ok();
+            self.events.send(Listening::Bound(address)).ok();
         }
     }
 
@@ -414,13 +418,13 @@ impl NotifyLoop {
         let mut held = self.capture.held.lock();
         held.claim(inode, self.capture.slot);
         if let Some(address) = held.address_of(inode).cloned() {
-            self.told.send(Listening::Held { inode, address }).ok();
+            self.events.send(Listening::Held { inode, address }).ok();
         }
     }
 
     // ---- paths
 
-    /// A program that removes its path when it starts, or ends, believes that it is alone.
+    /// A program that unlinks its socket's path when it starts or ends takes the path for its own.
     fn remove(&self, notification: &Notification, program: Program) -> Option<Verdict> {
         #[cfg(target_arch = "x86_64")]
         let is_short = notification.call == libc::SYS_unlink;
@@ -435,7 +439,7 @@ impl NotifyLoop {
             (dir, notification.pointer(1))
         };
         let path = program.text(path)?;
-        // Most names are not even like one that is held.
+        // Most names differ already in their last component.
         let name = std::path::Path::new(&path).file_name()?;
         let held = self.capture.held.lock();
         let alike = held.paths().filter(|held| held.file_name() == Some(name));
@@ -454,7 +458,7 @@ fn has_already(bind_table: &mut BindTable, inode: u64) -> bool {
     bind_table.open(inode, |process, number| Program(process).inode(number)) > 0
 }
 
-/// It is bound to a device, which nobody else could do for it.
+/// It is bound to a device, which takes a privilege that hotrun may not have.
 fn is_special(fresh: &Fresh) -> bool {
     let device = fresh
         .copy
@@ -463,7 +467,7 @@ fn is_special(fresh: &Fresh) -> bool {
     device.is_some()
 }
 
-/// What is known of a socket that a program has made.
+/// The properties of a program's socket.
 fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
     let copy = program.copy(number);
     let copy =
@@ -482,7 +486,7 @@ fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
     }
 }
 
-/// What a socket of IPv6 is made with (`net.ipv6.bindv6only`).
+/// The default of `IPV6_V6ONLY` (`net.ipv6.bindv6only`).
 fn only_v6_by_default() -> bool {
     let set = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
     set.is_ok_and(|set| set.trim() == "1")

@@ -1,6 +1,6 @@
-//! What can be seen of a program that waits for an answer: what is behind its descriptors, and what
-//! its arguments point at. All of it by /proc, where a thread has its own place, whether or not it is
-//! the first one of its process.
+//! What /proc shows of a program that is blocked in a call: the sockets behind its descriptors, and the
+//! memory that its arguments point at. /proc has a directory for each thread, also for those that are
+//! not the first of their process.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,28 +14,28 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::sockaddr::Protocol;
 
-/// A socket of the program, and how it has it.
+/// A socket of the program, with the flags of its descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Socket {
-    /// Its number in /proc.
+    /// Its inode.
     pub(super) inode: u64,
     pub(super) protocol: Protocol,
     pub(super) nonblocking: bool,
     pub(super) close_on_exec: bool,
 }
 
-/// The program, by the thread that waits.
+/// The program, by the id of the blocked thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Program(pub(super) i32);
 
-/// Copies of other processes' sockets can be had here, so that what an app sets on its own is carried
-/// over. Containers deny it to everybody.
+/// Whether hotrun can duplicate descriptors of other processes, so that the options of an app's socket
+/// are carried over. Containers deny it.
 pub fn may_copy() -> bool {
     let copy = |own: File| Program(std::process::id().cast_signed()).copy(own.as_raw_fd());
     File::open("/proc/self/status").is_ok_and(|own| copy(own).is_some())
 }
 
-/// A unix socket for connections, as the system lists it.
+/// Whether the kernel lists this as a unix stream socket.
 fn is_unix_stream(inode: u64) -> bool {
     let all = procfs::net::unix().into_iter().flatten();
     let mut own = all.filter(|entry| entry.inode == inode);
@@ -58,25 +58,25 @@ impl Program {
         line.trim().parse().ok()
     }
 
-    /// It can be looked into: its descriptors and its memory.
+    /// Its descriptors and its memory can be read.
     pub(super) fn is_readable(self) -> bool {
         File::open(self.path("mem")).is_ok() && fs::read_dir(self.path("fd")).is_ok()
     }
 
-    /// The number in /proc of what is behind a descriptor.
+    /// The inode behind a descriptor.
     pub(super) fn inode(self, number: i32) -> Option<u64> {
         fs::metadata(self.fd(number)).ok().map(|found| found.ino())
     }
 
-    /// It is in the same namespace of this kind as we are.
-    fn is_beside_us(self, kind: &str) -> bool {
+    /// It is in the same namespace of this kind as hotrun.
+    fn shares_namespace(self, kind: &str) -> bool {
         let ours = fs::read_link(format!("/proc/self/ns/{kind}"));
         let its = fs::read_link(self.path(&format!("ns/{kind}")));
         ours.is_ok_and(|ours| its.is_ok_and(|its| ours == its))
     }
 
-    /// The socket behind a descriptor; `None`: it is none, or one of a kind that is never held, or of
-    /// another network than ours.
+    /// The socket behind a descriptor. `None`: it is no socket, or of a kind that is never held, or in
+    /// another network namespace.
     pub(super) fn socket(self, number: i32) -> Option<Socket> {
         let path = self.fd(number);
         let mut name = [0; 32];
@@ -84,7 +84,7 @@ impl Program {
         let info = fs::read_to_string(self.path(&format!("fdinfo/{number}"))).ok()?;
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
         let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
-        if !self.is_beside_us("net") {
+        if !self.shares_namespace("net") {
             return None;
         }
         let inode = self.inode(number)?;
@@ -99,14 +99,14 @@ impl Program {
         })
     }
 
-    /// A copy of a socket of the program, if that is allowed here.
+    /// A duplicate of the program's descriptor, where that is allowed.
     pub(super) fn copy(self, number: i32) -> Option<OwnedFd> {
-        // The number of a thread is none of a process, unless it is the first one.
+        // `pidfd_open` takes a process id, and `self` may be another thread's.
         let process = pidfd_open(Pid::from_raw(self.process()?)?, PidfdFlags::empty()).ok()?;
         pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok()
     }
 
-    /// What is at this place of its memory; less, where that ends before.
+    /// The bytes at this address of its memory; fewer, where its mapping ends.
     pub(super) fn memory(self, at: u64, length: usize) -> Option<Vec<u8>> {
         let memory = File::open(self.path("mem")).ok()?;
         let mut bytes = vec![0; length];
@@ -115,7 +115,7 @@ impl Program {
         Some(bytes)
     }
 
-    /// A path at this place of its memory.
+    /// The path at this address of its memory.
     pub(super) fn text(self, at: u64) -> Option<OsString> {
         let longest = usize::try_from(libc::PATH_MAX).ok()?;
         let mut bytes = self.memory(at, longest)?;
@@ -124,10 +124,11 @@ impl Program {
         Some(OsString::from_vec(bytes))
     }
 
-    /// Where its relative paths start, at this descriptor of it or at its working directory; `None`
-    /// also where it sees other files than we do.
+    /// The directory that its relative paths start from: this descriptor, or its working directory.
+    /// `None` also where it has another root directory or mount namespace than hotrun.
     pub(super) fn dir(self, number: Option<i32>) -> Option<PathBuf> {
-        if fs::read_link(self.path("root")).ok()? != Path::new("/") || !self.is_beside_us("mnt") {
+        if fs::read_link(self.path("root")).ok()? != Path::new("/") || !self.shares_namespace("mnt")
+        {
             return None;
         }
         let dir = number.map_or_else(|| self.path("cwd"), |number| self.fd(number));

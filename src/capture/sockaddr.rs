@@ -1,5 +1,4 @@
-//! What a program calls the address that it binds: the bytes of a `sockaddr`, and the protocol of
-//! its socket. Pure.
+//! The address that a program binds: the bytes of a `sockaddr`, and the protocol of the socket. Pure.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -10,7 +9,7 @@ use nix::libc;
 
 use crate::sockets::address::Address;
 
-/// What kind of socket it is, as `system.sockprotoname` has it.
+/// The protocol of a socket, as `system.sockprotoname` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// Connections over IPv4.
@@ -21,12 +20,12 @@ pub(super) enum Protocol {
     Udp4,
     /// Datagrams over IPv6.
     Udp6,
-    /// Connections over a path.
+    /// Connections over unix sockets.
     Unix,
 }
 
 impl Protocol {
-    /// Reads the kernel's name. MPTCP is TCP with more than one way: what is held for it is plain.
+    /// Reads the kernel's name. MPTCP counts as TCP: the held socket is plain TCP.
     pub(super) fn named(name: &[u8]) -> Option<Self> {
         let name = name.strip_suffix(b"\0").unwrap_or(name);
         Some(match name {
@@ -39,31 +38,31 @@ impl Protocol {
         })
     }
 
-    /// It is a unix socket of some kind: kernels before 5.15 do not tell which.
+    /// It is a unix socket of any type, which kernels before 5.15 don't tell.
     pub(super) fn is_some_unix(name: &[u8]) -> bool {
         name.strip_suffix(b"\0").unwrap_or(name) == b"UNIX"
     }
 
-    /// Two sockets can stand behind one address.
+    /// Sockets of this protocol listen, so each slot can have its own.
     pub(super) fn listens(self) -> bool {
         matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
     }
 }
 
-/// The most bytes of a `sockaddr` that are read.
+/// The longest `sockaddr` that is read, in bytes.
 pub(super) const LONGEST: usize = size_of::<libc::sockaddr_un>();
 
-/// The name of a unix socket that has no path.
+/// The name of an abstract unix address.
 pub(super) fn abstract_name(protocol: Protocol, bytes: &[u8]) -> Option<String> {
     let name = bytes.get(2..)?.strip_prefix(b"\0")?;
     let is_named = protocol == Protocol::Unix && !name.is_empty();
     is_named.then(|| name.escape_ascii().to_string())
 }
 
-/// Reads an address. `None`: what the kernel refuses (too short, another family than the socket's),
-/// and what is never held (a name without a path); the kernel has the word then.
+/// Reads an address. `None`: the kernel refuses it (too short, another family than the socket's), or it
+/// is never held (abstract, unnamed); then the kernel executes the call.
 ///
-/// `dir` is the program's working directory, at which a relative path of it starts.
+/// `dir` is the program's working directory, which a relative path starts from.
 pub(super) fn read(protocol: Protocol, bytes: &[u8], dir: &Path) -> Option<Address> {
     let family = u16::from_ne_bytes(*bytes.first_chunk()?);
     match protocol {
@@ -112,7 +111,7 @@ fn v6(bytes: &[u8]) -> Option<SocketAddrV6> {
     Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope))
 }
 
-/// The path as everybody writes it who writes it in full, so that two spellings of it are one.
+/// The absolute path with its directory resolved, so that two spellings of it are equal.
 pub(super) fn absolute(path: &OsStr, dir: &Path) -> Option<PathBuf> {
     let path = dir.join(path);
     let parent = path.parent()?.canonicalize().ok()?;
@@ -162,7 +161,7 @@ mod tests {
         case(Protocol::Unix, b"", None);
         let name = |protocol, rest| abstract_name(protocol, &bytes(libc::AF_UNIX, rest));
         assert_eq!(name(Protocol::Unix, b"\0a\xff").as_deref(), Some("a\\xff"));
-        // The system chooses one.
+        // An unnamed address, for which the kernel chooses an abstract one.
         assert_eq!(name(Protocol::Unix, b""), None);
         assert_eq!(name(Protocol::Unix, b"/a"), None);
         assert_eq!(name(Protocol::Tcp4, b"\0a"), None);

@@ -1,17 +1,17 @@
-//! Whether capture works here, tried with a program that listens: what it is told to do goes the whole way,
-//! from its call to a client that it accepts.
+//! Tries whether capture works here: starts this program as one that listens, and connects a client to
+//! the captured address.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// What this program is started with to be the one that listens.
+/// The argument with which this program is the one that listens.
 pub const ARGUMENT: &str = "__listens";
 
-/// How long a client waits to be connected.
+/// How long a client tries to connect.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// This process is to be the program that listens: it does, takes one client, and ends.
+/// If this process is the one that listens: listens, accepts one client, and returns.
 pub fn requested() -> Option<Result<String, String>> {
     let is_it = std::env::args_os()
         .nth(1)
@@ -24,7 +24,7 @@ pub fn requested() -> Option<Result<String, String>> {
     })
 }
 
-/// Connects to it.
+/// Connects to the captured address.
 pub fn connect(address: SocketAddr) -> io::Result<()> {
     TcpStream::connect_timeout(&address, PATIENCE).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Why something that a program listens on is not held, and what to do about that.
+//! Why an address that a program listens on is not captured, and what to do about it.
 
 use std::path::Path;
 
@@ -6,25 +6,26 @@ use super::filter;
 use crate::session::reason::Reason;
 use crate::sockets::captured::MOST;
 
-/// Why it is not held.
+/// Why an address is not captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The program can't be looked into.
+    /// /proc does not let hotrun read the program's descriptors or memory.
     Unreadable,
-    /// A unix socket without a path, by its name.
+    /// An abstract unix address, by its name.
     Abstract(String),
-    /// It is bound to a device.
+    /// The socket is bound to a device.
     Device,
-    /// So many are held already.
+    /// The limit of captured addresses is reached.
     Many,
-    /// The program is made for another kind of machine, whose system calls have other numbers.
+    /// The program is of another architecture than this machine's native one, so its system calls have
+    /// other numbers.
     Other,
-    /// The numbers of this machine's system calls are not known.
+    /// The numbers of this architecture's system calls are not known.
     Unknown,
 }
 
 impl Why {
-    /// Why nothing can be held that this program listens on, if that can be told from its file.
+    /// Why no address of this program can be captured, if its file shows it.
     pub fn of_program(path: &Path) -> Option<Self> {
         use std::io::Read;
         if filter::program(false).is_none() {
@@ -32,21 +33,21 @@ impl Why {
         }
         let mut head = [0; 5];
         let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-        // The class of an ELF: 32 bits.
+        // A 32-bit ELF.
         let is_other = read.is_ok() && head == *b"\x7fELF\x01";
         is_other.then_some(Self::Other)
     }
 
-    /// In words.
+    /// The explanation.
     pub fn explain(&self) -> Reason {
         let what = "what the app listens on is not held";
         let declare = "declare its address with --listen, and take the socket over in the app with \
-                       `listenfd`; --no-capture says that it need not be held";
+                       `listenfd`, or pass --no-capture if it need not be held";
         let (what, why, hint) = match self {
             Self::Unreadable => match ptrace_scope() {
                 Some(scope @ 2..) => (
                     what.into(),
-                    format!("kernel.yama.ptrace_scope is {scope}, so that no program may be looked into"),
+                    format!("kernel.yama.ptrace_scope is {scope}, so that hotrun may not read the app's memory"),
                     "`sysctl -w kernel.yama.ptrace_scope=1`".into(),
                 ),
                 _ => (
@@ -64,17 +65,17 @@ impl Why {
             ),
             Self::Device => (
                 what.into(),
-                "it is bound to a device (SO_BINDTODEVICE)".into(),
+                "its socket is bound to a device (SO_BINDTODEVICE)".into(),
                 declare.into(),
             ),
             Self::Many => (
                 "more of what the app listens on is not held".into(),
-                format!("{MOST} addresses are, which is the most"),
+                format!("{MOST} addresses are held, which is the limit"),
                 declare.into(),
             ),
             Self::Other => (
                 what.into(),
-                format!("it is not made for {} with 64 bits", std::env::consts::ARCH),
+                format!("it is no 64-bit {} program", std::env::consts::ARCH),
                 format!("build it for this machine (--target), or {declare}"),
             ),
             Self::Unknown => (
@@ -87,7 +88,7 @@ impl Why {
     }
 }
 
-/// Who may look into whom; `None`: the kernel has no such rule.
+/// Yama's restriction of ptrace; `None`: the kernel does not have it.
 fn ptrace_scope() -> Option<u32> {
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
     scope.ok()?.trim().parse().ok()
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_of_32_bits_is_known_by_its_head() {
+    fn a_32_bit_program_is_known_by_its_header() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app");
         for (head, expected) in [

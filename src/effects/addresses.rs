@@ -1,5 +1,5 @@
-//! What the app listens on by itself: the next generation is to find it again, the user hears of it,
-//! and the next run of hotrun remembers it.
+//! The addresses that are held: claims of the generations, releases, what is announced to the user, and
+//! what the next run remembers.
 
 use super::{Executor, names, policy};
 use crate::app::Captured;
@@ -12,8 +12,8 @@ use crate::sockets::remembered;
 use crate::ui::Note;
 
 impl Executor {
-    /// What it takes to hold what the next generation listens on, which gets this slot: what the one that is
-    /// `serving` listens on is expected of it.
+    /// What capture of the next generation needs, which gets this slot. It is expected to listen where
+    /// the generation that is `serving`, or served last, does.
     pub(super) fn capture(&self, slot: Slot, serving: Slot) -> Option<Captured> {
         if !self.settings.app.capture {
             return None;
@@ -30,7 +30,8 @@ impl Executor {
         })
     }
 
-    /// Other addresses may be held than were said to be: who has to know of it is told.
+    /// The held addresses may have changed: announces and remembers them if they have, and tells the
+    /// session.
     pub(super) fn read_addresses(&mut self, now: Moment) {
         if names(&self.held.lock()) != self.announced {
             self.announce(now);
@@ -40,31 +41,31 @@ impl Executor {
         self.events.send(Event::Addresses(Box::new(policy))).ok();
     }
 
-    /// A generation has been live for a while: what it has not got open now it does not need.
-    pub(super) fn has_proved_itself(&mut self, generation: Generation) {
+    /// A generation has passed its probation: it gives up its claims on sockets that it has closed.
+    pub(super) fn passed_probation(&mut self, generation: Generation) {
         let Some(running) = self.apps.get(&generation) else {
             return;
         };
         let slot = running.slot;
-        // In this order: what it asks for meanwhile is not given up.
+        // In this order, so that a claim made in between is not given up.
         let claims = self.held.lock().claims(slot);
         let open = running.app.open_sockets();
-        // Where nothing is left at all, it is about to end, and what follows will want everything.
+        // A generation that has closed all of them is about to end, and its successor claims them.
         if !claims.is_disjoint(&open) {
             let given_up = claims.difference(&open).copied().collect();
             self.held.lock().unclaim(slot, &given_up);
         }
     }
 
-    /// Clients are sent to this generation from now on: nothing may be in the way of what it listens on.
-    pub(super) fn make_way(&mut self, now: Moment, generation: Generation) {
+    /// This generation became live: releases or forwards the addresses that overlap with its own.
+    pub(super) fn release_overlapping(&mut self, now: Moment, generation: Generation) {
         let Some(slot) = self.apps.get(&generation).map(|running| running.slot) else {
             return;
         };
-        // Not two at a time for one socket.
+        // One relay at a time may accept on a socket.
         self.tasks.forward = None;
         let mut held = self.held.lock();
-        let gone = held.make_way(slot);
+        let gone = held.release_overlapping(slot);
         let forwards = held.forwards();
         drop(held);
         self.tasks.forward = (!forwards.is_empty()).then(|| Relay::start(forwards, true));
@@ -73,7 +74,7 @@ impl Executor {
         }
     }
 
-    /// Releases what no generation claims.
+    /// Releases the captured addresses that no generation claims.
     pub(super) fn release_unclaimed(&mut self, now: Moment) {
         let mut held = self.held.lock();
         let forwards = held.forwards();
@@ -84,25 +85,26 @@ impl Executor {
             self.tasks.forward = None;
         }
         if !gone.is_empty() {
-            self.relay_again();
-            // Behind the others, who let go of them when it is their turn.
+            self.restart_relay();
+            // After the release, what is still queued on the forwarded sockets is carried to live.
             relay::take_last(forwards);
             self.read_addresses(now);
         }
     }
 
-    /// No process has what was held for the next one, which is not to find it taken.
-    pub(super) fn free(&mut self, now: Moment) {
+    /// No process has the captured addresses that were kept for the next generation: releases them, so
+    /// that its bind finds them free.
+    pub(super) fn release_unbound(&mut self, now: Moment) {
         let gone = self.held.lock().release_unbound();
         if !gone.is_empty() {
-            self.relay_again();
+            self.restart_relay();
             self.read_addresses(now);
         }
     }
 
-    /// Says what is held. What stands behind it has changed as well.
+    /// Announces the held addresses to the user, and restarts the relay with their sockets.
     pub(super) fn announce(&mut self, now: Moment) {
-        self.relay_again();
+        self.restart_relay();
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {
@@ -110,10 +112,10 @@ impl Executor {
         }
     }
 
-    /// Writes down what the next run is to hold from its start.
+    /// Writes the addresses that the next run is to hold from its start.
     fn remember(&self) {
-        if let Some(path) = &self.memory {
-            // It is a convenience: without it the next run holds the address a little later.
+        if let Some(path) = &self.remembered {
+            // An error is ignored: the next run would only hold the addresses a little later.
             let ports = self.held.lock().ports();
             remembered::write(path, &ports).ok();
         }

@@ -1,5 +1,5 @@
-//! Carries out what the session decides, and decides nothing: the only place that knows every module that
-//! acts. `slots` is about the sockets behind the addresses, `addresses` about which ones are held.
+//! Carries out what the session decides, and decides nothing: the only module that knows all those that
+//! act. `slots` is about the sockets behind the addresses, `addresses` about which addresses are held.
 
 mod addresses;
 mod slots;
@@ -38,48 +38,48 @@ use crate::watch::Watch;
 
 pub use slots::{Running, Tasks};
 
-/// Everything that carries out actions.
+/// Carries out the session's actions.
 #[derive(Debug)]
 pub struct Executor {
-    /// Where the settings come from.
+    /// The sources of the settings.
     pub sources: Sources,
-    /// What the user wants.
+    /// The settings in use.
     pub settings: Arc<Settings>,
-    /// The configuration file went blank, and it was waited for what comes.
+    /// The configuration file went blank, and was given time to be written.
     pub waited: bool,
-    /// Where what happens is told.
+    /// Events to the session.
     pub events: UnboundedSender<Event>,
-    /// Prints.
+    /// The printer of lines and the status line.
     pub reporter: Reporter,
-    /// Runs the user's commands.
+    /// The user's commands.
     pub hooks: Hooks,
-    /// Builds.
+    /// The builder.
     pub builder: Builder,
-    /// Watches; nobody does under `--once`.
+    /// Watches files; `None` under `--once`.
     pub watch: Option<Watch>,
-    /// Paths in events begin here.
+    /// Paths in events are relative to this directory.
     pub base: PathBuf,
-    /// Holds the sockets.
+    /// The held sockets.
     pub held: SharedSet,
-    /// What was last said to be held.
+    /// The addresses that were announced last.
     pub announced: Vec<HeldAddress>,
-    /// Where the addresses of this run are written down for the next one, once that is known.
-    pub memory: Option<PathBuf>,
-    /// The generations that have processes.
+    /// The file that remembers this run's addresses for the next one; `None` until the target is known.
+    pub remembered: Option<PathBuf>,
+    /// The generations with processes.
     pub apps: HashMap<Generation, Running>,
-    /// What is done for the slots of the addresses.
+    /// Background tasks for the slots.
     pub tasks: Tasks,
-    /// A keeper that is started while a build runs, so that its app need not wait for it.
+    /// A keeper that is started while a build runs, so that the launch need not wait for it.
     pub spare: Option<Keeper>,
-    /// Hands on what is typed, if anybody wants it.
+    /// Passes hotrun's stdin on to the app, if it gets that.
     pub input: Option<Input>,
-    /// The name of this run, in the environment of every app.
+    /// The name of this run (`HOTRUN_SESSION`).
     pub session: Arc<str>,
-    /// A directory only this user can write to, for the sockets of readiness.
+    /// A directory that only this user can write to, for the `NOTIFY_SOCKET`s.
     pub runtime_dir: PathBuf,
 }
 
-/// Where a generation is started.
+/// Where a generation fits in.
 struct Place {
     /// The generation that serves meanwhile.
     beside: Option<Generation>,
@@ -88,15 +88,13 @@ struct Place {
     serving: Slot,
 }
 
-/// The session's knobs, as the user has set them.
-///
-/// Some of them depend on what is `held` for the app.
+/// The session's policy, by the settings and by what is held for the app.
 pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     let app = &settings.app;
     let serving = held.serves();
     let alone = probes_http(settings) && !held.can_probe();
-    // Without an address and without a configured proof, being alive is all there is to wait for;
-    // under `--once` such a program is waited for to its end.
+    // Without an address and without a configured proof, readiness means being alive; under `--once`
+    // such a program runs to its end.
     let bounded = serving || app.ready.is_some();
     let rules = settings.watch.rules.iter();
     Policy {
@@ -120,7 +118,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     }
 }
 
-/// What is held, for the user.
+/// The held addresses, for the user.
 pub fn names(held: &HeldSet) -> Vec<HeldAddress> {
     let held = held.lasting().map(|held| HeldAddress {
         name: held.name.clone(),
@@ -130,30 +128,30 @@ pub fn names(held: &HeldSet) -> Vec<HeldAddress> {
     held.collect()
 }
 
-/// Readiness is asked for over HTTP.
+/// Readiness is probed over HTTP.
 fn probes_http(settings: &Settings) -> bool {
     matches!(settings.app.ready, Some(Ready::Http(_)))
 }
 
-/// What the user may not expect of these settings, with what is held.
+/// Warnings about these settings, given what is held.
 pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
     let mut cautions = Vec::new();
     let shared = held.iter().find_map(|held| Some((held, held.shared()?)));
     if let Some((held, reason)) = shared {
         cautions.push(format!(
-            "{}: old and new version share one socket during a swap, where a connection can be lost: \
+            "{}: both generations share one socket during a swap, where a connection can be lost: \
              {reason}",
             held.address
         ));
     }
     if settings.hold.is_some() && !held.is_empty() && !held.has_twins() {
-        let text = "new clients do not wait for the next version: no address has a socket for each \
-                    version";
+        let text = "new clients do not wait for the next generation: no address has a socket for \
+                    each generation";
         cautions.push(text.into());
     }
     if probes_http(settings) && held.has_tcp() && !held.can_probe() {
-        let text = "readiness `http:` stops live before the next version starts: on one shared \
-                    socket a request cannot be told to reach the candidate";
+        let text = "readiness `http:` stops live before the next generation starts: on one \
+                    shared socket a request cannot be steered to the candidate";
         cautions.push(text.into());
     }
     cautions.into_iter().map(Note::Warning).collect()
@@ -172,7 +170,7 @@ impl Effects for Executor {
             Action::Reconfigure => self.reconfigure(now),
             Action::ReadAddresses => self.read_addresses(now),
             Action::Proved(generation) => {
-                self.has_proved_itself(generation);
+                self.passed_probation(generation);
                 self.tell_executables(generation);
             }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
@@ -183,7 +181,7 @@ impl Effects for Executor {
                 baseline,
                 changed,
             } => {
-                // Without one the app's launch starts its own, and says so if it can't.
+                // Without a spare one the launch starts its own, and reports an error.
                 self.spare = self.spare.take().or_else(|| Keeper::spawn(Mode::Tree).ok());
                 self.builder.start(generation, load, baseline, changed);
             }
@@ -202,7 +200,7 @@ impl Effects for Executor {
                 };
                 self.launch(now, generation, artifact, &place);
             }
-            Action::Look(generation) => self.with(generation, App::look),
+            Action::Look(generation) => self.with(generation, App::check_debugger),
             Action::FindWriter { generation, paths } => {
                 let base = self.base.clone();
                 let paths: Vec<PathBuf> = paths.iter().map(|path| base.join(path)).collect();
@@ -213,7 +211,7 @@ impl Effects for Executor {
             Action::Signal { generation, number } => {
                 self.with(generation, |app| app.signal(number));
             }
-            Action::Free => self.free(now),
+            Action::Free => self.release_unbound(now),
             Action::Activate(slot) => self.activate(now, slot),
             Action::Relay(relay) => self.relay(relay),
             Action::ReleaseUnclaimed => self.release_unclaimed(now),
@@ -221,31 +219,31 @@ impl Effects for Executor {
                 generation,
                 slot,
                 serving,
-            } => self.has_left(generation, slot, serving),
+            } => self.remove_generation(generation, slot, serving),
             Action::Quiesce(generation) => self.quiesce(generation),
             Action::Stop(generation) => {
-                self.leaves(generation);
-                // The settings of now, which may be others than those it was started with.
+                self.told_to_end(generation);
+                // The current setting, from which the one it was started with may differ.
                 let signal = self.settings.app.stop_signal;
                 self.with(generation, |app| app.stop(signal));
             }
             Action::Kill(generation) => {
-                self.leaves(generation);
+                self.told_to_end(generation);
                 self.with(generation, App::kill);
             }
             Action::Discard(artifact) => artifact::discard(&artifact.dir),
             Action::Serving(generation) => {
-                self.make_way(now, generation);
+                self.release_overlapping(now, generation);
                 self.tell_executables(generation);
             }
             Action::Show(view) => self.reporter.view(now, view),
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
-                // The shell's prompt must not continue our last line, nor ours the shell's.
+                // The shell's prompt and hotrun's status line must not run into each other.
                 let _paused = self.reporter.pause();
                 sys::stop_by(Signal::SIGTSTP);
             }
-            // The driver's own.
+            // Carried out by the driver.
             Action::End(_) => {}
         }
     }
@@ -258,18 +256,18 @@ impl Executor {
         }
     }
 
-    /// Has the builder know what else the app starts.
+    /// Tells the builder which executables the app runs.
     fn tell_executables(&self, generation: Generation) {
         if let Some(running) = self.apps.get(&generation) {
             self.builder.running(running.app.executables());
         }
     }
 
-    /// Reads the settings anew and has every module go by them; if they can't be used, nothing
+    /// Reads the settings again and applies them to every module; if they can't be used, nothing
     /// changes.
     fn reconfigure(&mut self, now: Moment) {
-        // What is written anew is empty for a moment. Taken at its word, it would let go of every
-        // address that it declares.
+        // A file that is being written is empty for a moment. Applied, that would release every declared
+        // address.
         let went_blank = self.sources.is_blank() && self.settings.watch.configured;
         if went_blank && !self.waited {
             self.waited = true;
@@ -291,7 +289,7 @@ impl Executor {
         self.events.send(Event::Configured(read)).ok();
     }
 
-    /// Has the configuration read once more, after a while.
+    /// Reads the configuration once more, after a while.
     fn read_later(&self) {
         let (events, wait) = (self.events.clone(), self.settings.watch.max_wait);
         tokio::spawn(async move {
@@ -340,7 +338,7 @@ impl Executor {
         })
     }
 
-    /// Says what could not be watched, once that is known.
+    /// Warns of what could not be watched, once that is known.
     pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<Reason>>) {
         let reporter = self.reporter.clone();
         tokio::spawn(async move {

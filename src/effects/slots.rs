@@ -1,6 +1,5 @@
-//! What is done for the two slots behind each address: new connections are sent to one of them, what comes
-//! to the other one is relayed, and what is open at an old generation is looked at. The session decides
-//! all of it.
+//! The two slots behind each address: switches, relay, and quiescing of an old generation. The session
+//! decides all of it.
 
 use std::time::Duration;
 
@@ -18,35 +17,35 @@ use crate::ui::Note;
 /// A generation with processes.
 #[derive(Debug)]
 pub struct Running {
-    /// It.
+    /// Its handle.
     pub app: App,
-    /// Its sockets.
+    /// Its slot.
     pub slot: Slot,
-    /// It was told to end, and may remove a path that is held.
+    /// It was told to end, and may unlink a held path.
     pub unlinks: bool,
-    /// It can't remove a path that is held.
+    /// Its filter keeps it from unlinking a held path.
     pub keeps_paths: bool,
 }
 
-/// Between two looks at paths that somebody may remove.
+/// How often held paths are checked while a generation may unlink them.
 const RELINK: Duration = Duration::from_millis(2);
 
-/// What is going on behind the addresses.
+/// Background tasks for the slots.
 #[derive(Debug, Default)]
 pub struct Tasks {
-    /// What is to be relayed, and who does it.
+    /// The relay, and the order that it carries out.
     relay: Option<(slots::Relay, Relay)>,
-    /// Carries what comes to addresses that are in the way of those that live listens on.
+    /// Forwards connections to overlapping addresses to live.
     pub(super) forward: Option<Relay>,
-    /// Puts paths back while a generation ends that may remove them.
+    /// Restores held paths while a generation that may unlink them ends.
     relink: Option<JoinHandle<()>>,
-    /// Looks at what is open at an old generation, until nothing is under way there.
+    /// Watches the connections of an old generation until none is busy.
     quiescing: Option<(Generation, JoinHandle<()>)>,
 }
 
 impl Executor {
-    /// Puts the sockets in order for a generation that gets this slot; how it can be asked whether it is
-    /// ready, while another one serves.
+    /// Repairs the sockets for a generation that gets this slot; returns how readiness probes reach it
+    /// while another one serves.
     pub(super) fn prepare_slot(&mut self, now: Moment, slot: Slot, is_beside: bool) -> Reach {
         let repaired = self.held.lock().repair();
         self.warn(now, repaired);
@@ -68,23 +67,23 @@ impl Executor {
         self.tasks.relay = None;
     }
 
-    /// Has what comes to the slot that is not active carried to the active one, or nobody does.
+    /// Relays from the standby slot as ordered, or stops.
     pub(super) fn relay(&mut self, wanted: Option<slots::Relay>) {
         let known = self.tasks.relay.as_ref();
         let runs = known.filter(|(_, task)| !task.has_ended());
         if runs.map(|(known, _)| *known) != wanted {
-            self.relay_anew(wanted);
+            self.start_relay(wanted);
         }
     }
 
-    /// The same with the sockets that are held now: whoever relays must not keep what was released, and
-    /// has to know of what is new.
-    pub(super) fn relay_again(&mut self) {
-        self.relay_anew(self.tasks.relay.as_ref().map(|(known, _)| *known));
+    /// Restarts the relay with the sockets that are held now: it must not keep released ones, and must
+    /// have new ones.
+    pub(super) fn restart_relay(&mut self) {
+        self.start_relay(self.tasks.relay.as_ref().map(|(known, _)| *known));
     }
 
-    fn relay_anew(&mut self, wanted: Option<slots::Relay>) {
-        // The old one has to let go of the sockets first.
+    fn start_relay(&mut self, wanted: Option<slots::Relay>) {
+        // The old relay has to close its sockets first.
         self.tasks.relay = None;
         self.tasks.relay = wanted.map(|wanted| {
             let standbys = self.held.lock().standby(wanted.from);
@@ -92,7 +91,7 @@ impl Executor {
         });
     }
 
-    /// Looks at what is open at a generation, until nothing is under way there.
+    /// Watches the connections of a generation until none is busy.
     pub(super) fn quiesce(&mut self, generation: Generation) {
         let Some(running) = self.apps.get(&generation) else {
             return;
@@ -104,7 +103,7 @@ impl Executor {
         let (silent, answer) = (self.settings.quiesce_max, app.stop_timeout);
         let events = self.events.clone();
         let look = async move {
-            // The connections that there are now are the old ones.
+            // Taken now, so that the connections of this moment are the old ones.
             let quiesce = Quiesce::begin(slots).await?;
             let dies = tokio::task::spawn_blocking(dies).await?;
             let limits = Limits {
@@ -133,7 +132,7 @@ impl Executor {
     }
 
     /// A generation is told to end.
-    pub(super) fn leaves(&mut self, generation: Generation) {
+    pub(super) fn told_to_end(&mut self, generation: Generation) {
         self.end_quiescing(|quiescing| quiescing == generation);
         let Some(running) = self.apps.get_mut(&generation) else {
             return;
@@ -144,7 +143,7 @@ impl Executor {
             let held = self.held.clone();
             let relink = async move {
                 loop {
-                    held.lock().show_paths();
+                    held.lock().restore_paths();
                     tokio::time::sleep(RELINK).await;
                 }
             };
@@ -154,24 +153,24 @@ impl Executor {
         self.held.lock().end_probe(slot).ok();
     }
 
-    /// Nothing of a generation is left. It may have removed a path or ended the listening of a socket,
-    /// which is everybody's.
-    pub(super) fn has_left(&mut self, generation: Generation, slot: Slot, serving: Slot) {
+    /// No process of a generation is left. It may have unlinked a path, or shut down a socket that
+    /// others share.
+    pub(super) fn remove_generation(&mut self, generation: Generation, slot: Slot, serving: Slot) {
         self.apps.remove(&generation);
-        // Another one may still be about to remove a path.
+        // Another generation may still be about to unlink a path.
         if !self.apps.values().any(|running| running.unlinks) {
             self.end_relinking();
         }
         let mut held = self.held.lock();
         held.repair().ok();
-        held.show_paths();
-        // What follows wants what the one that serves has.
+        held.restore_paths();
+        // The next generation is awaited where the one that serves listens.
         held.forget_claims(slot, serving);
     }
 
     fn warn(&self, now: Moment, result: std::io::Result<()>) {
         if let Err(error) = result {
-            let problem = format!("cannot send clients to one version alone: {error}");
+            let problem = format!("cannot steer new connections to one generation: {error}");
             self.reporter.note(now, Note::Warning(problem));
         }
     }

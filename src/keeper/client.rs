@@ -1,4 +1,4 @@
-//! Hotrun's end of a keeper: starting one, giving it orders, hearing from it.
+//! Hotrun's end of a keeper: spawning it, sending orders, receiving news.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -16,23 +16,23 @@ use super::terminal::{self, Terminal};
 use super::{ARGUMENT, Mode};
 use crate::sys;
 
-/// A keeper and what it keeps. Dropping it ends both: the keeper sees the end of its socket.
+/// A keeper and the processes below it. Dropped, it ends them: the keeper sees the end of its socket.
 #[derive(Debug)]
 pub struct Keeper {
-    /// The keeper's own pid: the parent of what it keeps, and its session.
+    /// The keeper's pid, which is also its session's: the parent of what it starts.
     pub pid: u32,
     socket: UnixStream,
     frames: Frames,
-    /// What came with its news.
+    /// Descriptors that came with its news.
     received: Vec<OwnedFd>,
 }
 
-/// What a kept process writes and reads.
+/// Hotrun's ends of a child's stdio.
 #[derive(Debug)]
 pub struct Output {
     /// The reading end of its stdout.
     pub stdout: pipe::Receiver,
-    /// The reading end of its stderr; at a terminal nothing comes from here.
+    /// The reading end of its stderr; nothing arrives here if it has a terminal.
     pub stderr: pipe::Receiver,
     /// The writing end of its stdin, if it has any.
     pub stdin: Option<pipe::Sender>,
@@ -41,7 +41,7 @@ pub struct Output {
 }
 
 impl Keeper {
-    /// Starts a keeper that has nothing to keep yet. Must be called inside the runtime.
+    /// Spawns a keeper without a child. Must be called inside the runtime.
     pub fn spawn(mode: Mode) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -61,7 +61,7 @@ impl Keeper {
         })
     }
 
-    /// Has it start `launch` with these sockets; the answer is the first news.
+    /// Orders it to start `launch` with these sockets; its first news is the answer.
     pub async fn launch(&self, launch: Launch, sockets: &[Arc<OwnedFd>]) -> io::Result<Output> {
         let (theirs, output) = match launch.input {
             Input::Terminal => at_terminal()?,
@@ -74,7 +74,7 @@ impl Keeper {
         Ok(output)
     }
 
-    /// Gives an order. A keeper that has ended needs none.
+    /// Sends an order, unless the keeper has exited.
     pub async fn order(&self, order: &Order) {
         self.send(order, &[]).await.ok();
     }
@@ -94,7 +94,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// The next thing it has to say; `None` once it has ended. Safe to drop while it waits.
+    /// Receives the next news; `None` once it has exited. Safe to drop while it waits.
     pub async fn next(&mut self) -> Option<News> {
         loop {
             if let Some(news) = self.frames.message() {
@@ -118,11 +118,11 @@ impl Keeper {
     }
 }
 
-/// Takes a part of what is left in a pipe, for when its writer has ended. Returns how many bytes that
-/// were; an error: there is nothing, and somebody who inherited the pipe may still have it open.
+/// Reads a part of what is left in a pipe after its writer has exited. Returns the number of bytes;
+/// `WouldBlock` if it is empty and another process still has the writing end open.
 ///
-/// Not by the runtime's `try_read`: it asks the system only if the runtime has been told that there is
-/// something, and that may come after the news of the end.
+/// Not by tokio's `try_read`: that reads only if the runtime has seen the pipe become readable, which
+/// may come after the news of the exit.
 pub fn take_rest(pipe: &pipe::Receiver, to: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = [0; 16 * 1024];
     let count = nix::unistd::read(pipe, &mut buffer)?;
@@ -130,7 +130,7 @@ pub fn take_rest(pipe: &pipe::Receiver, to: &mut Vec<u8>) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Pipes, with the child's ends: stdin, if it is to have one, stdout and stderr.
+/// Pipes, with the child's ends: stdin if it gets one, stdout and stderr.
 fn at_pipes(reads: bool) -> io::Result<(Vec<OwnedFd>, Output)> {
     let (stdout_writer, stdout) = pipe::pipe()?;
     let (stderr_writer, stderr) = pipe::pipe()?;
@@ -152,7 +152,7 @@ fn at_pipes(reads: bool) -> io::Result<(Vec<OwnedFd>, Output)> {
     Ok((theirs, output))
 }
 
-/// A terminal, which the child has three times.
+/// A terminal, which the child gets as stdin, stdout and stderr.
 fn at_terminal() -> io::Result<(Vec<OwnedFd>, Output)> {
     let (ours, theirs) = terminal::open()?;
     let stdout = pipe::Receiver::from_owned_fd_unchecked(ours.copy()?)?;
@@ -174,9 +174,9 @@ mod tests {
 
     use super::*;
 
-    /// The runtime has no chance to hear of it in between.
+    /// The runtime has no chance to see the pipe become readable in between.
     #[tokio::test]
-    async fn what_is_left_is_taken_whether_or_not_the_runtime_knows_of_it() {
+    async fn the_rest_is_read_even_if_the_runtime_has_not_seen_it() {
         let (writer, reader) = pipe::pipe().unwrap();
         let mut writer = std::fs::File::from(writer.into_blocking_fd().unwrap());
         writer.write_all(b"last ").unwrap();

@@ -1,17 +1,17 @@
-//! The small process between hotrun and what it runs.
+//! The small process between hotrun and the processes it starts.
 //!
 //! # Theory of operation
 //!
-//! Every app generation, every cargo and every helper is the child of a *keeper*: hotrun's own
-//! program, started through `/proc/self/exe` with a hidden first argument, single-threaded, in a
-//! session of its own. It gets its orders, and the descriptors for its child, over a unix socket
-//! that is its stdin. When it is told to, or when that socket ends because hotrun has, it ends
-//! what it keeps and reaps it:
+//! Every app generation, every cargo and every helper is the child of a *keeper*: hotrun's own program,
+//! started through `/proc/self/exe` with a hidden first argument, single-threaded, in a session of its
+//! own. It gets its orders, and the descriptors for its child, over a unix socket that is its stdin.
+//! When it is told to, or when that socket ends because hotrun has ended, it kills and reaps its child's
+//! processes:
 //!
-//! - [`Mode::Tree`] (apps): it is a subreaper, so whatever forks away twice still comes back to
-//!   it; it kills and reaps until it has no child left.
-//! - [`Mode::Group`] (cargo, helpers): it ends the process group only. Daemons that a build starts
-//!   in sessions of their own (compile caches) are not its business.
+//! - [`Mode::Tree`] (apps): it is a subreaper, so that processes which double-fork are reparented to it;
+//!   it kills and reaps until it has no child left.
+//! - [`Mode::Group`] (cargo, helpers): it kills the process group only. Daemons that a build starts in
+//!   sessions of their own (compile caches) are left alone.
 //!
 //! Why not `PR_SET_PDEATHSIG`: it fires when the *thread* that spawned ends, and covers only the
 //! direct child. Deliberately absent: any thread, any runtime, any decision.
@@ -21,10 +21,10 @@ pub mod process;
 pub mod protocol;
 pub mod terminal;
 
-/// How much of what it started a keeper ends.
+/// Which processes a keeper ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Everything that descends from it.
+    /// All of its descendants.
     Tree,
     /// Its child's process group.
     Group,
@@ -41,7 +41,7 @@ impl Mode {
         }
     }
 
-    /// The mode that this process was started in, if it is to be a keeper.
+    /// The mode that this process was started in, if it is a keeper.
     pub fn requested() -> Option<Self> {
         let mut arguments = std::env::args_os().skip(1);
         if arguments.next()? != ARGUMENT {

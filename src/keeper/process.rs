@@ -21,24 +21,24 @@ use super::Mode;
 use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
 use crate::sys::{self, Spawned};
 
-/// Between two looks at children that were killed, in milliseconds.
+/// Milliseconds between two checks of killed children.
 const ROUND: u16 = 10;
-/// After this many rounds what is still there is named and given up: it can't be killed.
+/// After this many rounds the remaining processes are reported and given up: they can't be killed.
 const ROUNDS: u32 = 500;
 
-/// Runs this process as a keeper until nothing is left to keep.
+/// Runs this process as a keeper until none of its processes is left.
 pub fn run(mode: Mode) -> io::Result<()> {
     sys::close_inherited();
-    // Not the terminal's, not the shell's: signals meant for hotrun must not reach what it keeps.
+    // Out of the terminal's session: signals meant for hotrun must not reach the app.
     setsid().ok();
     #[cfg(target_os = "linux")]
     {
-        // What is left of a tree comes to us when its parent ends: all of it, or as much as is in the
+        // An orphan of the child's tree is reparented to this process: all of them, or those in the
         // group that is to end.
         nix::sys::prctl::set_child_subreaper(true)?;
         nix::sys::prctl::set_name(c"hotrun-keeper").ok();
     }
-    // Blocked for ourselves only: the child gets the mask that hotrun was started with.
+    // Blocked in the keeper only: the child gets the mask that hotrun was started with.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let signals = SignalFd::with_flags(
         &SigSet::from(Signal::SIGCHLD),
@@ -60,34 +60,34 @@ pub fn run(mode: Mode) -> io::Result<()> {
     Ok(())
 }
 
-/// What is kept.
+/// The child.
 #[derive(Clone, Copy)]
 struct Kept {
-    /// The child's pid, and its process group.
+    /// Its pid, and its process group.
     pid: Pid,
-    /// Its end was reported.
+    /// Its exit was reported.
     ended: bool,
-    /// It was reaped, so its number may be somebody else's by now.
+    /// It was reaped, so that its pid may be reused by now.
     reaped: bool,
 }
 
 struct Keeper {
     mode: Mode,
-    /// The signals blocked in what is kept.
+    /// The signals blocked in the child.
     mask: SigSet,
     /// The socket to hotrun, until hotrun has ended.
     orders: Option<OwnedFd>,
-    /// Descriptors that came before the order they belong to.
+    /// Descriptors that came before the whole order they belong to.
     received: Vec<OwnedFd>,
     frames: Frames,
     notify: Option<Notify>,
     child: Option<Kept>,
-    /// Everything is being killed, for so many rounds.
+    /// The rounds of kills so far, if the processes are being killed.
     rounds: Option<u32>,
 }
 
 impl Keeper {
-    /// Waits for orders, children and readiness, and deals with what came.
+    /// Waits for orders, children and readiness, and handles them.
     fn wait(&mut self, signals: &SignalFd) -> io::Result<()> {
         let timeout = self
             .rounds
@@ -99,7 +99,7 @@ impl Keeper {
         ] {
             sources.extend(source.map(|source| PollFd::new(source, PollFlags::POLLIN)));
         }
-        // Time that passed without news is what counts against what can't be killed.
+        // Only rounds without an event count towards giving up.
         let idle = match poll(&mut sources, timeout) {
             Ok(count) => count == 0,
             Err(Errno::EINTR) => false,
@@ -118,12 +118,12 @@ impl Keeper {
             self.tell(&News::Ready);
         }
         if orders {
-            self.listen();
+            self.receive_orders();
         }
         if child_changed {
             self.reap_adopted();
         }
-        self.look_at_child();
+        self.watch_child();
         if self.rounds.is_some() {
             self.kill_round();
         }
@@ -134,8 +134,8 @@ impl Keeper {
         self.orders.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in orders; the end of the socket is the order to end everything.
-    fn listen(&mut self) {
+    /// Takes in orders; the end of the socket is the order to kill everything.
+    fn receive_orders(&mut self) {
         let mut buffer = [0; 16 * 1024];
         let Some(orders) = self.fd() else { return };
         match sys::receive(orders, &mut buffer) {
@@ -162,7 +162,7 @@ impl Keeper {
         }
     }
 
-    /// Tells hotrun; if it has ended, the end of the socket says so soon enough.
+    /// Sends news to hotrun; that hotrun has ended is seen at the socket later.
     fn tell(&self, news: &News) {
         self.tell_with(news, &[]);
     }
@@ -189,7 +189,7 @@ impl Keeper {
                     ended: false,
                     reaped: false,
                 });
-                self.tell_of_filter(listener);
+                self.tell_filtered(listener);
                 self.tell(&News::Started(pid.as_raw().unsigned_abs()));
             }
             Err((what, error)) => {
@@ -203,9 +203,10 @@ impl Keeper {
         }
     }
 
-    /// Whoever answers what the child asks is to have the descriptor before anything else: it may wait
-    /// already. And nobody but him: if he ends, nobody waits for ever.
-    fn tell_of_filter(&self, listener: Option<io::Result<OwnedFd>>) {
+    /// Sends the notification descriptor before any other news, since the child may be blocked in a call
+    /// already. The keeper keeps no copy: once hotrun closes it, blocked calls fail instead of waiting
+    /// for ever.
+    fn tell_filtered(&self, listener: Option<io::Result<OwnedFd>>) {
         match listener {
             Some(Ok(listener)) => self.tell_with(&News::Filtered(None), &[listener.as_raw_fd()]),
             Some(Err(error)) => {
@@ -227,7 +228,7 @@ impl Keeper {
                     command.env("NOTIFY_SOCKET", &notify.path);
                     self.notify = Some(notify);
                 }
-                // Most apps never use it.
+                // Most apps don't use it.
                 Err(_) if !launch.must_notify => {}
                 Err(error) => {
                     let what = format!("cannot listen for readiness on `{}`", path.display());
@@ -276,7 +277,7 @@ impl Keeper {
 
     // ---- ending
 
-    /// Signals the process group.
+    /// Signals the child's process group.
     fn signal(&self, number: i32) {
         let (Some(child), Ok(signal)) = (self.child, Signal::try_from(number)) else {
             return;
@@ -285,7 +286,7 @@ impl Keeper {
             killpg(child.pid, signal).ok();
         }
         if child.ended && self.mode == Mode::Tree {
-            // What it left behind is the program from now on, in whatever group it is.
+            // The child's descendants are the app now, in whatever group they are.
             for pid in children().into_iter().filter(|pid| *pid != child.pid) {
                 match getpgid(Some(pid)) {
                     Ok(group) if group == child.pid => {}
@@ -311,9 +312,9 @@ impl Keeper {
         }
     }
 
-    /// Reports what happened to the child and reaps what has ended. The child itself stays
-    /// unreaped until nothing else is left, so that its group's number stays its own.
-    fn look_at_child(&mut self) {
+    /// Reports what happened to the child. Its exit is reported without reaping it until no other
+    /// process is left, so that its process group's id is not reused.
+    fn watch_child(&mut self) {
         let Some(child) = self.child.filter(|child| !child.reaped) else {
             return;
         };
@@ -351,7 +352,7 @@ impl Keeper {
         }
     }
 
-    /// Reaps what came to us when its parent ended and has ended itself: the app may live for long.
+    /// Reaps orphans that have exited, since the app may live for long.
     fn reap_adopted(&self) {
         if self.mode == Mode::Tree {
             let own = self.child.map(|child| child.pid);
@@ -361,7 +362,7 @@ impl Keeper {
         }
     }
 
-    /// Nothing is left, and hotrun was told so.
+    /// No process is left, and hotrun was told so.
     fn over(&mut self) -> bool {
         let gave_up = self.rounds.is_some_and(|rounds| rounds > ROUNDS);
         let Some(child) = self.child else {
@@ -395,11 +396,11 @@ impl Keeper {
                 ..child
             });
         }
-        // What was killed in the group may take a moment to end.
+        // Killed processes of the group may take a moment to exit.
         if self.mode == Mode::Group && any_of(child.pid) && !gave_up {
             return false;
         }
-        // The list of children may miss one while it changes; the system does not.
+        // /proc's list of children may miss one while it changes; `waitpid` does not.
         if self.mode == Mode::Tree && any_child() && !gave_up {
             return false;
         }
@@ -408,12 +409,12 @@ impl Keeper {
     }
 }
 
-/// Takes a change of state off a child, so that it is seen once.
+/// Consumes a change of the child's state, so that it is reported once.
 fn consume(pid: Pid, kind: WaitPidFlag) {
     waitid(Id::Pid(pid), kind | WaitPidFlag::WNOHANG).ok();
 }
 
-/// Reaps a child that has ended; `true` if it still runs.
+/// Reaps a child that has exited; `true` if it still runs.
 fn reap(pid: Pid) -> bool {
     matches!(
         waitpid(pid, Some(WaitPidFlag::WNOHANG)),
@@ -421,7 +422,7 @@ fn reap(pid: Pid) -> bool {
     )
 }
 
-/// Reaps what has ended; whether something still runs.
+/// Reaps children that have exited; whether any still runs.
 fn any_child() -> bool {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -433,7 +434,7 @@ fn any_child() -> bool {
     }
 }
 
-/// Reaps what has ended of this process group; whether something of it still runs.
+/// Reaps the children of this process group that have exited; whether any still runs.
 fn any_of(group: Pid) -> bool {
     let group = Pid::from_raw(-group.as_raw());
     loop {
@@ -445,7 +446,8 @@ fn any_of(group: Pid) -> bool {
     }
 }
 
-/// Our direct children. Adopted ones are among them, so this is the whole tree, level by level.
+/// The direct children. Orphans are among them, so that killing them level by level reaches the whole
+/// tree.
 fn children() -> Vec<Pid> {
     let own = std::process::id();
     let listed = std::fs::read_to_string(format!("/proc/self/task/{own}/children"));
@@ -455,7 +457,7 @@ fn children() -> Vec<Pid> {
             .filter_map(|pid| pid.parse().ok())
             .map(Pid::from_raw)
             .collect(),
-        // A kernel without that file: every process is asked for its parent.
+        // A kernel without that file: look for processes with this parent.
         Err(_) => procfs::process::all_processes()
             .into_iter()
             .flatten()
@@ -466,7 +468,7 @@ fn children() -> Vec<Pid> {
     }
 }
 
-/// The socket on which the child says `READY=1`; removed when the keeper ends.
+/// The `NOTIFY_SOCKET` of the child; removed when the keeper ends.
 struct Notify {
     socket: UnixDatagram,
     path: PathBuf,
@@ -474,7 +476,7 @@ struct Notify {
 
 impl Notify {
     fn bind(path: &Path) -> io::Result<Self> {
-        // A directory of its own: nobody else may reach the socket, or keep the directory in use.
+        // A directory of its own, which no other user can reach and no other keeper uses.
         if let Some(dir) = path.parent() {
             DirBuilder::new().mode(0o700).create(dir)?;
         }
@@ -487,7 +489,7 @@ impl Notify {
         Ok(notify)
     }
 
-    /// Takes in all that was said; whether one of the messages was `READY=1`.
+    /// Takes in all messages; whether one of them was `READY=1`.
     fn ready(&self) -> bool {
         let mut buffer = [0; 4096];
         let mut ready = false;

@@ -1,4 +1,4 @@
-//! What hotrun and a keeper say to each other: one JSON value per frame, a length before each.
+//! The protocol between hotrun and a keeper: frames of one JSON value, each after its length.
 
 use std::ffi::OsString;
 
@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::model::Exit;
 
-/// What a keeper is to start. Paths are `OsString`s, since serde takes only paths
-/// that are text. The descriptors come with it: stdin unless it is nothing, stdout, stderr, then
-/// the sockets.
+/// What a keeper is to start. Paths are `OsString`s, since serde accepts only paths that are UTF-8. Its
+/// descriptors come with it: stdin if it has one, stdout, stderr, then the sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// A path, or a name that is looked for in the `PATH` of `env`.
@@ -18,18 +17,17 @@ pub struct Launch {
     pub argv0: OsString,
     /// The arguments after it.
     pub args: Vec<OsString>,
-    /// The whole environment, but `LISTEN_PID`, which only the child can know.
+    /// The whole environment, except `LISTEN_PID`, which only the child knows.
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub dir: OsString,
-    /// Where to listen for `READY=1` (`sd_notify(3)`); the keeper makes and removes it.
+    /// The path of the `NOTIFY_SOCKET` (`sd_notify(3)`), which the keeper creates and removes.
     pub notify: Option<OsString>,
-    /// Without that it is not to be started at all.
+    /// The app is not started if that socket can't be created.
     pub must_notify: bool,
-    /// What it reads.
+    /// Its stdin.
     pub input: Input,
-    /// The filter of system calls that it is started under (code, both jumps, constant); none where
-    /// this is empty.
+    /// The seccomp filter that it is started under (code, both jumps, constant); none if empty.
     pub filter: Vec<(u16, u8, u8, u32)>,
 }
 
@@ -41,60 +39,60 @@ pub enum Input {
     Nothing,
     /// A pipe.
     Pipe,
-    /// A terminal, which is its stdout and stderr as well, and its controlling one.
+    /// A terminal, which is also its stdout and stderr, and its controlling terminal.
     Terminal,
 }
 
-/// From hotrun to the keeper.
+/// A message from hotrun to the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Start this; the first order.
+    /// Start a child; the first order.
     Launch(Box<Launch>),
-    /// Send this signal to the process group.
+    /// Send a signal to the process group.
     Signal(i32),
-    /// Ask the process group to end by this signal; one that is stopped is continued, or it could
-    /// not react.
+    /// Ask the process group to end with this signal; a stopped one is continued, since it could not
+    /// react.
     Stop(i32),
-    /// End everything now.
+    /// Kill everything now.
     Kill,
 }
 
-/// From the keeper to hotrun.
+/// A message from the keeper to hotrun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum News {
-    /// Before it runs: it is under its filter, and the descriptor at which its calls wait comes with
-    /// this; or the system has refused that, with this error number.
+    /// Sent before [`News::Started`]: the child is under its filter, whose notification descriptor comes
+    /// with this; or the kernel has refused the filter with this errno.
     Filtered(Option<i32>),
     /// The child runs, with this pid.
     Started(u32),
-    /// It does not: the error number of the system, if there is one, and its words.
+    /// The child could not be started.
     Failed {
-        /// `errno`.
+        /// The errno, if there is one.
         code: Option<i32>,
-        /// What was tried, and the system's words.
+        /// What was tried, and the error message.
         what: String,
     },
-    /// It said `READY=1`.
+    /// The child sent `READY=1`.
     Ready,
-    /// It was stopped by a signal, or continued.
+    /// The child was stopped by a signal, or continued.
     Suspended(bool),
-    /// It ended.
+    /// The child exited.
     Exited(Ended),
-    /// Nothing is left; the last message.
+    /// No process is left; the last message.
     Gone {
-        /// Processes that could not be ended.
+        /// Processes that could not be killed.
         survivors: Vec<i32>,
     },
 }
 
-/// [`Exit`] on the wire.
+/// [`Exit`] in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// With this status.
     Status(i32),
     /// By this signal.
     Signal(i32),
-    /// In a way the system had no words for.
+    /// In a way that the kernel did not report.
     Unknown,
 }
 
@@ -108,10 +106,10 @@ impl From<Ended> for Exit {
     }
 }
 
-/// Bytes of the length before each frame.
+/// The bytes of the length before each frame.
 const PREFIX: usize = size_of::<u32>();
 
-/// One message as a frame. Our own types always serialize, and a launch is far below 4 GiB.
+/// Encodes one message as a frame. The message types always serialize, and a launch is far below 4 GiB.
 pub fn encode(message: &impl Serialize) -> Vec<u8> {
     let mut frame = vec![0; PREFIX];
     serde_json::to_writer(&mut frame, message).unwrap_or_default();
@@ -120,25 +118,24 @@ pub fn encode(message: &impl Serialize) -> Vec<u8> {
     frame
 }
 
-/// Bytes as they come in, whole messages out.
+/// Decodes frames from bytes as they arrive.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
 }
 
 impl Frames {
-    /// Adds what was read.
+    /// Adds bytes that were read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Where to read to.
+    /// The buffer to read into.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// The next whole message. Both ends are the same program, so one that can't be read is
-    /// passed over.
+    /// The next whole message. A frame that does not parse is skipped; both ends are the same program.
     pub fn message<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             let prefix = self.bytes.first_chunk::<PREFIX>()?;

@@ -1,4 +1,4 @@
-//! A terminal of its own for what is kept: hotrun's side of a pty, as large as hotrun's own.
+//! A terminal of the app's own: hotrun's side of a pty, with the size of hotrun's terminal.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,15 +10,15 @@ use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::sys;
 
-/// The size where hotrun has no terminal: rows and columns.
+/// The size if hotrun has no terminal: rows and columns.
 const SIZE: (u16, u16) = (24, 80);
 
-/// Hotrun's side. When the last copy is closed, the terminal hangs up.
+/// The controlling side. When its last copy is closed, the terminal hangs up.
 #[derive(Debug)]
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// Makes it as large as hotrun's own; the child hears of it by SIGWINCH.
+    /// Gives it the size of hotrun's terminal; the child gets SIGWINCH.
     pub fn resize(&self) {
         let size = sys::terminal_size().unwrap_or(SIZE);
         sys::set_terminal_size(self.0.as_fd(), size).ok();
@@ -29,8 +29,8 @@ impl Terminal {
     }
 }
 
-/// A new terminal: our side, and that of the child. It echoes nothing, since who types sees it
-/// already, and leaves line ends as they are.
+/// Opens a terminal: hotrun's side, and the child's. It does not echo, since hotrun's own terminal has
+/// echoed what is typed, and leaves newlines as they are.
 pub(super) fn open() -> io::Result<(Terminal, OwnedFd)> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let ours = posix_openpt(flags)?;

@@ -1,16 +1,16 @@
-//! What an app is told about the sockets it is given: the variables of `sd_listen_fds(3)`. Pure.
+//! The variables of `sd_listen_fds(3)` that tell an app about the sockets it inherits. Pure.
 //!
-//! `LISTEN_PID` is missing here: only the child itself knows it, see `sys::spawn_activated`.
+//! `LISTEN_PID` is missing here: only the child knows its own pid, see `sys::spawn_activated`.
 
 use std::ffi::OsString;
 
 use crate::sys::FIRST_SOCKET;
 
-/// The name of a socket that was given none, by `sd_listen_fds_with_names(3)`.
+/// The name of a socket without one, by `sd_listen_fds_with_names(3)`.
 pub(super) const UNNAMED: &str = "unknown";
 
-/// Variables of a socket holder or service manager that no child may inherit: they speak about
-/// descriptors and a pid that are not its own.
+/// Variables of a service manager or socket holder that no child may inherit: they describe descriptors
+/// and a pid that are not the child's.
 pub const SCRUBBED: [&str; 6] = [
     "LISTEN_FDS",
     "LISTEN_PID",

@@ -1,4 +1,4 @@
-//! Where a socket is, shown in the form in which users write it. Pure.
+//! The address of a socket, displayed as users write it. Pure.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,8 +16,8 @@ pub enum Address {
     Unix(PathBuf),
     /// `unix-dgram:/run/app.sock`: datagrams.
     UnixDatagram(PathBuf),
-    /// What hotrun never binds itself and can only inherit, such as an abstract unix address: its
-    /// words are all that is known of it.
+    /// An address that hotrun never binds itself and can only inherit, such as an abstract unix address;
+    /// the text is all that is known of it.
     Other(String),
 }
 
@@ -46,12 +46,12 @@ impl Address {
         }
     }
 
-    /// The port is left to the system.
+    /// The port is 0: the kernel chooses one.
     pub fn is_open(&self) -> bool {
         self.internet().is_some_and(|address| address.port() == 0)
     }
 
-    /// The same with another port.
+    /// The same address with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
         let mut changed = self.clone();
@@ -61,8 +61,9 @@ impl Address {
         changed
     }
 
-    /// Both can't be bound at once: one is the other, or every interface of its family. IPv4 and
-    /// IPv6 stay apart here; whether `[::]` serves IPv4 too is settled with each socket.
+    /// The two addresses can't be bound at once: they are equal, or one is the wildcard address of the
+    /// other's family. IPv4 and IPv6 count as apart here; whether `[::]` serves IPv4 too depends on each
+    /// socket's `IPV6_V6ONLY`.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(one), Self::Tcp(two)) | (Self::Udp(one), Self::Udp(two)) => {
@@ -76,7 +77,8 @@ impl Address {
         }
     }
 
-    /// It is `[::]`, and the other one an IPv4 address in its way, should `[::]` serve IPv4 too.
+    /// This address is `[::]`, and the other one an IPv4 address that conflicts with it unless `[::]` is
+    /// `IPV6_V6ONLY`.
     pub fn spans(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (self.internet(), other.internet()) else {
             return false;
@@ -87,20 +89,21 @@ impl Address {
     }
 }
 
-/// A hidden name beside the path of a unix socket, for files of this process.
+/// A hidden path beside the path of a unix socket, for a file of this process.
 pub(super) fn aside(public: &Path, end: &str) -> PathBuf {
     let mut name = hidden(public);
     name.push(format!("{}.{end}", std::process::id()));
     public.with_file_name(name)
 }
 
-/// The name that the sockets behind the path of a unix socket are bound under, if there are two.
+/// A temporary path: each slot's socket is bound to it before its file gets a path of its own, and a
+/// switch renames a link from it over the public path.
 pub(super) fn bound_name(public: &Path) -> PathBuf {
     aside(public, "new")
 }
 
-/// A socket with this name in the system's lists is one of those behind the path, of this process or
-/// of another one.
+/// A socket with this path in the kernel's lists belongs to one of the slots behind the public path, of
+/// this hotrun or of another one.
 pub fn is_behind(public: &Path, bound: &Path) -> bool {
     let (hidden, name) = (hidden(public), bound.file_name().unwrap_or_default());
     let is_ours = name
@@ -109,7 +112,7 @@ pub fn is_behind(public: &Path, bound: &Path) -> bool {
     bound == public || (is_ours && bound.parent() == public.parent())
 }
 
-/// What the names of all such files begin with.
+/// The prefix that the names of all such hidden files share.
 pub(super) fn hidden(public: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(public.file_name().unwrap_or_default());
@@ -117,7 +120,7 @@ pub(super) fn hidden(public: &Path) -> OsString {
     name
 }
 
-/// Where to connect to: what listens on every interface is reached on loopback.
+/// The address to connect to: a socket that listens on the wildcard address is reached on loopback.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {

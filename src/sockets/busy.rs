@@ -1,10 +1,9 @@
-//! Whether a connection of an old generation still has something to wait for, by what went over it:
-//! it must not be cut in the middle of a request, and one that is open without a request under way
-//! must not hold anything up. Pure.
+//! Whether a connection of an old generation has a request in flight, judged by the traffic on it: a
+//! request must not be cut, and an open connection without one must not delay the stop signal. Pure.
 //!
-//! No protocol is known here. What counts as an answer is that something was sent after the last
-//! thing that came. That misleads where both ends speak in turn before the first request (TLS,
-//! HTTP/2), so a young connection has to be quiet for a moment too.
+//! This knows no protocol: a request counts as answered when something was sent after the last segment
+//! received. That misleads where both ends take turns before the first request (TLS, HTTP/2), so a young
+//! connection must have been quiet for a moment as well.
 
 use std::time::Duration;
 
@@ -13,39 +12,40 @@ use crate::sock_diag::{CLOSE_WAIT, Entry, NEW_SYN_RECEIVED, SYN_RECEIVED};
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// Something is on its way to or fro, or is asked and not answered.
+    /// Bytes are on their way in either direction, or a request is not answered.
     Busy,
-    /// Everything is answered, as far as can be seen.
+    /// Every request is answered, as far as can be seen.
     Idle,
-    /// The server goes on sending without being asked, and nobody can tell when that ends: a stream
-    /// of events, a `WebSocket`.
+    /// The server goes on sending without new requests, with no end in sight: an event stream, a
+    /// `WebSocket`.
     Stream,
 }
 
-/// For how long is waited for what.
+/// How long a connection of an old generation is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The app finishes by itself what it has begun when it gets the stop signal.
+    /// The app catches the stop signal and finishes the requests it has read.
     pub finishes: bool,
-    /// A client that has never said anything may still be about to, for this long.
+    /// A client that has not sent anything may still send its first request for this long.
     pub silent: Duration,
-    /// An answer takes no longer than this: what had waited longer when it was looked at first is a
-    /// long poll, or stuck.
+    /// The longest wait for an answer: a request that was older than this when its connection was first
+    /// seen is a long poll, or stuck.
     pub answer: Duration,
 }
 
-/// From this age on a connection is past its handshakes.
+/// A connection of this age is past its handshakes.
 const YOUNG: Duration = Duration::from_secs(1);
 
-/// Between two turns of a handshake, apart from the time on the way: for a client on a machine that
-/// has just built something, and may go on with that.
+/// The longest pause between two turns of a handshake, apart from the round trip: generous, for a client
+/// on a machine that has just built something and may still be busy.
 const TURN: Duration = Duration::from_millis(100);
 
-/// What is sent this long after the last thing that came, and after an answer, was not asked for.
+/// What the server sends this long after the last segment received, following an answer, is not an
+/// answer.
 const UNASKED: Duration = Duration::from_secs(1);
 
 impl Activity {
-    /// What this connection, which was looked at for so long by now, is doing.
+    /// What this connection is doing; it was first seen `watched` ago.
     pub(crate) fn of(entry: &Entry, watched: Duration, limits: Limits) -> Self {
         let (traffic, unread, unsent) = (entry.traffic, unread(entry), entry.unsent > 0);
         let (received, sent) = (traffic.since_received, traffic.since_sent);
@@ -56,7 +56,7 @@ impl Activity {
             return Self::Busy;
         }
         if traffic.segments_received == 0 {
-            // Nothing else may ever come: what is sent to it is no answer.
+            // The client has not sent anything and may never do: what the server sent is no answer.
             let speaks = entry.state != CLOSE_WAIT;
             return busy(speaks && (limits.finishes || received < limits.silent));
         }
@@ -71,17 +71,17 @@ impl Activity {
             return Self::Busy;
         }
         if age < YOUNG {
-            // What was sent may have been a turn of a handshake, and the request may have come with
-            // the client's last one. An app that finishes what it has read does not need that seen.
+            // What was sent may have been a turn of a handshake, and the request may have come with the
+            // client's last turn. An app that finishes what it has read needs no wait for that.
             let turns = traffic.segments_received > 1 && !limits.finishes;
             return busy(turns || quiet < turn);
         }
-        // Within one tick of the clock: which of the two came first is not known.
+        // Within one tick of the kernel's clock the order of the two is not known.
         busy(received == sent && quiet < turn)
     }
 }
 
-/// Something came that was not read. The end of what a client sends counts as a byte.
+/// The app has not read all that the client sent. The client's FIN counts as a byte.
 fn unread(entry: &Entry) -> bool {
     let end = u32::from(entry.state == CLOSE_WAIT);
     entry.waiting > end
@@ -93,7 +93,7 @@ mod tests {
     use crate::sock_diag::{ESTABLISHED, Traffic};
     use Activity::{Busy, Idle, Stream};
 
-    /// Segments and the milliseconds since the last one.
+    /// The number of segments, and the milliseconds since the last of them.
     type Flow = (u32, u64);
 
     fn connection((segments_received, received): Flow, (segments_sent, sent): Flow) -> Entry {
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// What it is to an app that ends by the stop signal, and to one that finishes first.
+    /// The activity expected with an app that dies by the stop signal, and with one that finishes first.
     #[track_caller]
     fn is(entry: &Entry, watched: u64, dies: Activity, finishes: Activity) {
         let limits = |finishes| Limits {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_request_is_waited_for_until_it_is_answered() {
-        // Asked just now, for a while, on a connection that was used before; not for ever.
+        // A request of just now, of a while ago, on a connection used before; but not for ever.
         is(&connection((1, 0), (0, 0)), 0, Busy, Busy);
         is(&connection((1, 0), (0, 3)), 0, Busy, Busy);
         is(&connection((1, 3000), (0, 3004)), 0, Busy, Busy);
@@ -139,11 +139,11 @@ mod tests {
         is(&connection((1, 120), (1, 120)), 0, Idle, Idle);
         is(&connection((1, 360), (1, 120)), 0, Idle, Idle);
         is(&connection((1, 60_000), (1, 60_000)), 0, Idle, Idle);
-        // Which came first is not known; a moment later nothing else has come.
+        // The order is not known; a moment later nothing else has come.
         is(&connection((9, 8), (9, 8)), 1000, Busy, Busy);
         is(&connection((9, 100), (9, 100)), 1000, Busy, Busy);
         is(&connection((9, 104), (9, 104)), 1000, Idle, Idle);
-        // It was seen for long enough to be past its handshakes.
+        // Watched for long enough to be past its handshakes.
         is(&connection((9, 12), (9, 8)), 999, Busy, Busy);
         is(&connection((9, 12), (9, 8)), 1000, Idle, Idle);
     }
@@ -161,11 +161,11 @@ mod tests {
         is(&connection((1, 8), (1, 4)), 0, Busy, Busy);
         is(&connection((1, 100), (1, 100)), 0, Busy, Busy);
         is(&connection((1, 104), (1, 104)), 0, Idle, Idle);
-        // Over a long way.
+        // With a long round trip.
         let mut far = connection((1, 130), (1, 130));
         far.traffic.round_trip = Duration::from_millis(20);
         is(&far, 0, Busy, Busy);
-        // The client's last turn came with its request, which an app that finishes has read.
+        // The request came with the client's last turn, and an app that finishes has read it.
         is(&connection((2, 300), (2, 300)), 0, Busy, Idle);
         is(&connection((3, 996), (2, 992)), 0, Busy, Idle);
         is(&connection((3, 1000), (2, 996)), 0, Idle, Idle);
@@ -179,7 +179,7 @@ mod tests {
             ..connection((2, 400), (1, 400))
         };
         is(&unread(ESTABLISHED, 1), 2000, Busy, Busy);
-        // The client has sent all that it is going to.
+        // The client has closed its end: only the FIN is unread.
         is(&unread(CLOSE_WAIT, 1), 2000, Idle, Idle);
         is(&unread(CLOSE_WAIT, 2), 2000, Busy, Busy);
         let asked = Entry {
@@ -188,7 +188,7 @@ mod tests {
             ..connection((1, 100), (0, 104))
         };
         is(&asked, 0, Busy, Busy);
-        // A download goes on as long as its client takes it.
+        // A download goes on as long as the client reads.
         let unsent = |sent| Entry {
             unsent: 9000,
             ..connection((1, 20_000), (800, sent))
@@ -203,7 +203,7 @@ mod tests {
         is(&connection((0, 248), (0, 248)), 0, Busy, Busy);
         is(&connection((0, 252), (0, 252)), 0, Idle, Busy);
         is(&connection((0, 60_000), (0, 60_000)), 0, Idle, Busy);
-        // It was greeted, or it has left.
+        // The server has greeted the client, or the client has closed.
         is(&connection((0, 300), (1, 300)), 0, Idle, Busy);
         let left = Entry {
             state: CLOSE_WAIT,
@@ -217,9 +217,9 @@ mod tests {
     fn a_stream_is_told_from_an_answer() {
         is(&connection((1, 3000), (4, 100)), 0, Stream, Stream);
         is(&connection((1, 60_000), (9, 15_000)), 0, Stream, Stream);
-        // One that is young is quiet between two events.
+        // A young stream is idle between two events.
         is(&connection((1, 900), (9, 120)), 0, Idle, Idle);
-        // A slow answer; an event that is on its way; a message of the client.
+        // A slow answer; an event still unsent; a message of the client.
         is(&connection((1, 3000), (1, 100)), 0, Idle, Idle);
         is(&connection((1, 3000), (2, 100)), 0, Idle, Idle);
         let mut sending = connection((1, 3000), (4, 0));

@@ -1,5 +1,5 @@
-//! Addresses that the app has bound by itself, and that are held since it listens there. A later
-//! version that binds one of them is given the socket of its slot.
+//! Addresses that the app bound by itself and that hotrun has held since the app listened there. A later
+//! generation that binds one of them gets the socket of its slot.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,40 +21,41 @@ use super::twins::Sockets;
 use super::unix_twins::Paths;
 use crate::session::slots::Slot;
 
-/// An address as the program has written it, and how often it had written it before where the port is
-/// left to the system: so the same one of them gets the same port again.
+/// An address as the program passed it to `bind`. For port 0, it carries how many such binds came
+/// before, so that the same bind gets the same port in each generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// With port 0 where that is left to the system.
+    /// With port 0 where the kernel chooses the port.
     pub address: Address,
-    /// Which one, counted from 0.
+    /// The bind's number among those with this address and port 0, from 0.
     pub number: u32,
 }
 
-/// A socket that the program has made, which a held one takes the place of.
+/// The program's own socket, which a held one replaces.
 #[derive(Debug)]
 pub struct Fresh {
-    /// IPv4 is left to another one.
+    /// `IPV6_V6ONLY` is set.
     pub only_v6: bool,
-    /// Accepting and receiving return at once.
+    /// `O_NONBLOCK` is set.
     pub nonblocking: bool,
-    /// A copy of it, where one can be had: for its options, and to know where exactly it is bound.
+    /// A duplicate of the program's socket, where it can be had: for its options, and for the address it
+    /// is bound to.
     pub copy: Option<OwnedFd>,
 }
 
-/// One address that is held since the app listens there.
+/// One captured address.
 #[derive(Debug)]
 pub(super) struct Captured {
     pub(super) held: Held,
     number: u32,
-    /// Which generations want it.
+    /// The generations that claim the address.
     pub(super) claims: Claims,
-    /// It is in the way of what live listens on, which clients that come here are to be carried to by
-    /// this way; until nobody has it any more.
+    /// The address overlaps with one that live listens on: connections that arrive here are forwarded to
+    /// that, until no process has a socket of this address.
     pub(super) forwards_to: Option<SocketAddr>,
 }
 
-/// How many there are at the most.
+/// The most addresses that are captured.
 pub const MOST: usize = 64;
 
 impl Captured {
@@ -69,8 +70,8 @@ impl Captured {
 }
 
 impl HeldSet {
-    /// The held socket that this slot has at an address, by its number in /proc: one that a program
-    /// can ask for by that address. Of what is left to the system, none.
+    /// The inode of the slot's held socket at this address. `None` for port 0: see
+    /// [`Self::find_numbered`].
     pub fn find(&self, address: &Address, only_v6: bool, slot: Slot) -> Option<u64> {
         let given = self.given().find(|held| held.address == *address);
         let mut captured = self.captured.iter().map(|captured| &captured.held);
@@ -84,7 +85,7 @@ impl HeldSet {
             .map(|held| held.inode(slot))
     }
 
-    /// The same for one of which the system had chosen the port.
+    /// The same for port 0: the held socket with the number of the bind.
     pub fn find_numbered(&self, written: &Written, only_v6: bool, slot: Slot) -> Option<u64> {
         let same = |own: &Declared| own.address == written.address && own.only_v6 == only_v6;
         let is_it = |one: &&Captured| {
@@ -96,15 +97,15 @@ impl HeldSet {
             .map(|one| one.held.inode(slot))
     }
 
-    /// The address of a held socket, whichever slot's.
+    /// The address of a held socket of either slot.
     pub fn address_of(&self, inode: u64) -> Option<&Address> {
         self.iter()
             .find(|held| held.has(inode))
             .map(|held| &held.address)
     }
 
-    /// A program listens on a held socket, if it is one: whether it is. What has ended its listening
-    /// before begins anew.
+    /// Whether this is a held socket, on which a program now listens. If an app has shut it down, it
+    /// listens again.
     pub fn listens_again(&mut self, inode: u64) -> bool {
         let Some(held) = self.iter().find(|held| held.has(inode)) else {
             return false;
@@ -118,7 +119,7 @@ impl HeldSet {
         true
     }
 
-    /// A copy of a held socket for a program, made what its own was.
+    /// A held socket for a program, with the options and the blocking mode of the program's own.
     pub fn give(&self, inode: u64, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
         let held = self.iter().find(|held| held.has(inode))?;
         let socket = held.socket(inode);
@@ -131,7 +132,7 @@ impl HeldSet {
         Some(socket.clone())
     }
 
-    /// The paths of unix sockets for connections that are held.
+    /// The paths of the held unix stream sockets.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.iter().filter_map(|held| match &held.address {
             Address::Unix(path) => Some(&**path),
@@ -139,15 +140,15 @@ impl HeldSet {
         })
     }
 
-    /// Has every path lead to where it is to, whatever programs have done to it.
-    pub fn show_paths(&self) {
+    /// Makes every public path lead to the active slot again, whatever programs have done to it.
+    pub fn restore_paths(&self) {
         let is_path = |held: &&Held| held.address.path().is_some();
         for held in self.iter().filter(is_path) {
             held.sockets.steer(self.active).ok();
         }
     }
 
-    /// This slot wants clients to come to this socket; whether that is new.
+    /// The slot's generation listens on this socket; whether that is a new claim.
     pub fn claim(&mut self, inode: u64, slot: Slot) -> bool {
         let mut captured = self.captured.iter_mut();
         let Some(captured) = captured.find(|one| one.held.has(inode)) else {
@@ -157,8 +158,8 @@ impl HeldSet {
         captured.claims.listen(slot)
     }
 
-    /// This slot has bound this socket, and may be about to listen on it: nobody takes it away until
-    /// then.
+    /// The slot's generation has bound this socket and may be about to listen on it, so the address is
+    /// not released in between.
     pub fn reserve(&mut self, inode: u64, slot: Slot) {
         let mut captured = self.captured.iter_mut();
         if let Some(captured) = captured.find(|one| one.held.has(inode)) {
@@ -166,7 +167,7 @@ impl HeldSet {
         }
     }
 
-    /// What this slot has bound or listens on, by the numbers in /proc of its sockets.
+    /// The inodes of the sockets that the slot's generation claims.
     pub fn claims(&self, slot: Slot) -> HashSet<u64> {
         let claimed = self
             .captured
@@ -175,8 +176,8 @@ impl HeldSet {
         claimed.map(|one| one.held.inode(slot)).collect()
     }
 
-    /// A program listens on a socket that was held when it was given to it, and has been let go of
-    /// since: it is held again, if it is one of those.
+    /// A program listens on a socket that was released after the program got it: the address is held
+    /// again. Whether this is such a socket.
     pub fn hold_again(&mut self, inode: u64) -> bool {
         let held = self.released.iter().find_map(|released| {
             let held = released.held()?;
@@ -186,12 +187,12 @@ impl HeldSet {
             return false;
         };
         self.captured.push(Captured::new(held, 0));
-        // If it can't be, that is said at the next switch.
+        // A failure is reported at the next switch.
         self.repair().ok();
         true
     }
 
-    /// It does not want these any more.
+    /// The slot's generation has given up its claims on these sockets.
     pub fn unclaim(&mut self, slot: Slot, given_up: &HashSet<u64>) {
         for captured in &mut self.captured {
             if given_up.contains(&captured.held.inode(slot)) {
@@ -200,28 +201,28 @@ impl HeldSet {
         }
     }
 
-    /// This slot gets another generation, or has none any more; `serving` is the slot of the generation that
-    /// serves, or served last.
+    /// The slot gets another generation, or has none any more; `serving` is the slot of the generation
+    /// that serves, or served last.
     pub fn forget_claims(&mut self, slot: Slot, serving: Slot) {
         for captured in &mut self.captured {
             captured.claims.forget(slot, serving);
         }
     }
 
-    /// The addresses that the next generation is to listen on before it is ready.
+    /// The addresses that the next generation must listen on before it is ready.
     pub fn awaited(&self, serving: Slot) -> Vec<Address> {
         let captured = self.captured.iter();
         let awaited = captured.filter(|one| one.claims.is_awaited(serving));
         awaited.map(|one| one.held.address.clone()).collect()
     }
 
-    /// There is an address that a program of this run listens on, or is given.
+    /// There is a declared or inherited address, or one that a program of this run has listened on.
     pub fn serves(&self) -> bool {
         !self.sockets.is_empty() || self.captured.iter().any(|one| !one.claims.is_remembered())
     }
 
-    /// Holds nothing any more that programs bind by themselves, and nothing more from now on; or begins
-    /// to. Returns what is let go of.
+    /// Starts capturing, or releases every captured address and captures no more. Returns what it
+    /// released.
     pub fn capture_from_now_on(&mut self, captures: bool) -> Vec<Address> {
         self.captures_nothing = !captures;
         if captures {
@@ -230,19 +231,19 @@ impl HeldSet {
         self.release_where(|_| true)
     }
 
-    /// No more addresses than these are held for programs: each takes two descriptors of ours, and one
-    /// that listens on more looks for a free port, or is a scanner.
+    /// Another address may be captured. Their number is limited: each takes two descriptors of hotrun,
+    /// and a program that listens on more is looking for a free port or scanning.
     pub fn may_capture(&self) -> bool {
         !self.captures_nothing && self.captured.len() < MOST
     }
 
-    /// There is no place for one more.
+    /// The limit is reached.
     pub fn is_full(&self) -> bool {
         self.captured.len() >= MOST
     }
 
-    /// Holds the address at which a program begins to listen. It gets two sockets of its own, which
-    /// stand where the program's was, or beside that as long as there is a copy of it.
+    /// Captures the address at which a program begins to listen: opens both slots' sockets, beside the
+    /// program's own where hotrun has a duplicate of that, else in its place.
     pub fn capture(&mut self, written: &Written, fresh: &Fresh) -> io::Result<()> {
         let declared = Declared {
             address: written.address.clone(),
@@ -251,7 +252,7 @@ impl HeldSet {
         };
         let held = self.pair_at(written, declared, fresh)?;
         self.captured.push(Captured::new(held, written.number));
-        // If it can't be, that is said at the next switch.
+        // A failure is reported at the next switch.
         self.steer().ok();
         Ok(())
     }
@@ -264,7 +265,7 @@ impl HeldSet {
             paired: self.twins && written.address.tcp().is_some(),
         };
         if let Address::Unix(path) = &written.address {
-            // It takes the place of the program's own at the path.
+            // It replaces the program's own file at the path.
             let how = How {
                 beside: true,
                 ..how
@@ -304,7 +305,7 @@ impl HeldSet {
         Held::new(None, address, Some(declared), sockets, None)
     }
 
-    /// The ports that programs have asked for by their number, and will ask for again.
+    /// The captured ports that programs bound by number, and so will bind again.
     pub fn ports(&self) -> Vec<Port> {
         let port = |one: &Captured| {
             let own = one.held.declared.as_ref()?;
@@ -318,7 +319,7 @@ impl HeldSet {
         lasting.filter_map(port).collect()
     }
 
-    /// Holds the addresses of an earlier run, as far as nobody has them; whether there is one.
+    /// Holds the addresses of an earlier run that are free; whether any address is captured now.
     pub fn remember(&mut self, ports: &[Port]) -> bool {
         for port in ports {
             let written = Written {
@@ -331,7 +332,7 @@ impl HeldSet {
                 copy: None,
             };
             let at = &written.address;
-            // A family each.
+            // One serves IPv6 alone, so they don't conflict.
             let is_apart = |held: &Held| {
                 let apart = held.is_only_v6() && held.address.spans(at);
                 apart || port.only_v6 && at.spans(&held.address)
@@ -348,16 +349,16 @@ impl HeldSet {
         !self.captured.is_empty()
     }
 
-    /// Holds an address at which a program takes datagrams, at the moment at which it binds.
+    /// Captures an address of datagrams, at the moment at which a program binds it.
     pub fn capture_datagrams(&mut self, address: &Address, fresh: &Fresh) -> io::Result<()> {
-        let crossed = self.crossed_by(address);
+        let overlapping = self.overlapping(address);
         let how = How {
             nonblocking: fresh.nonblocking,
             only_v6: fresh.only_v6,
-            beside: !crossed.is_empty(),
+            beside: !overlapping.is_empty(),
             paired: false,
         };
-        let (socket, _) = beside(&crossed, || open(address, how))?;
+        let (socket, _) = beside(&overlapping, || open(address, how))?;
         let declared = Declared {
             address: address.clone(),
             only_v6: fresh.only_v6,
@@ -369,46 +370,46 @@ impl HeldSet {
         Ok(())
     }
 
-    /// A held address is a part of this one, or the whole: the kernel would refuse the program
-    /// because of us. What was declared is the user's own word, and stays in the way.
-    pub fn is_crossed_by(&self, address: &Address) -> bool {
-        !self.crossed_by(address).is_empty()
+    /// A captured address overlaps with this one, so the kernel would refuse the program's bind because
+    /// of hotrun. Declared addresses are the user's own choice: there the bind fails.
+    pub fn has_overlap_with(&self, address: &Address) -> bool {
+        !self.overlapping(address).is_empty()
     }
 
-    fn crossed_by(&self, address: &Address) -> Vec<&Held> {
+    fn overlapping(&self, address: &Address) -> Vec<&Held> {
         if self.given().any(|held| held.overlaps_with(address)) {
             return Vec::new();
         }
         let captured = self.captured.iter().map(|captured| &captured.held);
-        // One of the very same address is of another kind: IPv6 alone, or both.
+        // An equal address among them differs in `IPV6_V6ONLY`.
         captured
             .filter(|held| held.overlaps_with(address))
             .collect()
     }
 
-    /// Binds a socket in the place of one that a program binds and may listen on: beside those that
-    /// are in the way.
+    /// Binds a socket to replace one that a program binds and may listen on, beside the captured sockets
+    /// that overlap with it.
     pub fn bind(&self, address: &Address, fresh: &Fresh) -> io::Result<OwnedFd> {
-        let crossed = self.crossed_by(address);
+        let overlapping = self.overlapping(address);
         let how = How {
             nonblocking: fresh.nonblocking,
             only_v6: fresh.only_v6,
-            beside: !crossed.is_empty(),
+            beside: !overlapping.is_empty(),
             paired: true,
         };
-        let bound = beside(&crossed, || bind(address, how))?;
+        let bound = beside(&overlapping, || bind(address, how))?;
         if let Some(copy) = &fresh.copy {
             carry(copy, &bound);
         }
         Ok(bound)
     }
 
-    /// Lets go of what neither slot has asked for. Returns what that was.
+    /// Releases the captured addresses that no generation claims or may still claim. Returns them.
     pub fn release_unclaimed(&mut self) -> Vec<Address> {
         self.release_where(|one| one.claims.may_be_released())
     }
 
-    /// Lets go of what was held for a program that does not run: nobody has asked for it now.
+    /// Releases the captured addresses that no generation claims. Returns them.
     pub fn release_unbound(&mut self) -> Vec<Address> {
         self.release_where(|one| !one.claims.is_claimed())
     }
@@ -424,7 +425,7 @@ impl HeldSet {
             .map(|one| one.held)
             .collect();
         let addresses = gone.iter().map(|held| held.address.clone()).collect();
-        // Nobody asks again for one that no process has any more.
+        // A released address that no process has a socket of is forgotten.
         self.released.retain(Released::is_left);
         self.released
             .extend(gone.into_iter().filter_map(Held::release));
@@ -433,7 +434,7 @@ impl HeldSet {
 }
 
 impl Fresh {
-    /// A program that binds it to this address is refused, since somebody else has that.
+    /// The program's bind to this address is refused, because another process has it.
     pub fn is_refused(&self, address: &Address) -> bool {
         let shares = self.copy.as_ref().is_some_and(|copy| {
             let copy = SockRef::from(copy);
@@ -443,14 +444,14 @@ impl Fresh {
     }
 }
 
-/// `[::]`, of which there are two kinds.
+/// `[::]`, which exists with and without `IPV6_V6ONLY`.
 fn is_every_v6(address: &Address) -> bool {
     let at = address.internet();
     at.is_some_and(|at| at.is_ipv6() && at.ip().is_unspecified())
 }
 
 impl Held {
-    /// It is the socket of one of both slots.
+    /// This is the socket of one of its slots.
     fn has(&self, inode: u64) -> bool {
         [Slot::First, Slot::Second]
             .iter()

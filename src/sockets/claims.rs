@@ -1,32 +1,32 @@
-//! Which generations want one captured address, and so whether it may be released. Pure.
+//! Which generations claim one captured address, and so whether it may be released. Pure.
 //!
-//! A generation claims an address from its `bind` on, with the slot that it has: what it has bound it is
-//! about to listen on. An address without a claim may still be awaited: by the generation that comes
-//! after the one that served last, or by the program that the last run of hotrun remembered.
+//! A generation claims an address from its `bind` on, by its slot: what it has bound it is about to
+//! listen on. An address without a claim may still be awaited: from the generation after the one that
+//! served last, or, if the last run of hotrun remembered it, from the program of this run.
 
 use crate::session::slots::Slot;
 
-/// What the generation of one slot has done there.
+/// What the generation of one slot has done with the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Claim {
     #[default]
     None,
-    /// It has bound it, and may be about to listen.
+    /// Bound it, and may be about to listen.
     Bound,
-    /// It listens.
+    /// Listens on it.
     Listens,
 }
 
-/// For whom an address is kept that no generation claims.
+/// Why an address is kept that no generation claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
-    /// For nothing.
+    /// It is not kept.
     No,
-    /// For the next generation: the one that served last had it.
+    /// For the next generation: the one that served last listened on it.
     ForNext,
-    /// For the program of this run, which may be another one than that of the run before.
+    /// For the program of this run, which may differ from that of the earlier run.
     Remembered {
-        /// A generation is live that has not asked for it yet.
+        /// A generation became live without claiming it.
         passed_over: bool,
     },
 }
@@ -39,8 +39,8 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// Of an address at which a program begins to listen. It was the program's own until this moment, and
-    /// is not released before that has claimed it.
+    /// The claims on an address that is being captured. The program had it until this moment, so it is
+    /// kept until the program has claimed it.
     pub(super) fn captured() -> Self {
         Self {
             slots: [Claim::None; 2],
@@ -48,7 +48,7 @@ impl Claims {
         }
     }
 
-    /// Of an address that a program of an earlier run listened on.
+    /// The claims on an address that a program of an earlier run listened on.
     pub(super) fn remembered() -> Self {
         Self {
             kept: Kept::Remembered { passed_over: false },
@@ -56,7 +56,7 @@ impl Claims {
         }
     }
 
-    /// The generation of this slot has bound it.
+    /// The slot's generation has bound the address.
     pub(super) fn bind(&mut self, slot: Slot) {
         let claim = slot.of_mut(&mut self.slots);
         if *claim == Claim::None {
@@ -64,19 +64,20 @@ impl Claims {
         }
     }
 
-    /// The generation of this slot listens there; whether that is new.
+    /// The slot's generation listens on the address; whether that is new.
     pub(super) fn listen(&mut self, slot: Slot) -> bool {
         self.kept = Kept::No;
         std::mem::replace(slot.of_mut(&mut self.slots), Claim::Listens) != Claim::Listens
     }
 
-    /// The generation of this slot does not want it any more.
+    /// The slot's generation does not use the address any more.
     pub(super) fn give_up(&mut self, slot: Slot) {
         *slot.of_mut(&mut self.slots) = Claim::None;
     }
 
-    /// This slot gets another generation, or has none any more. What the generation that is `serving`,
-    /// or served last, has listened on is awaited from the next one.
+    /// The slot gets another generation, or has none any more. If its generation was the one that is
+    /// `serving`, or served last, and listened on the address, then the next generation is awaited
+    /// there.
     pub(super) fn forget(&mut self, slot: Slot, serving: Slot) {
         let claim = std::mem::take(slot.of_mut(&mut self.slots));
         if claim == Claim::Listens && slot == serving {
@@ -84,8 +85,8 @@ impl Claims {
         }
     }
 
-    /// A generation is live. It may still claim what the one before had, or an earlier run; if it does not
-    /// during its probation, nothing will.
+    /// A generation became live. During its probation it may still claim the address, if its predecessor
+    /// or an earlier run had that; later no generation will.
     pub(super) fn live(&mut self) {
         self.kept = match self.kept {
             Kept::Remembered { .. } => Kept::Remembered { passed_over: true },
@@ -93,33 +94,35 @@ impl Claims {
         };
     }
 
-    /// The generation of this slot listens there.
+    /// The slot's generation listens on the address.
     pub(super) fn is_listened_on_by(self, slot: Slot) -> bool {
         *slot.of(&self.slots) == Claim::Listens
     }
 
-    /// The generation of this slot has bound it, or listens there.
+    /// The slot's generation has bound the address, or listens on it.
     pub(super) fn is_claimed_by(self, slot: Slot) -> bool {
         *slot.of(&self.slots) != Claim::None
     }
 
-    /// A generation has bound it, or listens there.
+    /// A generation has bound the address, or listens on it.
     pub(super) fn is_claimed(self) -> bool {
         Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
     }
 
-    /// No program of this run has listened there.
+    /// An earlier run had the address, and no program of this run has listened on it.
     pub(super) fn is_remembered(self) -> bool {
         matches!(self.kept, Kept::Remembered { .. })
     }
 
-    /// The next generation is ready only when it listens there: the one that is `serving`, or served last,
-    /// does. The program may be another one than that of an earlier run, so that is not asked of it.
+    /// The next generation is ready only when it listens on the address: the one that is `serving`, or
+    /// served last, does. Not so for a remembered address, since the program may differ from that of the
+    /// earlier run.
     pub(super) fn is_awaited(self, serving: Slot) -> bool {
         self.kept == Kept::ForNext || self.is_listened_on_by(serving)
     }
 
-    /// Live has passed its probation: it, and whatever else has processes, has claimed all that it will.
+    /// The address may be released, once live has passed its probation and so has claimed all that it
+    /// will.
     pub(super) fn may_be_released(self) -> bool {
         let kept = matches!(
             self.kept,
@@ -133,7 +136,8 @@ impl Claims {
 mod tests {
     use super::*;
 
-    /// What may happen to an address. `Leaves`: the generation of a slot is gone, or a new one gets it.
+    /// What may happen to an address. `Leaves`: the slot's generation is gone, or the slot gets a new
+    /// one.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Step {
         Binds(Slot),
@@ -143,7 +147,7 @@ mod tests {
         Live(Slot),
     }
 
-    /// What is true of it, kept in the plainest way.
+    /// The same facts, kept in the plainest way.
     #[derive(Clone, Copy, Debug)]
     struct World {
         claims: Claims,
@@ -151,7 +155,8 @@ mod tests {
         listens: [bool; 2],
         /// The slot of the generation that serves, or served last.
         serving: Slot,
-        /// The one that served last listened there when it went, and no generation has been live since.
+        /// The generation that served last listened on the address when it went, and none has been live
+        /// since.
         left_behind: bool,
     }
 

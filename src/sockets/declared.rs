@@ -1,4 +1,4 @@
-//! How the held set follows what is declared: at the start, and when the configuration changes.
+//! How the held set follows the declared addresses: at the start, and when the configuration changes.
 
 use std::io;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use super::unix_twins::Paths;
 use crate::exit::Failure;
 use crate::session::slots::Slot;
 
-/// How often a port is chosen anew when the one that was free for IPv4 is not for IPv6.
+/// How often to choose another port when one that was free for IPv4 is taken for IPv6.
 const TRIES: usize = 16;
 
-/// A socket that is to be held.
+/// A socket that a declaration asks for.
 #[derive(Debug)]
 struct Wanted {
     name: Option<String>,
     declared: Declared,
-    /// The inode of the one that stays for it.
+    /// The inode of the open socket that serves it.
     kept: Option<u64>,
 }
 
 impl HeldSet {
-    /// Holds what is declared, and tells whether that has changed anything: a socket whose
-    /// declaration is still there stays the very same, with the port that was chosen for it, new
-    /// ones are opened, the others are let go of. What was inherited stays, and comes first.
+    /// Holds what is declared, and tells whether that changed anything. A socket whose declaration is
+    /// still there stays open, with the port that was chosen for it; others are opened or released.
+    /// Inherited sockets stay, and come first.
     ///
-    /// Fails as a whole, naming who is in the way; then everything is as before. `twins`: what is
-    /// opened for TCP gets two sockets, so that old and new version have one each during a swap.
+    /// On failure the error names the process that has the address, and the set is as before. `twins`: a
+    /// TCP or unix stream address gets one socket for each slot.
     pub fn adapt(&mut self, specs: &[Spec], twins: bool) -> Result<bool, Failure> {
         self.twins = twins;
         if twins {
@@ -48,17 +48,18 @@ impl HeldSet {
         let there: Vec<&Held> = self.iter().chain(&returning).collect();
         keep(&there, &mut groups);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
-        // What the app has bound by itself stays, unless it is in the way.
+        // Captured addresses stay, unless they overlap with a declared one.
         let is_captured = |held: &&Held| self.captured.iter().any(|one| id(&one.held) == id(held));
-        let is_leaving = |held: &&Held| {
-            let stays = held.declared.is_none() || (is_captured(held) && !crossed(held, &groups));
+        let is_outgoing = |held: &&Held| {
+            let stays =
+                held.declared.is_none() || (is_captured(held) && !overlaps_wanted(held, &groups));
             !stays && !kept.contains(&id(held))
         };
-        let leaving: Vec<&Held> = there.iter().copied().filter(is_leaving).collect();
-        let opened: Result<Vec<_>, Refused> = beside(&leaving, || {
+        let outgoing: Vec<&Held> = there.iter().copied().filter(is_outgoing).collect();
+        let opened: Result<Vec<_>, Refused> = beside(&outgoing, || {
             let groups = groups.iter();
             groups
-                .map(|group| open_group(group, &there, &leaving, pair))
+                .map(|group| open_group(group, &there, &outgoing, pair))
                 .collect()
         });
         let published = opened.and_then(|mut opened| {
@@ -72,13 +73,13 @@ impl HeldSet {
         Ok(self.replace(groups, opened, returning))
     }
 
-    /// Gives what hotrun was started with a twin too, where that can be.
+    /// Opens a second slot's socket for the inherited addresses, where possible.
     fn pair_inherited(&mut self) {
         for held in &mut self.sockets {
             if held.address.tcp().is_some()
                 && let Sockets::Shared(socket, None) = &held.sockets
                 && held.declared.is_none()
-                // Whoever made it may have others in its group.
+                // Its creator may have other sockets in its `SO_REUSEPORT` group.
                 && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
             {
                 held.pair(socket.clone(), self.active);
@@ -86,7 +87,7 @@ impl HeldSet {
         }
     }
 
-    /// What a declaration asks for; not again what was inherited.
+    /// The sockets that a declaration asks for, without those that hotrun has inherited.
     fn wanted(&self, spec: &Spec, all: &[Spec]) -> Vec<Wanted> {
         let is_inherited = |address: &Address| {
             self.given()
@@ -112,7 +113,7 @@ impl HeldSet {
             .collect()
     }
 
-    /// Puts the new set in the place of the old one; whether it is another one.
+    /// Replaces the old set with the new one; whether they differ.
     fn replace(
         &mut self,
         groups: Vec<Vec<Wanted>>,
@@ -136,7 +137,7 @@ impl HeldSet {
             let is_kept = wanted
                 .filter_map(|wanted| wanted.kept)
                 .any(|kept| kept == id(&one.held));
-            !is_kept && !crossed(&one.held, &groups)
+            !is_kept && !overlaps_wanted(&one.held, &groups)
         };
         let (stay, declared) = std::mem::take(&mut self.captured)
             .into_iter()
@@ -162,7 +163,7 @@ impl HeldSet {
             held.declared = Some(wanted.declared);
             self.sockets.push(held);
         }
-        // One that comes back may have been made for the slot that was live then.
+        // A socket that was released and comes back may be steered to the slot active back then.
         self.steer().ok();
         let released = old.into_iter().filter_map(Held::release);
         self.released = released.collect();
@@ -172,13 +173,13 @@ impl HeldSet {
 
 type Refused = (Address, io::Error);
 
-/// It has something of an address that is wanted.
-fn crossed(held: &Held, groups: &[Vec<Wanted>]) -> bool {
+/// The socket overlaps with a wanted address.
+fn overlaps_wanted(held: &Held, groups: &[Vec<Wanted>]) -> bool {
     let mut wanted = groups.iter().flatten();
     wanted.any(|wanted| held.overlaps_with(&wanted.declared.address))
 }
 
-/// Finds out which sockets stay, those of the same name first.
+/// Finds the open socket that serves each wanted one, preferring one of the same name.
 fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
     let mut free = there.to_vec();
     for any_name in [false, true] {
@@ -195,21 +196,20 @@ fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
     }
 }
 
-/// Opens what is not kept of a declaration; where several share a port that is to be chosen,
-/// the same for all.
+/// Opens the sockets of a declaration that are not kept. Those with port 0 all get the same port.
 fn open_group(
     group: &[Wanted],
     there: &[&Held],
-    leaving: &[&Held],
+    outgoing: &[&Held],
     pair: Option<Slot>,
 ) -> Result<Vec<Option<Held>>, Refused> {
-    let mut result = try_open_group(group, there, leaving, pair);
+    let mut result = try_open_group(group, there, outgoing, pair);
     for _ in 0..TRIES {
         match &result {
             Err((address, error))
                 if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
             {
-                result = try_open_group(group, there, leaving, pair);
+                result = try_open_group(group, there, outgoing, pair);
             }
             _ => break,
         }
@@ -220,7 +220,7 @@ fn open_group(
 fn try_open_group(
     group: &[Wanted],
     there: &[&Held],
-    leaving: &[&Held],
+    outgoing: &[&Held],
     pair: Option<Slot>,
 ) -> Result<Vec<Option<Held>>, Refused> {
     let mut opened: Vec<Option<Held>> = Vec::new();
@@ -232,12 +232,12 @@ fn try_open_group(
             opened.push(None);
             continue;
         }
-        match new(wanted, port.map(|address| address.port()), leaving, pair) {
+        match new(wanted, port.map(|address| address.port()), outgoing, pair) {
             Ok(held) => {
                 port = port.or(held.address.internet());
                 opened.push(Some(held));
             }
-            // A machine without IPv6: the first address is all there is.
+            // A machine without IPv6: hold the first address only.
             Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
             Err(error) => return Err((wanted.declared.address.clone(), error)),
         }
@@ -245,11 +245,11 @@ fn try_open_group(
     Ok(opened)
 }
 
-/// A new socket, on this port if it may choose and others have chosen already.
+/// Opens a socket, on this port if its own is 0.
 fn new(
     wanted: &Wanted,
     port: Option<u16>,
-    leaving: &[&Held],
+    outgoing: &[&Held],
     pair: Option<Slot>,
 ) -> io::Result<Held> {
     let declared = &wanted.declared;
@@ -260,7 +260,7 @@ fn new(
     let how = How {
         nonblocking: declared.nonblocking,
         only_v6: declared.only_v6,
-        beside: leaving.iter().any(|old| old.overlaps_with(&address)),
+        beside: outgoing.iter().any(|old| old.overlaps_with(&address)),
         paired: pair.is_some() && address.tcp().is_some(),
     };
     let (name, all) = (wanted.name.clone(), Some(declared.clone()));
@@ -284,12 +284,12 @@ fn new(
     Held::new(name, address, all, sockets, file)
 }
 
-/// What tells one from all others.
+/// Identifies a held address.
 fn id(held: &Held) -> u64 {
     held.inode(Slot::First)
 }
 
-/// Does something that the addresses of these sockets would be in the way of.
+/// Does something that would fail with `EADDRINUSE` while these sockets don't share their ports.
 pub(super) fn beside<T>(sockets: &[&Held], act: impl FnOnce() -> T) -> T {
     share_ports(sockets, true);
     let done = act();
@@ -297,11 +297,11 @@ pub(super) fn beside<T>(sockets: &[&Held], act: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Lets others have the addresses of these sockets as well, as long as both slots say so. An app
-/// keeps its copies until it ends, so that letting go of a socket does not free its address.
+/// Sets `SO_REUSEPORT` on these sockets, so that others may bind overlapping addresses if they set it
+/// too. Closing a socket does not free its address, since an app keeps its copies until it ends.
 fn share_ports(sockets: &[&Held], share: bool) {
     for held in sockets {
-        // Twins do so anyway, with each other.
+        // The sockets of two slots have it anyway.
         if let Sockets::Shared(socket, _) = &held.sockets
             && held.address.internet().is_some()
         {
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_an_address_is_named() {
+    fn the_process_with_an_address_is_named() {
         for kind in ["", "udp:"] {
             let first = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let address = first.iter().next().unwrap().address.to_string();
@@ -391,7 +391,7 @@ mod tests {
         let sockets = set.share(Slot::First);
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
-        // Nonblocking, as it is unless the declaration has it otherwise.
+        // Nonblocking is the default.
         let empty = udp.recv(&mut buffer).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         let to = set.iter().next().unwrap().address.internet().unwrap();
@@ -421,7 +421,7 @@ mod tests {
         let own = format!("is in use by pid {} (", std::process::id());
         assert!(failure.message.contains(&own), "{}", failure.message);
         UnixStream::connect(&path).unwrap();
-        // Nothing of ours is gone by that.
+        // The failure removed nothing of the first set.
         set.switch(Slot::Second).unwrap();
         set.switch(Slot::First).unwrap();
         UnixStream::connect(&path).unwrap();
@@ -482,7 +482,7 @@ mod tests {
         let unchanged = specs(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"], nowhere);
         assert!(!set.adapt(&unchanged, true).unwrap());
         assert_eq!(inodes(&set), before);
-        // In another order: each by its name. One more, and one less.
+        // In another order, each is found by its name; one is new and one is gone.
         let other = specs(
             &["127.0.0.1:0", "admin=127.0.0.1:0", "web=127.0.0.1:0"],
             nowhere,
@@ -490,7 +490,8 @@ mod tests {
         assert!(set.adapt(&other, true).unwrap());
         assert_eq!(inodes(&set)[1..], [before[1], before[0]]);
         assert!(!before.contains(&inodes(&set)[0]));
-        // The port that was chosen, written down, is none; a new name is one, but no new socket.
+        // The port that was chosen is the same address when written down; a new name is a change, but
+        // opens no socket.
         let address = set.iter().nth(2).unwrap().address.to_string();
         assert!(
             set.adapt(&specs(&[&format!("new={address}")], nowhere), true)
@@ -528,8 +529,8 @@ mod tests {
         assert!(!dir.path().join("new").exists());
     }
 
-    /// An app has copies of what is let go of until it ends; the address that takes its place may
-    /// be a part of that, or the whole.
+    /// An app has copies of a released socket until it ends; the address declared in its place may be
+    /// narrower or wider.
     #[test]
     fn an_address_can_be_widened_and_narrowed() {
         let nowhere = Path::new("/nowhere");
@@ -543,17 +544,17 @@ mod tests {
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
                 assert!(set.adapt(&other, twins).unwrap());
             }
-            // It is ours alone again.
+            // Then the address is exclusive again.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let failure = open(&[&format!("{kind}{address}")]).unwrap_err();
             assert_eq!(failure.kind, ExitKind::InUse);
         }
     }
 
-    /// A generation that is still there has the address: it is given the same socket again, also
-    /// after others had parts of it in between.
+    /// A generation that is still running has the released socket: declared anew, the address gets that
+    /// same socket, even if an overlapping one was held in between.
     #[test]
-    fn what_was_let_go_of_comes_back_as_long_as_somebody_has_it() {
+    fn a_released_address_comes_back_as_long_as_a_process_has_it() {
         let nowhere = Path::new("/nowhere");
         for kind in ["", "udp:"] {
             let mut set = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
@@ -569,7 +570,7 @@ mod tests {
             }
             assert!(set.adapt(&[], true).unwrap());
             drop(of_app);
-            // Nobody has it any more: it may be somebody else's, and here it is a new one.
+            // No process has the socket any more, so the address gets a new one.
             assert!(set.adapt(&narrow, true).unwrap());
             assert_ne!(inodes(&set), before.0);
         }
@@ -587,7 +588,7 @@ mod tests {
         client.send_to(b"one", dir.path().join("s")).unwrap();
         assert!(set.adapt(&wanted("unix:s"), true).unwrap());
         UnixStream::connect(dir.path().join("s")).unwrap();
-        // If something else can't be had, the first stays where it is.
+        // If something else can't be opened, the first stays where it is.
         let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
         set.adapt(&broken, true).unwrap_err();
         UnixStream::connect(dir.path().join("s")).unwrap();

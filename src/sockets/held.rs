@@ -21,26 +21,25 @@ use crate::session::slots::Slot;
 pub struct Held {
     /// Its name in `LISTEN_FDNAMES`.
     pub name: Option<String>,
-    /// Where it is, with the port that was chosen.
+    /// The address, with the port that was chosen.
     pub address: Address,
-    /// How it was declared; one that was inherited was not.
+    /// How it was declared; `None` if hotrun inherited it.
     pub(super) declared: Option<Declared>,
     pub(super) sockets: Sockets,
     inodes: [u64; 2],
-    /// Clients go where they are to go.
+    /// New connections go to the active slot.
     is_steered: bool,
-    /// Removed with it.
+    /// The file of a unix socket, removed when this is dropped.
     pub(super) file: Option<SocketFile>,
 }
 
-/// An address that was let go of. The generations that were started with a socket of it have that
-/// still, and so the address: should it be wanted again meanwhile, nothing but this very socket will
-/// do.
+/// An address that was released. The generations that have a socket of it keep that, and so the address:
+/// if it is declared or bound again meanwhile, it can only be held by this very socket.
 #[derive(Debug)]
 pub(super) struct Released {
     address: Address,
     declared: Option<Declared>,
-    /// Of each slot, and which one came first.
+    /// Each slot's socket, and the slot whose socket listened first.
     sockets: [Weak<OwnedFd>; 2],
     leads: Option<Slot>,
 }
@@ -48,16 +47,15 @@ pub(super) struct Released {
 /// What a socket was opened for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Declared {
-    /// As it was written: a port that is left to the system is 0 here.
+    /// As it was written, so with port 0 where the kernel chooses the port.
     pub(super) address: Address,
-    /// IPv4 is left to another socket.
+    /// `IPV6_V6ONLY` is set.
     pub(super) only_v6: bool,
-    /// Accepting and receiving return at once.
+    /// `O_NONBLOCK` is set.
     pub(super) nonblocking: bool,
 }
 
 impl Held {
-    /// Holds sockets.
     pub(super) fn new(
         name: Option<String>,
         address: Address,
@@ -76,12 +74,12 @@ impl Held {
         })
     }
 
-    /// The number in /proc of the socket of this slot: the same in every process that has it.
+    /// The inode of the slot's socket: the same in every process that has it.
     pub fn inode(&self, slot: Slot) -> u64 {
         *slot.of(&self.inodes)
     }
 
-    /// Has a socket for each slot from now on, if that can be.
+    /// Opens a socket for the other slot, if possible.
     pub(super) fn pair(&mut self, socket: Arc<OwnedFd>, slot: Slot) {
         let sockets = Sockets::pair(socket, slot);
         if let Ok(inodes) = sockets.inodes() {
@@ -89,12 +87,12 @@ impl Held {
         }
     }
 
-    /// Old and new version have a socket each.
+    /// Each slot has a socket of its own.
     pub fn has_twins(&self) -> bool {
         self.sockets.are_apart()
     }
 
-    /// Why old and new version share one socket during a swap, though they would not have to.
+    /// Why both slots share one socket, where the kind of address would allow two.
     pub fn shared(&self) -> Option<&str> {
         match &self.sockets {
             Sockets::Shared(_, reason) => reason.as_deref(),
@@ -102,13 +100,14 @@ impl Held {
         }
     }
 
-    /// Takes the place of another one, if it was made for that.
+    /// Makes a unix socket appear at its public path, and steers new connections to this slot.
     pub(super) fn publish(&mut self, slot: Slot) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), SocketFile::publish)?;
         self.sockets.steer(slot)
     }
 
-    /// Lets go of it, but for what can come back: the file of a unix socket can't.
+    /// Releases the address, and returns what is needed to hold it again; a unix socket's file is
+    /// removed, so it can't be held again.
     pub(super) fn release(self) -> Option<Released> {
         self.address.internet()?;
         let weak = |slot| Arc::downgrade(self.sockets.of(slot));
@@ -123,7 +122,7 @@ impl Held {
         })
     }
 
-    /// It is the socket that is wanted, whatever it is called and whether or not it blocks.
+    /// It is what is declared, except perhaps for name and blocking mode.
     pub(super) fn serves(&self, wanted: &Declared) -> bool {
         self.declared.as_ref().is_some_and(|own| {
             let address = own.address == wanted.address || self.address == wanted.address;
@@ -131,7 +130,7 @@ impl Held {
         })
     }
 
-    /// It has something of this address, so that only one of both could be bound.
+    /// It conflicts with this address, so that only one of them could be bound.
     pub(super) fn overlaps_with(&self, address: &Address) -> bool {
         let own = &self.address;
         own.overlaps(address) || own.spans(address) || address.spans(own)
@@ -139,12 +138,12 @@ impl Held {
 }
 
 impl Released {
-    /// A process may still have it.
+    /// A process may still have one of the sockets.
     pub(super) fn is_left(&self) -> bool {
         self.sockets.iter().any(|socket| socket.strong_count() > 0)
     }
 
-    /// The address again, if there is still somebody who has it.
+    /// Holds the address again, if a process still has one of its sockets.
     pub(super) fn held(&self) -> Option<Held> {
         let [first, second] = self.sockets.each_ref().map(Weak::upgrade);
         let sockets = match (first, second, self.leads) {
@@ -163,29 +162,29 @@ impl Released {
 /// All held sockets.
 #[derive(Debug, Default)]
 pub struct HeldSet {
-    /// Those that the app is started with, in the order of their descriptors.
+    /// Declared and inherited addresses, in the order of the app's descriptors.
     pub(super) sockets: Vec<Held>,
-    /// Those that it has bound by itself.
+    /// Captured addresses.
     pub(super) captured: Vec<Captured>,
-    /// Those that are not any more.
+    /// Addresses that were released.
     pub(super) released: Vec<Released>,
-    /// Where clients are sent to.
+    /// The slot that new connections go to.
     pub(super) active: Slot,
-    /// Old and new version get a socket each, where that can be.
+    /// Open a socket for each slot, where possible.
     pub(super) twins: bool,
-    /// What programs bind by themselves is not held.
+    /// Addresses that programs bind are not captured.
     pub(super) captures_nothing: bool,
-    /// Who is being asked about its readiness.
+    /// The readiness probe that is under way.
     probe: Option<Probe>,
 }
 
-/// The held set, of which two threads know: the one that runs everything, and the one that answers an
-/// app that binds. Nobody waits while he has it.
+/// The held set, shared by two threads: the main loop's, and the one that answers an app's `bind` and
+/// `listen`. The lock is never held while waiting for anything.
 #[derive(Clone, Debug, Default)]
 pub struct SharedSet(Arc<Mutex<HeldSet>>);
 
 impl SharedSet {
-    /// Takes it, for a few system calls.
+    /// Locks the set, for a few system calls.
     pub fn lock(&self) -> MutexGuard<'_, HeldSet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,33 +196,33 @@ impl From<HeldSet> for SharedSet {
     }
 }
 
-/// A probe to one slot alone, at every TCP address.
+/// A readiness probe of one slot, at every TCP address.
 #[derive(Debug)]
 struct Probe {
     to: Slot,
     from: u16,
-    /// Has the port, so that nobody else gets it.
+    /// Reserves the source port.
     _port: Socket,
 }
 
 impl HeldSet {
-    /// Holds what hotrun was started with.
+    /// Holds the sockets that hotrun was started with.
     pub(super) fn inherited(sockets: Vec<Held>) -> Self {
         let mut set = Self {
             sockets,
             ..Self::default()
         };
-        // Whoever made them may have been content with a queue of one.
+        // Their creator may have set a backlog of 1.
         set.repair().ok();
         set
     }
 
-    /// Lets go of everything.
+    /// Releases every address.
     pub fn release_all(&mut self) {
         *self = Self::default();
     }
 
-    /// Every address.
+    /// Every held address.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         let captured = self.captured.iter().map(|captured| &captured.held);
         self.sockets.iter().chain(captured)
@@ -235,47 +234,46 @@ impl HeldSet {
         self.sockets.iter_mut().chain(captured)
     }
 
-    /// What the app is started with, in the order of the descriptors.
+    /// The sockets that the app inherits, in the order of their descriptors.
     pub fn given(&self) -> impl Iterator<Item = &Held> {
         self.sockets.iter()
     }
 
-    /// Nothing is held.
+    /// No address is held.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// One of them can be asked by a TCP client.
+    /// A TCP address is held.
     pub fn has_tcp(&self) -> bool {
         self.iter().any(|held| held.address.tcp().is_some())
     }
 
-    /// Two versions have a socket each, of one address at least.
+    /// At one address at least, each slot has a socket of its own.
     pub fn has_twins(&self) -> bool {
         self.iter().any(Held::has_twins)
     }
 
-    /// The first TCP address has, so that the one that is not live can be asked something.
+    /// The standby slot can be probed: the first TCP address has a socket for each slot.
     pub fn can_probe(&self) -> bool {
         let first = self.iter().find(|held| held.address.tcp().is_some());
         first.is_some_and(|held| matches!(held.sockets, Sockets::Twins(_)))
     }
 
-    /// The slot that clients are sent to.
+    /// The slot that new connections go to.
     pub fn active(&self) -> Slot {
         self.active
     }
 
-    /// The descriptors of a slot, for a generation that is started with them and keeps them until
-    /// nothing of it is left.
+    /// The descriptors of a slot's sockets, for a generation that inherits them; it keeps them until its
+    /// last process has ended.
     pub fn share(&self, slot: Slot) -> Vec<Arc<OwnedFd>> {
         let sockets = self.sockets.iter();
         sockets.map(|held| held.sockets.of(slot).clone()).collect()
     }
 
-    /// What comes from the port that this returns goes to this slot, at every TCP address, also one that
-    /// is held only later, whatever slot clients are sent to, until they are sent there too or it is not
-    /// asked any more.
+    /// Steers connections from the source port that this returns to this slot, at every TCP address,
+    /// also at addresses held later. Ends with [`Self::end_probe`], or when the slot becomes active.
     pub fn begin_probe(&mut self, to: Slot) -> io::Result<u16> {
         let first = self.iter().find_map(|held| held.address.tcp());
         let address = first.ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -299,13 +297,13 @@ impl HeldSet {
         Ok(from)
     }
 
-    /// Nobody asks this slot any more.
+    /// Ends the probe of this slot.
     pub fn end_probe(&mut self, slot: Slot) -> io::Result<()> {
         self.probe.take_if(|probe| probe.to == slot);
         self.steer()
     }
 
-    /// What comes to this slot that clients are not sent to, and where they are sent to instead.
+    /// This slot's sockets as standby sockets, for the relay.
     pub fn standby(&self, slot: Slot) -> Vec<Standby> {
         let apart = self
             .iter()
@@ -321,7 +319,7 @@ impl HeldSet {
         standby.collect()
     }
 
-    /// The sockets of this slot, as it is needed to wait until everything has reached them.
+    /// This slot's sockets, for `quiesce`.
     pub fn old_slots(&self, slot: Slot) -> Vec<OldSlot> {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
         let slots = apart.map(|held| OldSlot {
@@ -331,7 +329,7 @@ impl HeldSet {
         slots.collect()
     }
 
-    /// Sends clients to this slot from now on: a connection that is made later comes there.
+    /// Makes this slot active: new connections go there.
     pub fn switch(&mut self, slot: Slot) -> io::Result<()> {
         self.active = slot;
         self.probe.take_if(|probe| probe.to == slot);
@@ -339,14 +337,14 @@ impl HeldSet {
         self.repair().and(steered)
     }
 
-    /// Puts right what apps have done to their sockets. An app's own `listen` sets the length of a
-    /// queue; a `shutdown` ends the listening.
+    /// Undoes what apps do to the shared sockets: an app's `listen` sets the backlog, and its `shutdown`
+    /// ends the listening.
     pub fn repair(&mut self) -> io::Result<()> {
         let repaired = all(self.each_mut().map(|held| held.sockets.repair()));
         self.steer().and(repaired)
     }
 
-    /// Every address, as it is to be now; the first error, if one can't be.
+    /// Steers every address to the active slot, and the probe to its own; returns the first error.
     pub(super) fn steer(&mut self) -> io::Result<()> {
         let slot = self.active;
         let probe = self.probe.as_ref();
@@ -362,7 +360,7 @@ impl HeldSet {
     }
 }
 
-/// Does all of it, and returns the first error.
+/// Consumes every result, and returns the first error.
 fn all(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
     let mut first = Ok(());
     for result in results {
@@ -390,7 +388,7 @@ mod tests {
         set
     }
 
-    /// Where clients can reach it, in each family.
+    /// The addresses at which clients reach it, one of each family.
     fn ways(set: &HeldSet) -> Vec<SocketAddr> {
         let address = set.sockets[0].address.tcp().unwrap();
         let v4 = (Ipv4Addr::LOCALHOST, address.port()).into();
@@ -399,7 +397,7 @@ mod tests {
         std::iter::once(reachable(address)).chain(more).collect()
     }
 
-    /// How many connections wait on a slot; they are taken.
+    /// Accepts all connections queued on a slot, and counts them.
     fn taken(set: &HeldSet, slot: Slot) -> usize {
         let socket = set.share(slot).remove(0);
         let socket = SockRef::from(&*socket);
@@ -420,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_sent_to_one_side_alone() {
+    fn new_connections_go_to_the_active_slot_alone() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"] {
             let mut set = held(address);
             goes_to(&set, Slot::First);
@@ -428,7 +426,7 @@ mod tests {
                 set.switch(slot).unwrap();
                 goes_to(&set, slot);
             }
-            // One more address, as it is now: it begins on the slot that is live.
+            // An address that is added now is steered to the active slot.
             let specs = [address, "127.0.0.1:0"].map(|text| spec::parse(text, Path::new("/")));
             set.adapt(&specs.map(Result::unwrap), true).unwrap();
             set.sockets.swap(0, 1);
@@ -437,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_reaches_the_other_side_and_nobody_else_does() {
+    fn a_probe_reaches_the_standby_slot_and_nothing_else_does() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
             let mut set = held(address);
             for slot in [Slot::First, Slot::Second] {
@@ -468,9 +466,9 @@ mod tests {
         }
     }
 
-    /// An app that ends its listening ends that of the socket, in every process that has it.
+    /// An app's `shutdown` of its listener ends the listening in every process that has the socket.
     #[test]
-    fn what_apps_do_to_their_sockets_is_mended() {
+    fn what_apps_do_to_their_sockets_is_repaired() {
         let slots = [Slot::First, Slot::Second];
         for live in slots {
             for broken in [&slots[..1], &slots[1..], &slots] {

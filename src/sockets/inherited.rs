@@ -1,10 +1,9 @@
 //! The sockets that hotrun itself was started with (`sd_listen_fds(3)`): by a service manager or a
 //! socket holder such as `systemfd`.
 //!
-//! `listenfd` reads the variables: descriptors from `LISTEN_FDS_FIRST_FD` or 3 up, unless
-//! `LISTEN_PID` is somebody else's; a missing one is nobody's. It takes `LISTEN_FDS` and
-//! `LISTEN_PID` out of the environment, knows no names, and leaves a descriptor that it hands out
-//! as a number open across exec.
+//! `listenfd` reads the variables: descriptors from `LISTEN_FDS_FIRST_FD` or 3 up, unless `LISTEN_PID`
+//! is another process's; it may be missing. `listenfd` takes `LISTEN_FDS` and `LISTEN_PID` out of the
+//! environment, knows no names, and leaves a descriptor that it returns as a number open across exec.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,30 +18,33 @@ use super::twins::Sockets;
 use crate::exit::Failure;
 use crate::sys;
 
-/// More than these can't be handed on to an app in one message, with its stdout and stderr.
+/// More descriptors don't fit into one message to the keeper, together with the app's stdout and stderr.
 const MOST: usize = sys::MOST_DESCRIPTORS - 3;
 
-/// What the environment says that `listenfd` does not tell.
+/// The variables that are needed beside `listenfd`.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct Environment {
     /// `LISTEN_FDS`.
     pub count: Option<String>,
     /// `LISTEN_FDNAMES`.
     pub names: Option<String>,
 }
 
-/// Takes them over, once, before anything else in this process opens a descriptor: that could get
-/// a number that the variables speak of.
-pub fn take(told: &Told) -> Result<HeldSet, Failure> {
-    // It would make a list of them all.
-    let count = told.count.as_ref().and_then(|count| count.parse().ok());
+/// Takes the inherited sockets over. To be called once, before this process opens a descriptor that
+/// could get one of their numbers.
+pub fn take(environment: &Environment) -> Result<HeldSet, Failure> {
+    // Before `listenfd` makes a list of them all.
+    let count = environment
+        .count
+        .as_ref()
+        .and_then(|count| count.parse().ok());
     if let Some(count) = count.filter(|count: &usize| *count > MOST) {
         return Err(wrong(&format!(
             "LISTEN_FDS: {count} sockets are more than the {MOST} that an app can be given"
         )));
     }
     let mut given = ListenFd::from_env();
-    let mut names = told.names.iter().flat_map(|names| names.split(':'));
+    let mut names = environment.names.iter().flat_map(|names| names.split(':'));
     let mut sockets = Vec::new();
     for at in 0..given.len() {
         let name = names
@@ -70,7 +72,7 @@ fn wrong(message: &str) -> Failure {
         .hint("start hotrun by something that hands listening sockets over, or without LISTEN_FDS")
 }
 
-/// Where a socket is, if it is one that clients can come to.
+/// The address of a socket, if clients can connect or send to it.
 fn address(socket: &OwnedFd) -> Result<Address, &'static str> {
     let socket = SockRef::from(socket);
     let kind = socket.r#type().map_err(|_| "is no socket")?;
@@ -83,7 +85,7 @@ fn address(socket: &OwnedFd) -> Result<Address, &'static str> {
         Some(address) => address.port() != 0,
         None => !address.is_unnamed(),
     };
-    // One that has a peer hears nobody else.
+    // A connected datagram socket receives from its peer alone.
     if is_datagram && (!is_bound || socket.peer_addr().is_ok()) {
         return Err("is no socket that clients can send to");
     }

@@ -1,4 +1,4 @@
-//! The sockets that hotrun holds for the app: those that listen, and those that take datagrams.
+//! The sockets that hotrun holds for the app: listening ones, and those of datagrams.
 
 pub mod activation;
 pub mod address;

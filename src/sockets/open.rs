@@ -1,4 +1,4 @@
-//! Makes one socket: bound, listening where its kind does, and nobody else's.
+//! Opens one socket: bound, listening where its kind does, and proved to be alone at its address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,34 +13,34 @@ use super::port_owner;
 use super::socket_file::{SocketFile, is_stale};
 use crate::exit::{ExitKind, Failure};
 
-/// The kernel caps it at its own maximum (`somaxconn`); less would make clients wait for a
-/// retried handshake while nobody accepts.
+/// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
+/// the handshake while no process accepts.
 pub(super) const BACKLOG: i32 = i32::MAX;
 
-/// Bytes of datagrams that may wait.
+/// The receive buffer of a datagram socket, in bytes.
 const LONG_QUEUE: usize = 4 << 20;
 
-/// How a socket is to be made.
+/// How to open a socket.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each says what the others do not"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct How {
-    /// Whether accepting and receiving return at once.
+    /// Set `O_NONBLOCK`.
     pub(super) nonblocking: bool,
-    /// `[::]` leaves IPv4 to another socket.
+    /// Set `IPV6_V6ONLY` on `[::]`.
     pub(super) only_v6: bool,
-    /// Another socket of ours, which is about to be released, has the address as well.
+    /// Another socket of hotrun has the address too, and is about to be released.
     pub(super) beside: bool,
-    /// It is to have a twin.
+    /// The other slot gets a socket at the same address.
     pub(super) paired: bool,
 }
 
-/// A new socket, with the file that it has if it is a unix socket.
+/// A new socket, with its file if it is a unix socket.
 pub(super) type Opened = (Socket, Option<SocketFile>);
 
-/// Makes the socket.
+/// Opens the socket.
 pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
     match address {
         Address::Tcp(at) => internet(*at, Type::STREAM, how),
@@ -54,8 +54,8 @@ pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
 fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
     let new = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), kind, None)?;
-        // Connections of an earlier run in TIME_WAIT must not be in the way; another listener is. With
-        // UDP it would let two programs have one address without either knowing.
+        // TCP: connections of an earlier run in TIME_WAIT must not prevent the bind; another listener
+        // does. With UDP the option would let two programs share the address unnoticed.
         socket.set_reuse_address(kind == Type::STREAM)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(how.only_v6)?;
@@ -64,8 +64,8 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
         Ok(socket)
     };
     let socket = new()?;
-    // A port that was left to the system goes back to it when an app ends the listening. So another
-    // socket finds out which one is free, and has it until ours has it by its number.
+    // A port that the kernel chose at `bind` is given back when an app shuts the listener down. So a
+    // scout socket finds a free one and keeps it until this socket is bound to it by number.
     let scout = if address.port() == 0 && kind == Type::STREAM {
         let scout = new()?;
         scout.bind(&address.into())?;
@@ -80,8 +80,8 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
     Ok((socket, None))
 }
 
-/// A socket for connections that is bound and does not listen yet, and whose address others of ours can
-/// have as well from then on.
+/// Binds a TCP socket that does not listen yet, and lets other sockets of hotrun share its address from
+/// then on.
 pub(super) fn bind(address: &Address, how: How) -> io::Result<OwnedFd> {
     let at = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
@@ -96,8 +96,9 @@ pub(super) fn bind(address: &Address, how: How) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Somebody has the address, so that a program that binds it is refused: one that `shares` it is only if
-/// the other one does not. It is tried out, since the kernel tells its answer to nobody else.
+/// A program's bind to this address is refused, because another process has it; a bind with
+/// `SO_REUSEPORT` (`shares`) is refused only if the other socket is without. Found out by a bind, since
+/// nothing else tells.
 pub(super) fn is_taken(address: &Address, only_v6: bool, shares: bool) -> bool {
     let Some(at) = address.internet().filter(|_| !address.is_open()) else {
         return false;
@@ -128,7 +129,7 @@ fn unix(path: &Path, kind: Type, how: How) -> io::Result<Opened> {
     Ok((socket, Some(SocketFile::made_for(path, &aside)?)))
 }
 
-/// A unix socket at this very path.
+/// A unix socket bound to this path.
 pub(super) fn unix_at(path: &Path, kind: Type, how: How) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
@@ -146,14 +147,15 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
     socket.set_nonblocking(how.nonblocking)?;
     socket.bind(address)?;
     if address.is_ipv4() || address.is_ipv6() {
-        // Not before: nobody else may have the address, not even somebody who would share it. And not
-        // later: the group of twins begins with the first one that listens.
+        // Not before `bind`, which proves that no other process has the address, even one that would
+        // share it. And not after `listen`, since the first socket that listens begins the
+        // `SO_REUSEPORT` group.
         socket.set_reuse_port(how.paired || how.beside)?;
     }
     if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
     } else {
-        // What comes while nobody takes it waits here, or is lost. The kernel has its own maximum.
+        // Datagrams wait here while no process reads, and are lost beyond that. The kernel caps it.
         socket.set_recv_buffer_size(LONG_QUEUE).ok();
     }
     if how.beside && !how.paired {
@@ -162,7 +164,7 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
     Ok(())
 }
 
-/// Why an address can't be held, and by whom.
+/// The failure to hold an address, which names the process that has it.
 pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
     let file = address.path().map(|path| refused_file(path, error));
     if let Some(failure) = file.flatten() {
@@ -197,7 +199,7 @@ pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
     }
 }
 
-/// What only the file of a unix socket can be refused for.
+/// The same for what only the path of a unix socket can be refused for.
 fn refused_file(path: &Path, error: &io::Error) -> Option<Failure> {
     use std::os::unix::fs::FileTypeExt;
     let shown = path.display();

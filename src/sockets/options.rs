@@ -1,5 +1,5 @@
-//! What an app has set on its socket, carried over to the one that takes its place, or stands beside
-//! it: a list of what the kernel lets one read and set on a socket that listens.
+//! Copies the options that an app has set on its socket to the held one that replaces it: a list of
+//! those that can be read from and set on a listening socket.
 
 use std::os::fd::AsFd;
 
@@ -7,16 +7,16 @@ use nix::libc;
 
 use crate::sys;
 
-/// Level and name of an option.
+/// Level and number of an option.
 type Name = (i32, i32);
 
-/// The kernel keeps twice of what is set (socket(7)).
+/// The kernel doubles the value that is set (socket(7)).
 const DOUBLED: [Name; 2] = [
     (libc::SOL_SOCKET, libc::SO_RCVBUF),
     (libc::SOL_SOCKET, libc::SO_SNDBUF),
 ];
 
-/// Those that do not change where the socket is and who else may be there.
+/// Options that neither move the socket nor change who may share its address.
 const CARRIED: &[Name] = &[
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
     (libc::SOL_SOCKET, libc::SO_BROADCAST),
@@ -51,8 +51,8 @@ const CARRIED: &[Name] = &[
     (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
 ];
 
-/// Gives `to` the options of `from`. What is equal is not set: of some, setting alone changes how they
-/// work. What one of them does not know, or may not set, stays as it is.
+/// Gives `to` the options of `from`. Equal ones are not set, since setting some of them has an effect by
+/// itself. An option that one of the sockets does not have, or does not allow to be set, stays.
 pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
     for name in DOUBLED.iter().chain(CARRIED) {
         let (Ok(mut value), Ok(other)) = (sys::option(from, *name), sys::option(to, *name)) else {
@@ -65,7 +65,7 @@ pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
             && let (Some(bytes), Some(there)) = (value.first_chunk(), other.first_chunk())
         {
             let (bytes, there) = (i32::from_ne_bytes(*bytes), i32::from_ne_bytes(*there));
-            // What is longer than wanted does no harm, and something may wait in it.
+            // A longer buffer does no harm, and may hold data.
             if bytes < there {
                 continue;
             }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_has_the_other_gets_and_loses_again() {
+    fn options_are_set_and_reset() {
         let [from, to, plain] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let own = SockRef::from(&from);
         own.set_keepalive(true).unwrap();
@@ -100,7 +100,7 @@ mod tests {
         };
         assert_eq!(known(&to), known(&from));
         assert_ne!(known(&to), known(&plain));
-        // The next version has set nothing. The seconds of a linger that is off stay.
+        // The next generation has set nothing. The seconds of a linger that is off stay.
         carry(&plain, &to);
         let all = CARRIED.iter();
         for name in all.filter(|name| name.1 != libc::SO_LINGER) {

@@ -1,5 +1,5 @@
-//! Addresses that are in the way of those that live listens on, since the code has changed. They are
-//! let go of; where somebody still has them, their clients are carried to live meanwhile.
+//! Held addresses that overlap with those that live listens on, after a change of the code. They are
+//! released; while an older generation still has them, their connections are forwarded to live.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,29 +10,31 @@ use super::relay::Standby;
 use super::twins::Sockets;
 use crate::session::slots::Slot;
 
-/// Where live may be reached that listens on every interface: not where something else is held.
-const WAYS: [IpAddr; 3] = [
+/// Loopback addresses at which live may be reached if it listens on a wildcard address, unless another
+/// held address is there.
+const LOOPBACK: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::LOCALHOST),
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)),
 ];
 
 impl HeldSet {
-    /// Lets go of what is in the way of what this slot listens on. Returns what that was. The rest may
-    /// still be bound: servers have several addresses, and take their time between them.
+    /// This slot became live: releases the addresses that overlap with its own, and returns them.
+    /// Addresses that don't overlap are kept, since a server with several may bind the rest later.
     ///
-    /// As long as an old version has a socket of a part of an address, that is where clients of this
-    /// part come to. They are sent to the other one of both, where nobody is: see [`Self::forwards`].
-    pub fn make_way(&mut self, slot: Slot) -> Vec<Address> {
+    /// As long as an older generation has a socket of the narrower address, the kernel delivers
+    /// connections there. Those are steered to that address's active slot, which no generation has, and
+    /// forwarded: see [`Self::forwards`].
+    pub fn release_overlapping(&mut self, slot: Slot) -> Vec<Address> {
         let is_claimed = |one: &&Captured| one.claims.is_listened_on_by(slot);
         let wide = |one: &Captured| {
             let mut claimed = self.captured.iter().filter(is_claimed);
-            let is_blocked = |wide: &&Captured| one.held.overlaps_with(&wide.held.address);
+            let overlaps = |wide: &&Captured| one.held.overlaps_with(&wide.held.address);
             (!one.claims.is_claimed_by(slot))
-                .then(|| claimed.find(is_blocked))
+                .then(|| claimed.find(overlaps))
                 .flatten()
         };
-        let ways: Vec<(bool, Option<SocketAddr>)> = self
+        let targets: Vec<(bool, Option<SocketAddr>)> = self
             .captured
             .iter()
             .map(|one| match (wide(one), &one.held.sockets) {
@@ -40,34 +42,36 @@ impl HeldSet {
                 (wide, _) => (wide.is_some(), None),
             })
             .collect();
-        for (one, (_, way)) in self.captured.iter_mut().zip(&ways) {
+        for (one, (_, target)) in self.captured.iter_mut().zip(&targets) {
             one.claims.live();
-            one.forwards_to = way.or(one.forwards_to);
+            one.forwards_to = target.or(one.forwards_to);
         }
-        let mut ways = ways.into_iter();
+        let mut targets = targets.into_iter();
         self.release_where(|one| {
-            let in_the_way = ways.next().is_some_and(|(in_the_way, _)| in_the_way);
-            in_the_way && one.forwards_to.is_none()
+            let overlaps = targets.next().is_some_and(|(overlaps, _)| overlaps);
+            overlaps && one.forwards_to.is_none()
         })
     }
 
-    /// An address that leads to what listens on all of them, and to nothing else that is held: a
-    /// client that is carried must not come to where he is carried from.
+    /// An address at which a connection reaches the wildcard address and no other held one: a forwarded
+    /// connection must not come back to where it was accepted.
     fn forward_to(&self, part: &Held, wide: &Held) -> Option<SocketAddr> {
         let (at, all) = (part.address.tcp()?, wide.address.tcp()?);
         let is_part = all.ip().is_unspecified()
             && (!at.ip().is_unspecified() || at.is_ipv4() != all.is_ipv4());
-        let leads = |way: &SocketAddr| {
+        let reaches = |target: &SocketAddr| {
             let mut others = self.iter().filter(|held| held.address != wide.address);
-            wide.covers(*way) && !others.any(|held| held.covers(*way))
+            wide.covers(*target) && !others.any(|held| held.covers(*target))
         };
-        let mut ways = WAYS.map(|ip| SocketAddr::new(ip, all.port())).into_iter();
-        is_part.then(|| ways.find(leads)).flatten()
+        let mut targets = LOOPBACK
+            .map(|ip| SocketAddr::new(ip, all.port()))
+            .into_iter();
+        is_part.then(|| targets.find(reaches)).flatten()
     }
 
-    /// What comes to addresses that give way, and how it is carried to live.
+    /// The sockets of overlapping addresses whose connections are forwarded to live.
     pub fn forwards(&self) -> Vec<Standby> {
-        let way = |one: &Captured| {
+        let standby = |one: &Captured| {
             let socket = one.held.sockets.of(self.active);
             Some(Standby {
                 socket: socket.clone(),
@@ -77,10 +81,10 @@ impl HeldSet {
                 forward: Some(one.forwards_to?),
             })
         };
-        self.captured.iter().filter_map(way).collect()
+        self.captured.iter().filter_map(standby).collect()
     }
 
-    /// What is held, but for what gives way.
+    /// The held addresses, without those that are forwarded.
     pub fn lasting(&self) -> impl Iterator<Item = &Held> {
         let lasting = self.captured.iter().filter(|one| one.forwards_to.is_none());
         self.given().chain(lasting.map(|one| &one.held))
@@ -88,18 +92,19 @@ impl HeldSet {
 }
 
 impl Held {
-    /// It leaves IPv4 to another one.
+    /// It is an IPv6 address with `IPV6_V6ONLY`.
     pub(super) fn is_only_v6(&self) -> bool {
         self.declared.as_ref().is_some_and(|own| own.only_v6)
     }
 
-    /// Who connects there may come here.
-    fn covers(&self, way: SocketAddr) -> bool {
-        let Some(at) = self.address.tcp().filter(|at| at.port() == way.port()) else {
+    /// A connection to `target` may arrive at this socket.
+    fn covers(&self, target: SocketAddr) -> bool {
+        let Some(at) = self.address.tcp().filter(|at| at.port() == target.port()) else {
             return false;
         };
         let both = at.is_ipv6() && !self.is_only_v6();
-        at.ip() == way.ip() || at.ip().is_unspecified() && (both || at.is_ipv4() == way.is_ipv4())
+        at.ip() == target.ip()
+            || at.ip().is_unspecified() && (both || at.is_ipv4() == target.is_ipv4())
     }
 }
 
@@ -119,7 +124,7 @@ mod tests {
         }
     }
 
-    /// What the first slot listens on.
+    /// A set whose addresses the first slot listens on.
     fn held(addresses: &[SocketAddr]) -> HeldSet {
         let mut set = HeldSet::default();
         set.adapt(&[], true).unwrap();
@@ -152,15 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn who_is_carried_does_not_come_back() {
-        for (parts, wide, ways) in [
+    fn a_forwarded_connection_does_not_come_back() {
+        for (parts, wide, targets) in [
             (&["127.0.0.1"][..], "0.0.0.0", &["127.0.0.2"][..]),
             (&["127.0.0.2"], "0.0.0.0", &["127.0.0.1"]),
             (&["127.0.0.1"], "::", &["::1"]),
             (&["::1"], "::", &["127.0.0.1"]),
             (&["0.0.0.0"], "::", &["::1"]),
             (&["127.0.0.1", "::1"], "::", &["127.0.0.2", "127.0.0.2"]),
-            // There is none, so both are let go of at once.
+            // No address leads to the wildcard alone, so both are released at once.
             (&["0.0.0.0", "::1"], "::", &[]),
             (&["0.0.0.0"], "127.0.0.1", &[]),
         ] {
@@ -169,24 +174,24 @@ mod tests {
             let mut set = held(&parts);
             listen(&mut set, at(wide, port), Slot::Second);
             set.switch(Slot::Second).unwrap();
-            let gone = set.make_way(Slot::Second);
+            let gone = set.release_overlapping(Slot::Second);
             let found: Vec<SocketAddr> = set
                 .forwards()
                 .into_iter()
                 .filter_map(|standby| standby.forward)
                 .collect();
-            let ways: Vec<SocketAddr> = ways.iter().map(|way| at(way, port)).collect();
-            assert_eq!(found, ways, "{parts:?} {wide}");
-            assert_eq!(gone.len(), parts.len() - ways.len(), "{parts:?} {wide}");
-            // The next run holds what lasts.
+            let targets: Vec<SocketAddr> = targets.iter().map(|target| at(target, port)).collect();
+            assert_eq!(found, targets, "{parts:?} {wide}");
+            assert_eq!(gone.len(), parts.len() - targets.len(), "{parts:?} {wide}");
+            // The forwarded address is not remembered for the next run.
             let ports: Vec<SocketAddr> = set.ports().iter().map(|port| port.at).collect();
             assert_eq!(ports, [at(wide, port)]);
         }
     }
 
-    /// A server that has several, and takes its time between them.
+    /// A server with several addresses, which takes its time between them.
     #[test]
-    fn what_an_earlier_run_had_is_kept_until_it_is_known_that_nobody_wants_it() {
+    fn a_remembered_address_is_kept_until_it_is_clear_that_no_generation_claims_it() {
         let mut set = held(&[]);
         let ports = [free_port(), free_port(), free_port()].map(|port| at("127.0.0.1", port));
         let remembered = |at: SocketAddr| Port { at, only_v6: false };
@@ -196,8 +201,8 @@ mod tests {
         let [listens, binds, neither] = ports.map(|port| inode(&set, port).unwrap());
         assert!(set.claim(listens, slot));
         set.reserve(binds, slot);
-        assert_eq!(set.make_way(slot), []);
-        // It has had the time to.
+        assert_eq!(set.release_overlapping(slot), []);
+        // As after the probation.
         assert_eq!(set.release_unclaimed(), [Address::Tcp(ports[2])]);
         assert_eq!(set.address_of(neither), None);
         assert_eq!(set.claims(slot), [listens, binds].into());
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_listens_on_that_has_it_is_held_again() {
+    fn a_released_address_is_held_again_when_a_program_listens_on_its_socket() {
         let port = at("127.0.0.1", free_port());
         let mut set = held(&[port]);
         let inode = set.find(&Address::Tcp(port), false, Slot::Second).unwrap();
@@ -218,7 +223,7 @@ mod tests {
         set.switch(Slot::Second).unwrap();
         let _client = std::net::TcpStream::connect(port).unwrap();
         assert!(socket2::SockRef::from(&handed).accept().is_ok());
-        // Nobody has it any more.
+        // No process has the socket any more.
         set.release_where(|_| true);
         drop(handed);
         assert!(!set.hold_again(inode));

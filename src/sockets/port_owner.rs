@@ -1,4 +1,4 @@
-//! Who else holds an address: its pid and command, or at least its user.
+//! Which other process has an address: its pid and command, or at least its user.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use procfs::process::{FDTarget, Process, all_processes};
 
 use super::address::{Address, is_behind};
 
-/// A program that has an address.
+/// A process that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its pid and command; unknown where it belongs to somebody else.
+    /// Its pid and command; `None` where /proc does not show them, since it belongs to another user.
     pub process: Option<(i32, String)>,
-    /// The directory it is in.
+    /// Its working directory.
     pub dir: Option<PathBuf>,
     /// It is a hotrun.
     pub is_hotrun: bool,
-    /// Its user.
+    /// Its user's id.
     pub uid: u32,
-    /// That user is another one than ours.
+    /// Its user is not ours.
     pub foreign: bool,
 }
 
 impl Holder {
-    /// Where to find it: the directory too, which tells two copies of one project apart.
+    /// Names the process with its directory, which tells two copies of one project apart.
     pub fn located(&self) -> String {
         let dir = self.dir.as_ref();
         let dir = dir.map(|dir| format!(" in {}", dir.display()));
@@ -52,13 +52,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A socket in the tables of the system.
+/// A socket in the tables of /proc/net.
 struct Entry {
     inode: u64,
     uid: u32,
 }
 
-/// Who has `address`, as far as /proc tells.
+/// The process that has `address`, as far as /proc shows it.
 pub fn of(address: &Address) -> Option<Holder> {
     let entry = match address {
         Address::Tcp(wanted) => listening(*wanted),
@@ -81,9 +81,10 @@ pub fn of(address: &Address) -> Option<Holder> {
 
 fn listening(wanted: SocketAddr) -> Option<Entry> {
     let tables = [procfs::net::tcp(), procfs::net::tcp6()];
-    let entry = tables.into_iter().flatten().flatten().find(|entry| {
-        entry.state == TcpState::Listen && is_in_the_way(entry.local_address, wanted)
-    })?;
+    let entry =
+        tables.into_iter().flatten().flatten().find(|entry| {
+            entry.state == TcpState::Listen && conflicts(entry.local_address, wanted)
+        })?;
     Some(Entry {
         inode: entry.inode,
         uid: entry.uid,
@@ -93,7 +94,7 @@ fn listening(wanted: SocketAddr) -> Option<Entry> {
 fn receiving(wanted: SocketAddr) -> Option<Entry> {
     let tables = [procfs::net::udp(), procfs::net::udp6()];
     let mut entries = tables.into_iter().flatten().flatten();
-    let entry = entries.find(|entry| is_in_the_way(entry.local_address, wanted))?;
+    let entry = entries.find(|entry| conflicts(entry.local_address, wanted))?;
     Some(Entry {
         inode: entry.inode,
         uid: entry.uid,
@@ -102,11 +103,11 @@ fn receiving(wanted: SocketAddr) -> Option<Entry> {
 
 fn at(path: &Path) -> Option<Entry> {
     let file = std::fs::metadata(path).ok()?;
-    // Programs name their sockets as they like, from the directory that they are in too.
+    // A program may have bound a relative path.
     let is_it = |bound: &Path| {
         is_behind(path, bound) || bound.canonicalize().ok() == path.canonicalize().ok()
     };
-    // Connections have the path too; those that still wait in the queue are nobody's.
+    // Connections have the path too; those in the accept queue belong to no process.
     let mut entries = procfs::net::unix()
         .into_iter()
         .flatten()
@@ -118,7 +119,7 @@ fn at(path: &Path) -> Option<Entry> {
     })
 }
 
-/// The process that has the socket open; of several the oldest, which the others have it from.
+/// The process that has the socket open; of several the oldest, which the others got it from.
 fn owner(inode: u64) -> Option<Process> {
     let has = |process: &Process| {
         process
@@ -139,9 +140,8 @@ fn named(process: &Process) -> Option<(i32, String)> {
     Some((process.pid(), command))
 }
 
-/// Two addresses exclude each other: the same port, and the same or any interface. An address on
-/// every interface of IPv6 may serve IPv4 too.
-fn is_in_the_way(held: SocketAddr, wanted: SocketAddr) -> bool {
+/// The two addresses conflict: the same port, and the same IP or a wildcard. `[::]` may serve IPv4 too.
+fn conflicts(held: SocketAddr, wanted: SocketAddr) -> bool {
     let any = held.ip().is_unspecified() || wanted.ip().is_unspecified();
     held.port() == wanted.port() && (any || held.ip() == wanted.ip())
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_interface_is_in_the_way_of_each() {
+    fn a_wildcard_conflicts_with_each_address_of_its_port() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         for (held, wanted, expected) in [
             ("127.0.0.1:80", "127.0.0.1:80", true),
@@ -163,7 +163,7 @@ mod tests {
             ("127.0.0.1:80", "127.0.0.1:81", false),
         ] {
             assert_eq!(
-                is_in_the_way(address(held), address(wanted)),
+                conflicts(address(held), address(wanted)),
                 expected,
                 "{held} {wanted}"
             );
@@ -171,11 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_socket_file_is_named() {
+    fn the_process_with_a_socket_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let _listener = UnixListener::bind(&path).unwrap();
-        // One that was not accepted yet has the path and no process.
+        // An unaccepted connection has the path and no process.
         let _waiting = UnixStream::connect(&path).unwrap();
         let holder = of(&Address::Unix(path)).unwrap();
         let (pid, command) = holder.process.clone().unwrap();

@@ -1,7 +1,7 @@
-//! When an old generation may be asked to end: when everything has reached it that was on its way to
-//! it, and nothing is under way at its connections. A server that is asked to end drops a connection
-//! that it has accepted and of which it has read nothing, never sees one that is still in its queue,
-//! and where it does not handle the signal, cuts every request that it has not answered.
+//! When an old generation may get its stop signal: when everything on its way to it has arrived, and
+//! none of its connections has a request in flight. A server that gets the signal drops a connection
+//! that it has accepted and not read from, never sees one that is still in the accept queue, and, if it
+//! does not catch the signal, cuts every request that it has not answered.
 
 use std::collections::HashSet;
 use std::io;
@@ -15,50 +15,50 @@ use crate::sock_diag::{self, ESTABLISHED, Entry, LISTENING};
 
 pub use super::busy::Limits;
 
-/// Between two questions to the kernel at first, and later on; one takes a millisecond, since it goes
-/// through all its connections.
-const LOOK: Duration = Duration::from_millis(4);
-const LATER: Duration = Duration::from_millis(20);
+/// Between two dumps of the kernel's connections, at first and later; a dump takes a millisecond, since
+/// the kernel goes through all its connections.
+const INTERVAL: Duration = Duration::from_millis(4);
+const LATER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// One slot of the old generation.
 #[derive(Clone, Copy, Debug)]
 pub struct OldSlot {
-    /// The number of its socket in /proc.
+    /// The inode of its socket.
     pub inode: u64,
-    /// Where it is; `None`: it is a unix socket.
+    /// Its address; `None` for a unix socket.
     pub address: Option<SocketAddr>,
 }
 
-/// How many of its connections must not be cut, and how many are streams.
+/// How many connections must not be cut, and how many are streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Something is on its way there, or is not answered.
+    /// Something is on its way there, or a request is not answered.
     pub busy: usize,
-    /// They never end by themselves.
+    /// They don't end by themselves.
     pub streams: usize,
 }
 
-/// A look at everything at the addresses of a generation.
+/// Watches all connections to the addresses of a generation.
 #[derive(Debug)]
 pub struct Quiesce {
     slots: Vec<(OldSlot, Connections)>,
     start: Instant,
-    first: Vec<Seen>,
+    first: Vec<Dump>,
 }
 
-/// What the kernel tells of one slot.
+/// What the kernel reports for one slot.
 #[derive(Debug)]
-enum Seen {
+enum Dump {
     Tcp(Vec<Entry>),
     Unix(u32),
 }
 
 impl Quiesce {
-    /// To be called right after the switch: the connections that are there are the old ones. An error:
-    /// nothing can be known.
+    /// To be called right after the switch: the connections of that moment are the old ones. An error
+    /// means that they can't be known.
     pub async fn begin(slots: Vec<OldSlot>) -> io::Result<Self> {
         let start = Instant::now();
-        let first = look(slots.clone()).await?;
+        let first = dump(slots.clone()).await?;
         let slots = slots.into_iter().map(|slot| (slot, Connections::default()));
         Ok(Self {
             slots: slots.collect(),
@@ -67,8 +67,8 @@ impl Quiesce {
         })
     }
 
-    /// Waits until none of them is busy; for how long at the most is the caller's to say. Tells what is
-    /// open first, and whenever that changes.
+    /// Waits until none of them is busy; the caller sets the time limit. Calls `tell` with what is open
+    /// at first, and whenever that changes.
     pub async fn wait(mut self, limits: Limits, mut tell: impl FnMut(Open)) -> io::Result<()> {
         let mut seen = std::mem::take(&mut self.first);
         let mut told = None;
@@ -82,17 +82,17 @@ impl Quiesce {
             if open.busy == 0 {
                 return Ok(());
             }
-            tokio::time::sleep((watched / 16).clamp(LOOK, LATER)).await;
-            seen = look(self.slots.iter().map(|(slot, _)| *slot).collect()).await?;
+            tokio::time::sleep((watched / 16).clamp(INTERVAL, LATER_INTERVAL)).await;
+            seen = dump(self.slots.iter().map(|(slot, _)| *slot).collect()).await?;
         }
     }
 
-    fn take(&mut self, seen: Vec<Seen>, watched: Duration, limits: Limits) -> Open {
+    fn take(&mut self, seen: Vec<Dump>, watched: Duration, limits: Limits) -> Open {
         let mut all = Open::default();
         for ((slot, connections), seen) in self.slots.iter_mut().zip(seen) {
             let open = match seen {
-                Seen::Tcp(entries) => connections.take(&entries, slot.inode, watched, limits),
-                Seen::Unix(queued) => connections.take_queue(queued),
+                Dump::Tcp(entries) => connections.take(&entries, slot.inode, watched, limits),
+                Dump::Unix(queued) => connections.take_queue(queued),
             };
             all.busy += open.busy;
             all.streams += open.streams;
@@ -101,30 +101,30 @@ impl Quiesce {
     }
 }
 
-/// Not on the runtime's thread: it would hold up everything else.
-async fn look(slots: Vec<OldSlot>) -> io::Result<Vec<Seen>> {
-    let look = move || {
+/// On a thread of its own, since the dump would block the runtime.
+async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
+    let dump = move || {
         let seen = slots.iter().map(|slot| match slot.address {
-            Some(address) => sock_diag::dump(address).map(Seen::Tcp),
-            None => sock_diag::queued(slot.inode).map(Seen::Unix),
+            Some(address) => sock_diag::dump(address).map(Dump::Tcp),
+            None => sock_diag::queued(slot.inode).map(Dump::Unix),
         });
         seen.collect()
     };
-    tokio::task::spawn_blocking(look).await?
+    tokio::task::spawn_blocking(dump).await?
 }
 
 /// The connections of one slot.
 #[derive(Debug, Default)]
 struct Connections {
-    /// Those that were there at the first look and still matter.
+    /// The cookies of those that were there at first and still matter.
     known: Option<HashSet<u64>>,
-    /// Those that nobody had accepted at the last look, while nothing was in the queue of this slot:
-    /// they wait for the next generation.
-    elsewhere: HashSet<u64>,
+    /// Connections that were unaccepted at the last dump while this slot's queue was empty: so they are
+    /// in the other slot's queue, for the next generation.
+    other_queue: HashSet<u64>,
 }
 
 impl Connections {
-    /// Takes in a look at all that there is; the socket of this slot has this number.
+    /// Takes in a dump of all connections; `inode` is this slot's listening socket.
     fn take(&mut self, entries: &[Entry], inode: u64, watched: Duration, limits: Limits) -> Open {
         let own = |entry: &&Entry| entry.state == LISTENING && u64::from(entry.inode) == inode;
         let queued = entries.iter().find(own).map_or(0, |own| own.waiting);
@@ -134,21 +134,22 @@ impl Connections {
         } else {
             HashSet::new()
         };
-        // Twice: one that is just being accepted is in no queue and nobody's for a moment.
-        let before = std::mem::replace(&mut self.elsewhere, waits);
+        // In two dumps in a row: a connection that is being accepted is for a moment in no queue and
+        // without a process.
+        let before = std::mem::replace(&mut self.other_queue, waits);
         let mut open = Open::default();
         let mut known = HashSet::new();
         for entry in entries.iter().filter(|entry| entry.state != LISTENING) {
             let cookie = entry.cookie;
             let is_new = |known: &HashSet<u64>| !known.contains(&cookie);
-            let waits = before.contains(&cookie) && self.elsewhere.contains(&cookie);
+            let waits = before.contains(&cookie) && self.other_queue.contains(&cookie);
             if waits || self.known.as_ref().is_some_and(is_new) {
                 continue;
             }
             let activity = Activity::of(entry, watched, limits);
             open.busy += usize::from(activity == Activity::Busy);
             open.streams += usize::from(activity == Activity::Stream);
-            // What it is asked from now on, an app that finishes answers by itself.
+            // An app that finishes will answer later requests by itself.
             if activity != Activity::Idle || !limits.finishes {
                 known.insert(cookie);
             }
@@ -158,8 +159,8 @@ impl Connections {
         open
     }
 
-    /// The same for a unix socket, of which only the queue is known: a client that has just left it
-    /// is given a moment to be heard.
+    /// The same for a unix socket, where only the length of the queue is known: a connection that has
+    /// just left it gets one more interval, for the app to read from it.
     fn take_queue(&mut self, queued: u32) -> Open {
         let known = match &mut self.known {
             Some(_) if queued > 0 => None,
@@ -177,7 +178,7 @@ impl Connections {
     }
 }
 
-/// It is complete, and waits in a queue.
+/// The handshake is complete, and the connection is in an accept queue.
 fn is_unaccepted(entry: &Entry) -> bool {
     entry.state == ESTABLISHED && entry.inode == 0
 }
@@ -221,8 +222,9 @@ mod tests {
         entry
     }
 
-    /// Looks one after the other, each a millisecond later, and how many are busy.
-    fn looks(limits: Limits) -> impl FnMut(&[Entry]) -> usize {
+    /// Takes in one dump after the other, each a millisecond later, and returns how many connections are
+    /// busy.
+    fn dumps(limits: Limits) -> impl FnMut(&[Entry]) -> usize {
         let mut connections = Connections::default();
         let mut watched = Duration::ZERO;
         move |entries| {
@@ -239,60 +241,60 @@ mod tests {
         let silent = connection(4, (0, 0), 0);
         let unread = connection(5, (1, 0), 10);
         let served = connection(6, (1, 1), 0);
-        let mut look = looks(FINISHES);
+        let mut dump = dumps(FINISHES);
         let all = [listening(1), of_the_next, handshake, silent, unread, served];
-        assert_eq!(look(&all), 3);
-        // The handshake is over, and became a connection; the one that was silent has gone.
+        assert_eq!(dump(&all), 3);
+        // The handshake is complete and became a connection; the silent client has closed.
         let came = connection(3, (1, 0), 7);
-        assert_eq!(look(&[listening(1), of_the_next, came, unread, served]), 2);
+        assert_eq!(dump(&[listening(1), of_the_next, came, unread, served]), 2);
         let answered = [connection(3, (1, 1), 0), connection(5, (1, 1), 0)];
         let later = connection(7, (1, 0), 1);
         let rest = [answered[0], answered[1], later];
-        assert_eq!(look(&[&[listening(1), of_the_next], &rest[..]].concat()), 1);
-        assert_eq!(look(&[&[listening(0), of_the_next], &rest[..]].concat()), 0);
-        assert_eq!(looks(FINISHES)(&[listening(0), of_the_next, served]), 0);
+        assert_eq!(dump(&[&[listening(1), of_the_next], &rest[..]].concat()), 1);
+        assert_eq!(dump(&[&[listening(0), of_the_next], &rest[..]].concat()), 0);
+        assert_eq!(dumps(FINISHES)(&[listening(0), of_the_next, served]), 0);
     }
 
-    /// One that is kept open may be used again, which only an app that finishes answers after the
-    /// signal.
+    /// A new request on a keep-alive connection is answered after the stop signal only by an app that
+    /// finishes.
     #[test]
-    fn what_is_asked_meanwhile_is_waited_for_where_nothing_else_finishes_it() {
+    fn a_request_meanwhile_is_waited_for_where_the_app_does_not_finish_it() {
         for (limits, meanwhile) in [(DIES, 1), (FINISHES, 0)] {
-            let mut look = looks(limits);
+            let mut dump = dumps(limits);
             let slow = connection(2, (1, 0), 0);
-            assert_eq!(look(&[slow, connection(3, (1, 1), 0)]), 1);
+            assert_eq!(dump(&[slow, connection(3, (1, 1), 0)]), 1);
             let again = connection(3, (2, 1), 1);
-            assert_eq!(look(&[slow, again]), 1 + meanwhile);
-            assert_eq!(look(&[again]), meanwhile);
-            assert_eq!(look(&[connection(3, (2, 2), 0)]), 0);
+            assert_eq!(dump(&[slow, again]), 1 + meanwhile);
+            assert_eq!(dump(&[again]), meanwhile);
+            assert_eq!(dump(&[connection(3, (2, 2), 0)]), 0);
         }
     }
 
-    /// They have come since the switch, or what they came for is about to be told to end.
+    /// Connections that arrived since the switch are for the next generation.
     #[test]
-    fn who_waits_for_the_next_version_is_not_waited_for() {
+    fn connections_queued_on_the_other_slot_are_not_waited_for() {
         let queued = |number| Entry {
             inode: 0,
             ..connection(number, (1, 0), 9)
         };
-        let mut look = looks(FINISHES);
-        let mut look = |waiting, entries: &[Entry]| {
-            look(&[&[entry(LISTENING, 1, waiting)], entries].concat()) == 0
+        let mut dump = dumps(FINISHES);
+        let mut dump = |waiting, entries: &[Entry]| {
+            dump(&[&[entry(LISTENING, 1, waiting)], entries].concat()) == 0
         };
-        // As long as something is in the queue, it may be any of them.
-        assert!(!look(1, &[queued(2), queued(3)]));
-        assert!(!look(1, &[queued(2), queued(3)]));
-        assert!(!look(0, &[queued(2), queued(3)]));
-        // One of them was just being accepted at that moment.
-        assert!(!look(0, &[connection(2, (1, 0), 9), queued(3)]));
-        assert!(look(0, &[connection(2, (1, 1), 0), queued(3)]));
+        // While the old slot's queue holds one, it may be either.
+        assert!(!dump(1, &[queued(2), queued(3)]));
+        assert!(!dump(1, &[queued(2), queued(3)]));
+        assert!(!dump(0, &[queued(2), queued(3)]));
+        // One of them was being accepted at that moment.
+        assert!(!dump(0, &[connection(2, (1, 0), 9), queued(3)]));
+        assert!(dump(0, &[connection(2, (1, 1), 0), queued(3)]));
     }
 
     #[test]
-    fn a_client_that_has_left_the_queue_of_a_path_is_given_a_moment() {
+    fn a_client_that_has_left_the_queue_of_a_unix_socket_gets_a_moment() {
         let mut connections = Connections::default();
-        let mut look = |queued| connections.take_queue(queued).busy;
-        assert_eq!([look(0), look(0)], [1, 0]);
-        assert_eq!([look(3), look(0), look(0)], [3, 1, 0]);
+        let mut dump = |queued| connections.take_queue(queued).busy;
+        assert_eq!([dump(0), dump(0)], [1, 0]);
+        assert_eq!([dump(3), dump(0), dump(0)], [3, 1, 0]);
     }
 }

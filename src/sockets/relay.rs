@@ -1,6 +1,6 @@
-//! Connections that reach a twin when its process has gone, or has been told to go: a handshake that
-//! was begun before the switch ends there whenever its client comes to it. They are carried over to
-//! live, byte for byte, so that nobody waits for ever or is reset.
+//! Carries stragglers to live: connections that complete on the standby slot when its process is gone or
+//! draining. A handshake that began before the switch completes there whenever its client sends the last
+//! segment. The bytes are copied both ways, so that no such connection hangs or is reset.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,34 +19,33 @@ use super::address::Address;
 use crate::defect;
 use crate::sys;
 
-/// Between two looks at what may be over soon: live can't take a connection, or we can't.
+/// Pause after a failure that may pass: live does not accept, or hotrun can't open another descriptor.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// One socket that clients are not sent to.
+/// One socket of the standby slot.
 #[derive(Debug)]
 pub struct Standby {
-    /// It.
+    /// The standby slot's socket.
     pub socket: Arc<OwnedFd>,
-    /// The one that they are sent to instead.
+    /// The active slot's socket.
     pub live: Arc<OwnedFd>,
-    /// Where both are.
+    /// The address of both.
     pub address: Address,
-    /// Who comes from this port asks the version that has the socket, and nobody else may answer.
+    /// The source port of a readiness probe: connections from there must not be answered by live.
     pub probe_port: Option<u16>,
-    /// Another way to live, where this address does not lead there.
+    /// The address at which live is reached, where it is not this one.
     pub forward: Option<SocketAddr>,
 }
 
-/// Takes what comes to a slot that nobody serves, and costs nothing while nothing comes. Dropped, it
-/// takes no more; what it has taken goes on.
+/// Accepts what arrives on the standby slot, and costs nothing while nothing does. Dropped, it accepts
+/// no more; connections already accepted are still carried.
 #[derive(Debug)]
 pub struct Relay {
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Takes what comes to these sockets, and carries it to live. `alone`: no process has them any
-    /// more, so that nobody else takes anything.
+    /// Starts to accept on these sockets. `alone`: no process has them, so that no other accepts there.
     pub fn start(standbys: Vec<Standby>, alone: bool) -> Self {
         let start = |standby| {
             tokio::spawn(
@@ -60,8 +59,7 @@ impl Relay {
 }
 
 impl Relay {
-    /// One of its sockets could not be asked any more, since an app had ended the listening. It may be
-    /// repaired by now.
+    /// The relay of a socket has ended, because an app shut the socket down. It may be repaired by now.
     pub fn has_ended(&self) -> bool {
         self.tasks.iter().any(JoinHandle::is_finished)
     }
@@ -75,7 +73,7 @@ impl Drop for Relay {
     }
 }
 
-/// Carries what waits at sockets that are let go of; whoever connects after that is refused.
+/// Carries what is queued on sockets that are being released; later connects are refused.
 pub fn take_last(standbys: Vec<Standby>) {
     tokio::spawn(async move {
         for standby in standbys {
@@ -86,7 +84,7 @@ pub fn take_last(standbys: Vec<Standby>) {
     });
 }
 
-/// Until the socket can't be asked any more: an app has ended its listening.
+/// Runs until the socket does not listen any more, because an app shut it down.
 async fn take(standby: &Standby, alone: bool) {
     defect::point("relay");
     let Ok(socket) = sys::readable(standby.socket.clone()) else {
@@ -95,22 +93,23 @@ async fn take(standby: &Standby, alone: bool) {
     loop {
         let accept = |socket: &Arc<OwnedFd>| accept(socket, &standby.live, alone);
         match socket.async_io(Interest::READABLE, accept).await {
-            // He asks again.
+            // A probe: dropped, and the prober tries again.
             Ok(Some((_, Some(from)))) if standby.probe_port == Some(from.port()) => {}
             Ok(Some((client, _))) => {
                 tokio::spawn(carry(client, standby.address.clone(), standby.forward));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
-            // A client that has gone, too many descriptors: nothing that stays.
+            // The client is gone, or there are too many descriptors: the next try may succeed.
             Ok(None) | Err(_) => tokio::time::sleep(WAIT).await,
         }
     }
 }
 
-/// The next one in the queue, and where he comes from. None where it has to wait there: while live has ended its listening,
-/// the kernel would send it here again, and again.
+/// Accepts the next queued connection, and returns its client's address. `None`: it has to stay queued,
+/// because live does not listen, and a connection to live would arrive here again.
 ///
-/// Where the app wants the socket to block, accepting would wait, if somebody else was faster.
+/// `None` as well where the socket is blocking and a process may accept first: then `accept` would
+/// block.
 fn accept(
     socket: &Arc<OwnedFd>,
     live: &Arc<OwnedFd>,
@@ -129,7 +128,7 @@ fn accept(
     Ok(Some((client, from.as_socket())))
 }
 
-/// Until both have said all; whoever breaks off ends it.
+/// Runs until both ends have sent all, or one has reset the connection.
 async fn carry(client: Socket, to: Address, forward: Option<SocketAddr>) -> io::Result<()> {
     client.set_nonblocking(true)?;
     if let Some(path) = to.path() {
@@ -137,7 +136,7 @@ async fn carry(client: Socket, to: Address, forward: Option<SocketAddr>) -> io::
         return join(client, UnixStream::connect(path).await?).await;
     }
     let client = TcpStream::from_std(client.into())?;
-    // Where it came to: of all interfaces and families, the one that it can reach.
+    // The address it came to, which names the interface and family at which live is reached.
     let to = forward.map_or_else(|| client.local_addr(), Ok)?;
     let live = TcpStream::connect(to).await?;
     join(client, live).await
@@ -159,7 +158,7 @@ mod tests {
     use super::*;
     use crate::session::slots::Slot;
 
-    /// A set whose clients are sent to the second slot, and what comes to the first one all the same.
+    /// A set with one address, and that address.
     fn switched(blocking: bool) -> (HeldSet, SocketAddr) {
         let mut set = HeldSet::default();
         let mut spec = spec::parse("127.0.0.1:0", std::path::Path::new("/")).unwrap();
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_to_one_side_is_carried_to_the_other() {
+    async fn what_reaches_the_standby_slot_is_carried_to_live() {
         for blocking in [false, true] {
             let (mut set, at) = switched(blocking);
             let mut client = TcpStream::connect(at).await.unwrap();
@@ -193,7 +192,7 @@ mod tests {
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();
             let mut server = accept(&set, Slot::Second).await;
-            // What was taken goes on.
+            // A connection already accepted is still carried.
             drop(relay);
             let mut said = String::new();
             server.read_to_string(&mut said).await.unwrap();
@@ -206,9 +205,9 @@ mod tests {
         }
     }
 
-    /// Live would answer it for the one that is asked.
+    /// Live would answer the probe in the candidate's place.
     #[tokio::test]
-    async fn a_question_is_carried_to_nobody() {
+    async fn a_probe_is_not_carried() {
         let (mut set, at) = switched(false);
         let from = set.begin_probe(Slot::Second).unwrap();
         let _relay = Relay::start(set.standby(Slot::Second), false);
@@ -222,16 +221,16 @@ mod tests {
         }
     }
 
-    /// Live has ended its listening, so that the kernel sends everybody to the only one that is left.
+    /// Live has shut its listener down, so the kernel delivers every connection to the other slot.
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_carried_in_a_circle() {
+    async fn nothing_is_carried_in_a_circle() {
         let (mut set, at) = switched(false);
         set.switch(Slot::Second).unwrap();
         let _relay = Relay::start(set.standby(Slot::First), true);
         let live = socket(&set, Slot::Second);
         SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
         let mut client = TcpStream::connect(at).await.unwrap();
-        // The clock stands until nobody has anything to do but to wait for it.
+        // The clock is paused, and advances when every task is idle.
         tokio::time::sleep(WAIT * 3).await;
         let idle = socket(&set, Slot::First);
         let mut asked = [PollFd::new(idle.as_fd(), PollFlags::POLLIN)];

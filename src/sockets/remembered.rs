@@ -1,5 +1,5 @@
-//! The addresses of the last run, in a file beside what was built: so the next one holds them before
-//! its first build has ended.
+//! The addresses of the last run, in a file beside the artifacts: the next run holds them before its
+//! first build has ended.
 
 use std::fmt;
 use std::fs;
@@ -7,16 +7,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// A port that a program has asked for.
+/// A port that a program has bound by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Where.
+    /// Its address.
     pub at: SocketAddr,
-    /// IPv4 is left to another one.
+    /// `IPV6_V6ONLY` is set.
     pub only_v6: bool,
 }
 
-/// What stands behind an address of IPv6 alone.
+/// Follows an address with `IPV6_V6ONLY`.
 const ONLY_V6: &str = " IPv6 alone";
 
 impl fmt::Display for Port {
@@ -26,7 +26,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Writes them down, one on a line.
+/// Writes the ports, one a line.
 pub fn write(path: &Path, ports: &[Port]) -> io::Result<()> {
     if ports.is_empty() {
         return match fs::remove_file(path) {
@@ -35,13 +35,13 @@ pub fn write(path: &Path, ports: &[Port]) -> io::Result<()> {
         };
     }
     let lines: Vec<String> = ports.iter().map(ToString::to_string).collect();
-    // Never half a file, whatever happens meanwhile.
+    // Renamed, so that the file is never incomplete.
     let new = path.with_added_extension("new");
     fs::write(&new, lines.join("\n"))?;
     fs::rename(&new, path)
 }
 
-/// Reads them; what can't be read was nothing.
+/// Reads the ports; lines that don't parse are skipped.
 pub fn read(path: &Path) -> Vec<Port> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let port = |line: &str| {

@@ -1,6 +1,6 @@
-//! The program on a pair of twins that says which one a new connection goes to: classic BPF, run by
-//! the kernel for the first packet of each (`SO_ATTACH_REUSEPORT_CBPF` of socket(7)). It answers with
-//! an index: the place of a socket in its group, in order of `listen`. Pure.
+//! The program on the `SO_REUSEPORT` group of an address that steers each new connection to a slot:
+//! classic BPF, run by the kernel for the first packet (`SO_ATTACH_REUSEPORT_CBPF` of socket(7)). It
+//! returns an index: a socket's place in the group, in order of `listen`. Pure.
 
 use nix::libc;
 
@@ -13,25 +13,25 @@ const LOAD_HALF: u16 = 0x28;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Where the kernel keeps the protocol of a packet (`SKF_AD_OFF + SKF_AD_PROTOCOL`), and where its
-/// network header begins (`SKF_NET_OFF`): numbers below zero.
+/// The negative offsets at which the kernel offers the protocol of a packet (`SKF_AD_OFF +
+/// SKF_AD_PROTOCOL`) and its network header (`SKF_NET_OFF`).
 const PROTOCOL: u32 = 0xffff_f000;
 const NETWORK: u32 = 0xfff0_0000;
 
-/// The protocol of an IPv4 packet, also of one that comes to a socket of IPv6.
+/// The protocol of an IPv4 packet, also of one that arrives at an IPv6 socket.
 const IPV4: u32 = 0x0800;
 
-/// The lengths of both headers; TCP begins with the source port. Options of IPv4 and further headers
-/// of IPv6 are not looked for: a probe has none.
+/// The lengths of the IP headers, after which TCP begins with the source port. IPv4 options and IPv6
+/// extension headers are not parsed: a probe has none.
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
 
-/// Everything goes to the socket at `index`.
+/// Every connection goes to the socket at `index`.
 pub(super) fn all_to(index: u32) -> Vec<Instruction> {
     vec![step(RETURN, index)]
 }
 
-/// What comes from this port goes to `probed`, everything else to `others`.
+/// A connection from this source port goes to `probed`, every other one to `others`.
 pub(super) fn from_port(port: u16, probed: u32, others: u32) -> Vec<Instruction> {
     vec![
         step(LOAD_WORD, PROTOCOL),
@@ -54,7 +54,7 @@ fn step(code: u16, k: u32) -> Instruction {
     }
 }
 
-/// Goes on so many instructions further down: if what was loaded is `k`, and if not.
+/// Skips `then` instructions if what was loaded is `k`, else `otherwise`.
 fn choice(k: u32, then: u8, otherwise: u8) -> Instruction {
     Instruction {
         code: JUMP_IF_EQUAL,
@@ -68,7 +68,7 @@ fn choice(k: u32, then: u8, otherwise: u8) -> Instruction {
 mod tests {
     use super::*;
 
-    /// What the kernel would do with a packet of this protocol from this port.
+    /// What the program returns for a packet of this protocol from this port.
     fn run(program: &[Instruction], protocol: u32, port: u16) -> u32 {
         let header = if protocol == IPV4 { 20 } else { 40 };
         let (mut at, mut loaded) = (0, 0);

@@ -1,4 +1,5 @@
-//! The files of unix sockets: a stale one makes way, every other one stays, and ours goes with us.
+//! The files of unix sockets: stale ones are replaced, all others stay, and hotrun's own are removed
+//! when it ends.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -6,12 +7,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-/// A socket file that we have made; removed when this is dropped, if it is still that one.
+/// A socket file that hotrun has made; removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
-    /// Where it is to be in the end.
+    /// The public path that it is to be renamed to.
     goes_to: Option<PathBuf>,
 }
 
@@ -25,24 +26,23 @@ impl SocketFile {
         })
     }
 
-    /// The same for one that is to take the place of another one, once all is well.
+    /// The same for a file that [`Self::publish`] will rename to `place`.
     pub(super) fn made_for(place: &Path, path: &Path) -> io::Result<Self> {
         let mut file = Self::made(path)?;
         file.goes_to = Some(place.to_owned());
         Ok(file)
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// This very socket is what is found there.
+    /// The file at this path is this very one.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         fs::symlink_metadata(path).is_ok_and(|found| id(&found) == self.id)
     }
 
-    /// Takes the place that it was made for; nobody finds nothing there meanwhile.
+    /// Renames the file to the public path, which so leads to a socket at any time.
     pub(super) fn publish(&mut self) -> io::Result<()> {
         if let Some(place) = self.goes_to.take() {
             fs::rename(&self.path, &place)?;
@@ -64,11 +64,11 @@ fn id(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// It is a socket whose program has ended without removing it.
+/// The path is a socket whose program has ended without removing it.
 ///
-/// Asked by connecting a datagram socket: a stale file refuses, a socket of that type takes it
-/// without a word being sent, and one of another type is named as such by the system, without its
-/// program noticing anything.
+/// Found out by connecting a datagram socket: a stale file refuses, a datagram socket accepts without
+/// receiving anything, and for a stream socket the kernel reports a wrong type without its program
+/// noticing.
 pub(super) fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refuses = || {
@@ -91,14 +91,14 @@ mod tests {
         assert!(!is_stale(&path), "nothing is there");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        assert!(!is_stale(&path), "somebody listens");
+        assert!(!is_stale(&path), "a program listens");
         let unheard = listener.accept().unwrap_err();
         assert_eq!(unheard.kind(), io::ErrorKind::WouldBlock);
         drop(listener);
-        assert!(is_stale(&path), "nobody listens any more");
+        assert!(is_stale(&path), "no program listens any more");
         fs::remove_file(&path).unwrap();
         let datagram = UnixDatagram::bind(&path).unwrap();
-        assert!(!is_stale(&path), "somebody takes datagrams");
+        assert!(!is_stale(&path), "a program takes datagrams");
         drop(datagram);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
@@ -111,11 +111,11 @@ mod tests {
         let path = dir.path().join("s");
         let first = UnixListener::bind(&path).unwrap();
         let ours = SocketFile::made(&path).unwrap();
-        // Beside it, so that the number of the first can't be given to the second.
+        // Moved, so that the second file can't get the inode of the first.
         fs::rename(&path, dir.path().join("moved")).unwrap();
         let _second = UnixListener::bind(&path).unwrap();
         drop(ours);
-        assert!(path.exists(), "somebody else's is gone");
+        assert!(path.exists(), "a file of another program is gone");
         let theirs = SocketFile::made(&path).unwrap();
         drop(theirs);
         assert!(!path.exists());

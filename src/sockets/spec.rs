@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 
 use super::address::Address;
 
-/// One address to hold: what it is called and where it is.
+/// One declared address, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// The name in `LISTEN_FDNAMES`.
     pub name: Option<String>,
-    /// Where; with two addresses, both get the same port.
+    /// The address; with two of them (`:PORT`), both get the same port.
     pub addresses: Vec<Address>,
-    /// Whether accept returns at once.
+    /// Whether to set `O_NONBLOCK`.
     pub nonblocking: bool,
 }
 
-/// What the forms are, for a message.
+/// The forms of an address, for a message.
 const FORMS: &str = "write `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback), \
                      `udp:127.0.0.1:5353`, `unix:PATH`, `unix-dgram:PATH` or `NAME=ADDRESS`";
 
-/// The most bytes in the path of a unix socket (unix(7): 108 with the NUL behind it).
+/// The longest path of a unix socket in bytes (unix(7): 108 with the terminating NUL).
 const LONGEST_PATH: usize = 107;
 
 /// Why a text is no address, and what to write instead.
@@ -41,9 +41,9 @@ impl Wrong {
     }
 }
 
-/// Reads `[NAME=]ADDRESS`; the path of a unix socket starts at `base`.
+/// Reads `[NAME=]ADDRESS`; a relative path of a unix socket is relative to `base`.
 pub fn parse(text: &str, base: &Path) -> Result<Spec, Wrong> {
-    // What comes after a kind may be a path, and that may have such a sign in it.
+    // A path may contain a `=`.
     let is_path = text.starts_with("unix:") || text.starts_with("unix-dgram:");
     let (name, address) = match text.split_once('=') {
         Some((name, address)) if !is_path => (Some(check_name(name)?), address),
@@ -90,7 +90,7 @@ pub fn check_apart(specs: &[Spec]) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Whether one of them can be asked by a TCP client.
+/// Whether a TCP client can probe one of them.
 pub fn has_tcp(specs: &[Spec]) -> bool {
     let mut all = specs.iter().flat_map(|spec| &spec.addresses);
     all.any(|address| address.tcp().is_some())
@@ -111,7 +111,7 @@ fn addresses(text: &str, base: &Path) -> Result<Vec<Address>, Wrong> {
     }
 }
 
-/// `ADDRESS:PORT`, or `:PORT` for both loopback addresses; `kind` is what stands in front of it.
+/// `ADDRESS:PORT`, or `:PORT` for both loopback addresses; `kind` is the prefix before it.
 fn internet(kind: &str, text: &str) -> Result<Vec<SocketAddr>, Wrong> {
     let loopback = text
         .strip_prefix(':')
@@ -195,7 +195,7 @@ fn no_address(kind: &str, text: &str) -> Wrong {
 /// An IPv6 address and a port that were written without brackets.
 fn port_behind(text: &str) -> Option<(Ipv6Addr, u16)> {
     let (ip, port) = text.rsplit_once(':')?;
-    // What is shorter is rather a part of the address.
+    // A single digit is rather the last group of the address.
     let port = port.parse().ok().filter(|_| port.len() > 1)?;
     Some((ip.parse().ok()?, port))
 }
@@ -218,7 +218,7 @@ fn socket_path(text: &str, path: &str, base: &Path) -> Result<PathBuf, Wrong> {
             "write a path, like `unix:/run/app.sock`",
         ));
     }
-    // By its components: without the dots that say nothing.
+    // Collecting the components drops `.` and repeated slashes.
     let whole: PathBuf = base.join(path).components().collect();
     let length = whole.as_os_str().len();
     if length > LONGEST_PATH {
@@ -327,7 +327,7 @@ mod tests {
         assert!(read(&longest).is_ok());
         let reason = read(&format!("{longest}x")).unwrap_err().reason;
         assert!(reason.ends_with("108 bytes of at most 107"), "{reason}");
-        // From the base on: that is what the system is told.
+        // Joined with the base: the kernel gets the whole path.
         assert!(read(&format!("unix:{}", "x".repeat(102))).is_err());
     }
 

@@ -1,11 +1,11 @@
-//! Two sockets behind one address. Both are bound and listen for as long as the address is held, and
-//! a program on their `SO_REUSEPORT` group says which one new connections go to (`reuseport_bpf`). Live has
-//! one of them and the next version gets the other, so that a switch is one system call, and what
-//! waits in either queue stays with who is to answer it.
+//! The two slots' sockets behind one address. Both are bound and listening for as long as the address is
+//! held, and a BPF program on their `SO_REUSEPORT` group steers new connections to one of them
+//! (`reuseport_bpf`). Live has one slot and the next generation gets the other, so that a switch is one
+//! system call, and a connection stays in the queue it is in.
 //!
-//! The kernel's rules: the program speaks of members by their place in order of `listen`; a place
-//! that does not exist makes it spread connections over all; when a member goes, the last one takes
-//! its place. So the program is always put on before a socket begins to listen beside the other.
+//! The kernel's rules: the program returns the index of a socket, in order of `listen`; for an index out
+//! of range the kernel spreads connections over all; when a socket leaves the group, the last one moves
+//! into its place. So the program is always attached before a second socket listens.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,25 +24,25 @@ use crate::sys;
 /// The sockets behind one address.
 #[derive(Debug)]
 pub(super) enum Sockets {
-    /// All versions share one. With the reason, if two were wanted.
+    /// All generations share one. With the reason, if two were wanted.
     Shared(Arc<OwnedFd>, Option<String>),
-    /// Each slot has its own.
+    /// Each slot has its own TCP socket.
     Twins(Twins),
-    /// The same for a unix socket.
+    /// Each slot has its own unix socket.
     Paths(Paths),
 }
 
-/// A pair.
+/// Two TCP sockets in one `SO_REUSEPORT` group.
 #[derive(Debug)]
 pub(super) struct Twins {
     sockets: [Arc<OwnedFd>; 2],
-    /// The one that comes first in the group; nobody else has a place in it.
+    /// The slot whose socket has index 0 in the group.
     leads: Slot,
 }
 
 impl Sockets {
-    /// Makes a pair of a socket that listens, which becomes this `slot` of it; if that can't be, it
-    /// is shared.
+    /// Opens the other slot's socket beside a listening one, which becomes this `slot`'s; on failure all
+    /// generations share it.
     pub(super) fn pair(socket: Arc<OwnedFd>, slot: Slot) -> Self {
         match Twins::of(&socket, slot) {
             Ok(twins) => Self::Twins(twins),
@@ -53,7 +53,7 @@ impl Sockets {
         }
     }
 
-    /// The one of this slot.
+    /// The socket of this slot.
     pub(super) fn of(&self, slot: Slot) -> &Arc<OwnedFd> {
         match self {
             Self::Shared(socket, _) => socket,
@@ -62,12 +62,12 @@ impl Sockets {
         }
     }
 
-    /// Each slot has its own.
+    /// Each slot has its own socket.
     pub(super) fn are_apart(&self) -> bool {
         !matches!(self, Self::Shared(..))
     }
 
-    /// New clients find this slot from now on.
+    /// New connections go to this slot from now on.
     pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
         match self {
             Self::Shared(..) => Ok(()),
@@ -76,14 +76,14 @@ impl Sockets {
         }
     }
 
-    /// Puts right what apps have done to them; where new clients go is to be said anew.
+    /// Undoes what apps do to the sockets; the caller steers new connections again.
     pub(super) fn repair(&mut self) -> io::Result<()> {
         if let Self::Twins(twins) = self {
             return twins.repair();
         }
         for socket in self.each() {
             let socket = SockRef::from(&**socket);
-            // What takes datagrams has no queue of connections.
+            // Datagram sockets have no accept queue.
             if !matches!(socket.r#type(), Ok(Type::DGRAM)) {
                 socket.listen(BACKLOG).ok();
             }
@@ -97,7 +97,7 @@ impl Sockets {
         both.into_iter().take(1 + usize::from(self.are_apart()))
     }
 
-    /// The numbers of both slots in /proc.
+    /// The inodes of both slots' sockets.
     pub(super) fn inodes(&self) -> io::Result<[u64; 2]> {
         let inode = |slot| fstat(self.of(slot).as_fd()).map(|found| found.st_ino);
         Ok([inode(Slot::First)?, inode(Slot::Second)?])
@@ -105,7 +105,7 @@ impl Sockets {
 }
 
 impl Twins {
-    /// Makes the other one of a socket that listens and has no other yet.
+    /// Opens the other slot's socket beside a listening one.
     fn of(socket: &Arc<OwnedFd>, slot: Slot) -> io::Result<Self> {
         let own = SockRef::from(&**socket);
         let address = own.local_addr()?;
@@ -119,8 +119,8 @@ impl Twins {
             sockets,
             leads: slot,
         };
-        // A socket that has listened before it could be shared is in no group yet; then whatever comes
-        // at this very moment may go to the other one.
+        // A socket that listened before it had `SO_REUSEPORT` is in no group yet, so that attaching
+        // fails; then a connection of this very moment may reach the other slot.
         let late = twins.steer(slot).is_err();
         twins.socket(slot.other()).listen(BACKLOG)?;
         if late {
@@ -129,7 +129,7 @@ impl Twins {
         Ok(twins)
     }
 
-    /// Two that are a pair already.
+    /// Two sockets that are in one group already.
     pub(super) fn again(sockets: [Arc<OwnedFd>; 2], leads: Slot) -> Self {
         Self { sockets, leads }
     }
@@ -138,7 +138,7 @@ impl Twins {
         self.leads
     }
 
-    /// The one of this slot.
+    /// The socket of this slot.
     pub(super) fn at(&self, slot: Slot) -> &Arc<OwnedFd> {
         slot.of(&self.sockets)
     }
@@ -147,7 +147,7 @@ impl Twins {
         SockRef::from(&**self.at(slot))
     }
 
-    /// The place of a slot in the group.
+    /// The index of a slot's socket in the group.
     fn place(&self, slot: Slot) -> u32 {
         u32::from(slot != self.leads)
     }
@@ -157,7 +157,7 @@ impl Twins {
         self.attach(reuseport_bpf::all_to(self.place(slot)))
     }
 
-    /// New connections from this port go to the slot that is `probed`, those of `others` to theirs.
+    /// New connections from this port go to the slot `probed`, all others to the slot `others`.
     pub(super) fn probe(&self, port: u16, probed: Slot, others: Slot) -> io::Result<()> {
         let [probed, others] = [probed, others].map(|slot| self.place(slot));
         self.attach(reuseport_bpf::from_port(port, probed, others))
@@ -167,13 +167,13 @@ impl Twins {
         sys::steer(self.at(self.leads), &mut program)
     }
 
-    /// Has both listen with the longest queue again, whatever apps have done to them: `listen` of
-    /// an app shortens the queue, and `shutdown` ends the listening.
+    /// Makes both sockets listen with the longest backlog, whatever apps have done to them: an app's
+    /// `listen` shortens the backlog, and its `shutdown` ends the listening.
     fn repair(&mut self) -> io::Result<()> {
         let listens = |slot| self.socket(slot).is_listener().unwrap_or(true);
         let listen = Slot::BOTH.map(listens);
         if listen != [true, true] {
-            // Who is left has taken the first place.
+            // The socket that still listens has moved to index 0.
             self.leads = match listen {
                 [false, true] => Slot::Second,
                 _ => Slot::First,
@@ -188,7 +188,7 @@ impl Twins {
     }
 }
 
-/// A socket of the same kind on the same address.
+/// A socket of the same kind, bound to the same address.
 fn like(own: &SockRef<'_>, address: &SockAddr) -> io::Result<Socket> {
     let domain = Domain::from(i32::from(address.family()));
     let other = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;

@@ -1,6 +1,6 @@
-//! Two unix sockets behind one path: each listens under a name of its own, and the path is a link to
-//! the one that clients are sent to. The switch is a rename over it, so that whoever looks for the
-//! path finds one or the other, and nobody finds nothing.
+//! Two unix sockets behind one path: each slot's listens at a path of its own, and the public path is a
+//! hard link to the active slot's. A switch renames another link over it, so that the public path leads
+//! to a listening socket at any time.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use super::open::{How, unix_at};
 use super::socket_file::{SocketFile, is_stale};
 use crate::session::slots::Slot;
 
-/// A pair, with all its files.
+/// Two unix sockets, with their files.
 #[derive(Debug)]
 pub(super) struct Paths {
     sockets: [Arc<OwnedFd>; 2],
@@ -25,8 +25,8 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    /// Makes both. Unless another socket of ours has the path, which is about to be released, it
-    /// leads to the one of this `slot` at once.
+    /// Opens both. Unless another socket of hotrun has the path, which is about to be released, it leads
+    /// to this `slot` at once.
     pub(super) fn open(public: &Path, how: How, slot: Slot) -> io::Result<Self> {
         let is_there = public.symlink_metadata().is_ok() && !is_stale(public);
         if is_there && !how.beside {
@@ -55,7 +55,8 @@ impl Paths {
         slot.of(&self.files)
     }
 
-    /// Takes the path for the first time: what is there stays, unless nobody is behind it.
+    /// Links the public path for the first time: a file that is there stays, unless it is a stale
+    /// socket.
     fn claim(&self, slot: Slot) -> io::Result<()> {
         let link = || fs::hard_link(self.file(slot).path(), &self.public);
         match link() {
@@ -70,8 +71,8 @@ impl Paths {
         }
     }
 
-    /// Clients find this slot from now on. Also where an app has removed the path, as servers do
-    /// that think it is theirs; what is no socket stays.
+    /// New connections go to this slot from now on, even if an app has removed the path, as servers do
+    /// that think they own it. A file that is no socket stays.
     pub(super) fn steer(&self, slot: Slot) -> io::Result<()> {
         if self.file(slot).is_at(&self.public) {
             return Ok(());
@@ -80,7 +81,7 @@ impl Paths {
         if there.is_ok_and(|there| !there.file_type().is_socket()) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // Who may connect is what the path says, whoever has made it or changed that.
+        // The permissions of the public path say who may connect, and a program may have changed them.
         if let Ok(there) = self.public.symlink_metadata() {
             let own = self.file(slot).path();
             fs::set_permissions(own, there.permissions()).ok();
@@ -101,7 +102,7 @@ impl Drop for Paths {
     }
 }
 
-/// Removes what a hotrun that was killed has left beside the path.
+/// Removes what a killed hotrun has left beside the path.
 fn sweep(public: &Path) {
     let (dir, hidden) = (public.parent(), hidden(public));
     let is_left = |path: &Path| {
@@ -120,8 +121,8 @@ fn sweep(public: &Path) {
     }
 }
 
-/// One socket of the two. It is bound under a name that it then loses: a server may remove the path
-/// that it believes to have, when it ends.
+/// Opens one slot's socket. Its bound path is renamed away at once: a server may unlink the path that
+/// `getsockname` reports when it ends.
 fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
     let (bound, kept) = (bound_name(public), aside(public, name));
     let socket = unix_at(&bound, Type::STREAM, how)?;
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_leads_to_one_side_alone() {
+    fn the_path_leads_to_the_active_slot_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let mut set = HeldSet::default();
@@ -164,11 +165,11 @@ mod tests {
             set.switch(slot).unwrap();
             goes_to(&set, &path, slot);
         }
-        // Servers that remove what they think is theirs.
+        // A server has removed what it takes for its own.
         fs::remove_file(&path).unwrap();
         set.repair().unwrap();
         goes_to(&set, &path, Slot::Second);
-        // Somebody has put something else there.
+        // Another program has put a file there.
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
         set.switch(Slot::First).unwrap_err();

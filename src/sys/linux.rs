@@ -1,4 +1,4 @@
-//! What only Linux has.
+//! Calls that only Linux has.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// Puts this program on the `SO_REUSEPORT` group of a socket (`SO_ATTACH_REUSEPORT_CBPF` of
-/// socket(7)), in place of the one before; new connections go by it from then on. Needs no privilege.
+/// Attaches this program to the `SO_REUSEPORT` group of a socket (`SO_ATTACH_REUSEPORT_CBPF` of
+/// socket(7)), in place of the one before; it steers new connections from then on. Needs no privilege.
 pub fn steer(socket: &impl AsFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
@@ -18,7 +18,7 @@ pub fn steer(socket: &impl AsFd, program: &mut [libc::sock_filter]) -> io::Resul
     Ok(())
 }
 
-/// The value of a socket option, whatever it is made of; those here have 16 bytes at most.
+/// The raw value of a socket option; those used here have at most 16 bytes.
 pub fn option(socket: &impl AsFd, (level, name): (i32, i32)) -> io::Result<Vec<u8>> {
     let mut value = vec![0_u8; 16];
     let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
@@ -31,7 +31,7 @@ pub fn option(socket: &impl AsFd, (level, name): (i32, i32)) -> io::Result<Vec<u
     Ok(value)
 }
 
-/// Gives a socket option the value that [`option`] has read of another socket.
+/// Sets a socket option to a value that [`option`] has read.
 pub fn set_option(socket: &impl AsFd, (level, name): (i32, i32), value: &[u8]) -> io::Result<()> {
     let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
     let (number, at) = (socket.as_fd().as_raw_fd(), value.as_ptr().cast());

@@ -1,5 +1,5 @@
-//! The only module with `unsafe`: small safe functions over what the system offers and no safe
-//! crate does. Files of other systems carry the same names for the same act.
+//! The only module with `unsafe`: small safe functions over system calls that no safe crate offers. The
+//! files of other systems have functions of the same names.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,5 +1,5 @@
-//! Having another process decide about system calls (`seccomp_unotify(2)`): a filter that a program
-//! is started under, and the end at which each of its calls waits for an answer.
+//! Lets another process decide about system calls (`seccomp_unotify(2)`): the filter that a program is
+//! started under, and the notification descriptor at which its calls are answered.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -8,12 +8,11 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::prctl;
 
-/// Puts this thread, and every program that it becomes or starts, under a filter; from here on there
-/// are no new privileges for any of them. What the filter notifies of waits at the descriptor that
-/// this returns.
+/// Puts this thread, and every program that it executes or starts, under a filter, after
+/// `PR_SET_NO_NEW_PRIVS`. Returns the notification descriptor.
 ///
-/// A call that has been received is not interrupted by signals, where the kernel can do that (5.19):
-/// a storm of them would have it begun anew for ever.
+/// Where the kernel can do that (5.19), a call that has been received is not interrupted by signals: a
+/// storm of them would restart it for ever.
 pub fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
     prctl::set_no_new_privs()?;
     let program = libc::sock_fprog {
@@ -41,20 +40,20 @@ fn install(program: &libc::sock_fprog, flags: libc::c_ulong) -> nix::Result<Owne
     Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(number).unwrap_or_default()) })
 }
 
-/// A call that waits for its answer.
+/// A system call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Notification {
-    /// What an answer names it by.
+    /// Identifies the call in its answer.
     pub id: u64,
-    /// The thread that makes it: its number, and that of its process only where it is the first one.
+    /// The id of the calling thread, which is that of the process only in its first thread.
     pub thread: i32,
-    /// Which system call.
+    /// The number of the system call.
     pub call: libc::c_long,
     arguments: [u64; 6],
 }
 
 impl Notification {
-    /// An argument that is an `int`: of the register that it comes in, the kernel looks at one half.
+    /// An `int` argument: the lower half of its register.
     pub fn integer(&self, at: usize) -> i32 {
         let register = self.arguments.get(at).copied().unwrap_or_default();
         u32::try_from(register & u64::from(u32::MAX))
@@ -62,7 +61,7 @@ impl Notification {
             .cast_signed()
     }
 
-    /// An argument that is an address in the memory of the process.
+    /// An argument that is a pointer into the memory of the process.
     pub fn pointer(&self, at: usize) -> u64 {
         self.arguments.get(at).copied().unwrap_or_default()
     }
@@ -78,7 +77,7 @@ mod ioctl {
     nix::ioctl_write_ptr!(add, MAGIC, 3, seccomp_notif_addfd);
 }
 
-/// Takes the next call; an error if the one that was there has gone with its thread.
+/// Receives the next call; an error if its thread has gone.
 pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     let data = libc::seccomp_data {
         nr: 0,
@@ -86,7 +85,7 @@ pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification
         instruction_pointer: 0,
         args: [0; 6],
     };
-    // The kernel wants it empty.
+    // The kernel requires zeros.
     let mut notification = libc::seccomp_notif {
         id: 0,
         pid: 0,
@@ -103,19 +102,19 @@ pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification
     })
 }
 
-/// The call still waits. So what was read of its thread before was not another one's with that number.
+/// The call still waits. If so, what was read from /proc for its thread id before was that thread's.
 pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads a number that lives through this call.
     unsafe { ioctl::is_valid(listener.as_raw_fd(), &raw const id) }.is_ok()
 }
 
-/// Lets the kernel do what the call asks for.
+/// Lets the kernel execute the call.
 pub fn let_through(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or_default();
     send(listener, id, 0, flags)
 }
 
-/// Answers in the kernel's place: with success, or this error.
+/// Answers the call, with success or this error.
 pub fn answer(listener: BorrowedFd<'_>, id: u64, answer: Result<(), Errno>) -> io::Result<()> {
     let error = answer.err().map_or(0, |error| -(error as i32));
     send(listener, id, error, 0)
@@ -133,7 +132,7 @@ fn send(listener: BorrowedFd<'_>, id: u64, error: i32, flags: u32) -> io::Result
     Ok(())
 }
 
-/// Puts a copy of `descriptor` over this number of the process that makes the call.
+/// Puts a duplicate of `descriptor` under this number in the calling process.
 pub fn put(
     listener: BorrowedFd<'_>,
     id: u64,
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
     use crate::sys;
 
-    /// Notifies of `listen`.
+    /// A filter that notifies of `listen`.
     fn program() -> Vec<libc::sock_filter> {
         let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
         let number = u32::try_from(libc::SYS_listen).unwrap();
@@ -181,8 +180,8 @@ mod tests {
     /// The descriptor under which the child calls `listen`.
     const NUMBER: i32 = 200;
 
-    /// A child that calls `listen` under the filter, where its call waits, and where it tells its
-    /// result and the number in /proc of what is then behind its descriptor.
+    /// Starts a child that calls `listen` under the filter. Returns its notification descriptor, a pipe
+    /// with the call's result and the inode then behind its descriptor, and its pid.
     fn child() -> (OwnedFd, PipeReader, nix::unistd::Pid) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
@@ -196,7 +195,7 @@ mod tests {
                 (received.pop().unwrap(), reader, child)
             }
             ForkResult::Child => {
-                // SAFETY: nothing of this child is under that number.
+                // SAFETY: the child has nothing open under that number.
                 let at = unsafe { dup2_raw(&socket, NUMBER) };
                 let listener = notify(&mut program);
                 if let (Ok(at), Ok(listener)) = (at, listener) {
@@ -215,7 +214,7 @@ mod tests {
         }
     }
 
-    /// What the child says after it was answered so.
+    /// The call's result and the inode, after the call was answered so.
     fn answered(answer: impl FnOnce(BorrowedFd<'_>, u64)) -> (i32, u64) {
         let (listener, mut reader, child) = child();
         let notification = receive_notification(listener.as_fd()).unwrap();
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_gets_the_answer_it_is_given() {
+    fn a_call_gets_its_answer() {
         let through = answered(|listener, id| let_through(listener, id).unwrap());
         assert_eq!(through.0, 0);
         let refused =
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_ever_when_nobody_answers() {
+    fn a_call_fails_when_the_descriptor_is_closed() {
         let (listener, mut reader, child) = child();
         drop(listener);
         let mut result = [0; 4];

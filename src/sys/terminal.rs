@@ -1,4 +1,4 @@
-//! Requests to terminals for which no safe crate has a function.
+//! ioctls on terminals for which no safe crate has a function.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use nix::libc;
 use nix::unistd::setsid;
 
-/// Rows and columns of the terminal that this process has as stdin, stdout or stderr.
+/// Rows and columns of the terminal that is this process's stdin, stdout or stderr.
 pub fn terminal_size() -> Option<(u16, u16)> {
     (0..3).find_map(size_of)
 }
@@ -16,7 +16,7 @@ fn size_of(descriptor: RawFd) -> Option<(u16, u16)> {
     // SAFETY: the request writes one winsize, which lives through the call; a number that is no
     // terminal, or not open, is an error.
     let done = unsafe { libc::ioctl(descriptor, libc::TIOCGWINSZ, &raw mut size) } == 0;
-    // One that was never told its size has none.
+    // A terminal whose size was never set reports zeros.
     (done && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
@@ -39,11 +39,10 @@ pub fn set_terminal_size(terminal: BorrowedFd<'_>, (rows, columns): (u16, u16)) 
     Ok(())
 }
 
-/// Makes this process, which leads no group, the leader of a session of its own with this terminal
-/// as the controlling one.
+/// Makes this process, which leads no group, the leader of a new session with this controlling terminal.
 pub fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     setsid()?;
-    // SAFETY: the request takes a number; zero means that it is taken from nobody else.
+    // SAFETY: the request takes a number; zero means not to steal the terminal from another session.
     if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
         return Err(io::Error::last_os_error());
     }

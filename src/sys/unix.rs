@@ -1,4 +1,4 @@
-//! Descriptors across processes, and the moment between fork and exec.
+//! Descriptor passing, and the time between fork and exec.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
@@ -28,8 +28,8 @@ pub const FIRST_SOCKET: RawFd = 3;
 /// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
 pub const MOST_DESCRIPTORS: usize = 253;
 
-/// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many
-/// bytes were taken.
+/// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many bytes were
+/// sent.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
     let rights = [ControlMessage::ScmRights(descriptors)];
     let messages = if descriptors.is_empty() {
@@ -61,41 +61,41 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
         }
     }
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        // There is no number left for some of them; those that came are closed with this.
+        // The process has too many descriptors open for some of them; those received are closed.
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
     Ok((message.bytes, descriptors))
 }
 
-/// Takes charge of a descriptor that this process was started with, and lets no child inherit it;
-/// an error if it is not open. Each number once: whoever has it closes it.
+/// Takes ownership of a descriptor that this process inherited, and sets close-on-exec; an error if it
+/// is not open. To be called once for each number.
 pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: borrowed for this call only, which fails where nothing is open.
     let open = unsafe { libc::fcntl(number, libc::F_SETFD, FdFlag::FD_CLOEXEC.bits()) };
     if open < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, and by the caller's word nobody else has charge of it.
+    // SAFETY: it is open, and the caller guarantees that nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Lets the runtime wait until a descriptor can be read from.
+/// Registers a descriptor with the runtime, to wait until it is readable.
 pub fn readable(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: it is one and the same descriptor for as long as there is the `Arc`, which nobody gets
-    // out of this, and it is not closed before.
+    // SAFETY: the `Arc`, which can't be taken out of the `AsyncFd`, keeps the descriptor open for as
+    // long as that is registered.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     Ok(registered?)
 }
 
-/// Closes every descriptor from 3 up. For the first lines of a process that has opened nothing
-/// itself: what is there was leaked into it.
+/// Closes every descriptor from 3 up. To be called first in a process that has opened none itself: what
+/// is open was leaked into it.
 pub fn close_inherited() {
     // SAFETY: called before anything in this process owns a descriptor above 2; the call has no
     // memory arguments. Where the kernel has none (before 5.9), what leaked stays open.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_SOCKET, libc::c_uint::MAX, 0) };
 }
 
-/// What a child finds open.
+/// The descriptors of a child.
 #[derive(Debug)]
 pub struct Descriptors {
     /// Its stdin; `None`: /dev/null.
@@ -104,27 +104,26 @@ pub struct Descriptors {
     pub stdout: OwnedFd,
     /// Its stderr.
     pub stderr: OwnedFd,
-    /// What it finds from descriptor 3 up, in this order.
+    /// Its descriptors from 3 up, in this order.
     pub sockets: Vec<OwnedFd>,
-    /// Its stdout is a terminal that nobody else has, and is to be the controlling one.
+    /// Its stdout is a terminal that is to become its controlling one.
     pub at_terminal: bool,
 }
 
-/// A child that runs.
+/// A child that was started.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its pid.
     pub pid: Pid,
-    /// Where the calls that its filter notifies of wait, or why it has none; `None`: it was to have
-    /// none.
+    /// The notification descriptor of its filter, or why it runs without one; `None` if no filter was
+    /// asked for.
     pub listener: Option<io::Result<OwnedFd>>,
 }
 
-/// Starts `command` in a process group of its own, at a terminal also in a session of its own,
-/// with these descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
-/// `sd_listen_fds(3)` wants it. `mask` are the signals blocked in it, `filter` the one that its system
-/// calls go through; where that can't be, it runs without. Returns when the program runs or the system
-/// has refused it.
+/// Starts `command` in a process group of its own (at a terminal in a session of its own), with these
+/// descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
+/// `sd_listen_fds(3)` requires. `mask` are the signals blocked in it. If the kernel refuses the seccomp
+/// `filter`, it runs without. Returns once the program has been executed, or the error.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
 /// could not be added, and its own error pipe may sit where a socket belongs. The calling process
@@ -143,7 +142,7 @@ pub fn spawn_activated(
         at_terminal,
     } = descriptors;
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-    // Beyond the numbers of the sockets, so that placing those overwrites nothing still needed.
+    // Moved beyond the numbers of the sockets, so that placing those overwrites nothing.
     let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
     let writer = move_from(writer, free)?;
     let (listening, filtered) = UnixStream::pair()?;
@@ -166,13 +165,13 @@ pub fn spawn_activated(
         .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
         .stdout(stdout)
         .stderr(stderr);
-    // SAFETY: the process has a single thread (documented above), so no lock can be held by
-    // another one at the fork; the child leaves by exec or `_exit` and runs no destructor.
+    // SAFETY: the process has a single thread (documented above), so no lock can be held by another one
+    // at the fork; the child leaves by exec or `_exit` and runs no destructor.
     match unsafe { fork() }? {
         ForkResult::Parent { child: pid } => {
             drop((writer, filtered));
             let mut code = [0; size_of::<i32>()];
-            // Closed by exec without a word: the program runs.
+            // The end of the pipe without a code: exec has closed it, so the program runs.
             if File::from(reader).read_exact(&mut code).is_err() {
                 let listener = (!filter.is_empty()).then(|| listener(&listening));
                 return Ok(Spawned { pid, listener });
@@ -191,7 +190,7 @@ pub fn spawn_activated(
     }
 }
 
-/// The child's half of [`spawn_activated`]: comes back only with an error.
+/// The child's half of [`spawn_activated`]: returns only with an error.
 fn become_activated(
     mut command: Command,
     terminal: Option<&OwnedFd>,
@@ -203,20 +202,20 @@ fn become_activated(
         return error;
     }
     for (target, socket) in (FIRST_SOCKET..).zip(sockets) {
-        // SAFETY: whatever this child still needs was moved beyond the targets; dup2 leaves the
-        // copy open across exec.
+        // SAFETY: every descriptor that this child still needs was moved beyond the targets; dup2 leaves
+        // the copy open across exec.
         if unsafe { libc::dup2(socket.as_raw_fd(), target) } < 0 {
             return io::Error::last_os_error();
         }
     }
-    // std hands the mask on as it is, since 1.66.
+    // Since 1.66, std passes the mask on unchanged.
     if let Err(error) = mask.thread_set_mask() {
         return error.into();
     }
     if !sockets.is_empty() {
         command.env("LISTEN_PID", std::process::id().to_string());
     }
-    // The last thing: nothing of ours is to wait for an answer.
+    // Last, so that no call of the child before exec needs an answer.
     if let Some((to, filter)) = filter {
         let listener = notify(filter);
         hand_over(&to, listener.as_ref());
@@ -224,7 +223,7 @@ fn become_activated(
     command.exec()
 }
 
-/// Tells the parent where the calls of this process wait, or the error number.
+/// Sends the notification descriptor of this process's filter to the parent, or the errno.
 fn hand_over(to: &OwnedFd, listener: Result<&OwnedFd, &io::Error>) {
     let code = listener.err();
     let code = code.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EINVAL));
@@ -232,14 +231,14 @@ fn hand_over(to: &OwnedFd, listener: Result<&OwnedFd, &io::Error>) {
         .iter()
         .map(|listener| listener.as_raw_fd())
         .collect();
-    // If this can't be said, there is nobody who could answer: the program must not run.
+    // Without the descriptor the parent can't answer any call, so the program must not run.
     if send(to.as_fd(), &code.to_ne_bytes(), &descriptors).is_err() {
         // SAFETY: ends the child at once, without running what belongs to its parent.
         unsafe { libc::_exit(127) }
     }
 }
 
-/// What [`hand_over`] has told.
+/// Receives what [`hand_over`] sent.
 fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
     let mut code = [0; size_of::<i32>()];
     let (_, descriptors) = receive(from.as_fd(), &mut code)?;
@@ -247,18 +246,18 @@ fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
     descriptors.into_iter().next().ok_or(code)
 }
 
-/// Gives a descriptor the lowest free number from `lowest` up, still close-on-exec.
+/// Moves a descriptor to the lowest free number from `lowest` up, still close-on-exec.
 fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // Closed here: a second copy of the error pipe would keep its reader waiting for ever.
     drop(descriptor);
-    // SAFETY: F_DUPFD_CLOEXEC has just made it; nobody else knows it.
+    // SAFETY: F_DUPFD_CLOEXEC has just made it, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Lets `signal`, one that stops, do to this process what it does to every other one. Returns when
-/// it is continued; at once where nobody could continue it (PID 1, or no shell above it), since
-/// there the system ignores the signal.
+/// Lets `signal`, one that stops, have its default effect on this process. Returns when it is continued;
+/// at once where the kernel ignores the signal (PID 1, or a process group without a shell above it),
+/// because no process could continue it.
 pub fn stop_by(signal: Signal) {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: SIG_DFL runs no code of ours.
@@ -266,11 +265,11 @@ pub fn stop_by(signal: Signal) {
         return;
     };
     let _ = raise(signal);
-    // SAFETY: what was there before is put back as it was.
+    // SAFETY: restores the action that was there before.
     let _ = unsafe { sigaction(signal, &ours) };
 }
 
-/// Ends this process by `signal`, so that its parent sees how it ended.
+/// Kills this process with `signal`, so that its parent sees that signal.
 pub fn die_by(signal: i32) {
     if let Ok(signal) = Signal::try_from(signal) {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_child_gets_the_mask_it_is_given() {
+    fn the_childs_signal_mask_is_as_given() {
         let (reader, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let mut command = Command::new("grep");
@@ -349,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error_of_the_parent() {
+    fn a_missing_program_is_an_error_of_the_parent() {
         let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let program = Command::new("/no/such");
@@ -394,7 +393,7 @@ mod tests {
         let child = match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
-                // A group of its own below a parent of the same session: somebody may continue it.
+                // In a group of its own below a parent in the same session, so that it can be continued.
                 let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 stop_by(Signal::SIGTSTP);
                 // SAFETY: ends the child at once.
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_end_is_no_bytes() {
+    fn a_closed_end_reads_as_no_bytes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(ours);
         let (count, descriptors) = receive(theirs.as_fd(), &mut [0; 4]).unwrap();
