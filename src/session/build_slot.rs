@@ -180,6 +180,7 @@ impl BuildSlot {
         policy: &Policy,
     ) -> Option<Generation> {
         self.before_build.saw(changes);
+        let waited_for_own = self.is_for_own();
         let mut counts = false;
         let mut worthless = false;
         for change in changes {
@@ -217,6 +218,11 @@ impl BuildSlot {
         if counts {
             let request = self.requested.get_or_insert_with(|| Request::new(now));
             request.last = now;
+        }
+        let waits_no_more = waited_for_own && !self.is_for_own();
+        if let Some(request) = self.requested.as_mut().filter(|_| waits_no_more) {
+            // What was put off is built along with this, and is not what took the time.
+            request.first = now;
         }
         self.drop_if_empty(now);
         if worthless {
@@ -346,6 +352,12 @@ impl BuildSlot {
         }
     }
 
+    /// What is requested is for nothing but what may be the build's own writing.
+    fn is_for_own(&self) -> bool {
+        self.requested.as_ref().is_some_and(Request::is_for_changes)
+            && self.own.is_for_own(&self.dirty.paths())
+    }
+
     /// When nothing more is waited for: after a quiet period, or its cap.
     fn quiet_at(&self, request: &Request, policy: &Policy) -> Moment {
         // Editors leave an empty file for a moment, or none: what is to be in it comes at once.
@@ -358,8 +370,7 @@ impl BuildSlot {
             policy.debounce * (1 << self.cancelled.min(LONGER))
         };
         let quiet = (request.last + debounce).min(request.first + policy.max_wait);
-        let only_own = request.is_for_changes() && self.own.is_for_own(&self.dirty.paths());
-        let own_until = if only_own {
+        let own_until = if self.is_for_own() {
             self.own_until
         } else {
             Moment::ZERO
