@@ -1,15 +1,15 @@
 //! What the program is made of is built, wherever it is and whatever ignore files say; nothing else is.
 //!
-//! "Nothing happens" can't be waited for, so each row of the tables is followed by a plain edit, the
-//! fence: it has to be built and served, and whatever the row still had to say comes before it in the
-//! stream. What an app writes by itself is waited for: so many times, counted by itself.
+//! Each row of the table is followed by a fence, see `common/row.rs`. What an app writes by itself is
+//! waited for: so many times, counted by itself.
 
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::common::{ANY, Hotrun, Project, Run, say, wait_until};
+use crate::common::row::{self, NONE, ONE};
+use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// A row: its name, what is done, and the builds and restarts that it may cost.
 struct Row(
@@ -18,9 +18,6 @@ struct Row(
     RangeInclusive<usize>,
     RangeInclusive<usize>,
 );
-
-const NONE: RangeInclusive<usize> = 0..=0;
-const ONE: RangeInclusive<usize> = 1..=1;
 
 /// What a user does in a project in which cargo has said what the program is made of.
 const ROWS: &[Row] = &[
@@ -336,30 +333,18 @@ fn made_of_everything() -> Project {
     project
 }
 
-/// Does one row, then a plain save; what was more or less than it may be.
+/// Does one row; what was more or less than it may be.
 fn try_one(project: &Project, hotrun: &Hotrun, number: usize, row: &Row) -> Option<String> {
     let Row(name, done, builds, restarts) = row;
-    let place = hotrun.here();
+    let start = hotrun.here();
     done(project);
-    if *restarts.start() > 0 {
-        hotrun.wait_after(place, "live", |_| true);
-    } else if *builds.start() > 0 {
-        hotrun.wait_after(place, "unchanged", |_| true);
-    }
-    let fence = format!("fence-{number}");
-    project.set_version(&fence);
-    hotrun.wait_version(&fence);
-    let events = hotrun.events().split_off(place.0);
-    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    // The last one of each is the fence's.
-    let (built, restarted) = (count("building") - 1, count("live") - 1);
-    say(&format!("{name}: {built} builds, {restarted} restarts"));
-    let right = builds.contains(&built) && restarts.contains(&restarted);
-    (!right).then(|| {
-        let causes = events.iter().filter(|event| event["event"] == "building");
-        let causes: Vec<String> = causes.map(|event| event["cause"].to_string()).collect();
-        format!("{name}: {built} builds and {restarted} restarts, of {causes:?}")
-    })
+    let row = row::Row {
+        name,
+        number,
+        builds,
+        restarts,
+    };
+    row.check(project, hotrun, start)
 }
 
 #[test]
