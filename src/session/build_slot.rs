@@ -116,6 +116,8 @@ pub(super) struct BuildSlot {
     dirty: Changes,
     /// So many builds in a row were cancelled.
     cancelled: u32,
+    /// The last one of them, until another one takes its place.
+    replaced: Option<Generation>,
     /// Git may do more until then.
     git_until: Moment,
     /// What may be the build's own writing waits so long for a build that is for nothing else.
@@ -134,8 +136,8 @@ pub(super) struct BuildSlot {
 pub(super) enum Over {
     /// Its result counts.
     Finished(Running),
-    /// Its result must not be used; whether something is still to be built.
-    Cancelled(bool),
+    /// Its result must not be used.
+    Cancelled,
     /// It was no build of ours.
     Unknown,
 }
@@ -320,6 +322,7 @@ impl BuildSlot {
     /// Forgets what was requested, now and later: hotrun ends.
     pub(super) fn close(&mut self) {
         self.give_up();
+        self.replaced = None;
         self.closed = true;
     }
 
@@ -400,6 +403,7 @@ impl BuildSlot {
         if self.before_build.failed() {
             return None;
         }
+        self.replaced = None;
         self.give_up()
     }
 
@@ -426,6 +430,7 @@ impl BuildSlot {
         let changes = std::mem::take(&mut self.dirty);
         let told = self.told(now, &changes);
         let request = self.give_up()?;
+        self.replaced = None;
         self.doubt = None;
         let cause = request.cause(&told);
         let guesses = told.iter().all(|one| one.kind == ChangeKind::Guess);
@@ -499,8 +504,9 @@ impl BuildSlot {
             return Over::Finished(running);
         }
         if self.closed {
-            return Over::Cancelled(false);
+            return Over::Cancelled;
         }
+        self.replaced = Some(generation);
         let newer = std::mem::replace(&mut self.dirty, running.changes);
         self.dirty.extend(newer);
         let mut request = running.request;
@@ -513,10 +519,15 @@ impl BuildSlot {
         }
         self.requested = Some(request);
         self.drop_if_empty(now);
-        if self.requested.is_none() {
-            self.cancelled = 0;
-        }
-        Over::Cancelled(self.requested.is_some())
+        Over::Cancelled
+    }
+
+    /// All that the last cancelled build was for is again as it was before: its generation, once.
+    pub(super) fn nothing_to_build(&mut self) -> Option<Generation> {
+        let busy = self.busy();
+        let replaced = self.replaced.take_if(|_| !busy)?;
+        self.cancelled = 0;
+        Some(replaced)
     }
 
     /// A build runs or is requested.
