@@ -315,8 +315,8 @@ impl Day {
             assert!(
                 began.elapsed() < LIMIT,
                 "it does not get quiet: {tree:?} is to be served, or what was good before; \
-                 the answer is {outcome:?}, and hotrun has told {:?}",
-                self.told
+                 the answer is {outcome:?}, and {}",
+                self.told.state()
             );
             thread::sleep(Duration::from_millis(20));
         };

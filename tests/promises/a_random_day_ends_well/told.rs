@@ -36,7 +36,6 @@ impl Begun {
 }
 
 /// What is known of a hotrun by its events.
-#[derive(Debug)]
 pub(super) struct Told {
     next: Place,
     /// The build that runs.
@@ -152,5 +151,13 @@ impl Told {
     /// Something is built or started, or was announced to be.
     pub(super) fn is_busy(&self) -> bool {
         self.building.is_some() || self.candidate.is_some() || self.announced
+    }
+
+    /// What it is doing, for messages.
+    pub(super) fn state(&self) -> String {
+        format!(
+            "it builds {:?}, starts {:?}, has announced something: {}; live is {:?}, the last build: {:?}",
+            self.building, self.candidate, self.announced, self.live, self.last
+        )
     }
 }
