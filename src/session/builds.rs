@@ -49,7 +49,9 @@ impl Session {
             self.hold_again();
         }
         self.look_for_writers(now, &changes, starting || building);
-        let differing = changes.into_iter().filter(|change| !change.is_same());
+        // Guesses may have come along, and end no build.
+        let ends = |change: &Change| change.kind.is_source() && !change.is_same();
+        let differing = changes.into_iter().filter(ends);
         let paths = differing.map(|change| change.path).collect();
         self.cancel(stale, Cause::Changed(paths));
         let busy = self.builds.busy();
