@@ -192,25 +192,22 @@ const BUILD_SCRIPT: &str = r#"fn main() {
 /// What the tree on the disk comes to.
 pub(super) fn read(project: &Project) -> Tree {
     let text = |path: &str| fs::read_to_string(project.path(path)).ok();
-    let code = CODE.map(text);
-    if code
-        .iter()
-        .flatten()
-        .any(|code| code.contains(SYNTAX_ERROR))
-    {
-        return Tree::Broken;
-    }
-    let [Some(main), part, part_dir, piece, Some(dep)] = code else {
+    let [Some(main), part, part_dir, piece, Some(dep)] = CODE.map(text) else {
         return Tree::Broken;
     };
+    // Where no path is named, it may be at two places, and must not be at both.
     let part = match (main.contains("\"piece.rs\""), part, part_dir) {
         (true, _, _) => piece,
         (false, Some(part), None) | (false, None, Some(part)) => Some(part),
         (false, _, _) => None,
     };
-    let Some(part) = part else {
+    let part = part.unwrap_or_else(|| SYNTAX_ERROR.to_owned());
+    if [&main, &part, &dep]
+        .iter()
+        .any(|code| code.contains(SYNTAX_ERROR))
+    {
         return Tree::Broken;
-    };
+    }
     let many = (0..MANY).filter_map(|number| text(&format!("src/many/{number}.txt")));
     let many: u32 = many.map(|text| text.trim().parse::<u32>().unwrap()).sum();
     let plain = |path: &str| text(path).unwrap().trim().to_owned();
