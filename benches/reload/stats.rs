@@ -29,6 +29,13 @@ impl Sample {
         self.sorted.last().copied().unwrap_or(f64::NAN)
     }
 
+    /// So many in a hundred are not above it: of the values that there are, the next one.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let place = (self.sorted.len() * percent).div_ceil(100);
+        let value = self.sorted.get(place.saturating_sub(1));
+        value.copied().unwrap_or(f64::NAN)
+    }
+
     pub(crate) fn median(&self) -> f64 {
         let at = |place: usize| self.sorted.get(place).copied().unwrap_or(f64::NAN);
         let count = self.sorted.len();

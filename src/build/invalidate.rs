@@ -94,6 +94,11 @@ fn records(profile: &Path, package: &str) -> Vec<PathBuf> {
     compiled.chain(said).collect()
 }
 
+/// The least that a record can be older. What was written before the file that is to be seen is older
+/// than the record then, as before, and builds nothing: a build script, say, for what it has read before
+/// it wrote that file.
+const OLDER: Duration = Duration::from_nanos(1);
+
 /// Makes this record older than what was written then, if it is not. `unknown`: whatever it is.
 fn set_back(record: &Path, written: SystemTime, unknown: bool) {
     let Some(recorded) = self::written(record) else {
@@ -106,7 +111,7 @@ fn set_back(record: &Path, written: SystemTime, unknown: bool) {
         // Older than all that cargo knows of.
         Some(SystemTime::UNIX_EPOCH + Duration::from_hours(24))
     } else {
-        written.checked_sub(Duration::from_secs(1))
+        written.checked_sub(OLDER)
     };
     if let (Some(older), Ok(file)) = (older, File::options().append(true).open(record)) {
         file.set_modified(older).ok();
@@ -168,7 +173,8 @@ mod tests {
         set_back(&found[0], recorded + second, false);
         assert_eq!(written(&found[0]), Some(recorded));
         set_back(&found[0], recorded, false);
-        assert_eq!(written(&found[0]), Some(recorded - second));
+        let older = written(&found[0]).unwrap();
+        assert!(older < recorded && recorded - second < older);
         set_back(&found[0], recorded, true);
         assert!(written(&found[0]).unwrap() < recorded - 1000 * second);
     }

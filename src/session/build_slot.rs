@@ -116,6 +116,8 @@ pub(super) struct BuildSlot {
     dirty: Changes,
     /// So many builds in a row were cancelled.
     cancelled: u32,
+    /// The last one of them, until another one takes its place.
+    replaced: Option<Generation>,
     /// Git may do more until then.
     git_until: Moment,
     /// What may be the build's own writing waits so long for a build that is for nothing else.
@@ -134,8 +136,8 @@ pub(super) struct BuildSlot {
 pub(super) enum Over {
     /// Its result counts.
     Finished(Running),
-    /// Its result must not be used; whether something is still to be built.
-    Cancelled(bool),
+    /// Its result must not be used.
+    Cancelled,
     /// It was no build of ours.
     Unknown,
 }
@@ -180,6 +182,7 @@ impl BuildSlot {
         policy: &Policy,
     ) -> Option<Generation> {
         self.before_build.saw(changes);
+        let waited_for_own = self.is_for_own();
         let mut counts = false;
         let mut worthless = false;
         for change in changes {
@@ -217,6 +220,11 @@ impl BuildSlot {
         if counts {
             let request = self.requested.get_or_insert_with(|| Request::new(now));
             request.last = now;
+        }
+        let waits_no_more = waited_for_own && !self.is_for_own();
+        if let Some(request) = self.requested.as_mut().filter(|_| waits_no_more) {
+            // What was put off is built along with this, and is not what took the time.
+            request.first = now;
         }
         self.drop_if_empty(now);
         if worthless {
@@ -314,6 +322,7 @@ impl BuildSlot {
     /// Forgets what was requested, now and later: hotrun ends.
     pub(super) fn close(&mut self) {
         self.give_up();
+        self.replaced = None;
         self.closed = true;
     }
 
@@ -346,6 +355,12 @@ impl BuildSlot {
         }
     }
 
+    /// What is requested is for nothing but what may be the build's own writing.
+    fn is_for_own(&self) -> bool {
+        self.requested.as_ref().is_some_and(Request::is_for_changes)
+            && self.own.is_for_own(&self.dirty.paths())
+    }
+
     /// When nothing more is waited for: after a quiet period, or its cap.
     fn quiet_at(&self, request: &Request, policy: &Policy) -> Moment {
         // Editors leave an empty file for a moment, or none: what is to be in it comes at once.
@@ -358,8 +373,7 @@ impl BuildSlot {
             policy.debounce * (1 << self.cancelled.min(LONGER))
         };
         let quiet = (request.last + debounce).min(request.first + policy.max_wait);
-        let only_own = request.is_for_changes() && self.own.is_for_own(&self.dirty.paths());
-        let own_until = if only_own {
+        let own_until = if self.is_for_own() {
             self.own_until
         } else {
             Moment::ZERO
@@ -389,6 +403,7 @@ impl BuildSlot {
         if self.before_build.failed() {
             return None;
         }
+        self.replaced = None;
         self.give_up()
     }
 
@@ -415,6 +430,7 @@ impl BuildSlot {
         let changes = std::mem::take(&mut self.dirty);
         let told = self.told(now, &changes);
         let request = self.give_up()?;
+        self.replaced = None;
         self.doubt = None;
         let cause = request.cause(&told);
         let guesses = told.iter().all(|one| one.kind == ChangeKind::Guess);
@@ -488,8 +504,9 @@ impl BuildSlot {
             return Over::Finished(running);
         }
         if self.closed {
-            return Over::Cancelled(false);
+            return Over::Cancelled;
         }
+        self.replaced = Some(generation);
         let newer = std::mem::replace(&mut self.dirty, running.changes);
         self.dirty.extend(newer);
         let mut request = running.request;
@@ -502,10 +519,15 @@ impl BuildSlot {
         }
         self.requested = Some(request);
         self.drop_if_empty(now);
-        if self.requested.is_none() {
-            self.cancelled = 0;
-        }
-        Over::Cancelled(self.requested.is_some())
+        Over::Cancelled
+    }
+
+    /// All that the last cancelled build was for is again as it was before: its generation, once.
+    pub(super) fn nothing_to_build(&mut self) -> Option<Generation> {
+        let busy = self.busy();
+        let replaced = self.replaced.take_if(|_| !busy)?;
+        self.cancelled = 0;
+        Some(replaced)
     }
 
     /// A build runs or is requested.

@@ -50,7 +50,9 @@ impl Session {
             self.hold_again();
         }
         self.look_for_writers(now, &changes, starting || building);
-        let differing = changes.into_iter().filter(|change| !change.is_same());
+        // Guesses may have come along, and end no build.
+        let ends = |change: &Change| change.kind.is_source() && !change.is_same();
+        let differing = changes.into_iter().filter(ends);
         let paths = differing.map(|change| change.path).collect();
         self.cancel(stale, Cause::Changed(paths));
         let busy = self.builds.busy();
@@ -91,6 +93,10 @@ impl Session {
     pub(super) fn settle(&mut self, now: Moment) {
         if !self.is_starting() && self.ending.is_none() {
             self.builds.settle(now);
+        }
+        if let Some(generation) = self.builds.nothing_to_build() {
+            let next = self.standing();
+            self.show(View::NothingToBuild { generation, next });
         }
         if let Some((generation, paths)) = self.builds.in_doubt(now, &self.policy) {
             self.cancel(Some(generation), Cause::Changed(paths));
@@ -212,17 +218,9 @@ impl Session {
         // It ended before the project was read.
         self.stale_project |= self.builds.reading();
         let over = self.builds.done(now, generation);
-        if let Over::Cancelled(false) = over
-            && self.ending.is_none()
-        {
-            self.show(View::NothingToBuild {
-                generation,
-                next: self.standing(),
-            });
-        }
         let finished = match over {
             Over::Finished(running) => Some(running),
-            Over::Cancelled(_) | Over::Unknown => None,
+            Over::Cancelled | Over::Unknown => None,
         };
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: it will never be launched.

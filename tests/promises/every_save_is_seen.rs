@@ -1,9 +1,7 @@
 //! However a file is saved: one save is one build and one restart, and what is no edit is none.
 //!
 //! A table of what editors and tools really do, system call by system call where they are not to
-//! be had on every machine. Each row is followed by a plain edit, the fence: it has to be built and
-//! served, so a watcher that lost track does not pass, and whatever the row still had to say comes
-//! before it in the stream.
+//! be had on every machine. Each row is followed by a fence, see `common/row.rs`.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +16,8 @@ use std::time::Duration;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::common::hotrun::Place;
-use crate::common::{Hotrun, Project, say};
+use crate::common::row::{NONE, ONE, Row};
+use crate::common::{Hotrun, Project};
 
 /// A way of saving: its name, how it is done, and the builds and restarts that it may cost.
 #[derive(Clone)]
@@ -29,9 +28,6 @@ struct Way(
     RangeInclusive<usize>,
 );
 
-/// Exactly this many.
-const NONE: RangeInclusive<usize> = 0..=0;
-const ONE: RangeInclusive<usize> = 1..=1;
 /// What has pauses in it, or takes several programs, may be seen in the middle on a busy machine.
 const A_FEW: RangeInclusive<usize> = 1..=3;
 
@@ -596,34 +592,21 @@ fn go_through<'a>(ways: impl IntoIterator<Item = &'a Way>, more: &[&str]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Saves in this way, then in a plain one; what was more or less than it may be.
+/// Saves in this way; what was more or less than it may be.
 fn try_one(project: &Project, hotrun: &Hotrun, number: usize, way: &Way) -> Option<String> {
     let Way(name, how, builds, restarts) = way;
     let scene = Scene::new(project, hotrun, number);
     how(&scene);
-    let place = scene.start.get();
     if *restarts.start() > 0 {
         hotrun.wait_version(&format!("row-{number}"));
-    } else if *builds.start() > 0 {
-        hotrun.wait_after(place, "unchanged", |_| true);
     }
-    let fence = format!("fence-{number}");
-    project.set_version(&fence);
-    hotrun.wait_version(&fence);
-    let events = hotrun.events().split_off(place.0);
-    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    // The last one of each is the fence's.
-    let (built, restarted) = (count("building") - 1, count("live") - 1);
-    say(&format!("{name}: {built} builds, {restarted} restarts"));
-    let right = builds.contains(&built) && restarts.contains(&restarted);
-    (!right).then(|| {
-        let causes = events
-            .iter()
-            .filter(|event| event["event"] == "building")
-            .map(|event| event["cause"].to_string());
-        let causes: Vec<String> = causes.collect();
-        format!("{name}: {built} builds and {restarted} restarts, of {causes:?}")
-    })
+    let row = Row {
+        name,
+        number,
+        builds,
+        restarts,
+    };
+    row.check(project, hotrun, scene.start.get())
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod common;
 
 mod a_debugger_is_not_interrupted;
 mod a_doctor_says_what_to_mend;
+mod a_random_day_ends_well;
 mod a_service_manager_is_told;
 mod a_target_has_one_hotrun;
 mod activation_is_accepted;

@@ -1,15 +1,15 @@
 //! What the program is made of is built, wherever it is and whatever ignore files say; nothing else is.
 //!
-//! "Nothing happens" can't be waited for, so each row of the tables is followed by a plain edit, the
-//! fence: it has to be built and served, and whatever the row still had to say comes before it in the
-//! stream. What an app writes by itself is waited for: so many times, counted by itself.
+//! Each row of the table is followed by a fence, see `common/row.rs`. What an app writes by itself is
+//! waited for: so many times, counted by itself.
 
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::common::{ANY, Hotrun, Project, Run, say, wait_until};
+use crate::common::row::{self, NONE, ONE};
+use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// A row: its name, what is done, and the builds and restarts that it may cost.
 struct Row(
@@ -19,46 +19,40 @@ struct Row(
     RangeInclusive<usize>,
 );
 
-const NONE: RangeInclusive<usize> = 0..=0;
-const ONE: RangeInclusive<usize> = 1..=1;
-
 /// What a user does in a project in which cargo has said what the program is made of.
 const ROWS: &[Row] = &[
     // ---- nothing of the program
     Row(
         "touch",
-        |p| run(p, "touch src/main.rs src/http.rs"),
+        |p| p.run("touch src/main.rs src/http.rs"),
         NONE,
         NONE,
     ),
-    Row("touch -m", |p| run(p, "touch -m src/main.rs"), NONE, NONE),
+    Row("touch -m", |p| p.run("touch -m src/main.rs"), NONE, NONE),
     Row(
         "the same bytes",
-        |p| run(p, "cat src/http.rs > t; cat t > src/http.rs; rm t"),
+        |p| p.run("cat src/http.rs > t; cat t > src/http.rs; rm t"),
         NONE,
         NONE,
     ),
     Row("README", |p| p.add("README.md", "words"), NONE, NONE),
     Row(
         "a log",
-        |p| run(p, "for i in 1 2 3; do echo $i >> dev.log; done"),
+        |p| p.run("for i in 1 2 3; do echo $i >> dev.log; done"),
         NONE,
         NONE,
     ),
     Row(
         "a database",
         |p| {
-            run(
-                p,
-                "for i in 1 2 3; do echo $i > a.db; echo $i > a.db-wal; done",
-            );
+            p.run("for i in 1 2 3; do echo $i > a.db; echo $i > a.db-wal; done");
         },
         NONE,
         NONE,
     ),
     Row(
         "a swap file",
-        |p| run(p, "echo > src/.main.rs.swp; rm src/.main.rs.swp"),
+        |p| p.run("echo > src/.main.rs.swp; rm src/.main.rs.swp"),
         NONE,
         NONE,
     ),
@@ -71,10 +65,7 @@ const ROWS: &[Row] = &[
     Row(
         "uploads",
         |p| {
-            run(
-                p,
-                "mkdir -p uploads; for i in 1 2 3 4 5; do echo $i > uploads/$i.json; done",
-            );
+            p.run("mkdir -p uploads; for i in 1 2 3 4 5; do echo $i > uploads/$i.json; done");
         },
         NONE,
         NONE,
@@ -99,31 +90,31 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "a directory that comes and goes",
-        |p| run(p, "mkdir src/x; rmdir src/x"),
+        |p| p.run("mkdir src/x; rmdir src/x"),
         NONE,
         NONE,
     ),
     Row(
         "a file that comes and goes",
-        |p| run(p, "echo > src/y.rs; rm src/y.rs"),
+        |p| p.run("echo > src/y.rs; rm src/y.rs"),
         NONE,
         NONE,
     ),
     Row(
         "a link to a large directory",
-        |p| run(p, "ln -s /usr result"),
+        |p| p.run("ln -s /usr result"),
         NONE,
         NONE,
     ),
     Row(
         "an editor's cargo check",
-        |p| run(p, "cargo check --quiet --offline --target-dir target-ra"),
+        |p| p.run("cargo check --quiet --offline --target-dir target-ra"),
         NONE,
         NONE,
     ),
     Row(
         "cargo build by hand",
-        |p| run(p, "cargo build --quiet --offline"),
+        |p| p.run("cargo build --quiet --offline"),
         NONE,
         NONE,
     ),
@@ -141,34 +132,28 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "git commit",
-        |p| run(p, "git add --all; git commit --quiet -m x"),
+        |p| p.run("git add --all; git commit --quiet -m x"),
         NONE,
         NONE,
     ),
     Row(
         "there and back",
         |p| {
-            run(
-                p,
-                "cp src/http.rs t; echo // >> src/http.rs; cat t > src/http.rs; rm t",
-            );
+            p.run("cp src/http.rs t; echo // >> src/http.rs; cat t > src/http.rs; rm t");
         },
         0..=1,
         NONE,
     ),
     Row(
         "away and back",
-        |p| run(p, "mv src ../away; mv ../away src"),
+        |p| p.run("mv src ../away; mv ../away src"),
         NONE,
         NONE,
     ),
     Row(
         "git stash and pop",
         |p| {
-            run(
-                p,
-                "echo '//' >> src/listen.rs; git stash -q; git stash pop -q",
-            );
+            p.run("echo '//' >> src/listen.rs; git stash -q; git stash pop -q");
         },
         ONE,
         NONE,
@@ -176,13 +161,13 @@ const ROWS: &[Row] = &[
     // ---- the program, though nothing in it changes
     Row(
         "a comment",
-        |p| run(p, "echo '// words' >> src/http.rs"),
+        |p| p.run("echo '// words' >> src/http.rs"),
         ONE,
         NONE,
     ),
     Row(
         "a comment in the manifest",
-        |p| run(p, "echo '# words' >> Cargo.toml"),
+        |p| p.run("echo '# words' >> Cargo.toml"),
         ONE,
         NONE,
     ),
@@ -196,8 +181,7 @@ const ROWS: &[Row] = &[
     Row(
         "the same, moved there with an old time",
         |p| {
-            run(
-                p,
+            p.run(
                 "echo 'select 3' > ../old.sql; touch -d 2020-01-01 ../old.sql; mv ../old.sql src/ignored.sql",
             );
         },
@@ -236,7 +220,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "a comment in a path dependency",
-        |p| run(p, "echo '// words' >> part/src/lib.rs"),
+        |p| p.run("echo '// words' >> part/src/lib.rs"),
         ONE,
         NONE,
     ),
@@ -254,7 +238,7 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "a manifest's profile",
-        |p| run(p, "printf '[profile.dev]\\nopt-level = 1\\n' >> Cargo.toml"),
+        |p| p.run("printf '[profile.dev]\\nopt-level = 1\\n' >> Cargo.toml"),
         ONE,
         ONE,
     ),
@@ -277,8 +261,7 @@ const ROWS: &[Row] = &[
     Row(
         "a name that differs in case",
         |p| {
-            run(
-                p,
+            p.run(
                 "mv src/new.rs src/New.rs; sed -i 's/^mod new;/#[path = \"New.rs\"] mod new;/' src/main.rs",
             );
         },
@@ -288,8 +271,7 @@ const ROWS: &[Row] = &[
     Row(
         "git checkout of 200 files and back",
         |p| {
-            run(
-                p,
+            p.run(
                 "git add --all; git commit --quiet -m y; git checkout --quiet many; git checkout --quiet -",
             );
         },
@@ -297,18 +279,6 @@ const ROWS: &[Row] = &[
         0..=1,
     ),
 ];
-
-/// Runs this in the project, as a person with a shell.
-#[track_caller]
-fn run(project: &Project, script: &str) {
-    let mut shell = project.command("sh");
-    let author = ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|key| (key, "user"));
-    let mail = ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|key| (key, "user@localhost"));
-    let output = shell.args(["-ec", script]).envs(author).envs(mail).output();
-    let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {said}");
-}
 
 /// A server made of all that cargo knows of: included files of every kind, a path dependency, and a
 /// build script that declares what it reads.
@@ -353,8 +323,7 @@ fn made_of_everything() -> Project {
     );
     project.edit("src/main.rs", "mod http;", "mod http;\nmod made;");
     // A branch with other files, to go to and come back from.
-    run(
-        &project,
+    project.run(
         "cargo metadata --offline --format-version 1 >/dev/null
          git init --quiet; git add --all; git commit --quiet -m start
          git checkout --quiet -b many; mkdir many; for i in $(seq 200); do echo $i > many/$i.rs; done
@@ -364,30 +333,18 @@ fn made_of_everything() -> Project {
     project
 }
 
-/// Does one row, then a plain save; what was more or less than it may be.
+/// Does one row; what was more or less than it may be.
 fn try_one(project: &Project, hotrun: &Hotrun, number: usize, row: &Row) -> Option<String> {
     let Row(name, done, builds, restarts) = row;
-    let place = hotrun.here();
+    let start = hotrun.here();
     done(project);
-    if *restarts.start() > 0 {
-        hotrun.wait_after(place, "live", |_| true);
-    } else if *builds.start() > 0 {
-        hotrun.wait_after(place, "unchanged", |_| true);
-    }
-    let fence = format!("fence-{number}");
-    project.set_version(&fence);
-    hotrun.wait_version(&fence);
-    let events = hotrun.events().split_off(place.0);
-    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    // The last one of each is the fence's.
-    let (built, restarted) = (count("building") - 1, count("live") - 1);
-    say(&format!("{name}: {built} builds, {restarted} restarts"));
-    let right = builds.contains(&built) && restarts.contains(&restarted);
-    (!right).then(|| {
-        let causes = events.iter().filter(|event| event["event"] == "building");
-        let causes: Vec<String> = causes.map(|event| event["cause"].to_string()).collect();
-        format!("{name}: {built} builds and {restarted} restarts, of {causes:?}")
-    })
+    let row = row::Row {
+        name,
+        number,
+        builds,
+        restarts,
+    };
+    row.check(project, hotrun, start)
 }
 
 #[test]
@@ -627,7 +584,7 @@ fn its_own_output_in_the_package_builds_nothing() {
 fn what_is_ignored_above_the_repository_is_built() {
     let project = Project::new("slow-drain");
     fs::write(project.root().join(".gitignore"), "*\n").unwrap();
-    run(&project, "git init --quiet");
+    project.run("git init --quiet");
     // Also before cargo has said what the program is made of.
     project.edit("src/main.rs", "fn main()", "fn main(");
     let hotrun = Hotrun::start(&project, &ANY);
@@ -665,10 +622,7 @@ fn what_a_failed_build_lacks_is_built_when_it_comes() {
 fn an_environment_file_of_the_workspace_restarts() {
     let project = Project::new("slow-drain");
     let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
-    run(
-        &project,
-        "mkdir member; mv src Cargo.toml member/; rm -f Cargo.lock",
-    );
+    project.run("mkdir member; mv src Cargo.toml member/; rm -f Cargo.lock");
     project.add("member/Cargo.toml", &manifest.replace("[workspace]", ""));
     project.add(
         "Cargo.toml",
@@ -745,8 +699,7 @@ fn a_hint_has_the_cure_for_what_is_compiled_in() {
 fn a_rebase_is_waited_for() {
     let project = Project::new("slow-drain");
     fs::write(project.path(".gitignore"), "/target\n").unwrap();
-    run(
-        &project,
+    project.run(
         "git init --quiet; git add --all; git commit --quiet -m start; git checkout --quiet -b work
          for i in $(seq 20); do
            echo \"pub const VERSION: &str = \\\"work-$i\\\";\" > src/version.rs; git commit --quiet -am $i
@@ -758,7 +711,7 @@ fn a_rebase_is_waited_for() {
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_version("work-20");
     let place = hotrun.here();
-    run(&project, "git rebase --quiet --exec 'sleep 0.3' base");
+    project.run("git rebase --quiet --exec 'sleep 0.3' base");
     // What was there before the rebase and what is there after it differ in a comment alone.
     hotrun.wait_after(place, "unchanged", |_| true);
     project.set_version("fence");
@@ -778,8 +731,7 @@ fn a_rebase_is_waited_for() {
 fn a_rebase_that_stops_is_built() {
     let project = Project::new("slow-drain");
     fs::write(project.path(".gitignore"), "/target\n").unwrap();
-    run(
-        &project,
+    project.run(
         "git init --quiet; git add --all; git commit --quiet -m start; git checkout --quiet -b work
          echo 'pub const VERSION: &str = \"work\";' > src/version.rs; git commit --quiet -am work
          git checkout --quiet -b base HEAD~1
@@ -788,7 +740,7 @@ fn a_rebase_that_stops_is_built() {
     );
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_version("work");
-    run(&project, "git rebase --quiet base >/dev/null 2>&1 || true");
+    project.run("git rebase --quiet base >/dev/null 2>&1 || true");
     hotrun.wait_for("build-failed", |_| true);
     project.set_version("mended");
     hotrun.wait_version("mended");

@@ -1,5 +1,6 @@
 //! The rows of the table: each measures one promise.
 
+mod doubles;
 mod idle;
 mod ignored;
 mod noise;
@@ -23,7 +24,7 @@ pub(crate) struct Row {
 }
 
 /// All of them, in order.
-pub(crate) const ALL: [Row; 8] = [
+pub(crate) const ALL: [Row; 9] = [
     Row {
         letter: 'a',
         title: "save to first new answer",
@@ -63,6 +64,11 @@ pub(crate) const ALL: [Row; 8] = [
         letter: 'h',
         title: "noise and bursts",
         measure: noise::measure,
+    },
+    Row {
+        letter: 'i',
+        title: "two saves within 60 ms",
+        measure: doubles::measure,
     },
 ];
 

@@ -270,6 +270,11 @@ impl Hotrun {
         self.stream.lock().clone()
     }
 
+    /// All events from a place on.
+    pub(crate) fn events_after(&self, place: Place) -> Vec<Value> {
+        self.stream.lock()[place.0..].to_vec()
+    }
+
     /// All events of this name so far.
     pub(crate) fn all(&self, name: &str) -> Vec<Value> {
         let named = |event: &Value| event["event"] == name;

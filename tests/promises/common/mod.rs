@@ -11,6 +11,7 @@ pub(crate) mod hotrun;
 pub(crate) mod load;
 pub(crate) mod processes;
 pub(crate) mod project;
+pub(crate) mod row;
 mod warm;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

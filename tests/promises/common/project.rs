@@ -183,6 +183,18 @@ impl Project {
         fs::write(self.path(".reload.toml"), text).unwrap();
     }
 
+    /// Runs this in the package, as a person with a shell and git would.
+    #[track_caller]
+    pub(crate) fn run(&self, script: &str) {
+        let author = ["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|key| (key, "user"));
+        let mail = ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"].map(|key| (key, "user@localhost"));
+        let mut shell = self.command("sh");
+        let shell = shell.args(["-ec", script]).envs(author).envs(mail);
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {said}");
+    }
+
     /// A command with nothing of the outer environment but what it needs to find cargo and a
     /// compiler. It can't reach the network.
     pub(crate) fn command(&self, program: &str) -> Command {
