@@ -365,7 +365,7 @@ fn next_name(next: Next) -> Value {
         Next::Keeps(generation) => json!({ "keeps": generation.0 }),
         Next::Restart(wait) => json!({ "restart_ms": ms(wait) }),
         Next::Rollback(generation) => json!({ "rollback": generation.0 }),
-        Next::Alone => "alone".into(),
+        Next::Exclusive => "alone".into(),
         Next::Continue => "continue".into(),
         Next::Wait => "wait".into(),
         Next::End => "end".into(),

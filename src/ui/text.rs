@@ -398,7 +398,7 @@ fn next_words(next: Next) -> String {
         Next::Rollback(generation) => {
             format!("; starting the last good program again (built as {generation})")
         }
-        Next::Alone => "; trying again with live stopped first".into(),
+        Next::Exclusive => "; trying again with live stopped first".into(),
         Next::Continue | Next::End => String::new(),
         Next::Wait => "; waiting for a change".into(),
     }
