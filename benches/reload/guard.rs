@@ -1,5 +1,5 @@
-//! Nothing outlives the benchmark, however it ends: a shell knows all that was started and waits
-//! for the end of a pipe that only the benchmark holds open.
+//! No process outlives the benchmark, however it ends: a shell has the list of processes and waits for
+//! the end of a pipe that only the benchmark holds open.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -24,7 +24,7 @@ for pid in $kept; do kill -s KILL -- "$pid" 2>/dev/null; done
 rm -rf -- "$1"
 "#;
 
-/// The handle of the shell. Dropping it ends all that is left and removes the directory.
+/// The handle of the shell. Dropping it ends all processes left and removes the directory.
 #[derive(Debug)]
 pub(crate) struct Guard {
     shell: Child,
@@ -32,14 +32,14 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Guards `dir` and whatever is named later.
+    /// Guards `dir`, and processes that are added later.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "guard"])
             .arg(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // Ctrl-C ends the benchmark, not what cleans up after it.
+            // Ctrl-C ends the benchmark, not the shell that cleans up after it.
             .process_group(0)
             .spawn()?;
         let pipe = shell.stdin.take().map(Mutex::new);
@@ -51,7 +51,7 @@ impl Guard {
         self.say('+', child)
     }
 
-    /// Forgets one that has ended.
+    /// Forgets a child that has ended.
     pub(crate) fn forget(&self, child: &Child) -> Result<()> {
         self.say('-', child)
     }

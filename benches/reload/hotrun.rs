@@ -1,4 +1,4 @@
-//! A hotrun that runs: what it says, and its end.
+//! A running hotrun: its events, and its end.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::{Result, proc};
 /// The longest wait for anything that is expected to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Something hotrun said, and when it was heard.
+/// An event of hotrun, and when it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) at: Instant,
@@ -46,9 +46,9 @@ pub(crate) struct Hotrun<'a> {
     child: Child,
     events: Receiver<Event>,
     log: PathBuf,
-    /// All that was heard so far.
+    /// All events so far.
     pub(crate) heard: Vec<Event>,
-    /// The address it holds, once it has said so.
+    /// The address that it holds, once that was reported.
     address: Option<SocketAddr>,
     /// Generations with processes.
     running: BTreeSet<u64>,
@@ -57,7 +57,7 @@ pub(crate) struct Hotrun<'a> {
 }
 
 impl<'a> Hotrun<'a> {
-    /// Starts it for hotrun's copy of the project, on a port that is free.
+    /// Starts hotrun for its copy of the project, on a free port.
     pub(crate) fn spawn(lab: &'a Lab, args: &[&str]) -> Result<Self> {
         let log = lab.dir.join("hotrun.log");
         let mut child = command(env!("CARGO_BIN_EXE_hotrun"))
@@ -95,7 +95,7 @@ impl<'a> Hotrun<'a> {
         })
     }
 
-    /// Starts it and waits until the app is live and at rest.
+    /// Starts hotrun and waits until the app is live and idle.
     pub(crate) fn start(lab: &'a Lab, args: &[&str]) -> Result<Self> {
         let mut hotrun = Self::spawn(lab, args)?;
         hotrun.wait("live")?;
@@ -103,12 +103,12 @@ impl<'a> Hotrun<'a> {
         Ok(hotrun)
     }
 
-    /// Its process.
+    /// Its pid.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where the app serves.
+    /// The address at which the app serves.
     pub(crate) fn address(&self) -> Result<SocketAddr> {
         self.address
             .ok_or_else(|| "hotrun has not named its address".into())
@@ -127,7 +127,7 @@ impl<'a> Hotrun<'a> {
         }
     }
 
-    /// Takes in what is said within this time, until its end.
+    /// Reads events until this time is over.
     pub(crate) fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while self
@@ -136,7 +136,7 @@ impl<'a> Hotrun<'a> {
         {}
     }
 
-    /// Waits until one generation runs and none is on its way out.
+    /// Waits until one generation runs and none is draining.
     pub(crate) fn rest(&mut self) -> Result<()> {
         while self.running.len() > 1 {
             self.wait("gone")?;
@@ -144,13 +144,13 @@ impl<'a> Hotrun<'a> {
         Ok(())
     }
 
-    /// How many events of this name were heard since the first `since` ones.
+    /// How many events of this name came after the first `since` ones.
     pub(crate) fn count(&self, since: usize, name: &str) -> usize {
         let since = &self.heard[since.min(self.heard.len())..];
         since.iter().filter(|event| event.name() == name).count()
     }
 
-    /// Saves a new version and waits until it is live; the event that says so.
+    /// Saves a new version and waits until it is live; returns that event.
     pub(crate) fn reload(&mut self) -> Result<Event> {
         self.lab.hot.save(self.lab.next_version())?;
         self.wait("live")
@@ -186,7 +186,7 @@ impl<'a> Hotrun<'a> {
         Some(event)
     }
 
-    /// What was awaited did not come: what was said last, and what went wrong.
+    /// The error for an event that did not come: the last events, and what went wrong.
     fn silence(&self, what: &str) -> crate::Failure {
         let last: Vec<String> = self
             .heard
@@ -201,7 +201,7 @@ impl<'a> Hotrun<'a> {
         format!("hotrun never said `{what}`; its last words:\n{last}\n{said}").into()
     }
 
-    /// Asks it to end and waits; whatever it has left behind is an error.
+    /// Has hotrun end and waits for it; a process left behind is an error.
     pub(crate) fn stop(mut self) -> Result<()> {
         let family: Vec<(u32, u64)> = proc::descendants(self.pid());
         send("TERM", self.pid())?;
@@ -236,7 +236,7 @@ impl Drop for Hotrun<'_> {
             self.child.kill().ok();
             self.child.wait().ok();
             self.lab.guard.forget(&self.child).ok();
-            // Its keepers end the rest.
+            // The keepers end the rest.
             thread::sleep(Duration::from_millis(200));
         }
     }

@@ -1,4 +1,4 @@
-//! One request, one answer, and every way in which that can fail.
+//! One request, one answer, and every possible failure.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,27 +10,27 @@ use crate::Result;
 /// The size of an upload.
 const BODY: usize = 16 * 1024;
 
-/// What an answer says about who gave it.
+/// What an answer says about the process that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The version of the code.
     pub(crate) version: u32,
     /// The generation of the process.
     pub(crate) generation: u32,
-    /// The connection ends with it.
+    /// The server closes the connection after it.
     pub(crate) last: bool,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// Nobody listened.
+    /// The connection was refused.
     Refused,
     /// The connection was cut before the answer was complete.
     Reset,
-    /// It took too long.
+    /// The answer took too long.
     TimedOut,
-    /// Something else than an answer came, or could not be asked for.
+    /// Other bytes than an answer came, or the request could not be sent.
     Other,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn exchange(
     }
 }
 
-/// The answer, if all of it is there.
+/// The answer, if it is complete.
 fn parse(received: &[u8]) -> Result<Option<Answer>, Loss> {
     let text = String::from_utf8_lossy(received);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -135,8 +135,8 @@ fn parse(received: &[u8]) -> Result<Option<Answer>, Loss> {
     }))
 }
 
-/// Asks over new connections, about one per millisecond, until `version` answers; how long after
-/// `start` that was.
+/// Sends requests over new connections, about one per millisecond, until `version` answers; returns how
+/// long after `start` that was.
 pub(crate) fn first_answer(address: SocketAddr, version: u32, start: Instant) -> Result<Duration> {
     let request = get_of("/", true);
     let deadline = start + Duration::from_secs(30);

@@ -32,7 +32,7 @@ impl Project {
         self.package.join("src").join(name)
     }
 
-    /// What cargo builds.
+    /// The executable that cargo builds.
     pub(crate) fn executable(&self) -> PathBuf {
         self.root.join("target/debug/hello")
     }
@@ -44,21 +44,21 @@ impl Project {
     }
 }
 
-/// What `version.rs` says for this version.
+/// The text of `version.rs` for this version.
 fn version_text(version: u32) -> String {
     format!("pub const VERSION: &str = \"{version}\";\n")
 }
 
-/// The place where everything is measured.
+/// The directories in which everything is measured.
 #[derive(Debug)]
 pub(crate) struct Lab {
-    /// Ends what is left, and removes `dir`.
+    /// Ends processes that are left, and removes `dir`.
     pub(crate) guard: Guard,
-    /// Where everything is.
+    /// The directory of all files.
     pub(crate) dir: PathBuf,
-    /// For hotrun.
+    /// The copy for hotrun.
     pub(crate) hot: Project,
-    /// For a bare cargo.
+    /// The copy for a bare cargo.
     pub(crate) bare: Project,
     /// Few rounds.
     quick: bool,
@@ -86,10 +86,10 @@ impl Lab {
         for name in ["frameworks", "hello", "readers"] {
             copy(&fixtures.join(name), &hot.root.join(name))?;
         }
-        // Addresses are named on the command line, or they would not be free.
+        // The address comes from the command line, so that a free one can be chosen.
         fs::remove_file(hot.package.join(".reload.toml")).ok();
         fs::write(hot.root.join(".gitignore"), "target/\nnode_modules/\n")?;
-        // Enough for everybody who asks whether this is a repository.
+        // Enough for programs that check whether this is a repository.
         fs::create_dir(hot.root.join(".git"))?;
         fs::write(hot.package.join("README.md"), "# hello\n")?;
         let main = fs::read_to_string(hot.source("main.rs"))?;
@@ -103,7 +103,7 @@ impl Lab {
             main,
         };
         lab.cargo_build(&lab.hot)?;
-        // With its time stamps, or everything would be built again.
+        // With time stamps, or everything would be built again.
         copy(&lab.hot.root, &lab.bare.root)?;
         lab.cargo_build(&lab.bare)?;
         Ok(lab)
@@ -149,12 +149,12 @@ impl Lab {
         &self.main
     }
 
-    /// What a user types after a save, in the package; how long it took.
+    /// Runs what a user types after a save, in the package; returns how long it took.
     pub(crate) fn cargo_build(&self, project: &Project) -> Result<Duration> {
         self.cargo(project, &["build"])
     }
 
-    /// Runs cargo in the package; how long it took.
+    /// Runs cargo in the package; returns how long it took.
     pub(crate) fn cargo(&self, project: &Project, args: &[&str]) -> Result<Duration> {
         let start = Instant::now();
         let mut child = command(cargo())
@@ -186,8 +186,8 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// A command without what the cargo that runs this benchmark put into the environment, and
-/// without anything that would lead it to another project's directories or profiles.
+/// A command without the variables of the cargo that runs this benchmark, and without others that would
+/// lead to another project's directories or profiles.
 pub(crate) fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());
     for (key, _) in std::env::vars_os() {

@@ -1,4 +1,4 @@
-//! Clients: how many ask how, and what becomes of their requests.
+//! Clients of several kinds, and the outcomes of their requests.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -11,9 +11,9 @@ use crate::Result;
 use crate::http::{self, Answer, Loss};
 use crate::stats::ms;
 
-/// Enough for a client.
+/// The stack of a client's thread.
 const STACK: usize = 128 * 1024;
-/// After so long a client gives up.
+/// A client gives up after this time.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// One request.
@@ -24,18 +24,18 @@ struct Record {
     opened: Instant,
     ended: Instant,
     result: Result<Answer, Loss>,
-    /// It went out over a connection that had carried one before.
+    /// It was sent over a connection that had carried a request before.
     reused: bool,
 }
 
-/// What became of all requests.
+/// The outcomes of all requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     records: Vec<Record>,
 }
 
 impl Tally {
-    /// How many there were.
+    /// How many requests there were.
     pub(crate) fn asked(&self) -> usize {
         self.records.len()
     }
@@ -97,7 +97,7 @@ impl Tally {
     }
 }
 
-/// Where clients report, and see whether they may go on.
+/// The shared state of clients: their results, and whether they may go on.
 #[derive(Debug, Default)]
 struct ClientPool {
     closed: AtomicBool,
@@ -155,8 +155,8 @@ fn fresh(address: SocketAddr, request: &[u8], due: Instant, limit: Duration) -> 
     }
 }
 
-/// `rate` new connections per second while `work` is done, every second one an upload. Each is a
-/// client of its own, so that nobody waits for anybody.
+/// `rate` new connections per second while `work` runs, every second one an upload. Each is a client of
+/// its own, so that none waits for another.
 pub(crate) fn connections<T>(
     address: SocketAddr,
     rate: u32,
@@ -187,8 +187,8 @@ pub(crate) fn connections<T>(
     Ok((done, pool.tally()?))
 }
 
-/// `count` clients that ask for `path` one time after the other while `work` is done, each over a
-/// new connection.
+/// `count` clients that request `path` again and again while `work` runs, each time over a new
+/// connection.
 pub(crate) fn in_flight<T>(
     address: SocketAddr,
     count: usize,
@@ -205,7 +205,7 @@ pub(crate) fn in_flight<T>(
                 while clients.open() {
                     let record = fresh(address, request, Instant::now(), LIMIT);
                     if record.result.is_err() {
-                        // Where nobody listens, not all losses are of the same moment.
+                        // While connections are refused, don't retry at once.
                         thread::sleep(Duration::from_millis(20));
                     }
                     clients.take(record);
@@ -217,8 +217,8 @@ pub(crate) fn in_flight<T>(
     Ok((done, pool.tally()?))
 }
 
-/// `rate` requests per second while `work` is done, over `count` connections that are kept for as
-/// long as the server keeps them.
+/// `rate` requests per second while `work` runs, over `count` connections that are kept for as long as
+/// the server keeps them.
 pub(crate) fn keep_alive<T>(
     address: SocketAddr,
     count: u32,
@@ -283,7 +283,7 @@ fn over_kept(
     }
 }
 
-/// The server has not closed it: what every client looks at before it uses a connection again.
+/// The server has not closed the connection, which every client checks before it uses one again.
 fn still_open(stream: &TcpStream) -> bool {
     let peek = || {
         stream.set_nonblocking(true)?;

@@ -30,16 +30,16 @@ use std::time::Instant;
 use lab::Lab;
 use table::Table;
 
-/// Why something could not be measured.
+/// The reason why something could not be measured.
 type Failure = Box<dyn Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// What was typed.
+/// The command line.
 #[derive(Debug, Default)]
 struct Options {
     /// Few rounds: to see that everything can still be measured.
     quick: bool,
-    /// The rows that are wanted; none named: all.
+    /// The rows to measure; empty: all.
     rows: Vec<char>,
 }
 
@@ -49,7 +49,7 @@ impl Options {
         for arg in args {
             match arg.as_str() {
                 "--quick" => options.quick = true,
-                // Cargo's own.
+                // Passed by cargo.
                 "--bench" => {}
                 rows if !rows.is_empty() && rows.chars().all(rows::exists) => {
                     options.rows.extend(rows.chars());
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything that was wanted could be measured.
+/// Returns whether every row could be measured.
 fn run(options: &Options) -> Result<bool> {
     let (start, before) = (Instant::now(), proc::load());
     eprintln!("preparing two copies of the project …");

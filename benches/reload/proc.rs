@@ -1,4 +1,4 @@
-//! What /proc says about processes.
+//! Reads /proc.
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,7 +25,7 @@ fn field(stat: &[String], number: usize) -> Option<u64> {
     stat.get(number - 3)?.parse().ok()
 }
 
-/// When a process was started, in a unit that only matters for comparing; `None`: it has ended.
+/// When a process was started, in a unit that is only good for comparing; `None`: it has ended.
 pub(crate) fn started(pid: u32) -> Option<u64> {
     let stat = stat(&directory(pid))?;
     if stat.first().is_some_and(|state| state == "Z") {
@@ -34,13 +34,13 @@ pub(crate) fn started(pid: u32) -> Option<u64> {
     field(&stat, 22)
 }
 
-/// The machine's load over the last minute: others disturb what is measured.
+/// The machine's load over the last minute: other processes disturb the measurement.
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// Waits for `time`, and a little longer while others keep this machine busy.
+/// Waits for `time`, and a little longer while other processes keep this machine busy.
 pub(crate) fn rest(time: Duration) {
     for _ in 0..8 {
         let before = idle();
@@ -52,7 +52,7 @@ pub(crate) fn rest(time: Duration) {
     }
 }
 
-/// How long all CPUs together were idle, and how long there were any, in ticks.
+/// How long all CPUs together were idle, and their whole time, in ticks.
 fn idle() -> Option<(f64, f64)> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let (all, _) = text.split_once('\n')?;
@@ -63,7 +63,7 @@ fn idle() -> Option<(f64, f64)> {
     Some((ticks.get(3)? + ticks.get(4)?, ticks.iter().sum()))
 }
 
-/// All that descend from this process, and when each was started.
+/// All descendants of this process, and when each was started.
 pub(crate) fn descendants(of: u32) -> Vec<(u32, u64)> {
     let mut children: HashMap<u64, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -109,14 +109,14 @@ fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
         .map(|entry| entry.path())
 }
 
-/// What the threads of some processes have used so far.
+/// What the threads of some processes have used up to a moment.
 #[derive(Debug)]
 pub(crate) struct Usage {
     threads: HashMap<PathBuf, (Duration, u64)>,
 }
 
 impl Usage {
-    /// Up to now.
+    /// The usage up to now.
     pub(crate) fn of(pids: &[u32]) -> Self {
         let threads = pids.iter().flat_map(|pid| threads(*pid));
         let used = |thread: PathBuf| {
@@ -128,8 +128,8 @@ impl Usage {
         }
     }
 
-    /// What was used after `before`: time on a CPU, and how often a thread went to sleep by
-    /// itself. A thread that has ended between the two takes its share with it.
+    /// The usage after `before`: time on a CPU, and voluntary context switches. The share of a thread
+    /// that has ended in between is missing.
     pub(crate) fn since(&self, before: &Self) -> (Duration, u64) {
         let mut sum = (Duration::ZERO, 0);
         for (thread, (cpu, sleeps)) in &self.threads {
@@ -148,13 +148,13 @@ fn cpu(thread: &Path) -> Duration {
     if let Some(nanos) = exact {
         return Duration::from_nanos(nanos);
     }
-    // A kernel that counts in ticks only.
+    // This kernel only counts in ticks.
     let stat = stat(thread).unwrap_or_default();
     let ticks = field(&stat, 14).unwrap_or(0) + field(&stat, 15).unwrap_or(0);
     CLOCK_TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
-/// Memory of processes in KiB; what is shared counts once.
+/// Memory of processes in KiB; shared pages count once.
 pub(crate) fn memory(pids: &[u32]) -> u64 {
     let file = |pid: &u32| PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
     pids.iter().map(|pid| value(&file(pid), "Pss:")).sum()

@@ -18,7 +18,7 @@ pub(crate) struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// Starts it on a port that is free, and waits until it answers.
+    /// Starts the server on a free port, and waits until it answers.
     pub(crate) fn start(lab: &'a Lab, project: &'a Project) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = spawn(lab, project, address)?;
@@ -37,14 +37,14 @@ impl<'a> Server<'a> {
         Ok(server)
     }
 
-    /// Puts what was built in its place as fast as anybody could: nothing is finished, the port
-    /// is free at once.
+    /// Replaces the server by the new build in the fastest way: it is killed without finishing requests,
+    /// and the port is free at once.
     pub(crate) fn replace(&mut self) -> Result<()> {
         self.child.kill()?;
         self.again()
     }
 
-    /// Asks it to finish and starts it again when it has.
+    /// Has the server finish, and starts it again when it has ended.
     pub(crate) fn restart(&mut self) -> Result<()> {
         hotrun::send("TERM", self.child.id())?;
         self.again()

@@ -16,7 +16,7 @@ enum Line {
     Note(String),
 }
 
-/// What was measured, row by row.
+/// The measured values, row by row.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     lines: Vec<Line>,
@@ -28,7 +28,7 @@ impl Table {
         self.lines.push(Line::Title(letter, title.into()));
     }
 
-    /// A value, and what it is to be; `""` where nothing is asked.
+    /// A value and its target; `""`: no target.
     pub(crate) fn value(
         &mut self,
         what: &str,
@@ -49,7 +49,7 @@ impl Table {
         self.value(what, times, "ms (min / median / max)", target);
     }
 
-    /// Something that is no value.
+    /// A line without a value.
     pub(crate) fn note(&mut self, text: &str) {
         self.lines.push(Line::Note(text.into()));
     }

@@ -1,10 +1,10 @@
-//! Where artifacts are kept, so that no later build can touch a running program.
+//! Stores artifacts, so that no later build can touch a running program.
 //!
-//! A session has one key, `<package>.<target>.<profile>`, and below `<target-dir>/hotrun/` a lock,
-//! so that one target has one hotrun, and what outlasts it. What its generations run is pinned in
-//! directories beside the one that cargo builds into, `<target-dir>/hotrun.<key>.g7` beside
-//! `<target-dir>/debug`: a program that looks for something by a path from its own executable finds
-//! it as under `cargo run`.
+//! A session has a key, `<package>.<target>.<profile>`. Below `<target-dir>/hotrun/` it has a lock file,
+//! so that one target has one hotrun, and files for the next session. What its generations run is pinned
+//! in directories beside the one that cargo builds into, `<target-dir>/hotrun.<key>.g7` beside
+//! `<target-dir>/debug`: a program that looks for files relative to its own executable finds them as
+//! under `cargo run`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
 use crate::session::model::Generation;
 
-/// What one session keeps. Locked for as long as the session lasts.
+/// The store of one session, locked for as long as the session lasts.
 #[derive(Debug)]
 pub struct ArtifactStore {
     target_dir: PathBuf,
@@ -29,7 +29,7 @@ pub struct ArtifactStore {
 }
 
 impl ArtifactStore {
-    /// Takes this project's target for this session and removes what an earlier one left there.
+    /// Locks this project's target for this session and removes what an earlier session left.
     pub fn open(project: &Project, build: &Build) -> Result<Self, Failure> {
         Self::open_at(project.target_dir.clone(), key(&project.target, build))
     }
@@ -72,12 +72,12 @@ impl ArtifactStore {
         Ok(store)
     }
 
-    /// The file that outlasts this session: where the next one finds the addresses of this one.
+    /// The file in which this session's addresses are remembered for the next one.
     pub fn memory(&self) -> PathBuf {
         self.file("addresses")
     }
 
-    /// What time it is for the file system: no file that is written from now on has an older stamp.
+    /// The file system's time now: no file that is written from now on has an older stamp.
     pub fn now(&self) -> io::Result<SystemTime> {
         let path = self.file("now");
         fs::write(&path, "now")?;
@@ -92,25 +92,26 @@ impl ArtifactStore {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Has the next session know of them too; one that can't learns it by itself.
+    /// Remembers the siblings for the next session. If that fails, it will see by itself what the
+    /// program starts.
     pub(super) fn remember_siblings(&self, names: &BTreeSet<String>) {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         fs::write(self.file("siblings"), names.join("\n")).ok();
     }
 
-    /// Whether this is where cargo builds, or where something of this session is pinned.
+    /// Whether this directory is the one that cargo builds into, or a pinned one of this session.
     pub(super) fn is_beside(&self, dir: &Path, profile_dir: &Path) -> bool {
         let real = profile_dir.canonicalize();
         let profile_dir = real.as_deref().unwrap_or(profile_dir);
         dir == profile_dir || dir.parent() == profile_dir.parent() && is_pinned(dir, &self.prefix())
     }
 
-    /// It is that of this project's target.
+    /// The store belongs to this project's target.
     pub fn is_of(&self, project: &Project, build: &Build) -> bool {
         self.target_dir == project.target_dir && self.key == key(&project.target, build)
     }
 
-    /// Where what a generation runs is pinned: beside the directory that cargo builds into.
+    /// The directory in which a generation's files are pinned, beside the one that cargo builds into.
     pub(super) fn place(&self, profile_dir: &Path, generation: Generation) -> PathBuf {
         profile_dir.with_file_name(format!("{}{generation}", self.prefix()))
     }
@@ -124,7 +125,7 @@ impl ArtifactStore {
         self.target_dir.join("hotrun").join(name)
     }
 
-    /// Removes everything that is pinned: with `--target`, cargo builds one directory further down.
+    /// Removes all pinned directories: with `--target`, cargo builds one directory further down.
     fn clear(&self) {
         let prefix = self.prefix();
         for entry in directories(&self.target_dir) {
@@ -139,7 +140,7 @@ impl ArtifactStore {
 impl Drop for ArtifactStore {
     fn drop(&mut self) {
         self.clear();
-        // Before the lock ends: what somebody else locks under this name is not removed.
+        // While the lock is still held: later, another hotrun may have its lock file under this name.
         fs::remove_file(lock_file(&self.target_dir, &self.key)).ok();
     }
 }
@@ -148,14 +149,14 @@ fn lock_file(target_dir: &Path, key: &str) -> PathBuf {
     target_dir.join("hotrun").join(format!("{key}.lock"))
 }
 
-/// What came of an attempt to lock a file.
+/// The result of an attempt to lock a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Lock {
-    /// Nobody else has it.
+    /// The lock is ours.
     Taken,
-    /// Somebody has.
+    /// Another process has the lock.
     Held,
-    /// The file was removed, or replaced, after it was opened: its lock is none.
+    /// The file was removed or replaced after it was opened, so its lock excludes no other process.
     Removed,
 }
 
@@ -186,7 +187,7 @@ fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
     dirs.map(|entry| entry.path())
 }
 
-/// Removes a directory that is named as those of generations are.
+/// Removes a directory if it is named like a pinned one.
 fn remove_pinned(dir: &Path, prefix: &str) {
     if is_pinned(dir, prefix) {
         discard(dir);
@@ -201,13 +202,13 @@ fn is_pinned(dir: &Path, prefix: &str) -> bool {
     number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Removes what was pinned for an artifact; what the program has written there is kept.
+/// Removes the pinned directory of an artifact; files that the program has written there are moved out.
 pub fn discard(dir: &Path) {
     bring_home(dir);
     fs::remove_dir_all(dir).ok();
 }
 
-/// What tells this target from all others that are built into the same directory.
+/// The key that tells this target from all others that are built into the same directory.
 fn key(target: &Target, build: &Build) -> String {
     let profile = match (&build.profile, build.release) {
         (Some(profile), _) => profile,
@@ -222,7 +223,7 @@ fn key(target: &Target, build: &Build) -> String {
     parts.join(".")
 }
 
-/// A name without what separates the parts of a key, or directories.
+/// A name with the separators of keys and paths escaped.
 fn part(name: &str) -> String {
     name.chars().fold(String::new(), |mut part, c| {
         if c.is_alphanumeric() || c == '-' || c == '_' {
@@ -282,8 +283,8 @@ mod tests {
         assert_eq!(keys[0], "a-b.c.dev");
     }
 
-    /// Two others have opened the lock file of a session that ends and removes it: neither may take
-    /// it for the lock, or they would be two in one directory.
+    /// Two other hotruns have opened the lock file of a session that ends and removes it: neither may
+    /// count it as the lock, or both would use one directory.
     #[test]
     fn a_lock_that_was_removed_is_none() {
         let dir = tempfile::tempdir().unwrap();

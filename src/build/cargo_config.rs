@@ -1,10 +1,10 @@
-//! Cargo's own configuration, as far as hotrun has to know it: which files there are, which target
-//! is built for, and what the program is run by. Reads files and starts nothing.
+//! Reads cargo's own configuration, as far as hotrun has to know it: its files, the target that is built
+//! for, and the runner. Starts no process.
 //!
-//! Everything else of it is cargo's affair. Cargo has no stable command that tells these, and what
-//! it is run by is what it is asked with (`surroundings`), so they are read here as its reference
-//! says: `--config`, then the environment, then the files from the working directory upwards, each
-//! before what it includes, then that of cargo's home.
+//! Cargo has no stable command that prints these, and the runner is what hotrun replaces to ask cargo
+//! for the rest (`surroundings`). So they are read here as cargo's reference says: `--config`, then the
+//! environment, then the files from the working directory upwards, each before what it includes, then
+//! the one in cargo's home.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -19,11 +19,11 @@ use crate::config::Build;
 use crate::digest;
 use crate::session::reason::Reason;
 
-/// The word that stands for the target of the compiler itself.
+/// The word in `build.target` that stands for the compiler's host target.
 const HOST: &str = "host-tuple";
 
-/// Every configuration file that cargo reads in `dir`, with all that they include; one that is
-/// included and missing is listed too, since it may come.
+/// Every configuration file that cargo reads in `dir`, with all that they include; an included file that
+/// is missing is listed too, since it may be created.
 pub fn files(dir: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for file in roots(dir, cargo_home) {
@@ -41,7 +41,7 @@ pub(super) fn home(build: &Build) -> Option<PathBuf> {
     }
 }
 
-/// The files that name cargo's configuration outside of its directories, with what they include.
+/// The configuration files given by `--config`, with what they include.
 pub(super) fn named(build: &Build) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for file in build.config.iter().map(|named| build.dir.join(named)) {
@@ -52,8 +52,7 @@ pub(super) fn named(build: &Build) -> Vec<PathBuf> {
     files
 }
 
-/// What all of them say now, as a number: another one when cargo's configuration has changed, or a
-/// file of it has come or gone.
+/// The digest of all configuration files: it changes when one is edited, created or removed.
 pub(super) fn digest(build: &Build) -> u64 {
     let mut hasher = DefaultHasher::new();
     let files = files(&build.dir, home(build).as_deref());
@@ -64,12 +63,12 @@ pub(super) fn digest(build: &Build) -> u64 {
     hasher.finish()
 }
 
-/// Those that nobody includes, the most important first.
+/// The files that cargo finds by their directories, in order of precedence.
 fn roots(dir: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = Vec::new();
     let dirs = dir.ancestors().map(|dir| dir.join(".cargo"));
     for dir in dirs.chain(cargo_home.map(Path::to_owned)) {
-        // Cargo reads one of them.
+        // Of the two names, cargo reads only one file.
         let found = ["config", "config.toml"].map(|name| dir.join(name));
         let found = found.into_iter().find(|path| path.is_file());
         roots.extend(found.filter(|path| !roots.contains(path)));
@@ -77,14 +76,14 @@ fn roots(dir: &Path, cargo_home: Option<&Path>) -> Vec<PathBuf> {
     roots
 }
 
-/// Goes through a file and what it includes, the most important first.
+/// Goes through a file and what it includes, in order of precedence.
 fn visit(path: &Path, seen: &mut Vec<PathBuf>, each: &mut impl FnMut(&Path, Table)) {
     if seen.iter().any(|known| known == path) {
         return;
     }
     seen.push(path.to_owned());
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    // One that is broken right now is cargo's to complain about.
+    // Cargo itself will complain of a broken file.
     let table: Table = text.parse().unwrap_or_default();
     let includes = included(&table);
     each(path, table);
@@ -113,23 +112,23 @@ fn variable(build: &Build, name: &str) -> Option<OsString> {
     found.map(|(_, value)| value.clone())
 }
 
-/// What one source says.
+/// The configuration of one source.
 #[derive(Debug)]
 struct Layer {
     table: Table,
-    /// What paths in it are relative to.
+    /// The directory to which its paths are relative.
     base: PathBuf,
 }
 
-/// What all of them say.
+/// The configuration of all sources.
 #[derive(Debug, Default)]
 pub(super) struct CargoConfig {
-    /// `--config`, the last first.
+    /// From `--config`, the last first.
     typed: Vec<Layer>,
     /// The environment.
     env: Vec<(OsString, OsString)>,
     dir: PathBuf,
-    /// The files, the most important first.
+    /// From the files, in order of precedence.
     written: Vec<Layer>,
 }
 
@@ -165,14 +164,15 @@ impl CargoConfig {
             let name = layer.table.get("build")?.get("rustc")?.as_str()?;
             Some(program(name, &layer.base))
         };
-        // Unlike other variables, this one comes before everything.
+        // Unlike other variables, `RUSTC` comes before everything.
         let found = self.variable("RUSTC");
         found
             .or_else(|| self.first(|| self.variable("CARGO_BUILD_RUSTC"), program))
             .unwrap_or_else(|| "rustc".into())
     }
 
-    /// The target that the program is built for, as cargo takes it; `chosen` by a flag before all.
+    /// The target that the program is built for, as cargo determines it; `chosen`: by `--target`, which
+    /// comes first.
     pub(super) fn target(&self, chosen: Option<&str>, host: &str) -> String {
         let written = |layer: &Layer| {
             let target = match layer.table.get("build")?.get("target")? {
@@ -190,8 +190,8 @@ impl CargoConfig {
         }
     }
 
-    /// What the program is run by for this target, where it is run by something. `cfg` is what holds
-    /// there; it matters only where there are conditions.
+    /// The runner for this target; empty if there is none. `cfg` is that of the target; it is only used
+    /// if there are `conditions`.
     pub(super) fn runner(&self, triple: &str, cfg: &[Cfg]) -> Result<Vec<OsString>, Reason> {
         let of = |layer: &Layer, target: &str| {
             let runner = layer.table.get("target")?.get(target)?.get("runner")?;
@@ -227,8 +227,8 @@ impl CargoConfig {
         }
     }
 
-    /// `--config` that has programs for this target run by this, before anything that was said. It is
-    /// written like what is there: cargo does not put a list over a text.
+    /// A value for `--config` that sets this runner for this target, before any other configuration. It
+    /// has the form of the one it overrides: cargo does not merge a list with a string.
     pub(super) fn runner_override(
         &self,
         triple: &str,
@@ -244,7 +244,7 @@ impl CargoConfig {
                     .is_array(),
             )
         };
-        // What JSON writes for texts and lists of them is TOML as well.
+        // JSON's strings and lists of strings are valid TOML.
         let runner = if self.first(|| None, said).unwrap_or_default() {
             serde_json::to_string(&runner)?
         } else {
@@ -254,7 +254,7 @@ impl CargoConfig {
         Ok(format!("target.{triple}.runner={runner}"))
     }
 
-    /// The conditions under which the program would be run by something.
+    /// The `cfg(…)` conditions that have a runner.
     pub(super) fn conditions(&self) -> BTreeSet<&str> {
         let layers = self.typed.iter().chain(&self.written);
         let targets = layers.filter_map(|layer| layer.table.get("target")?.as_table());
@@ -271,7 +271,7 @@ impl CargoConfig {
             .filter(|value| !value.is_empty())
     }
 
-    /// What the most important source says.
+    /// The value of the first source that has one.
     fn first<T>(
         &self,
         variable: impl FnOnce() -> Option<T>,
@@ -284,7 +284,7 @@ impl CargoConfig {
     }
 }
 
-/// Collects what is gone through.
+/// Collects the files that `visit` goes through.
 fn add(layers: &mut Vec<Layer>) -> impl FnMut(&Path, Table) {
     |path, table| {
         let base = path.parent().and_then(Path::parent).unwrap_or(path);
@@ -295,20 +295,20 @@ fn add(layers: &mut Vec<Layer>) -> impl FnMut(&Path, Table) {
     }
 }
 
-/// The environment variable that says what programs for this target are run by.
+/// The environment variable that sets the runner for this target.
 pub(super) fn runner_variable(triple: &str) -> String {
     let name = triple.replace(['-', '.'], "_").to_uppercase();
     format!("CARGO_TARGET_{name}_RUNNER")
 }
 
-/// It is described by a file.
+/// The target is described by a JSON file.
 fn is_file(target: &str) -> bool {
     Path::new(target)
         .extension()
         .is_some_and(|end| end == "json")
 }
 
-/// The name of a target in keys and variables: one that is described by a file is called like it.
+/// The name of a target in keys and variables: for a JSON file, its stem.
 pub(super) fn triple(target: &str) -> &str {
     is_file(target)
         .then(|| Path::new(target).file_stem()?.to_str())
@@ -316,7 +316,7 @@ pub(super) fn triple(target: &str) -> &str {
         .unwrap_or(target)
 }
 
-/// The target of the compiler, as it most probably is: only the compiler knows.
+/// The probable host target of the compiler: only the compiler knows.
 pub(super) fn probable_host() -> String {
     let system = match env::consts::OS {
         "linux" if Path::new("/etc/alpine-release").exists() => "unknown-linux-musl",
@@ -327,7 +327,7 @@ pub(super) fn probable_host() -> String {
     format!("{}-{system}", env::consts::ARCH)
 }
 
-/// A command as it is written, one text or a list.
+/// A command, written as one string or a list.
 fn words(value: &Value, base: &Path) -> Option<Vec<OsString>> {
     let words: Vec<&str> = match value {
         Value::String(text) => text.split_whitespace().collect(),
@@ -339,7 +339,7 @@ fn words(value: &Value, base: &Path) -> Option<Vec<OsString>> {
     Some(std::iter::once(program(first, base)).chain(rest).collect())
 }
 
-/// A name is looked for in `PATH`, anything else is a path.
+/// A program: a bare name is looked up in `PATH`, anything else is a path.
 fn program(name: &str, base: &Path) -> OsString {
     if name.contains('/') {
         base.join(name).into_os_string()
@@ -348,7 +348,7 @@ fn program(name: &str, base: &Path) -> OsString {
     }
 }
 
-/// What the compiler says holds for a target, from what it prints.
+/// The `cfg` of a target, from what the compiler prints.
 pub(super) fn cfg_of(printed: &str) -> Vec<Cfg> {
     printed
         .lines()
@@ -356,7 +356,7 @@ pub(super) fn cfg_of(printed: &str) -> Vec<Cfg> {
         .collect()
 }
 
-/// Whether cargo is told a configuration by a flag, which comes before a variable.
+/// Whether cargo gets a `--config`, which comes before variables.
 pub(super) fn is_typed(build: &Build) -> bool {
     !build.config.is_empty() || build.args.iter().any(|arg| arg.starts_with("--config"))
 }
@@ -397,7 +397,7 @@ mod tests {
         let found = super::files(&root.join(dir), home.as_deref());
         let found: Vec<&str> = found
             .iter()
-            // What lies above the directory of tests is not theirs.
+            // Configuration above the temporary directory is not part of the test.
             .filter_map(|path| path.strip_prefix(&root).ok()?.to_str())
             .collect();
         assert_eq!(found, expected);

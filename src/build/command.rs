@@ -7,7 +7,7 @@ use super::project::Target;
 use crate::config::Build;
 use crate::keeper::protocol::{Input, Launch};
 
-/// A command as hotrun was started: in its directory, with its environment.
+/// A command that is started as hotrun was: in its directory, with its environment.
 pub fn launch(
     build: &Build,
     program: OsString,
@@ -33,7 +33,7 @@ pub fn launch(
     }
 }
 
-/// What `cargo build` and `cargo run` are told alike for the chosen target.
+/// The arguments that `cargo build` and `cargo run` both get for the chosen target.
 pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![subcommand.into()];
     let mut flag = |name: &str, value: Option<&OsStr>| {
@@ -72,8 +72,7 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     args
 }
 
-/// `cargo build` for the chosen target and these binaries of its package, without what only hotrun
-/// wants.
+/// `cargo build` for the chosen target and these binaries of its package, as a user would call it.
 pub fn build<'a>(
     build: &Build,
     target: &Target,
@@ -90,7 +89,7 @@ pub fn build<'a>(
     args
 }
 
-/// What every command of cargo takes.
+/// The flags that every command of cargo takes.
 fn everywhere(build: &Build) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     for (name, on) in [
@@ -110,9 +109,9 @@ fn everywhere(build: &Build) -> Vec<OsString> {
     args
 }
 
-/// Of what `cargo build` is told besides: what cargo is to know wherever it reads the project.
+/// From `build.args`, the flags that cargo needs wherever it reads the project.
 fn everywhere_of_others(build: &Build) -> Vec<OsString> {
-    const ALONE: [&str; 3] = ["--locked", "--offline", "--frozen"];
+    const WITHOUT_VALUE: [&str; 3] = ["--locked", "--offline", "--frozen"];
     const WITH_VALUE: [&str; 3] = ["--config", "-Z", "--lockfile-path"];
     let mut args = Vec::new();
     let mut others = build.args.iter();
@@ -124,7 +123,7 @@ fn everywhere_of_others(build: &Build) -> Vec<OsString> {
         if WITH_VALUE.contains(&&**arg) {
             args.push(arg.into());
             args.extend(others.next().map(OsString::from));
-        } else if joined || ALONE.contains(&&**arg) {
+        } else if joined || WITHOUT_VALUE.contains(&&**arg) {
             args.push(arg.into());
         }
     }
@@ -135,7 +134,7 @@ fn named_manifest(build: &Build) -> Option<&OsStr> {
     build.named_manifest.then_some(build.manifest.as_os_str())
 }
 
-/// What makes `cargo build` talk to a program.
+/// The flags that make `cargo build` print messages for a program.
 pub fn messages(color: bool) -> [OsString; 4] {
     let format = if color {
         "json-diagnostic-rendered-ansi"
@@ -146,7 +145,7 @@ pub fn messages(color: bool) -> [OsString; 4] {
     ["--message-format", format, "--color", when].map(OsString::from)
 }
 
-/// `cargo metadata` for the project, with what is compiled for these platforms only.
+/// `cargo metadata` for the project, with only the packages that are compiled for these platforms.
 pub fn metadata(build: &Build, platforms: &[&OsStr]) -> Vec<OsString> {
     let mut args: Vec<OsString> = ["metadata", "--format-version", "1", "--color", "never"]
         .map(Into::into)
@@ -162,7 +161,7 @@ pub fn metadata(build: &Build, platforms: &[&OsStr]) -> Vec<OsString> {
     args
 }
 
-/// A command as one would type it.
+/// A command as a user would type it.
 pub fn shown(args: &[OsString]) -> String {
     let mut line = String::from("cargo");
     for arg in args {

@@ -1,25 +1,27 @@
-//! What cargo found a program to be made of: the dep-info file (`.d`) beside the executable. It names
-//! what crates include and build scripts declare, wherever that is. Pure but for the names of files.
+//! Reads dep-info: the `.d` file beside the executable, in which cargo names the program's sources. It
+//! has every file that crates include and build scripts declare, wherever it is. Pure, except that paths
+//! are resolved.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::project::Project;
 
-/// Where cargo writes it for this executable, at the very end of a build.
+/// The dep-info file of this executable, which cargo writes at the very end of a build.
 pub(super) fn beside(executable: &Path) -> PathBuf {
     executable.with_extension("d")
 }
 
-/// What the program is made of: the inputs without what cargo and its build scripts have written
-/// into their own directories, each path in one spelling, sorted.
+/// The program's sources: the inputs without files in cargo's own directories, each path in one
+/// spelling, sorted.
 pub(super) fn sources(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
     let written = with_real([&project.target_dir, &project.build_dir]);
-    // A version stamp of the repository is no reason to build at each of its commands.
+    // Build scripts that stamp a version declare files in `.git`, which every git command writes: those
+    // are no sources.
     let of_git = |path: &PathBuf| path.iter().any(|part| part == ".git");
     let mut sources: Vec<PathBuf> = inputs
         .iter()
         .filter_map(|path| {
-            // Nearly all are straight, and need not be looked up.
+            // Nearly all paths are absolute and without `..`, and need not be resolved.
             let is_straight = path.is_absolute() && !goes_up(path);
             is_straight.then(|| path.clone()).or_else(|| straight(path))
         })
@@ -30,7 +32,7 @@ pub(super) fn sources(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
     sources
 }
 
-/// These directories, and what they are called where a link leads to them.
+/// These directories, and their real paths if a link leads to them.
 fn with_real<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
     dirs.into_iter()
         .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()])
@@ -46,18 +48,18 @@ fn goes_up(path: &Path) -> bool {
     path.components().any(|part| part == Component::ParentDir)
 }
 
-/// Without a way up and down again; a link at its end stays one.
+/// The path without `..`; if its last part is a link, that is not followed.
 fn straight(path: &Path) -> Option<PathBuf> {
     let dir = path.parent().filter(|_| path.is_absolute())?;
     match (path.file_name(), dir.canonicalize()) {
         (Some(name), Ok(dir)) => Some(dir.join(name)),
-        // It may come back, and is called then what it was before.
+        // A directory that is missing may come back: the path is resolved by its text.
         (Some(_), Err(_)) => Some(by_its_words(path)),
         (None, _) => path.canonicalize().ok(),
     }
 }
 
-/// The same for what is not there, so that no link has a say.
+/// The same by the text of the path alone, for one that does not exist.
 fn by_its_words(path: &Path) -> PathBuf {
     let mut straight = PathBuf::new();
     for part in path.components() {
@@ -71,8 +73,8 @@ fn by_its_words(path: &Path) -> PathBuf {
     straight
 }
 
-/// What stands behind the colon of the one rule in it; spaces in names are escaped. `None`: it is
-/// nothing that cargo writes, or not all of it.
+/// The prerequisites of the one rule in a dep-info; spaces in names are escaped. `None`: cargo did not
+/// write this, or not completely.
 pub(super) fn inputs(text: &str) -> Option<Vec<PathBuf>> {
     // Cargo ends the rule with a line end: a file that is cut off names too little.
     let (rule, _) = text.split_once('\n')?;

@@ -1,4 +1,5 @@
-//! What builds have said of what the program is made of, and what is to be watched for it.
+//! What builds have reported of the program's sources, and the scope that is to be watched because of
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,10 +12,10 @@ use super::scope::{self, Known};
 use crate::config::{Build, Settings};
 use crate::session::model::{Changes, Scope, Seen};
 
-/// What the last build of this program has left that says what it is made of.
+/// The dep-info that the last build of this program has left.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LastBuild {
-    /// There was none, in this profile.
+    /// There is no build in this profile.
     None,
     /// Its dep-info names so many files.
     Names(usize),
@@ -22,7 +23,7 @@ pub enum LastBuild {
     Unusable(PathBuf),
 }
 
-/// Looks for it, without building anything.
+/// Looks for the last build, without building anything.
 pub fn last_build(project: &Project, build: &Build) -> LastBuild {
     let target = &project.target;
     let profile = scope::default_profile(project, build);
@@ -47,18 +48,18 @@ pub fn last_build(project: &Project, build: &Build) -> LastBuild {
     }
 }
 
-/// All of that, from build to build.
+/// What is known from builds so far, and what was asked to be watched.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     known: Known,
-    /// When the last run of cargo began: it has seen what was written before.
+    /// When the last run of cargo began: it has seen everything written before.
     ran: Option<SystemTime>,
-    /// What was last asked to be watched.
+    /// The scope that was last asked to be watched.
     watched: Option<Scope>,
 }
 
 impl Inputs {
-    /// A build begins: has cargo see what changed where it would not by itself. Its run begins `now`.
+    /// A build begins `now`: makes changes visible to cargo that it would miss.
     pub(super) fn begin(
         &mut self,
         project: &Project,
@@ -76,21 +77,23 @@ impl Inputs {
         self.ran = Some(now);
     }
 
-    /// The build failed, and its errors name these files. What build scripts said counts all the same.
+    /// The build failed, and its errors name these files. What build scripts declared counts all the
+    /// same.
     pub(super) fn failed(&mut self, project: &Project, named: Vec<PathBuf>, scripts: &[String]) {
         self.known.failed = true;
         self.known.named = named;
         self.note_scripts(project, scripts);
     }
 
-    /// The build was good, and cargo has ended: it has written what these executables are made of, of
+    /// The build succeeded, and cargo has ended, so it has written the dep-info of these executables, of
     /// which the first is the program's own.
     pub(super) fn built(&mut self, project: &Project, executables: &[PathBuf], scripts: &[String]) {
         let inputs = |executable: &PathBuf| {
             let text = std::fs::read_to_string(dep_info::beside(executable));
             text.ok().and_then(|text| dep_info::inputs(&text))
         };
-        // Without one of them, what may be part of the program is watched as before the first build.
+        // If one dep-info is missing, everything that may be a source is watched, as before the first
+        // build.
         let inputs: Option<Vec<Vec<PathBuf>>> = executables.iter().map(inputs).collect();
         let inputs = inputs.filter(|inputs| !inputs.is_empty());
         self.known.sources = inputs.map(|inputs| dep_info::sources(&inputs.concat(), project));
@@ -101,13 +104,13 @@ impl Inputs {
             .and_then(|executable| executable.parent());
         let of_examples = |dir: &&Path| dir.file_name().is_some_and(|name| name == "examples");
         let profile = dir.filter(of_examples).and_then(Path::parent).or(dir);
-        // The same directory below the one for intermediate files, if that is another one.
+        // Intermediate files are in the same directory below `build_dir`.
         let inside = profile.and_then(|dir| dir.strip_prefix(&project.target_dir).ok());
         self.known.profile = inside.map(|inside| project.build_dir.join(inside));
         self.note_scripts(project, scripts);
     }
 
-    /// Which packages' build scripts have said what they read.
+    /// Notes which packages' build scripts declare what they read.
     fn note_scripts(&mut self, project: &Project, scripts: &[String]) {
         for line in scripts {
             match messages::script(line, project) {
@@ -118,15 +121,15 @@ impl Inputs {
         }
     }
 
-    /// What is to be watched for a project that was just read.
+    /// The scope to watch for a project that was just read.
     pub(super) fn loaded(&mut self, project: &Project, settings: &Settings, seen: Seen) -> Scope {
         let scope = scope::of_project(project, settings, &self.known, seen);
         self.watched = Some(scope.clone());
         scope
     }
 
-    /// What is to be watched, if that is something else than before. What was written since the last
-    /// run of cargo began may not have been seen.
+    /// The scope to watch, if it changed. Files written since the last run of cargo began may not have
+    /// been seen by it.
     pub(super) fn changed(
         &mut self,
         project: &Project,

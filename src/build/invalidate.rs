@@ -1,11 +1,11 @@
-//! Changes that cargo does not see by itself.
+//! Makes cargo see changes that it would miss.
 //!
-//! Cargo goes by time stamps: a unit is stale if one of its sources is younger than the record of its
-//! last compilation. A file that was moved, copied with its time or linked to may be older than that
-//! record; then everything is fresh to cargo. Nor does it know of files that procedural macros read
-//! and the user has named. So the time of the record is set back, and cargo compiles the unit again,
-//! with all that it knows of it (`cargo clean` would throw its incremental data away). The names of
-//! the records are cargo's own; where there is none, the file itself is touched, as a person would.
+//! Cargo goes by time stamps: a unit is stale if one of its sources is newer than the fingerprint of its
+//! last compilation. A file that was moved, copied with its time or linked to may be older than that;
+//! then cargo takes everything for fresh. Nor does cargo know of files that procedural macros read and
+//! the user has named. So the time of the fingerprint is set back, and cargo compiles the unit again,
+//! incrementally (`cargo clean` would throw the incremental data away). The names of the fingerprint
+//! files are internal to cargo; where none is found, the source itself is touched, as a user would do.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use std::time::{Duration, SystemTime};
 use super::project::{Local, Project};
 use crate::session::model::{ChangeKind, Changes, Content};
 
-/// The beginnings of the names of the records that tell when a unit was compiled.
+/// How the names of the fingerprint files begin whose time says when a unit was compiled.
 const COMPILED: [&str; 4] = ["dep-lib-", "dep-bin-", "dep-example-", "dep-build-script-"];
 
-/// Has cargo see these changes. `sources` is what it knows of the program, it keeps its records in
-/// `profile`, and its last run began at `ran`.
+/// Makes cargo see these changes. `sources`: the files that its dep-info names; `profile`: the directory
+/// of its fingerprints; `ran`: when its last run began.
 pub(super) fn make_seen(
     project: &Project,
     profile: &Path,
@@ -31,7 +31,7 @@ pub(super) fn make_seen(
             changed.kind,
             ChangeKind::Source | ChangeKind::Named | ChangeKind::Guess
         );
-        // What is gone is missed by cargo itself.
+        // Cargo itself notices that a file is gone.
         if !is_source || changed.now == Content::Missing {
             continue;
         }
@@ -48,7 +48,7 @@ pub(super) fn make_seen(
                 set_back(&record, written, unknown);
             }
         }
-        // Without a record nothing was compiled, or cargo keeps it elsewhere.
+        // Without a fingerprint nothing was compiled, or cargo keeps it elsewhere.
         if !found && !unknown && written <= ran {
             touch(&path);
         }
@@ -59,14 +59,14 @@ fn written(path: &Path) -> Option<SystemTime> {
     path.metadata().ok()?.modified().ok()
 }
 
-/// The packages that this file belongs to. One outside of all of them may belong to any.
+/// The packages that this file may belong to: the innermost one around it, else all.
 fn owners<'a>(packages: &'a [Local], file: &Path) -> &'a [Local] {
     let holding = packages.iter().filter(|local| file.starts_with(&local.dir));
     let innermost = holding.max_by_key(|local| local.dir.components().count());
     innermost.map_or(packages, std::slice::from_ref)
 }
 
-/// The records of what was compiled of this package, and of what its build script said.
+/// The fingerprint files of this package's units, and the recorded output of its build script.
 fn records(profile: &Path, package: &str) -> Vec<PathBuf> {
     let of_package = |dir: &PathBuf| {
         let name = dir.file_name().and_then(|name| name.to_str());
@@ -108,7 +108,7 @@ fn set_back(record: &Path, written: SystemTime, unknown: bool) {
         return;
     }
     let older = if unknown {
-        // Older than all that cargo knows of.
+        // Older than every source that cargo knows of.
         Some(SystemTime::UNIX_EPOCH + Duration::from_hours(24))
     } else {
         written.checked_sub(OLDER)
@@ -118,7 +118,7 @@ fn set_back(record: &Path, written: SystemTime, unknown: bool) {
     }
 }
 
-/// As `touch` does it.
+/// Sets the time stamp to now, as `touch` does.
 #[expect(
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"

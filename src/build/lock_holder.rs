@@ -1,7 +1,7 @@
-//! Whom cargo waits for: the process that holds the lock, as /proc shows it.
+//! Finds the process that holds the lock for which cargo waits, from /proc/locks.
 //!
-//! Cargo says that it waits, and then does so. The system lists every lock with those that wait for
-//! it, so no guess is needed at which file it is; a holder in another container is not named.
+//! Cargo prints that it waits, and then does. The kernel lists every lock with the processes that wait
+//! for it, so the locked file need not be known; a holder in another container is not named.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +12,17 @@ use tokio::task::JoinHandle;
 
 use crate::process_tree;
 
-/// Milliseconds before each look. A shorter wait is not worth a line: cargos that read a manifest at the
-/// same time wait for each other for some milliseconds.
+/// Milliseconds before each look at /proc/locks. A shorter wait is not worth a line: cargos that read a
+/// manifest at the same time wait for each other for some milliseconds.
 const LOOKS: [u64; 2] = [500, 100];
 
-/// More of a command line says nothing more.
+/// The most characters of the holder's command line that are shown.
 const LONGEST: usize = 100;
 
-/// Hears what cargo waits for, and `None` when it goes on.
+/// Called with the lock that cargo waits for, and with `None` when it goes on.
 pub(super) type Tell = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
-/// The waits of one cargo: each that lasts is told once.
+/// The waits of one cargo: each that lasts is reported once.
 pub(super) struct Waits {
     tell: Tell,
     current: Option<Wait>,
@@ -41,7 +41,7 @@ impl Waits {
         }
     }
 
-    /// Cargo waits for the lock `on` this.
+    /// Cargo begins to wait for the lock `on` this.
     pub(super) fn begin(&mut self, on: String) {
         self.end();
         let told = Arc::new(AtomicBool::new(false));
@@ -64,7 +64,7 @@ impl Waits {
         self.current = Some(Wait { told, task });
     }
 
-    /// It goes on.
+    /// Cargo goes on.
     pub(super) fn end(&mut self) {
         if let Some(wait) = self.current.take() {
             wait.task.abort();
@@ -83,7 +83,7 @@ impl Drop for Waits {
     }
 }
 
-/// Who holds the lock that a cargo of ours waits for.
+/// The holder of the lock for which a cargo below this process waits.
 fn find() -> Option<String> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let ours = process_tree::of(std::process::id());
@@ -95,8 +95,8 @@ fn find() -> Option<String> {
     Some(format!("`{command}` (pid {pid})"))
 }
 
-/// The process that holds what one of these waits for, by the text of /proc/locks: lines of one
-/// number belong together, and the first is the holder's.
+/// The process that holds the lock for which one of these waits, from the text of /proc/locks: lines
+/// with the same number are about the same lock, and the first is the holder's.
 ///
 /// `5: FLOCK  ADVISORY  WRITE 2614 fe:00:10011098 0 EOF`
 /// `5: -> FLOCK  ADVISORY  WRITE 2700 fe:00:10011098 0 EOF`
@@ -138,7 +138,7 @@ mod tests {
             (&[22], Some(20)),
             (&[9, 22], Some(20)),
             (&[20, 30, 10], None),
-            // It is in another container.
+            // The holder is in another container.
             (&[41], None),
             (&[], None),
         ] {

@@ -1,7 +1,7 @@
-//! What cargo prints, line by line. Pure, but for what build scripts have said.
+//! Parses what cargo prints, line by line. Pure, except that the recorded output of build scripts is
+//! read.
 //!
-//! Lines are parsed one at a time: a build script's stray output between two messages must not
-//! end the stream.
+//! Each line is parsed on its own: stray output between two messages must not end the stream.
 
 use std::path::PathBuf;
 
@@ -11,27 +11,27 @@ use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 use super::project::Project;
 use crate::session::reason::Reason;
 
-/// One line of cargo's stdout, as far as it matters here.
+/// One line of cargo's stdout, as far as hotrun uses it.
 #[derive(Debug)]
 pub enum Told {
     /// A message of the compiler.
     Diagnostic {
         /// It is an error.
         error: bool,
-        /// It is counted: not one of rustc's closing remarks.
+        /// It counts as an error or warning: it is not one of rustc's closing remarks.
         counts: bool,
         /// As rustc renders it.
         rendered: String,
         /// The files that an error is about, as the compiler names them.
         named: Vec<PathBuf>,
     },
-    /// What was made of a target is there.
+    /// Cargo has built a target.
     Artifact(Box<cargo_metadata::Artifact>),
-    /// A build script ran, or ran before: what it means for the program's surroundings.
+    /// A build script ran, or ran before: the message, on which the surroundings depend.
     Script(String),
     /// The build succeeded or failed.
     Finished(bool),
-    /// Nothing that matters.
+    /// A message that hotrun does not use.
     Nothing,
     /// No message of cargo.
     Text(String),
@@ -48,7 +48,7 @@ pub fn stdout(line: &str) -> Told {
             let error = matches!(level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
             Told::Diagnostic {
                 error,
-                // "aborting due to 2 previous errors", "3 warnings emitted": no place in the code.
+                // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
                 counts: (error || level == DiagnosticLevel::Warning)
                     && !message.message.spans.is_empty(),
                 named: if error {
@@ -66,19 +66,19 @@ pub fn stdout(line: &str) -> Told {
     }
 }
 
-/// The files that this is about: those in which it is, and one that could not be read.
+/// The files that a diagnostic is about: those of its spans, and one that could not be read.
 fn named(diagnostic: &Diagnostic) -> Vec<PathBuf> {
     let spans = diagnostic.spans.iter().map(|span| span.file_name.as_str());
     let unread = diagnostic.message.split_once("couldn't read `");
     let unread = unread.and_then(|(_, rest)| rest.split_once('`'));
     let unread = unread.map(|(path, _)| path);
-    // `<core macros>` and the like are no files.
+    // `<core macros>` and the like are not files.
     let names = spans.chain(unread).filter(|name| !name.starts_with('<'));
     names.map(PathBuf::from).collect()
 }
 
-/// The directory of the package whose build script has run, and whether that has said what it reads:
-/// cargo keeps all that it says. `None`: it is no package of this project.
+/// The directory of the package whose build script has run, and whether the script declares what it
+/// reads, by the output that cargo records. `None`: not a package of this project.
 pub(super) fn script(line: &str, project: &Project) -> Option<(PathBuf, bool)> {
     let Ok(Message::BuildScriptExecuted(script)) = serde_json::from_str(line) else {
         return None;
@@ -99,9 +99,9 @@ pub(super) fn script(line: &str, project: &Project) -> Option<(PathBuf, bool)> {
 /// One piece of cargo's stderr.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Finished and all units.
+    /// Finished units and all units.
     Progress(u32, u32),
-    /// It waits for another cargo, on this.
+    /// Cargo waits for another cargo's lock on this.
     Blocked(String),
     /// A line for the user.
     Line(String),
@@ -127,9 +127,9 @@ pub fn stderr(piece: &str) -> Said {
     }
 }
 
-/// Whether cargo, or what it has started, says by this line that it could not ask at a terminal.
+/// Whether cargo, or a program that it started, says by this line that it could not ask at a terminal.
 pub fn wants_terminal(line: &str) -> bool {
-    /// How programs that ask for a secret name it themselves: git, ssh, sudo.
+    /// What git, ssh and sudo print when they can't ask for a secret.
     const ASKERS: [&str; 6] = [
         "terminal prompts disabled",
         "could not read Username for ",
@@ -138,14 +138,14 @@ pub fn wants_terminal(line: &str) -> bool {
         "Permission denied (publickey",
         "a terminal is required to read the password",
     ];
-    // What opening /dev/tty gives without one, as Rust and C word it.
+    // The error of opening /dev/tty without a terminal, as Rust and C word it.
     let missing = line.contains("No such device or address");
     let is_opened = ["(os error 6)", "code: 6,", "/dev/tty"];
     ASKERS.iter().any(|asker| line.contains(asker))
         || (missing && is_opened.iter().any(|how| line.contains(how)))
 }
 
-/// What to do where something that cargo has started wanted to ask.
+/// The hint for a build in which a program wanted to ask at a terminal.
 pub fn terminal_hint(reason: impl Into<String>, command: &str) -> Reason {
     Reason::new(
         reason,
@@ -156,7 +156,7 @@ pub fn terminal_hint(reason: impl Into<String>, command: &str) -> Reason {
     )
 }
 
-/// What cargo has said when it could not read the project.
+/// Finds in cargo's output why it could not read the project.
 #[derive(Debug, Default)]
 pub struct Unread {
     wants_terminal: bool,
@@ -164,13 +164,13 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// It said this.
+    /// Takes in a line of output.
     pub fn hear(&mut self, line: &str) {
         self.wants_terminal |= wants_terminal(line);
         self.compiler |= line.contains("failed to run `rustc` to learn about target");
     }
 
-    /// What that means.
+    /// The reason, with a hint where there is one.
     pub fn reason(&self) -> Reason {
         let reason = if self.compiler {
             "the compiler can't say anything about the target"

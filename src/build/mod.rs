@@ -2,13 +2,13 @@
 //!
 //! # Theory of operation
 //!
-//! One task does one order at a time. A build is: read the project with `cargo metadata`, if it
-//! has to be read; see to it that cargo sees what changed; run `cargo build` with JSON messages; pin
-//! the executable when cargo names it; compare it with the baseline; and, when the answer is not known
-//! any more, ask cargo what the program is started with. A cancel ends whatever of this runs. `Done`
-//! is sent when nothing of it runs any more, but for a cargo that has said its last word and is about
-//! to end. What that writes at its very end is read when it has: what the program is made of.
-//! Deliberately absent: deciding when to build or what to do with the result.
+//! One task carries out one order at a time. The steps of a build: read the project with `cargo
+//! metadata`, if it has to be read; make changes visible to cargo that it would miss by time stamps; run
+//! `cargo build` with JSON messages; pin the executable when cargo names it; compare it with the
+//! baseline; and, if the last answer may be outdated, ask cargo what the program is started with. A
+//! cancel ends whichever step runs. `Done` is sent when no process of the build is left, except for a
+//! cargo that has sent `build-finished` and is about to end: it writes the dep-info at its very end,
+//! which is read once it has. Deliberately absent: deciding when to build or what to do with the result.
 
 pub mod artifact;
 pub mod cargo_config;
@@ -57,7 +57,7 @@ use crate::session::model::{
 };
 use crate::session::reason::Reason;
 
-/// What a builder is told.
+/// An order to the builder.
 #[derive(Debug)]
 enum Order {
     Start {
@@ -117,14 +117,15 @@ impl Builder {
 pub struct Loaded {
     /// The project.
     pub project: Project,
-    /// What its reader has seen.
+    /// When it was read.
     pub seen: Seen,
-    /// Where its executables are kept.
+    /// Where its artifacts are kept.
     pub store: Arc<ArtifactStore>,
 }
 
-/// Reads the project for the first time. `Ok(None)`: a manifest is broken and `lines` says how;
-/// a later build reads it again. `waiting` hears whom cargo waits for, and that it goes on.
+/// Reads the project for the first time. `Ok(None)`: a manifest is broken, and `line` was called with
+/// how; a later build reads it again. `waiting` is called with the lock that cargo waits for, and its
+/// holder.
 pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
@@ -153,8 +154,8 @@ fn no_cargo(reason: Reason) -> Failure {
     Failure::failed(reason.text).hint(hint)
 }
 
-/// Time stamps of files are as coarse as the kernel's tick; so much may be taken off the clock to get
-/// one that no file was written before with a later one.
+/// Time stamps of files are as coarse as the kernel's tick: a file that is written now may get a stamp
+/// that is this much behind the clock.
 const TICK: Duration = Duration::from_millis(20);
 
 #[expect(
@@ -193,26 +194,26 @@ pub fn spawn(
 struct Work {
     settings: Arc<Settings>,
     loaded: Option<Loaded>,
-    /// Every place that was used: live may run from an older one.
+    /// Every store that was used: live may run from an older one.
     stores: Vec<Arc<ArtifactStore>>,
     /// Binaries of the package that the program was seen to start.
     siblings: BTreeSet<String>,
-    /// Where cargo has last built it.
+    /// The directory into which cargo last built the program.
     profile_dir: PathBuf,
     toolchain: Option<Toolchain>,
-    /// The surroundings, and what build scripts said when they were learned.
+    /// The surroundings, and the messages of build scripts for which they were read.
     known: Option<(Vec<String>, Surroundings)>,
     /// What the program is made of.
     inputs: Inputs,
-    /// A cargo that is about to end, and what it has built.
+    /// A build whose cargo is about to end.
     ending: Option<Finished>,
     events: mpsc::UnboundedSender<Event>,
 }
 
-/// A good run of cargo.
+/// A successful run of cargo.
 struct Finished {
     generation: Generation,
-    /// The program's own first; what each is made of is said beside it.
+    /// The program's own first; cargo writes the dep-info of each beside it.
     executables: Vec<PathBuf>,
     scripts: Vec<String>,
     rest: Option<Rest>,
@@ -271,7 +272,7 @@ impl Work {
                             Some(Order::Configure(settings)) => configured = Some(settings),
                             Some(Order::Running(executables)) => running.extend(executables),
                             Some(_) => {}
-                            // Hotrun ends: what runs ends with the keepers.
+                            // hotrun ends: the keepers end what runs.
                             None => return,
                         },
                     }
@@ -289,7 +290,7 @@ impl Work {
         }
     }
 
-    /// Has what the program was seen to start built with it from now on.
+    /// Adds siblings that the program was seen to start: they are built with it from now on.
     fn learn(&mut self, running: &[PathBuf]) {
         let Some(loaded) = self.loaded.as_ref() else {
             return;
@@ -311,7 +312,7 @@ impl Work {
         self.events.send(Event::Build(generation, news)).ok();
     }
 
-    /// Says whom cargo waits for.
+    /// Reports the lock that cargo waits for, and its holder.
     fn tell_of_waits(&self, generation: Generation) -> Tell {
         let events = self.events.clone();
         Arc::new(move |on| {
@@ -395,8 +396,7 @@ impl Work {
         Ok(messages::terminal_hint(reason, &command::shown(&args)))
     }
 
-    /// Cargo's configuration is another one than when the project was read: a file of any name can be
-    /// a part of it.
+    /// Cargo's configuration has changed since the project was read: it may include files of any name.
     fn is_configured_anew(&self) -> bool {
         let now = cargo_config::digest(&self.settings.build);
         let loaded = self.loaded.as_ref();
@@ -480,7 +480,7 @@ impl Work {
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
-                // Cargo takes some milliseconds more to end, which nobody has to wait for.
+                // Cargo takes some milliseconds more to end, and the build need not wait for that.
                 let enough = matches!(told, Told::Finished(true));
                 if let Some(news) = seen.told(told, &wanted) {
                     self.tell(generation, news);
@@ -509,7 +509,7 @@ impl Work {
         Ok((exit, rest, seen))
     }
 
-    /// A cargo has ended, and so has written what the program is made of.
+    /// Reads the dep-info: a cargo has ended, and so has written it.
     fn read_inputs(&mut self, finished: &Finished) {
         if let Some(loaded) = &self.loaded {
             let executables = &finished.executables;
@@ -519,7 +519,7 @@ impl Work {
         self.tell_scope(finished.generation);
     }
 
-    /// Has watched what the program is made of, if that is something else than before.
+    /// Reports what there is to watch, if it changed.
     fn tell_scope(&mut self, generation: Generation) {
         if let Some(loaded) = &self.loaded
             && let Some(scope) = self
@@ -536,14 +536,14 @@ impl Work {
             .ok_or_else(|| Stopped::Failed("the project was not read".into()))
     }
 
-    /// What the program is started with; asked for again only when it can have changed.
+    /// What the program is started with; cargo is asked again only if that may have changed.
     async fn surroundings(
         &mut self,
         generation: Generation,
         mut scripts: Vec<String>,
         cancel: &mut Cancel,
     ) -> Result<Surroundings, Stopped> {
-        // Cargo names them in the order in which they were ready.
+        // Cargo sends them in the order in which the scripts ended.
         scripts.sort_unstable();
         if let Some((known, surroundings)) = &self.known
             && *known == scripts
@@ -566,7 +566,7 @@ impl Work {
     }
 }
 
-/// The cargo that was about to end, once it has.
+/// The build whose cargo was about to end, once it has ended.
 async fn end_of(ending: &mut Option<Finished>) -> Finished {
     if let Some(rest) = ending.as_mut().and_then(|finished| finished.rest.as_mut()) {
         rest.await.ok();

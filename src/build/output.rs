@@ -1,4 +1,4 @@
-//! What one cargo has produced, gathered from its messages.
+//! Collects what one run of cargo produced, from its messages.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,38 +13,38 @@ use crate::session::event::BuildNews;
 use crate::session::model::Generation;
 use crate::session::reason::Reason;
 
-/// What came of one cargo.
+/// What one run of cargo produced.
 #[derive(Debug, Default)]
 pub(super) struct CargoOutput {
-    /// What is pinned, or why it could not be; nothing before cargo names the executable.
+    /// The pinned files, or why they can't be pinned; `None` before cargo names the executable.
     pub(super) pins: Option<Result<Pins, Reason>>,
-    /// The executables that cargo has made, the program's own first.
+    /// The executables that cargo has built, the program's own first.
     pub(super) executables: Vec<PathBuf>,
-    /// What build scripts said.
+    /// The messages of build scripts.
     pub(super) scripts: Vec<String>,
-    /// The files that errors of the compiler name.
+    /// The files that the compiler's errors name.
     pub(super) named: Vec<PathBuf>,
-    /// Errors of the compiler.
+    /// The number of the compiler's errors.
     pub(super) errors: u32,
-    /// Its warnings.
+    /// The number of its warnings.
     pub(super) warnings: u32,
-    /// Something has looked for a terminal to ask at, and there is none.
+    /// A program that cargo started wanted to ask at a terminal, and there is none.
     pub(super) wants_terminal: bool,
-    /// What belongs to the program and was named before its executable.
+    /// Files of the program that cargo named before its executable.
     before: Vec<PathBuf>,
 }
 
-/// What is built.
+/// What is to be built.
 pub(super) struct Wanted<'a> {
     pub(super) project: &'a Project,
-    /// Binaries that are built with it.
+    /// Siblings that are built with the program.
     pub(super) siblings: &'a BTreeSet<String>,
     pub(super) store: &'a ArtifactStore,
     pub(super) generation: Generation,
 }
 
 impl CargoOutput {
-    /// Takes in one message; what it means for the user.
+    /// Takes in one message; returns what to report of it.
     pub(super) fn told(&mut self, told: Told, wanted: &Wanted) -> Option<BuildNews> {
         match told {
             Told::Diagnostic {
@@ -68,8 +68,8 @@ impl CargoOutput {
         None
     }
 
-    /// Pins what cargo has made, if it is of the program. At once: cargo holds its lock until it
-    /// ends, so no other cargo has replaced it yet.
+    /// Pins an artifact of cargo's if it is part of the program. At once: cargo holds its lock until it
+    /// ends, so no other cargo can have replaced the files yet.
     fn artifact(&mut self, artifact: &Artifact, wanted: &Wanted) {
         let Wanted {
             project, siblings, ..
@@ -133,7 +133,7 @@ impl CargoOutput {
     }
 }
 
-/// The shared objects that programs load; procedural macros are loaded by the compiler alone.
+/// The shared objects that programs load; procedural macros are only loaded by the compiler.
 fn shared_objects(artifact: &Artifact) -> impl Iterator<Item = &Path> {
     let crate_types = &artifact.target.crate_types;
     let is_loaded = [CrateType::DyLib, CrateType::CDyLib]

@@ -1,10 +1,10 @@
-//! Everything that a generation runs, in a directory of its own.
+//! Pins everything that a generation runs in a directory of its own.
 //!
-//! It holds the executable, the executables that it starts from beside its own, and the shared
-//! objects of the workspace, as this build made them. All else that cargo's directory shows at that
-//! time is there as a link by the same name, so that a program finds beside itself what it finds
-//! under `cargo run`. What the program itself writes there is brought to where it would be then, so
-//! that the next generation finds it too.
+//! The directory holds the executable, the siblings that it starts, and the shared objects of the
+//! workspace, as this build made them. Everything else in cargo's directory at that time is linked under
+//! the same name, so that a program finds beside itself what it finds under `cargo run`. Files that the
+//! program writes there are moved to cargo's directory, where they would be under `cargo run`, so that
+//! the next generation finds them too.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,36 +18,36 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::artifact::discard;
 use crate::session::model::{Artifact, Generation, Surroundings};
 
-/// The note in each directory, for whoever brings home what the program has written there.
+/// The name of the note in each pinned directory, which is needed to move the program's files out of it.
 const NOTE: &str = ".hotrun";
 
-/// What it says.
+/// The content of the note.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
-    /// The directory of cargo's that it stands for.
+    /// The directory that cargo built into.
     profile_dir: PathBuf,
-    /// What is pinned in it.
+    /// The pinned files.
     files: BTreeSet<PathBuf>,
 }
 
-/// What a build has pinned so far. Removed unless it becomes an artifact.
+/// What a build has pinned so far. Dropping it removes the directory, unless it became an artifact.
 #[derive(Debug)]
 pub(super) struct Pins {
-    /// Where it is pinned.
+    /// The pinned directory.
     dir: PathBuf,
-    /// The directory of cargo's that it stands for.
+    /// The directory that cargo built into.
     profile_dir: PathBuf,
-    /// The executable, relative to either.
+    /// The executable, relative to either directory.
     executable: PathBuf,
-    /// All that is pinned, likewise.
+    /// All pinned files, likewise.
     files: BTreeSet<PathBuf>,
-    /// What is still being copied.
+    /// Copies that are not finished yet.
     copies: Vec<JoinHandle<io::Result<()>>>,
     kept: bool,
 }
 
 impl Pins {
-    /// A directory in `place` for an executable that cargo has just made in `profile_dir`.
+    /// Creates the directory `place` for an executable that cargo has just built in `profile_dir`.
     pub(super) fn new(place: PathBuf, profile_dir: &Path, executable: &Path) -> io::Result<Self> {
         fs::remove_dir_all(&place).ok();
         fs::create_dir_all(&place)?;
@@ -62,9 +62,8 @@ impl Pins {
         })
     }
 
-    /// Pins a file that cargo has just named, before cargo ends and another one may replace it. One
-    /// that cargo keeps elsewhere, as a library that was not asked for, comes to stand in the
-    /// directory itself.
+    /// Pins a file that cargo has just named, before cargo ends and another cargo may replace it. A file
+    /// that cargo keeps elsewhere, such as a dependency's library, is pinned in the directory itself.
     pub(super) fn add(&mut self, file: &Path) -> io::Result<()> {
         let name = file.file_name().map_or(file, Path::new);
         let is_beside = file == self.profile_dir.join(&self.executable);
@@ -74,8 +73,8 @@ impl Pins {
             fs::create_dir_all(dir)?;
         }
         if fs::hard_link(file, &to).is_err() {
-            // Another file system, or one without links. What is open is what cargo has made,
-            // whatever takes its place; copying shares the blocks where the file system can.
+            // Another file system, or one without hard links. The open file stays what cargo has built,
+            // even if the path is replaced; the copy shares blocks (reflink) where the file system can.
             let from = File::open(file)?;
             self.copies.push(spawn_blocking(move || copy(from, &to)));
         }
@@ -83,7 +82,7 @@ impl Pins {
         Ok(())
     }
 
-    /// The executable, where cargo has it.
+    /// The path of the executable in cargo's directory.
     pub(super) fn executable(&self) -> PathBuf {
         self.profile_dir.join(&self.executable)
     }
@@ -93,7 +92,7 @@ impl Pins {
         &self.profile_dir
     }
 
-    /// Waits until everything is pinned, and links what else cargo's directory shows.
+    /// Waits until everything is pinned, and links everything else in cargo's directory.
     pub(super) async fn complete(&mut self) -> io::Result<()> {
         for copy in self.copies.drain(..) {
             copy.await??;
@@ -112,7 +111,7 @@ impl Pins {
         };
         let dir = self.dir.clone();
         let work = move || {
-            // A directory that JSON can't name has no note, and keeps what is written there.
+            // A path that JSON can't hold gets no note, and files written there are not moved.
             if let Ok(text) = serde_json::to_string(&note) {
                 fs::write(dir.join(NOTE), text)?;
             }
@@ -124,8 +123,7 @@ impl Pins {
         spawn_blocking(work).await?
     }
 
-    /// Whether the program is the one of this artifact; one that can't be read is taken for another
-    /// one.
+    /// Whether the program equals this artifact; one that can't be read counts as different.
     pub(super) async fn is_same_as(&self, artifact: &Artifact) -> bool {
         if !self.files.is_superset(&artifact.files) {
             return false;
@@ -136,8 +134,8 @@ impl Pins {
             if known.contains(file) {
                 same(&of_artifact.join(file), &dir.join(file))
             } else {
-                // It was not pinned then, but found in cargo's directory: as it is now, unless it
-                // was made since.
+                // The file was not pinned for that artifact, which used it from cargo's directory: it is
+                // the same unless it was built since.
                 is_older(&dir.join(file), &of_artifact.join(NOTE))
             }
         };
@@ -146,7 +144,7 @@ impl Pins {
         compared.await.unwrap_or(false)
     }
 
-    /// Keeps it for a generation and all that run the same.
+    /// Makes it the artifact of a generation, which later ones may run too.
     pub(super) fn keep(
         mut self,
         built_by: Generation,
@@ -175,7 +173,7 @@ impl Drop for Pins {
     }
 }
 
-/// A file that programs load, as this system names it.
+/// The file is a shared object, by its extension.
 pub(super) fn is_shared_object(file: &Path) -> bool {
     file.extension()
         .is_some_and(|ending| ending == std::env::consts::DLL_EXTENSION)
@@ -193,7 +191,7 @@ fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
     Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
 }
 
-/// Links everything of `from` that is not in `to`, but for cargo's notes.
+/// Links everything of `from` that is not in `to`, except for cargo's dep-info.
 fn show(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
@@ -211,7 +209,8 @@ fn show(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The directories of other generations of the same session: their names differ in the number.
+/// The pinned directories of other generations of the same session: their names differ only in the
+/// number.
 fn others(dir: &Path) -> Vec<PathBuf> {
     let without_number = |dir: &Path| {
         let name = dir.file_name()?.to_str()?;
@@ -229,8 +228,8 @@ fn others(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Brings what a program has written beside its executable to cargo's directory, and leaves links to
-/// it. What can't be brought stays.
+/// Moves what a program has written beside its executable to cargo's directory, and leaves links to it.
+/// What can't be moved stays.
 pub(super) fn bring_home(dir: &Path) {
     let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
     let Ok(Note { profile_dir, files }) = serde_json::from_str(&text) else {
@@ -257,7 +256,7 @@ fn entries(dir: &Path, inner: &Path) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// At no moment there is no such file.
+/// Moves a file such that it exists at both paths at every moment.
 fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let beside = format!("{NOTE}.{}.{name}", std::process::id());
@@ -317,7 +316,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of cargo's with these files, each holding its own name.
+    /// A directory of cargo's with these files; the content of each is its own name.
     fn built(files: &[&str]) -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         for file in files {
@@ -405,7 +404,7 @@ mod tests {
         replace(&dir, "app", "app");
         replace(&dir, "libgreet.so", "libgreet.so");
         assert!(pin(&dir, 2, "app", &both).await.is_same_as(&baseline).await);
-        // One that is not built with it any more.
+        // A sibling that is not built with it any more.
         assert!(
             !pin(&dir, 3, "app", &both[1..])
                 .await
@@ -418,21 +417,21 @@ mod tests {
             assert!(!other.is_same_as(&baseline).await, "{file}");
             replace(&dir, file, file);
         }
-        // One that is built with it from now on: the app has started what was there, which may have
-        // been made anew since then by a build that was cancelled.
+        // A sibling that is built with it from now on: the app has started the file in cargo's
+        // directory, which a cancelled build may have replaced since.
         let worker = File::open(dir.path().join("debug/worker")).unwrap();
         let earlier = worker.metadata().unwrap().modified().unwrap() - Duration::from_secs(1);
         worker.set_modified(earlier).unwrap();
-        let alone = pin(&dir, 5, "app", &[]).await;
-        let alone = alone.keep(Generation(5), &[], Surroundings::default());
+        let single = pin(&dir, 5, "app", &[]).await;
+        let single = single.keep(Generation(5), &[], Surroundings::default());
         let more = pin(&dir, 6, "app", &["worker"]).await;
-        assert!(more.is_same_as(&alone).await);
+        assert!(more.is_same_as(&single).await);
         replace(&dir, "worker", "worker");
         let more = pin(&dir, 7, "app", &["worker"]).await;
-        assert!(!more.is_same_as(&alone).await);
+        assert!(!more.is_same_as(&single).await);
     }
 
-    /// A program that keeps its data beside its executable finds them again, as under `cargo run`.
+    /// A program that keeps its data beside its executable finds it again, as under `cargo run`.
     #[tokio::test]
     async fn what_a_program_writes_beside_itself_outlasts_it() {
         let dir = built(&["examples/demo", "app"]);
@@ -476,7 +475,7 @@ mod tests {
         assert!(dir.path().join("debug/app").exists());
     }
 
-    /// The copy is made elsewhere, and is one of what cargo had made when it was pinned.
+    /// The copy is made in another thread, of what cargo had built when the file was pinned.
     #[tokio::test]
     async fn what_cannot_be_linked_is_copied() {
         let dir = built(&[]);

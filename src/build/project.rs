@@ -1,5 +1,5 @@
-//! The project as `cargo metadata` tells it: which target runs, and which packages it is made of.
-//! Pure but for the names of files.
+//! The project from `cargo metadata`: which target is run, and which packages it is made of. Pure,
+//! except that paths are resolved.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use cargo_metadata::{
 use crate::config::{Build, nearest};
 use crate::exit::Failure;
 
-/// What is run.
+/// The target that is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Its package.
     pub package: String,
-    /// The workspace has others, so cargo has to be told which.
+    /// The workspace has other members, so cargo needs `--package`.
     pub of_many: bool,
     /// Binary or example.
     pub kind: TargetKind,
-    /// Its name, which is the executable's too.
+    /// Its name, which is also the executable's.
     pub name: String,
-    /// The file it begins in.
+    /// Its root source file.
     pub source: PathBuf,
 }
 
@@ -37,7 +37,7 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
-    /// The flag that chooses one.
+    /// The flag that chooses a target of this kind.
     pub fn flag(self) -> &'static str {
         match self {
             Self::Bin => "--bin",
@@ -45,7 +45,7 @@ impl TargetKind {
         }
     }
 
-    /// Where cargo looks for one.
+    /// Where cargo looks for a target of this kind.
     fn place(self) -> &'static str {
         match self {
             Self::Bin => "`src/main.rs`",
@@ -53,7 +53,7 @@ impl TargetKind {
         }
     }
 
-    /// A target of cargo's is of this kind.
+    /// The target is of this kind.
     pub(super) fn is_of(self, target: &CargoTarget) -> bool {
         target.kind.contains(&self.cargos())
     }
@@ -69,40 +69,41 @@ impl TargetKind {
 /// What is known of a project.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// What is run.
+    /// The target that is run.
     pub target: Target,
     /// The root of its workspace.
     pub workspace: PathBuf,
-    /// Where everything is built.
+    /// The target directory.
     pub target_dir: PathBuf,
-    /// Where cargo keeps intermediate files, which is the same if nobody wants it otherwise.
+    /// Where cargo keeps intermediate files: the target directory, unless `build.build-dir` is set.
     pub build_dir: PathBuf,
-    /// The directories of the packages it is made of: its own and all path dependencies.
+    /// The directories of the packages that the program is made of: its own and all path dependencies,
+    /// including optional ones whose feature is off.
     pub packages: Vec<PathBuf>,
-    /// Its own package and all path dependencies again.
+    /// The packages that are compiled: its own and all path dependencies.
     pub locals: Vec<Local>,
-    /// The names of all packages that it depends on.
+    /// The names of all packages that the program depends on.
     pub crates: Arc<BTreeSet<String>>,
     /// Directories of the workspace's other packages.
     pub others: Vec<PathBuf>,
-    /// The target of the compiler that builds it; its reader fills this in, and the next.
+    /// The compiler's host target; set by the reader, as is the next field.
     pub host: String,
-    /// What cargo's configuration said when it was read, as a number.
+    /// The digest of cargo's configuration when the project was read.
     pub configuration: u64,
-    /// The package itself, to tell its messages from others'.
+    /// The id of the program's own package, to find its messages.
     pub id: PackageId,
-    /// The package's other binaries, but for those that need features of their own.
+    /// The package's other binaries, except those with `required-features`.
     pub bins: Vec<String>,
 }
 
-/// A package of which the sources are at hand.
+/// A package from a path, not from a registry or git.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Local {
     /// Its directory.
     pub dir: PathBuf,
     /// Its name.
     pub name: String,
-    /// As cargo tells it apart.
+    /// Its id in cargo's messages.
     pub id: PackageId,
     /// It has a build script.
     pub has_script: bool,
@@ -111,9 +112,9 @@ pub struct Local {
 /// Why there is no project.
 #[derive(Debug)]
 pub enum Problem {
-    /// A manifest is broken; cargo has said how. It will be mended.
+    /// A manifest is broken, and cargo has printed how. An edit can mend it.
     Broken,
-    /// There is nothing to run, or too much to choose from.
+    /// There is no target to run, or several and none was chosen.
     Choice(Failure),
 }
 
@@ -154,8 +155,8 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     let crates = metadata.packages.iter();
     let crates = crates.filter(|package| closure.contains(&package.id));
     let crates = crates.map(|package| package.name.to_string()).collect();
-    // What an optional path dependency leads to is only known once its feature is on; that it is
-    // there is always known.
+    // An optional path dependency is always listed, but its own dependencies are only resolved once its
+    // feature is on.
     let named = inside.iter().flat_map(|package| &package.dependencies);
     let named = named.filter(|dependency| dependency.kind != DependencyKind::Development);
     packages.extend(
@@ -184,7 +185,7 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     })
 }
 
-/// The package has binaries of these names.
+/// Checks that the package has binaries of these names.
 fn has_all(package: &Package, named: &[String]) -> Result<(), Failure> {
     let bins = package.targets.iter();
     let bins = bins.filter(|target| TargetKind::Bin.is_of(target));
@@ -203,7 +204,7 @@ fn has_all(package: &Package, named: &[String]) -> Result<(), Failure> {
     }))
 }
 
-/// The packages that `cargo run` looks for targets in.
+/// The packages in which `cargo run` looks for targets.
 fn candidates<'a>(metadata: &'a Metadata, build: &Build) -> Result<Vec<&'a Package>, Failure> {
     let members = metadata.workspace_packages();
     if let Some(name) = &build.package {
@@ -234,8 +235,8 @@ fn candidates<'a>(metadata: &'a Metadata, build: &Build) -> Result<Vec<&'a Packa
     Ok(members.into_iter().filter(own).collect())
 }
 
-/// A cargo before 1.71 does not tell them. Then they are taken for what they are where nobody has
-/// chosen others: the package at the root, or else all.
+/// The workspace's default members. A cargo before 1.71 does not list them; then the defaults without
+/// `default-members` are used: the package at the root, or else all.
 fn default_packages(metadata: &Metadata) -> Vec<&Package> {
     if metadata.workspace_default_members.is_available() {
         return metadata.workspace_default_packages();
@@ -338,7 +339,8 @@ fn nearest_of(wanted: &str, names: &[String]) -> String {
     }
 }
 
-/// The package and everything it depends on; for an example with what only development needs.
+/// The package and everything it depends on; `development`: including its dev-dependencies, as for an
+/// example.
 fn closure(metadata: &Metadata, package: &Package, development: bool) -> BTreeSet<PackageId> {
     let mut seen = BTreeSet::new();
     let mut open = vec![package.id.clone()];
@@ -370,7 +372,7 @@ fn closure(metadata: &Metadata, package: &Package, development: bool) -> BTreeSe
 mod tests {
     use super::*;
 
-    /// What cargo 1.70 tells of a workspace with these members.
+    /// The metadata that cargo 1.70 prints for a workspace with these members.
     fn told(members: &[(&str, &str)]) -> Metadata {
         let id = |name: &str| format!("{name} 1.0.0 (path+file:///w)");
         let packages = members.iter().map(|(name, manifest)| {

@@ -1,4 +1,4 @@
-//! Reads the project: asks cargo what it is made of, and the compiler what it builds for.
+//! Reads the project: asks cargo for its metadata, and the compiler for its host target.
 
 use std::ffi::OsStr;
 
@@ -19,7 +19,8 @@ pub(super) enum Unread {
     Problem(Problem),
 }
 
-/// Reads the project; `line` hears what cargo says meanwhile, and `waiting` whom it waits for.
+/// Reads the project; `line` is called with what cargo prints meanwhile, and `waiting` with the lock
+/// that it waits for.
 pub(super) async fn read_project(
     build: &Build,
     cancel: &mut Cancel,
@@ -29,7 +30,7 @@ pub(super) async fn read_project(
     let at = now() - TICK;
     let configuration = cargo_config::digest(build);
     let config = CargoConfig::read(build);
-    // Only the compiler knows, and answers while cargo reads already.
+    // Only the compiler knows its host; it is asked while cargo already reads with the probable one.
     let guess = cargo_config::probable_host();
     let asked = toolchain::host(build, &config, cancel.clone());
     let metadata = read_metadata(build, &config, &guess, cancel, line, waiting);
@@ -47,8 +48,8 @@ pub(super) async fn read_project(
     Ok((project, Seen { at, lock }))
 }
 
-/// What cargo tells of the project where it is built by a compiler of this target. Crates that only
-/// others need are left out, as `cargo build` does: they may not be here, and the network neither.
+/// The output of `cargo metadata` for a compiler with this host target. Crates that only other platforms
+/// need are left out, as by `cargo build`: they may not be downloaded, and hotrun may be offline.
 async fn read_metadata(
     build: &Build,
     config: &CargoConfig,
@@ -58,7 +59,7 @@ async fn read_metadata(
     waiting: &Tell,
 ) -> Result<String, Unread> {
     let target = config.target(build.target.as_deref(), host);
-    // What build scripts need is built for the host.
+    // Dependencies of build scripts are built for the host.
     let mut platforms = vec![OsStr::new(&target)];
     platforms.extend((target != host).then_some(OsStr::new(host)));
     let args = command::metadata(build, &platforms);

@@ -1,6 +1,6 @@
-//! What to watch for a project: what cargo and rustc have said the program is made of, and until
-//! then, or while the last build failed, what they may look at. Pure but for the directories above
-//! the project, which are looked through for the files that cargo and rustup read there.
+//! The scope to watch for a project: the sources that cargo and rustc have named, and before that, or
+//! while the last build failed, everything they may look at. Pure, except that directories above the
+//! project are searched for the files that cargo and rustup read there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::project::Project;
 use crate::config::{Build, Settings};
 use crate::session::model::{Scope, Script, Seen};
 
-/// Files that cargo or rustup look for in a directory and all above it.
+/// Files that cargo or rustup look for in a directory and in all directories above.
 const UPWARD: [&str; 4] = [
     ".cargo/config.toml",
     ".cargo/config",
@@ -22,35 +22,35 @@ const UPWARD: [&str; 4] = [
 /// Files that programs read their environment from (dotenv).
 const ENV: [&str; 2] = [".env", ".env.local"];
 
-/// What builds have said so far of what the program is made of.
+/// What builds have reported so far of the program's sources.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// What the dep-info of the last good build names.
+    /// The sources that the dep-info of the last successful build names.
     pub sources: Option<Vec<PathBuf>>,
-    /// Directories of packages whose build scripts have said what they read.
+    /// Directories of packages whose build scripts declare what they read.
     pub declared: BTreeSet<PathBuf>,
     /// The last build failed.
     pub failed: bool,
-    /// What the compiler's messages about that name.
+    /// The files that the errors of the failed build name.
     pub named: Vec<PathBuf>,
-    /// Where cargo keeps what it knows of the units of this profile.
+    /// The directory in which cargo keeps its fingerprints for this profile.
     pub profile: Option<PathBuf>,
 }
 
-/// Everything a known project is made of, as far as it is known.
+/// The scope of a project that could be read.
 pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: Seen) -> Scope {
     let mut without = vec![project.target_dir.clone(), project.build_dir.clone()];
     without.extend(project.others.iter().cloned());
-    // A package inside another one's directory is that one's neighbour, unless it is needed too.
+    // A package inside another one's directory is left out, unless the program depends on it too.
     without.retain(|path| !project.packages.contains(path));
     let mut files = vec![
         project.workspace.join("Cargo.toml"),
         project.workspace.join("Cargo.lock"),
     ];
-    // Cargo reads all members, whichever is broken.
+    // Cargo reads the manifests of all members, and fails if any of them is broken.
     let members = project.others.iter().chain(&project.packages);
     files.extend(members.map(|dir| dir.join("Cargo.toml")));
-    // A configuration that is not there yet may come.
+    // A configuration file that does not exist yet may be created.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&settings.build.dir));
     files.extend(configuration(&settings.build));
@@ -88,7 +88,7 @@ pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: S
     }
 }
 
-/// Where cargo keeps its records before it has named an executable.
+/// Where cargo keeps its fingerprints, as long as it has not named an executable.
 pub fn default_profile(project: &Project, build: &Build) -> PathBuf {
     let dir = match (build.profile.as_deref(), build.release) {
         (None | Some("dev" | "test"), false) => "debug",
@@ -101,8 +101,8 @@ pub fn default_profile(project: &Project, build: &Build) -> PathBuf {
     }
 }
 
-/// Where the app would find a file with its environment: in its directory or that of its package,
-/// or above them, up to the workspace.
+/// Where the app may read its environment from: files in its directory or that of its package, or above
+/// them, up to the workspace.
 fn env_files(project: &Project, settings: &Settings) -> Vec<PathBuf> {
     let manifest = settings.build.manifest.parent();
     let dirs = manifest.into_iter().chain([settings.app.dir.as_path()]);
@@ -119,8 +119,8 @@ fn env_files(project: &Project, settings: &Settings) -> Vec<PathBuf> {
     found
 }
 
-/// Everything that can mend a project that can't be read: all below the topmost manifest, since
-/// nobody knows which one is broken.
+/// The scope of a project that can't be read: everything below the topmost manifest, since the broken
+/// one is not known.
 pub fn of_manifest(build: &Build) -> Scope {
     let dir = build.manifest.parent().unwrap_or(&build.dir).to_owned();
     let mut files: Vec<PathBuf> = dir
@@ -150,7 +150,7 @@ pub fn of_manifest(build: &Build) -> Scope {
     }
 }
 
-/// Where cargo's configuration is, with what it includes.
+/// The files of cargo's configuration, with what they include.
 fn configuration(build: &Build) -> impl Iterator<Item = PathBuf> {
     let home = cargo_config::home(build);
     let files = cargo_config::files(&build.dir, home.as_deref());

@@ -1,16 +1,16 @@
-//! Other executables of the package that the program starts from beside its own.
+//! Sibling executables: other binaries of the package, which the program starts from beside its own.
 //!
-//! Cargo builds the one that is run and no other. So the others are what some earlier build has
-//! left, until the program was seen to start one, or the user has named it: that one is built with
-//! the program from then on, and an edit of it counts. Pure.
+//! Cargo builds only the binary that is run, so the others are what some earlier build has left. Once
+//! the program was seen to start a sibling, or the user has named it, it is built with the program, and
+//! an edit of it counts. Pure.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::project::Project;
 
-/// The binaries that are built with the program: those that the user has named, else those that it
-/// was seen to start, as far as the package still has them.
+/// The siblings that are built with the program: those that the user has named, else those that the
+/// program was seen to start and the package still has.
 pub(super) fn built_with(
     named: Option<&[String]>,
     seen: &BTreeSet<String>,
@@ -24,7 +24,7 @@ pub(super) fn built_with(
     seen.iter().filter(known).cloned().collect()
 }
 
-/// The binaries of the package among the executables that its processes run.
+/// The siblings among the executables that the app's processes run.
 pub(super) fn started(
     running: &[PathBuf],
     project: &Project,

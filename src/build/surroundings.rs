@@ -1,11 +1,11 @@
 //! What `cargo run` would start the program with: its environment, its `argv[0]`, its runner.
 //!
-//! Nobody but cargo (and rustup before it) knows the whole of that, so cargo is asked: after a
-//! build, `cargo run` is given hotrun itself as the runner, which prints what it was started with
-//! and ends. The answer holds until the project model or what build scripts said changes, so a
-//! save does not pay for it. The user's own runner comes from cargo's configuration.
+//! Only cargo (with rustup before it) knows all of that, so cargo is asked: after a build, `cargo run`
+//! gets hotrun itself as the runner, which prints what it was started with and ends. The answer is used
+//! until the project model or the messages of build scripts change, so a save does not pay for it. The
+//! user's own runner is read from cargo's configuration.
 //!
-//! The question is answered by a hidden command of this program in a process of its own.
+//! The printing is a hidden command of hotrun, in a process of its own.
 
 use std::env;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ struct Printed {
     argv0: OsString,
 }
 
-/// If this process is to answer that question: the answer, as a line, or why not.
+/// If this process was started with the hidden command: the line to print, or the error.
 pub fn requested() -> Option<Result<String, String>> {
     let mut arguments = env::args_os().skip(1);
     let first = arguments.next()?;
@@ -48,7 +48,7 @@ pub fn requested() -> Option<Result<String, String>> {
     None
 }
 
-/// This program, for others to start: valid even after its file was replaced.
+/// A path by which cargo can start hotrun, even after its file was replaced.
 fn own_program() -> String {
     format!("/proc/{}/exe", std::process::id())
 }
@@ -66,14 +66,15 @@ pub(super) async fn ask_cargo(
     let runner = OsString::from(format!("{program} {PRINT}"));
     let args = command::select("run", build, target);
     let mut waits = Waits::new(waiting);
-    // What cargo takes only when it builds is left out where it says so.
+    // Tried once more without `build.args` if cargo fails: some of them are only for `cargo build`.
     let more = build.args.iter().map(OsString::from);
     let mut tries = vec![[args.clone(), more.collect()].concat()];
     tries.extend((!build.args.is_empty()).then_some(args));
     let mut answer = Err(Stopped::Cancelled);
     for mut args in tries {
         if is_typed(build) {
-            // A runner may be among it, and the program must not be started.
+            // The `--config` may set a runner, which comes before the variable: without this override,
+            // cargo would start the program.
             let failed = |error: serde_json::Error| Stopped::Failed(error.to_string().into());
             let config = CargoConfig::read(build);
             let config = config.runner_override(&toolchain.triple, [&program, PRINT]);
@@ -98,7 +99,7 @@ pub(super) async fn ask_cargo(
     })
 }
 
-/// Runs cargo and reads the JSON line that what it starts prints.
+/// Runs cargo and reads the JSON line that the runner prints.
 async fn ask(launch: Launch, cancel: &mut Cancel, waits: &mut Waits) -> Result<Printed, Stopped> {
     let mut answer = None;
     let mut said = String::new();

@@ -1,4 +1,4 @@
-//! What the compiler is asked: its own target, and what holds there.
+//! Asks rustc for its host target, and for the `cfg` of the target that is built for.
 
 use std::ffi::OsString;
 
@@ -10,17 +10,16 @@ use crate::config::Build;
 use crate::helper::{self, After, Cancel, Stopped};
 use crate::lines::Stream;
 
-/// What is built for, and what the program is run by.
+/// The target that is built for, and the runner of the program.
 #[derive(Clone, Debug)]
 pub(super) struct Toolchain {
     /// The name of the target.
     pub(super) triple: String,
-    /// What starts the program, and its first arguments, if it is run by something.
+    /// The runner with its first arguments; empty: the program is started directly.
     pub(super) runner: Vec<OsString>,
 }
 
-/// The target of the compiler itself; where it can't be asked, what it most probably is. Cargo says
-/// then what is wrong.
+/// The compiler's host target; if it can't be asked, the probable one. Cargo then says what is wrong.
 pub(super) async fn host(build: &Build, config: &CargoConfig, mut cancel: Cancel) -> String {
     let said = ask(build, config, &["-vV"], &mut cancel).await;
     let host = said.ok().and_then(|said| {
@@ -30,7 +29,7 @@ pub(super) async fn host(build: &Build, config: &CargoConfig, mut cancel: Cancel
     host.unwrap_or_else(probable_host)
 }
 
-/// What cargo's configuration makes of the target.
+/// Reads the target and the runner from cargo's configuration.
 pub(super) async fn read(
     build: &Build,
     host: &str,
@@ -54,7 +53,7 @@ pub(super) async fn read(
     Ok(Toolchain { triple, runner })
 }
 
-/// What the compiler prints.
+/// Runs the compiler and returns what it prints.
 async fn ask(
     build: &Build,
     config: &CargoConfig,

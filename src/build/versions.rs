@@ -1,4 +1,4 @@
-//! The toolchain, as it calls itself.
+//! The versions of the toolchain.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::helper::{self, After, Stopped};
 use crate::lines::Stream;
 
-/// Cargo's version and that of the compiler, a line each.
+/// The versions of cargo and rustc, a line each.
 pub async fn versions(build: &Build) -> Result<Vec<String>, Failure> {
     let mut versions = Vec::new();
     for program in [build.cargo.clone(), OsString::from("rustc")] {

@@ -1,7 +1,7 @@
-//! `--config` means two things: hotrun's own configuration file, and what cargo calls so. Pure.
+//! Tells the two meanings of `--config` apart: hotrun's configuration file, and cargo's own flag. Pure.
 //!
-//! `KEY=VALUE` is cargo's. A file is cargo's where something stands in it that only cargo has;
-//! everything else is taken for hotrun's, which says what is wrong with it.
+//! `KEY=VALUE` is cargo's. A file is cargo's if it has a section or key that only cargo knows; any other
+//! file is taken for hotrun's, whose parser then reports what is wrong with it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::layer::SECTIONS;
 use crate::exit::Failure;
 
-/// Sections that cargo reads and hotrun has not.
+/// Sections that cargo reads and hotrun does not have.
 const SECTIONS_OF_CARGO: [&str; 19] = [
     "alias",
     "cache",
@@ -33,7 +33,7 @@ const SECTIONS_OF_CARGO: [&str; 19] = [
     "term",
 ];
 
-/// Keys that cargo reads in `[build]` and hotrun has not.
+/// Keys that cargo reads in `[build]` and hotrun does not have.
 const BUILD_OF_CARGO: [&str; 14] = [
     "analysis",
     "artifact-dir",
@@ -51,16 +51,16 @@ const BUILD_OF_CARGO: [&str; 14] = [
     "warnings",
 ];
 
-/// What was typed after `--config`, for either of the two.
+/// The values of `--config`, for either of the two.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
     /// Hotrun's own file.
     pub(super) own: Option<PathBuf>,
-    /// What cargo is told, in order.
+    /// The values for cargo, in order.
     pub(super) cargos: Vec<String>,
 }
 
-/// Tells them apart; `read` gives the text of a file.
+/// Tells the values apart; `read` returns the text of a file.
 pub(super) fn split(
     typed: &[String],
     read: impl Fn(&Path) -> Option<String>,
@@ -68,7 +68,7 @@ pub(super) fn split(
     let mut split = Split::default();
     for typed in typed {
         let text = read(Path::new(typed));
-        // As cargo does it: a file that is there first.
+        // As in cargo, an existing file comes first.
         let is_cargos = match &text {
             Some(text) => text.parse().is_ok_and(|table| is_cargos(&table)),
             None => typed.contains('='),
@@ -91,7 +91,8 @@ fn is_cargos(table: &Table) -> bool {
         "build" => value
             .as_table()
             .is_some_and(|keys| keys.keys().any(|key| BUILD_OF_CARGO.contains(&&**key))),
-        // An overlay is made of sections, a variable is a text or says its value.
+        // In hotrun's file, `[env.NAME]` is an overlay with sections; in cargo's, a variable is a string
+        // or has a `value`.
         "env" => value.as_table().is_some_and(|env| {
             let is_variable =
                 |value: &Value| value.as_table().is_none_or(|it| it.contains_key("value"));
@@ -101,7 +102,7 @@ fn is_cargos(table: &Table) -> bool {
     }) && !table.keys().any(|name| is_own(name))
 }
 
-/// A section that hotrun has and cargo has not.
+/// A section that hotrun has and cargo does not.
 fn is_own(name: &str) -> bool {
     let own = SECTIONS.0.iter().chain(SECTIONS.1);
     own.filter(|section| section.name != "build")

@@ -1,5 +1,5 @@
-//! `.reload.toml` as it is written. What is wrong in it is named by its place, with the nearest
-//! known name or the next step. Pure.
+//! Reads `.reload.toml`. An error names its place in the file, with the nearest known name or the next
+//! step. Pure.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, Failure> {
     }
 }
 
-/// What is missing, or too much, where every value by itself is right.
+/// What is missing or too much, where every value by itself is valid.
 fn incomplete(layer: &Layer) -> Option<(String, &'static str)> {
     for (number, listen) in (1..).zip(layer.listen.iter().flatten()) {
         if listen.address.is_none() {
@@ -62,7 +62,7 @@ fn both(one: &str, other: &str) -> (String, &'static str) {
     (problem, "keep one of them")
 }
 
-/// The error for what the reader says about the text at `place`, which goes on with `text`.
+/// The error for the parser's `message` about the input at `place`, which goes on with `text`.
 pub(super) fn refused(place: &str, message: &str, text: &str) -> Failure {
     let (reason, hint) = reword(message, text);
     Failure::usage(format!("{place}: {reason}")).hint(hint)

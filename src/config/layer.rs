@@ -21,7 +21,7 @@ use crate::sockets::spec::Wrong;
 /// What a changed setting does to a session that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// It holds from the next time it is asked for.
+    /// It applies the next time it is used.
     Next,
     /// The app is started again.
     Restart,
@@ -29,7 +29,7 @@ pub enum Effect {
     Rebuild,
 }
 
-/// One key of a section, for the reference and for whoever reads values from text.
+/// One key of a section, for the reference and for reading values from text.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name.
@@ -38,7 +38,7 @@ pub struct Key {
     pub kind: fn() -> String,
     /// How that is written in an environment variable.
     pub shape: Shape,
-    /// What holds where nobody says anything, as it would be written.
+    /// The default, as it would be written.
     pub default: fn() -> Option<String>,
     /// What a change of it does.
     pub effect: Effect,
@@ -46,15 +46,15 @@ pub struct Key {
     pub about: &'static [&'static str],
 }
 
-/// What every section does, key by key.
+/// What every section implements, key by key.
 trait Part {
-    /// This one where a lower layer has that one.
+    /// Lays this section over that of a lower layer.
     fn over(self, lower: Self) -> Self;
 
-    /// What is relative in it is relative to this directory.
+    /// Makes relative paths in it relative to this directory.
     fn rebase(&mut self, dir: &Path);
 
-    /// The keys with another value, and what that does.
+    /// The keys whose values differ, and the effect of each.
     fn changed(&self, other: &Self) -> Vec<(&'static str, Effect)>;
 }
 
@@ -228,9 +228,9 @@ section! {
         /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is
         /// `overlap` until a program shows that it can't run beside itself.
         mode: Mode = Mode::Auto, Next;
-        /// Two sockets behind each address for connections, one for each version: clients are sent to one of them
-        /// alone, and none is lost in a swap. Without, both versions share one. Counts for addresses
-        /// that are held from then on.
+        /// Two sockets behind each address for connections, one for each version: clients are sent to
+        /// one of them alone, and none is lost in a swap. Without, both versions share one. Counts for
+        /// addresses that are held from then on.
         twins: bool = true, Next;
         /// How long the old version is waited for at the most before it is asked to end, until nothing
         /// is under way at its connections. One that does not handle the stop signal has `stop_timeout`.
@@ -243,7 +243,7 @@ section! {
     }
 }
 
-/// How often changes are looked for where `watch.poll` does not say it.
+/// How often files are polled where `watch.poll` is not set.
 pub const POLL: Time = Time::ms(1_000);
 
 section! {
@@ -320,16 +320,16 @@ pub enum Mode {
 /// Value of `handover.while_building`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhileBuilding {
-    /// The old version serves.
+    /// The old generation serves.
     Serve,
-    /// New clients wait.
+    /// New connections wait.
     Hold,
 }
 
 /// Value of `build.on_change`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnChange {
-    /// End it and start anew.
+    /// Cancel it and start anew.
     Cancel,
     /// Let it end first.
     Queue,
@@ -366,10 +366,10 @@ choice! { Mode { Auto: "auto", Overlap: "overlap", StopFirst: "stop-first" } }
 choice! { WhileBuilding { Serve: "serve", Hold: "hold" } }
 choice! { OnChange { Cancel: "cancel", Queue: "queue" } }
 
-/// The layer: every section, those that may be repeated, and the overlays.
+/// Defines the layer: every section, the sections that may be repeated, and the overlays.
 macro_rules! layer {
     ({ $($section:ident: $type:ident,)+ } { $($list:ident: $entry:ident,)+ }) => {
-        /// What one source says.
+        /// The settings of one source.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Layer {
@@ -379,7 +379,7 @@ macro_rules! layer {
             pub env: BTreeMap<String, Layer>,
         }
 
-        /// Every section with its keys; the second part can be repeated.
+        /// Every section with its keys; those of the second part can be repeated.
         pub const SECTIONS: (&[Section], &[Section]) = (
             &[$(Section {
                 name: stringify!($section),
@@ -405,7 +405,7 @@ macro_rules! layer {
                 }
             }
 
-            /// What is relative in it is relative to this directory.
+            /// Makes relative paths in it relative to this directory.
             pub fn rebase(&mut self, dir: &Path) {
                 $(self.$section.rebase(dir);)+
                 $(for entry in self.$list.iter_mut().flatten() {
@@ -416,7 +416,7 @@ macro_rules! layer {
                 }
             }
 
-            /// The settings with another value, by name, and what that does.
+            /// The settings whose values differ, by name, and the effect of each.
             pub fn changed(&self, other: &Self) -> Vec<(String, Effect)> {
                 let mut changed = Vec::new();
                 $(for (key, effect) in self.$section.changed(&other.$section) {
@@ -432,7 +432,7 @@ macro_rules! layer {
     };
 }
 
-/// One section, for the reference and for whoever reads values from text.
+/// One section, for the reference and for reading values from text.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
     /// Its name.
@@ -459,8 +459,8 @@ layer! {
 }
 
 impl Build {
-    /// A choice in the upper layer replaces the lower one's as a whole: `--example` is not to meet
-    /// the `bin` of the file.
+    /// A target chosen in the upper layer replaces both `bin` and `example` of the lower one: otherwise
+    /// `--example` would conflict with a `bin` in the file.
     fn give_way(&mut self, upper: &Self) {
         if upper.bin.is_some() || upper.example.is_some() {
             (self.bin, self.example) = (None, None);

@@ -1,10 +1,10 @@
-//! Which manifest is in use, and where the root of its workspace is.
+//! Finds the manifest in use, and the root of its workspace.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::exit::Failure;
 
-/// The manifest that cargo would find, or the one that was named.
+/// The manifest that cargo would find, or the one named by `--manifest-path`.
 pub(super) fn find(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         let path = straight(&dir.join(named));
@@ -41,8 +41,8 @@ pub(super) fn find(dir: &Path, named: Option<&Path>) -> Result<PathBuf, Failure>
         })
 }
 
-/// A path without `.` and `..`, by its names alone, as cargo does it: everything is told apart by
-/// its path.
+/// A path without `.` and `..`, resolved by its text alone, as cargo does it, so that equal files have
+/// equal paths.
 pub(super) fn straight(path: &Path) -> PathBuf {
     let mut straight = PathBuf::new();
     for part in path.components() {
@@ -55,8 +55,8 @@ pub(super) fn straight(path: &Path) -> PathBuf {
     straight
 }
 
-/// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. By
-/// its lines, since the manifest may be broken right now.
+/// The directory of the nearest manifest that has a `[workspace]`, else that of the manifest. Found by
+/// the lines of the manifest, which may be broken right now.
 pub(super) fn workspace_root(manifest: &Path) -> PathBuf {
     let is_root = |dir: &&Path| {
         let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();

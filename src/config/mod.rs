@@ -1,10 +1,10 @@
-//! The settings of a session: what was typed and what was written, made one immutable value. The
-//! rest of the program sees only [`Settings`].
+//! The settings of a session: the command line, the environment and the files, made one immutable value.
+//! The rest of the program sees only [`Settings`].
 //!
-//! [`layer`] defines every setting; `file`, `variables` and `typed` read one layer each; `resolve`
-//! lays them over each other, defaults < file < overlay < environment < command line, and gives them
-//! their meaning; `wording` says what is wrong with them, and `reference` writes all of them down.
-//! `verification` is what one command is told besides.
+//! [`layer`] defines every setting; `file`, `variables` and `typed` read one layer each; `resolve` lays
+//! them over each other, defaults < file < overlay < environment < command line, and makes the settings
+//! from them; `wording` words the errors, and `reference` writes the documentation. `verification` has
+//! the further settings of `hotrun verify`.
 
 mod cargos;
 pub mod file;
@@ -32,7 +32,7 @@ use layer::{Effect, Layer};
 pub use value::Ready;
 pub(crate) use wording::nearest;
 
-/// Everything a session is told by its user.
+/// All settings of a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which target is built, and how.
@@ -43,30 +43,30 @@ pub struct Settings {
     pub listen: Vec<Spec>,
     /// How a new generation takes over.
     pub handover: Handover,
-    /// Old and new version get a socket each, where that can be.
+    /// Every address has two slots, where the system allows it.
     pub twins: bool,
-    /// The longest wait before the old version is asked to end.
+    /// The longest wait for the old generation to be drained before it gets the stop signal.
     pub quiesce_max: Duration,
-    /// New clients wait for the next version while it is built, for as long at the most.
+    /// New connections are parked for the next generation while it is built, for at most this long.
     pub hold: Option<Duration>,
-    /// The configuration file, or where one would be looked for first.
+    /// The configuration file, or the first path at which one would be looked for.
     pub file: PathBuf,
     /// What is watched.
     pub watch: Watch,
     /// Commands around the app.
     pub hooks: Hooks,
-    /// How long each of them, and a command of a rule, may take.
+    /// How long each hook, and each command of a rule, may take.
     pub hook_timeout: Duration,
     /// What is printed.
     pub output: Output,
     /// Build, start, report and end.
     pub once: bool,
-    /// What all of this was made of.
+    /// The merged layers that this was made from.
     layer: Layer,
 }
 
 impl Settings {
-    /// The settings with another value, by name, and the farthest-reaching effect of that.
+    /// The settings whose values differ, by name, and the farthest-reaching effect.
     pub fn changed(&self, other: &Self) -> (Vec<String>, Option<Effect>) {
         let mut changed = self.layer.changed(&other.layer);
         if self.app.from_files != other.app.from_files {
@@ -81,16 +81,16 @@ impl Settings {
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "cargo's flags are bools")]
 pub struct Build {
-    /// The directory hotrun was started in, which is the app's as well.
+    /// The directory in which hotrun was started, which is also the app's by default.
     pub dir: PathBuf,
-    /// The one that typing `cargo` in that directory would start, by its name or its path.
+    /// The cargo that typing `cargo` in that directory would start, by its name or its path.
     pub cargo: OsString,
-    /// What cargo and other helpers find in their environment: ours, less what speaks about our
-    /// own descriptors or was set by a cargo that started us.
+    /// The environment of cargo and other helpers: hotrun's own, without variables about its descriptors
+    /// and without those set by a cargo that started it.
     pub env: Vec<(OsString, OsString)>,
     /// The manifest in use.
     pub manifest: PathBuf,
-    /// It was named by `--manifest-path`, so cargo has to be told.
+    /// It was named by `--manifest-path`, so cargo gets that flag too.
     pub named_manifest: bool,
     /// `--package`.
     pub package: Option<String>,
@@ -98,7 +98,7 @@ pub struct Build {
     pub bin: Option<String>,
     /// `--example`.
     pub example: Option<String>,
-    /// Further binaries that are built with it, as the user has named them.
+    /// Siblings that are built with the program, if the user has named them.
     pub bins: Option<Vec<String>>,
     /// `--features`.
     pub features: Vec<String>,
@@ -132,7 +132,7 @@ pub struct Build {
     pub config: Vec<String>,
     /// `-Z`.
     pub unstable: Vec<String>,
-    /// Whatever else `cargo build` is told.
+    /// Further arguments for `cargo build`.
     pub args: Vec<String>,
     /// What a change does to a running build.
     pub on_change: OnChange,
@@ -147,7 +147,7 @@ pub struct App {
     pub dir: PathBuf,
     /// Further variables of its environment: those of the environment files among them.
     pub env: Vec<(OsString, OsString)>,
-    /// Those of the environment files, for hooks too.
+    /// The variables of the environment files, which hooks get too.
     pub from_files: Vec<(OsString, OsString)>,
     /// What proves that it serves; `None`: the best that can be seen.
     pub ready: Option<Ready>,
@@ -161,21 +161,21 @@ pub struct App {
     pub stop_timeout: Duration,
     /// How long it must stay live to count as good.
     pub probation: Duration,
-    /// What it listens on by itself is held too.
+    /// Addresses that it binds by itself are captured.
     pub capture: bool,
     /// It gets a terminal of its own as stdin, stdout and stderr.
     pub tty: bool,
-    /// What it reads.
+    /// Its stdin.
     pub stdin: Stdin,
 }
 
-/// What the app finds on its stdin.
+/// The app's stdin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdin {
     /// Nothing: no input reaches it.
     #[default]
     None,
-    /// What hotrun is given on its own.
+    /// Hotrun's own stdin.
     App,
 }
 
@@ -186,9 +186,9 @@ pub struct Watch {
     pub debounce: Duration,
     /// Its cap when saves keep coming.
     pub max_wait: Duration,
-    /// Look every so often instead of waiting for events.
+    /// Poll at this interval instead of using native events.
     pub poll: Option<Duration>,
-    /// How often to look where there are no events and `poll` says nothing.
+    /// The interval of polling where there are no native events and `poll` is not set.
     pub poll_by_itself: Duration,
     /// Further files and directories.
     pub paths: Vec<PathBuf>,
@@ -196,20 +196,20 @@ pub struct Watch {
     pub ignore: GlobSet,
     /// Other reactions than to rebuild; the first rule that matches decides.
     pub rules: Vec<Rule>,
-    /// Files that settings are read from, there or not.
+    /// Files that settings are read from, whether they exist or not.
     pub config: Vec<PathBuf>,
-    /// One of them says something.
+    /// One of these files has a setting.
     pub configured: bool,
 }
 
-/// What changes of some paths lead to.
+/// A rule: the reactions to changes of some paths.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The whole paths.
     pub paths: GlobSet,
-    /// Where they can be.
+    /// The directories in which they can be.
     pub reaches: Vec<Reach>,
-    /// What is done, in order; nothing where they are to be ignored.
+    /// The reactions, in order; empty: changes of these paths are ignored.
     pub reactions: Vec<Reaction>,
 }
 
@@ -225,23 +225,23 @@ pub struct Reach {
 /// What is printed, where.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
-    /// For whom.
+    /// The kind of reader.
     pub format: Format,
     /// Colored.
     pub color: bool,
-    /// What a command reports on stdout is.
+    /// What a command reports on stdout is colored.
     pub report_color: bool,
     /// JSON events go to this file; `-` is stdout.
     pub events: Option<PathBuf>,
-    /// How much.
+    /// How much is printed.
     pub verbosity: Verbosity,
-    /// What the app writes goes to this file too.
+    /// The app's output is also written to this file.
     pub log: Option<PathBuf>,
-    /// Where the service manager that started us listens (`NOTIFY_SOCKET`).
+    /// The socket of the service manager that started hotrun (`NOTIFY_SOCKET`).
     pub supervisor: Option<OsString>,
 }
 
-/// For whom is printed.
+/// The kind of reader that output is printed for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A person at a terminal.

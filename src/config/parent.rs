@@ -1,24 +1,24 @@
-//! What a cargo that started hotrun has left in its environment, and what of it is the project's.
-//! Pure.
+//! Removes from hotrun's environment what a cargo that started hotrun has set for another package. Pure.
 //!
-//! The project is built by the cargo that one gets by typing `cargo` in its directory. Hotrun may
-//! have been started by another one, and what that (and rustup before it) has set speaks of the
-//! package that hotrun was run from:
+//! The project is built by the cargo that typing `cargo` in its directory starts. Hotrun may have been
+//! started by another cargo, which (with rustup before it) has set variables for the package that hotrun
+//! was run from:
 //!
 //! - `CARGO` and `CARGO_MANIFEST_DIR`: by `cargo run`, of hotrun itself or of a tool that starts it.
-//!   What cargo sets for a program goes, the library path among it, and so does the toolchain that
-//!   rustup has chosen for that package, unless it is known to be the user's word
-//!   (`RUSTUP_TOOLCHAIN=X cargo run`).
-//! - `CARGO` alone: as a subcommand of cargo (`cargo hotrun`), or by somebody's word. That cargo is
-//!   used. Only where rustup is known to have chosen it by the directory, it is left to rustup to do
-//!   that again, since `rust-toolchain.toml` may change.
-//! - None: typed, or by `rustup run X hotrun`, or with `RUSTUP_TOOLCHAIN=X`. All of it holds.
+//!   What cargo sets for a program is removed, including its library path, and so is the toolchain that
+//!   rustup has chosen for that package, unless the user is known to have chosen it (`RUSTUP_TOOLCHAIN=X
+//!   cargo run`).
+//! - `CARGO` alone: as a subcommand of cargo (`cargo hotrun`), or set by the user. That cargo is used.
+//!   Only if rustup is known to have chosen it by the directory, rustup chooses anew each time, since
+//!   `rust-toolchain.toml` may change.
+//! - None of them: started by hand, by `rustup run X hotrun`, or with `RUSTUP_TOOLCHAIN=X`. Nothing is
+//!   removed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The cargo to call, and what it is called with.
+/// The cargo to call, and the environment to call it with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Called {
     /// Its name or its path.
@@ -27,7 +27,7 @@ pub(super) struct Called {
     pub(super) env: Vec<(OsString, OsString)>,
 }
 
-/// Variables that cargo sets for what it runs, beside those of the package.
+/// Variables that cargo sets for programs that it runs, beside those of the package.
 const OF_CARGO: [&str; 8] = [
     "CARGO",
     "CARGO_BIN_NAME",
@@ -39,17 +39,17 @@ const OF_CARGO: [&str; 8] = [
     "OUT_DIR",
 ];
 
-/// Where a program finds libraries, which cargo and rustup add to.
+/// The library paths, which cargo and rustup extend.
 const LIBRARIES: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
 
-/// What rustup sets for what it starts.
+/// Variables that rustup sets for programs that it starts.
 const OF_RUSTUP: [&str; 3] = [
     "RUSTUP_TOOLCHAIN",
     "RUSTUP_TOOLCHAIN_SOURCE",
     "RUST_RECURSION_COUNT",
 ];
 
-/// Makes that of an environment; `is_program` says whether a path is that of a program.
+/// Determines both from hotrun's environment; `is_program` says whether a path is that of a program.
 pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) -> bool) -> Called {
     let value = |name: &str| {
         let found = env.iter().find(|(key, _)| key == name);
@@ -63,7 +63,7 @@ pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) 
     let source = value("RUSTUP_TOOLCHAIN_SOURCE");
     let is_users = |source: &OsString| source == "env" || source == "cli";
     let keeps_toolchain = match &source {
-        // `+X` was for what cargo has built and run.
+        // With `cargo +X run`, the toolchain was chosen for the program that was run.
         Some(source) if by_run => source == "env",
         Some(source) => is_users(source),
         None => !by_run,
@@ -89,7 +89,7 @@ pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) 
     });
     Called {
         env: kept.collect(),
-        // Without one in PATH there is none to be typed.
+        // Without a cargo in PATH, typing `cargo` would start none.
         cargo: if is_found { "cargo".into() } else { parent },
     }
 }
@@ -99,7 +99,7 @@ fn is_of_package(key: &OsStr) -> bool {
     OF_CARGO.iter().any(|name| key == *name) || starts("CARGO_PKG_") || starts("CARGO_BIN_EXE_")
 }
 
-/// The directories of libraries that come from a cargo.
+/// The library directories that a cargo has added.
 struct Libraries {
     /// Its toolchain.
     toolchain: Option<PathBuf>,
@@ -113,10 +113,10 @@ impl Libraries {
         }
     }
 
-    /// The list without them; `None` if nothing is left.
+    /// The list without these directories; `None` if nothing is left.
     fn without(&self, list: &OsStr) -> Option<OsString> {
         let dirs: Vec<PathBuf> = std::env::split_paths(list).collect();
-        // Where cargo builds: it names that and what is in it, `deps` always.
+        // The directories that cargo builds into: it lists both the directory and the `deps` in it.
         let built: Vec<&Path> = dirs
             .iter()
             .filter(|dir| dir.ends_with("deps"))
@@ -163,7 +163,7 @@ mod tests {
                 ("RUST_RECURSION_COUNT", "1"),
                 ("LD_LIBRARY_PATH", "/r/toolchains/x/lib"),
             ],
-            // Some distributions say where everybody's crates are.
+            // Some systems set these for all users.
             &[("CARGO_HOME", "/c"), ("CARGO_TARGET_DIR", "/t")],
         ] {
             case(env, "cargo", env);
@@ -183,7 +183,7 @@ mod tests {
             ];
             case(&env, CHAIN, &env);
         }
-        // By the directory: it is chosen again.
+        // Chosen by the directory: rustup chooses again.
         let env = [
             ("CARGO", CHAIN),
             ("PATH", "/bin"),
@@ -232,9 +232,9 @@ mod tests {
             ("RUSTUP_TOOLCHAIN_SOURCE", "cli"),
         ];
         case(&cli, "cargo", &[env[7]]);
-        // An older rustup does not say who has chosen.
+        // An older rustup does not set the source of its choice.
         case(&[env[0], env[2], env[7], env[8]], "cargo", &[env[7]]);
-        // The user's own word.
+        // Chosen by the user.
         let own = [
             env[0],
             env[2],
@@ -243,7 +243,7 @@ mod tests {
             ("RUSTUP_TOOLCHAIN_SOURCE", "env"),
         ];
         case(&own, "cargo", &own[2..]);
-        // There is no other one.
+        // There is no other cargo.
         case(&[env[0], env[2], ("PATH", "/x")], CHAIN, &[("PATH", "/x")]);
     }
 }

@@ -1,4 +1,4 @@
-//! `docs/configuration.md`, written from the definition of the settings. Pure.
+//! Writes `docs/configuration.md` from the definition of the settings. Pure.
 
 use std::fmt::Write as _;
 
@@ -78,7 +78,7 @@ fn part(text: &mut String, section: &Section, repeated: bool) {
     }
 }
 
-/// The lines of a doc comment as one, fit for a table.
+/// The lines of a doc comment as one, escaped for a table.
 fn sentence(lines: &[&str]) -> String {
     let trimmed: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
     trimmed.join(" ").replace('|', "\\|")

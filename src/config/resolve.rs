@@ -1,4 +1,4 @@
-//! Where settings come from, and what they mean: the only reader of the environment.
+//! Makes the settings from all sources: the only reader of the environment.
 
 use std::env;
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ use crate::sockets::spec::{self, Spec, Wrong};
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
 
-/// What another hotrun tells an app or a hook that starts this one.
+/// Variables that another hotrun sets for an app or a hook, which may have started this one.
 const OUTER: [&str; 4] = [
     "HOTRUN_HOOK",
     "HOTRUN_SESSION",
@@ -34,28 +34,26 @@ const OUTER: [&str; 4] = [
     "HOTRUN_ERROR",
 ];
 
-/// The shortest time between two looks: less would keep a processor busy.
+/// The shortest interval of polling: less would keep a processor busy.
 const LEAST_POLL: Duration = Duration::from_millis(10);
 
-/// Everything that settings are made of and that does not change while hotrun runs. The files are
-/// read anew each time.
+/// The sources of settings that do not change while hotrun runs. The files are read anew each time.
 #[derive(Clone, Debug)]
 pub struct Sources {
     args: Args,
     /// The working directory.
     dir: PathBuf,
     manifest: PathBuf,
-    /// The configuration file that was named.
+    /// The configuration file named by `--config`.
     named: Option<PathBuf>,
-    /// Hotrun was started with a TCP socket.
+    /// hotrun inherited a TCP socket.
     inherited_tcp: bool,
     typed: Layer,
     environment: Layer,
 }
 
 impl Sources {
-    /// What was typed, and what is in the environment. `inherited_tcp`: hotrun was started with a
-    /// TCP socket.
+    /// The command line and the environment. `inherited_tcp`: hotrun inherited a TCP socket.
     pub fn of(args: Args, inherited_tcp: bool) -> Result<Self, Failure> {
         let dir = env::current_dir().map_err(|error| {
             Failure::usage(format!("cannot tell the working directory: {error}"))
@@ -78,7 +76,7 @@ impl Sources {
         })
     }
 
-    /// Reads the files and makes settings of everything.
+    /// Reads the files and makes the settings from all sources.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let places = self.places();
         let found = places.iter().find(|path| path.symlink_metadata().is_ok());
@@ -112,8 +110,8 @@ impl Sources {
         })
     }
 
-    /// The configuration files that would be read, the first that is there: from the directory of
-    /// the manifest up to the root of its workspace.
+    /// The paths at which a configuration file is looked for, from the directory of the manifest up to
+    /// the root of its workspace: the first that exists is read.
     fn places(&self) -> Vec<PathBuf> {
         if let Some(named) = &self.named {
             return vec![manifest::straight(&self.dir.join(named))];
@@ -125,7 +123,7 @@ impl Sources {
             .collect()
     }
 
-    /// There is no configuration file, or nothing in it.
+    /// There is no configuration file, or it is empty.
     pub fn is_blank(&self) -> bool {
         let places = self.places();
         let found = places.iter().find_map(|path| path.metadata().ok());
@@ -140,7 +138,7 @@ impl Sources {
             };
             Failure::usage(format!("cannot read `{}`: {error}", path.display())).hint(hint)
         })?;
-        // Some editors begin a file with a mark that is not seen.
+        // Some editors begin a file with a byte order mark.
         let text = text.trim_start_matches('\u{feff}');
         let shown = path
             .strip_prefix(self.manifest.parent().unwrap_or(&self.manifest))
@@ -231,7 +229,7 @@ impl Sources {
                     .hint("write `100ms` or more"),
             );
         }
-        // Of a way up and down again, the file system tells in other words.
+        // Events of the file system name paths without `..`.
         let paths = paths(watch.paths.as_ref());
         let paths: Vec<PathBuf> = paths.iter().map(|path| manifest::straight(path)).collect();
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
@@ -244,14 +242,14 @@ impl Sources {
         let rules = layer.on.iter().flatten().map(rule);
         let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
         config.extend(env_files(&layer.app));
-        // One that is a link is edited where it leads.
+        // An edit of a linked file has events at its real path.
         let links = config.iter().filter(|path| path.is_symlink());
         let real = links.filter_map(|path| path.canonicalize().ok());
         config.extend(real.collect::<Vec<_>>());
         let debounce = watch.debounce().0;
         Ok(Watch {
             debounce,
-            // A quiet period longer than the cap is meant: the cap gives way.
+            // If the quiet period is longer than its cap, the quiet period counts.
             max_wait: watch.max_wait().0.max(debounce),
             poll,
             poll_by_itself: layer::POLL.0,
@@ -308,7 +306,7 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         stop_signal: app.stop_signal().0.map(|signal| signal as i32),
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
-        // Who reads what is typed at a terminal expects one.
+        // An app that reads what the user types expects a terminal.
         capture: app.capture(),
         tty: app.tty() || (stdin == Stdin::App && std::io::stdin().is_terminal()),
         stdin,
@@ -334,7 +332,7 @@ fn variables_of(path: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
                 dotenvy::Error::LineParse(line, _) => line.lines().next(),
                 _ => None,
             };
-            // The line itself may have a secret in it.
+            // The line is not shown: it may hold a secret.
             let number = text.lines().position(|line| Some(line) == wrong);
             let number = number.map_or_else(String::new, |at| format!(":{}", at + 1));
             Failure::usage(format!("{shown}{number}: this is no `KEY=value` line"))
@@ -376,7 +374,7 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
     })
 }
 
-/// How long new clients wait at the most, if they are to.
+/// How long new connections are parked at most; `None`: they are not.
 fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failure> {
     if handover.while_building() == WhileBuilding::Serve {
         return Ok(None);
@@ -415,8 +413,8 @@ fn outputs(args: &Args) -> Vec<PathBuf> {
     events.chain(own.filter(|path| path.is_file())).collect()
 }
 
-/// What the user wants ignored. What we write ourselves, and what a log is renamed to when it is
-/// rotated, is nobody's input either.
+/// The paths that are ignored: those that the user names, the files that hotrun writes, and the names
+/// that rotated logs get.
 fn ignored(patterns: &[Pattern], written: &[PathBuf]) -> Result<GlobSet, Failure> {
     let mut all: Vec<Glob> = patterns.iter().flat_map(Pattern::globs).collect();
     for log in written.iter().filter_map(|path| path.to_str()) {
@@ -427,7 +425,7 @@ fn ignored(patterns: &[Pattern], written: &[PathBuf]) -> Result<GlobSet, Failure
     globs("watch.ignore", all)
 }
 
-/// The log file, below the real name of its directory: that is what the watch sees.
+/// The log file, below the real path of its directory, which is the one in events of the file system.
 fn log(log: &layer::Log) -> Result<Option<PathBuf>, Failure> {
     let Some(FilePath(path)) = &log.file else {
         return Ok(None);
@@ -483,7 +481,7 @@ fn output(args: &Args, log: Option<PathBuf>) -> Output {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    // Lines for a file or an editor are colored only if somebody says so.
+    // Lines for a file or an editor are only colored if the user asks for it.
     let wanted = args.color.unwrap_or(cli::Color::Auto);
     let color = (wanted != cli::Color::Auto || !plain) && colored(wanted, terminal);
     let report_color = colored(wanted, std::io::stdout().is_terminal());

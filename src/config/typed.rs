@@ -1,4 +1,4 @@
-//! The command line as a layer: texts become values, and what is wrong names its flag. Pure.
+//! The command line as a layer: strings become values, and an error names its flag. Pure.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::cli::{self, Args};
 use crate::exit::Failure;
 use crate::sockets::spec::Wrong;
 
-/// What was typed; `cargos` is what of `--config` is for cargo.
+/// The layer of the command line; `cargos`: the values of `--config` for cargo.
 pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
     let some = |paths: &[PathBuf]| {
         let paths: Vec<FilePath> = paths.iter().cloned().map(FilePath).collect();

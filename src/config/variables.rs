@@ -1,5 +1,5 @@
-//! Settings in the environment: `HOTRUN_CFG_<SECTION>_<KEY>`. A text is written as it is, without
-//! quotes; everything else as in the file; a list may also be its one element. Pure.
+//! Settings in the environment: `HOTRUN_CFG_<SECTION>_<KEY>`. A string is written without quotes;
+//! everything else as in the file; a list may also be its only element. Pure.
 
 use std::ffi::OsString;
 
@@ -12,10 +12,11 @@ use super::value::Shape;
 use super::wording::nearest;
 use crate::exit::Failure;
 
-/// What the names of all of them begin with.
+/// The prefix of all names.
 pub const PREFIX: &str = "HOTRUN_CFG_";
 
-/// Those of an environment that are meant for hotrun, as text: what is none is refused rather than changed.
+/// The variables for hotrun in an environment, as text; one that is not UTF-8 is refused rather than
+/// changed.
 pub fn texts(
     all: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, Failure> {
@@ -32,7 +33,7 @@ pub fn texts(
     all.into_iter().filter(ours).map(text).collect()
 }
 
-/// What the environment says.
+/// The layer of these variables.
 pub fn layer(variables: impl IntoIterator<Item = (String, String)>) -> Result<Layer, Failure> {
     let mut layer = Layer::default();
     for (name, text) in variables {
@@ -72,7 +73,7 @@ fn one(variable: &str, text: &str) -> Result<Layer, Failure> {
     })?;
     let table = Table::from_iter([(key.name.to_owned(), value)]);
     let table = Table::from_iter([(section.to_owned(), table.into())]);
-    // The message ends with the place in a file that there is none of.
+    // The message ends with the place in a file, which there is not.
     Layer::deserialize(table).map_err(|error| {
         let message = error.to_string();
         let (message, _) = message.rsplit_once("\nin `").unwrap_or((&message, ""));
@@ -81,7 +82,7 @@ fn one(variable: &str, text: &str) -> Result<Layer, Failure> {
 }
 
 fn unknown(variable: &str, known: impl Iterator<Item = String>) -> Failure {
-    // What is the same in all of them says nothing.
+    // The common prefix is left out of the comparison.
     let bare = |name: &str| name.trim_start_matches(PREFIX).to_owned();
     let known: Vec<String> = known.map(|name| bare(&name)).collect();
     let near = nearest(&bare(variable), known.iter().map(String::as_str));
@@ -106,7 +107,7 @@ fn value(key: &Key, text: &str) -> Option<Value> {
         return text.parse().ok();
     }
     let text = Value::String(text.to_owned());
-    // A command line stays one; only a list of texts is a list of one.
+    // Only a list of strings may be its one element; a command stays a line for `sh`.
     let list = key.shape == Shape::List && (key.kind)().starts_with("list of");
     Some(if list { Value::Array(vec![text]) } else { text })
 }

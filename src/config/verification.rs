@@ -1,4 +1,4 @@
-//! What `hotrun verify` is told beside what hotrun itself is. Pure.
+//! The settings of `hotrun verify` beside those of hotrun. Pure.
 
 use std::path::Path;
 
@@ -6,20 +6,20 @@ use super::value::is_url_path;
 use crate::cli::{Stdin, Verify};
 use crate::exit::Failure;
 
-/// How many reloads there are if nobody says.
+/// How many reloads there are by default.
 const RELOADS: u32 = 10;
 
-/// How many reloads a program is put through, and what its clients ask for.
+/// How many reloads are tried, and what the clients request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// Reloads.
+    /// The number of reloads.
     pub reloads: u32,
     /// The path of the URL.
     pub path: String,
 }
 
 impl Verification {
-    /// What was typed; what makes no sense beside a load is named.
+    /// From the command line; flags that make no sense with a load are refused.
     pub fn of(verify: &Verify) -> Result<Self, Failure> {
         let args = &verify.args;
         if args.once {

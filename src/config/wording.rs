@@ -1,12 +1,12 @@
-//! What the reader of TOML says about a text that it can't use, in the words of the reference and
-//! with the next step. Pure.
+//! Rewords the TOML parser's errors in the words of the reference, with the next step. Pure.
 
 use super::layer::{SECTIONS, Section};
 
-/// The last resort.
+/// The hint if no better one fits.
 const TOML: &str = "write sections like `[app]`, and lines like `settle = \"1s\"` below them";
 
-/// What is wrong and the next step, from `message` and the text from the place of the mistake on.
+/// The error and the next step, from the parser's `message` and the text from the place of the mistake
+/// on.
 pub(super) fn reword(message: &str, text: &str) -> (String, String) {
     let text = text.trim_end_matches('\n');
     own(message)
@@ -24,13 +24,13 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
         .map(|(_, known)| known)
 }
 
-/// The values of settings know what is wrong with them.
+/// Errors of the types of settings have their own hint.
 fn own(message: &str) -> Option<(String, String)> {
     let (reason, hint) = message.split_once("\nhint: ")?;
     Some((reason.to_owned(), hint.to_owned()))
 }
 
-/// Serde names the unknown one first and then those that it knows, between backticks.
+/// Serde names the unknown key first and then the known ones, between backticks.
 fn unknown(message: &str) -> Option<(String, String)> {
     let names = message.strip_prefix("unknown field ")?;
     let mut names = names.split('`').skip(1).step_by(2);
@@ -70,7 +70,7 @@ fn title(section: &Section) -> String {
     }
 }
 
-/// A number where a text is wanted, and the like.
+/// A value of the wrong type, such as a number where a string is wanted.
 fn of_another_kind(message: &str, text: &str) -> Option<(String, String)> {
     let (found, wanted) = message
         .strip_prefix("invalid type: ")?
@@ -121,7 +121,7 @@ fn of_another_kind(message: &str, text: &str) -> Option<(String, String)> {
     Some((reason, hint))
 }
 
-/// One section where there can be several, or the other way round.
+/// `[name]` where there can be several, or `[[name]]` where there can't.
 fn brackets(text: &str) -> (String, String) {
     let ends = |c: char| c == '[' || c == ']';
     let name = text.trim_start_matches('[').split(ends).next();
@@ -142,7 +142,7 @@ fn of_section(wanted: &str) -> String {
     }
 }
 
-/// The parser names what it expected behind what it says.
+/// Invalid TOML: the parser's message ends with what it expected.
 fn no_toml(message: &str, text: &str) -> (String, String) {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let ends = |c: char| c.is_whitespace() || ",]}#".contains(c);

@@ -1,7 +1,7 @@
-//! `hotrun doctor`: what would happen here, what would not, and the fix for each.
+//! `hotrun doctor`: what works here, what does not, and how to fix it.
 //!
-//! Every check is tried, not looked up: a filter is installed, twins are made, addresses are bound. So
-//! what it says is what the main job would find.
+//! Every check is tried out, not looked up: a filter is installed, sockets are opened, addresses are
+//! bound. So a check finds what a session would find.
 
 mod project;
 mod system;
@@ -13,16 +13,16 @@ use crate::session::reason::Reason;
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about, in a word.
+    /// The subject, in a word.
     pub about: &'static str,
-    /// What is the case.
+    /// What was found.
     pub what: String,
-    /// What to do about it, if it should be otherwise.
+    /// How to fix it, if it is a problem.
     pub fix: Option<String>,
 }
 
 impl Finding {
-    /// It is as it should be.
+    /// No problem.
     fn fine(about: &'static str, what: impl Into<String>) -> Self {
         Self {
             about,
@@ -31,7 +31,7 @@ impl Finding {
         }
     }
 
-    /// It should be otherwise.
+    /// A problem and its fix.
     fn wrong(about: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             about,
@@ -40,19 +40,19 @@ impl Finding {
         }
     }
 
-    /// What would have been said in a line with a hint.
+    /// A problem from a line with a hint.
     fn said(about: &'static str, reason: Reason) -> Self {
         Self::wrong(about, reason.text, reason.hint.unwrap_or_default())
     }
 
-    /// What would have ended hotrun.
+    /// A problem that would end hotrun.
     fn failure(about: &'static str, failure: &Failure) -> Self {
         let fix = failure.hint.clone();
         Self::wrong(about, &failure.message, fix.unwrap_or_default())
     }
 }
 
-/// Examines everything, in the order in which the main job comes to it.
+/// Examines everything, in the order in which a session would come to it.
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![system::kernel()];
     findings.extend(system::capture(settings).await);

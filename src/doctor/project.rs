@@ -1,4 +1,4 @@
-//! What the project is made of, and what stands around it.
+//! Checks of the project: its addresses, manifest, sources, watches and directories.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::watch::Watch;
 
-/// Less room than this is soon used up by builds.
+/// Less free space than this is soon used up by builds.
 const LITTLE_ROOM: u64 = 1 << 30;
 
-/// Binds what is declared.
+/// Binds the declared addresses.
 pub(super) fn addresses(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "addresses";
     let mut set = HeldSet::default();
@@ -79,7 +79,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// What is known of what the program is made of.
+/// Whether the program's sources are known.
 fn made_of(last: LastBuild) -> Finding {
     const ABOUT: &str = "sources";
     match last {
@@ -97,7 +97,7 @@ fn made_of(last: LastBuild) -> Finding {
     }
 }
 
-/// Watches everything that would be watched.
+/// Watches what a session would watch.
 async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
     const ABOUT: &str = "watching";
     let (events, _inbox) = mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! What the system lets hotrun do.
+//! Checks of the system: what it lets hotrun do.
 
 use std::fs;
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
 
-/// Every connection has a descriptor here while it is carried over; a held address has two.
+/// A relayed connection takes descriptors here, and a held address has two.
 const FEW_DESCRIPTORS: u64 = 1024;
 
-/// What a queue should hold at the least while nobody accepts: see `sockets::open`.
+/// The least that an accept queue should hold while no process accepts: see `sockets::open`.
 const SHORT_QUEUE: u64 = 128;
 
 /// How long a program that tries something out may take.
@@ -33,7 +33,7 @@ pub(super) fn kernel() -> Finding {
     Finding::fine("system", what)
 }
 
-/// Starts something under the filter.
+/// Starts a program under the filter.
 pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "capture";
     if !settings.app.capture {
@@ -81,8 +81,8 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Has a program listen, and a client come to it; why that is not held, if so. `None`: nothing could be
-/// started.
+/// Has a program listen and connects to it. The error says why its address was not held; `None`: no
+/// program could be started.
 async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
     let mut set = HeldSet::default();
     set.adapt(&[], true).ok()?;
@@ -117,7 +117,7 @@ async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
     Some(failed.map_or(Ok(()), Err))
 }
 
-/// Makes a pair.
+/// Opens the two sockets of an address.
 pub(super) fn twins() -> Finding {
     const ABOUT: &str = "twins";
     let mut set = HeldSet::default();

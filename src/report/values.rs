@@ -156,7 +156,7 @@ impl From<action::Next> for Next {
             action::Next::Keeps(generation) => Self::Keeps(generation),
             action::Next::Restart(wait) => Self::RestartMs(Millis(wait)),
             action::Next::Rollback(generation) => Self::Rollback(generation),
-            action::Next::Alone => Self::Alone,
+            action::Next::Exclusive => Self::Alone,
             action::Next::Continue => Self::Continue,
             action::Next::Wait => Self::Wait,
             action::Next::End => Self::End,

@@ -1,4 +1,4 @@
-//! What to do: everything the session asks for, and what it shows.
+//! Actions: everything the session asks for, and what it shows.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,103 +11,104 @@ use super::model::{
 use super::reason::Reason;
 use super::slots::{Relay, Slot};
 
-/// One thing to do. The driver carries it out at once and reports back by events.
+/// One action. The driver carries it out at once and reports back by events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Watch what the project is made of now.
+    /// Watch this scope from now on.
     Rewatch(Box<Scope>),
     /// Read the settings anew; answered by `Configured`.
     Reconfigure,
-    /// Other addresses may be held than before; answered by `Addresses`.
+    /// The set of held addresses may have changed; answered by `Addresses`.
     ReadAddresses,
     /// Run a user's command; answered by `JobNews`, ending in `Ended`.
     Run(JobId, Job),
-    /// End it and what it runs; answered by `Ended`.
+    /// End a user's command with all its processes; answered by `Ended`.
     EndJob(JobId),
     /// Start a build; answered by `BuildNews`, ending in `Done`.
     StartBuild {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// Read the project model first: a manifest changed, or it was never read.
+        /// Read the project model first: a manifest changed, or the model was never read.
         load: bool,
-        /// What the result is compared with to find out whether the program changed.
+        /// The artifact that the result is compared with, to find out whether the program changed.
         baseline: Option<ArtifactRef>,
-        /// What differs from what the last finished one used, for a cargo that may not see it.
+        /// What differs from what the last finished build used: cargo, which compares time stamps, may
+        /// miss it.
         changed: Changes,
     },
     /// End the build and everything it runs; answered by `Done`.
     CancelBuild(Generation),
     /// Start a process; answered by `AppNews`, ending in `Gone`.
     Launch {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// What to start.
         artifact: ArtifactRef,
-        /// The generation that serves meanwhile, in whose way it might get.
+        /// Live, if it keeps serving meanwhile.
         beside: Option<Generation>,
-        /// Its sockets.
+        /// The slot that the process gets.
         slot: Slot,
-        /// Those of the generation that serves, or served last: its addresses are wanted again.
+        /// The slot of live, or of the last live generation: its addresses are expected again.
         serving: Slot,
     },
-    /// Look whether a debugger has attached to it; answered by `Traced`, and told of again when
-    /// that changes for as long as there is one.
+    /// Look whether a debugger is attached to the generation; answered by `Traced`, and again when a
+    /// debugger that was found detaches.
     Look(Generation),
-    /// Look whether one of its processes has one of these files open for writing; answered by
-    /// `AppNews::Writes` where one has.
+    /// Look whether a process of the generation has one of these files open for writing; answered by
+    /// `AppNews::Writes` if one has.
     FindWriter {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// The files, as they are shown.
+        /// The files as shown.
         paths: Vec<PathBuf>,
     },
-    /// Send this signal to its process group; nothing else changes.
+    /// Send this signal to the process group; nothing else changes.
     Signal {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// The number of the signal.
         number: i32,
     },
-    /// Ask the process to end (`stop_signal` to its group).
+    /// Send the stop signal (`stop_signal`) to the process group.
     Stop(Generation),
-    /// End everything of the generation now.
+    /// Kill every process of the generation.
     Kill(Generation),
-    /// New connections go to this slot of every address from now on, and what apps did to the held
-    /// sockets is put right. A relay that runs ends.
+    /// Make this slot of every address the active one, and repair what apps did to the held sockets. A
+    /// running relay ends.
     Activate(Slot),
-    /// What comes to the slot that is not active is carried to the active one; `None`: it is left to
-    /// the generation that has it.
+    /// Relay connections that arrive on the standby slot to the active one; `None`: leave them to the
+    /// generation that owns the standby slot.
     Relay(Option<Relay>),
-    /// It is live: addresses that are in the way of those it listens on give way.
+    /// The generation is live: release held addresses that overlap the ones it listens on.
     Serving(Generation),
-    /// It has stayed live for long enough to have opened all that it wants: what it has not got open
-    /// it claims no longer.
+    /// Live has passed its probation: drop its claims on addresses that it has not got open.
     Proved(Generation),
-    /// What is held and no generation claims is released.
+    /// Release held addresses that no generation claims.
     ReleaseUnclaimed,
-    /// Nothing of it is left: what it did to the held sockets is put right.
+    /// No process of the generation is left: repair what it did to the held sockets.
     Left {
         /// Which.
         generation: Generation,
-        /// What it had.
+        /// The slot it had.
         slot: Slot,
-        /// The slot of the generation that serves, or served last.
+        /// The slot of live, or of the last live generation.
         serving: Slot,
     },
-    /// What is held for a program that does not run is not held any more: it looks whether it is free.
+    /// Release the captured and remembered addresses while no generation runs: the program looks whether
+    /// they are free before it binds them.
     Free,
-    /// Clients are not sent to it any more: find out what is open there, until nothing is under way;
-    /// answered by `Open`.
+    /// New connections don't go to the generation any more: watch its open connections until it is
+    /// drained; answered by `Open`.
     Quiesce(Generation),
-    /// Nothing will ask for this artifact again.
+    /// Remove this artifact: it will not be launched again.
     Discard(ArtifactRef),
     /// Tell the user.
     Show(View),
-    /// Go on in a log file of the same name.
+    /// Reopen the log file by its name.
     ReopenLog,
-    /// Stop this very process, until it is continued.
+    /// Stop hotrun itself until it is continued.
     Suspend,
-    /// Nothing runs any more: leave the loop.
+    /// No process is left: leave the loop.
     End(Ending),
 }
 
@@ -116,12 +117,12 @@ pub enum Action {
 pub enum Next {
     /// This generation keeps serving.
     Keeps(Generation),
-    /// The same program is started again after this back-off.
+    /// The same artifact is started again after this back-off.
     Restart(Duration),
-    /// The last good program, built by this generation, is started again.
+    /// Last-good, built by this generation, is started again.
     Rollback(Generation),
-    /// It is tried once more, with live stopped first.
-    Alone,
+    /// The candidate is started once more, with live stopped first.
+    Exclusive,
     /// A candidate or a build under way will take over.
     Continue,
     /// Nothing until a file changes.
@@ -130,89 +131,89 @@ pub enum Next {
     End,
 }
 
-/// Why a program is started with live stopped first.
+/// The conflict because of which a program is started with live stopped first.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// A line it wrote before it ended.
+    /// A line that the candidate wrote before it ended.
     Line(String),
-    /// A file that live has locked.
+    /// A file on which live holds a lock.
     Lock(String),
-    /// An address that live has.
+    /// An address that live listens on.
     Address(String),
 }
 
 /// What the user is told. `ui` turns it into text and decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Changes in a directory are not seen: which, and why.
+    /// Changes in a directory are not seen: which, why and the next step.
     Unwatched(Reason),
-    /// Settings have another value from now on.
+    /// These settings have new values from now on.
     Configured(Vec<String>),
-    /// The settings as they are written now can't be used: why. The last good ones stay.
+    /// Why the settings as written can't be used. The last valid ones stay in force.
     Misconfigured(Reason),
     /// A user's command starts.
     JobStarted(Job),
     /// A line that it wrote.
     JobLine(String),
-    /// It did not end well.
+    /// A user's command failed.
     JobFailed {
-        /// What it was run for.
+        /// What the command was run for.
         occasion: Occasion,
-        /// How it ended.
+        /// How the command ended.
         reason: Reason,
         /// What happens now.
         next: Next,
     },
-    /// Only files changed on which no program depends.
+    /// Only files changed that nothing depends on.
     NobodyDepends {
-        /// One of them.
+        /// One of the files.
         path: PathBuf,
-        /// What to do for it.
+        /// What the user can do about it.
         cure: Cure,
     },
-    /// From now on this is taken for what the build or the app writes itself, and starts no build.
+    /// From now on this counts as the build's or the app's own writing, and starts no build.
     OwnWriting {
         /// A file, or a directory with everything in it.
         path: PathBuf,
-        /// What writes it.
+        /// The writer.
         writer: Writer,
     },
-    /// Everything that a cancelled build was for is again as it was before.
+    /// The build was cancelled, and all its changes are undone since.
     NothingToBuild {
-        /// The cancelled one.
+        /// The cancelled build's generation.
         generation: Generation,
-        /// What is served.
+        /// What is served now.
         next: Next,
     },
     /// The app was seen to start these binaries, which are built with it from now on.
     Siblings(Vec<String>),
-    /// A reaction changes what it reacts to, again and again.
+    /// A reaction changes the file that it reacts to, again and again.
     Loop {
         /// Which.
         path: PathBuf,
-        /// How long is waited from now on before it is built for.
+        /// How long the next reaction to it waits from now on.
         wait: Duration,
     },
     /// A build starts.
     Building {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// Why.
         cause: Cause,
     },
-    /// What cargo and rustc say meanwhile (never `Loaded`, `Inputs` or `Done`).
+    /// Output of cargo and rustc (never `Loaded`, `Inputs` or `Done`).
     Build(Generation, BuildNews),
     /// A newer change made the build worthless.
     BuildCancelled {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// The newer change.
         cause: Cause,
     },
     /// The build failed.
     BuildFailed {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// One phrase.
         reason: Reason,
@@ -223,9 +224,9 @@ pub enum View {
         /// What is served meanwhile.
         next: Next,
     },
-    /// The build produced the very program that runs.
+    /// The build produced the same program as the one that runs.
     Unchanged {
-        /// Whose build.
+        /// The generation that was built.
         generation: Generation,
         /// The generation that runs it.
         running: Generation,
@@ -236,50 +237,50 @@ pub enum View {
     },
     /// A process is started.
     Starting {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// Who serves meanwhile; the first time with the hint how to change it.
+        /// Live, if it keeps serving meanwhile.
         beside: Option<Generation>,
-        /// This is the first time that two run side by side.
+        /// Two generations run side by side for the first time: the line says how to change that.
         first_overlap: bool,
         /// Why.
         cause: Cause,
     },
     /// The process runs.
     Started {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// Its process id.
         pid: u32,
     },
     /// It was stopped by a signal, or continued.
     Suspended {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// Stopped, or going on.
+        /// Stopped, or continued.
         suspended: bool,
     },
-    /// Live is not replaced, since somebody looks into it.
+    /// Live is not replaced, since a debugger is attached to it.
     Debugged {
         /// Live.
         generation: Generation,
-        /// The process that has a debugger.
+        /// The process that the debugger is attached to.
         pid: i32,
-        /// What waits for its place, if it has a number yet.
+        /// The generation that waits to be launched, if it has a number yet.
         waits: Option<Generation>,
     },
-    /// New clients wait for the next version.
+    /// New connections are parked for the next generation.
     Holding {
-        /// Who would serve them.
+        /// The generation that would serve them otherwise.
         live: Generation,
-        /// For how long at the most.
+        /// How long they wait at most.
         limit: Duration,
     },
-    /// They have waited for as long as they may, and go to live.
+    /// Parked connections have waited for `hold.limit` and go to live.
     Released,
     /// A signal is passed on.
     Signalled {
-        /// To whom; nobody is live.
+        /// The generation that gets it; `None`: there is neither live nor a candidate.
         generation: Option<Generation>,
         /// The number of the signal.
         number: i32,
@@ -288,119 +289,119 @@ pub enum View {
     },
     /// The candidate became live.
     Live {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// Where the time went.
+        /// Where the time from the save on went.
         phases: Phases,
-        /// How it proved itself.
+        /// How it proved that it is ready.
         proof: Proof,
         /// Why it was started.
         cause: Cause,
     },
-    /// What the app listens on is not held: why.
+    /// An address that the app listens on is not held: why, and what to do.
     Uncaptured(Reason),
     /// The app could not bind an address.
     Taken {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// Which, and who has it.
+        /// The address and its owner.
         taken: Taken,
     },
-    /// Clients of these held addresses wait, since nobody accepts on them.
+    /// Connections to these held addresses wait, since no process accepts on them.
     Unclaimed {
-        /// Who could.
+        /// The generation that was expected to.
         generation: Generation,
         /// The addresses.
         addresses: Vec<String>,
     },
     /// The candidate was not ready in time and is killed.
     NotReady {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// How long was waited.
+        /// How long it was given.
         after: Duration,
-        /// It is stopped by a signal or a debugger.
+        /// The process is stopped by a signal or a debugger.
         suspended: bool,
-        /// What it has answered last, where it was asked.
+        /// The last answer to the HTTP readiness probe.
         answer: Option<Answer>,
         /// What happens now.
         next: Next,
     },
-    /// A process ended that was not asked to.
+    /// A process ended by itself.
     Ended {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// It was live, not a candidate.
+        /// The generation was live, not a candidate.
         live: bool,
         /// How.
         exit: Exit,
         /// How long it had run.
         ran: Duration,
-        /// It could not bind this address.
+        /// The address that it could not bind.
         taken: Option<String>,
-        /// What can be read from its last lines.
+        /// What its last lines say that the user can do.
         hint: Option<Hint>,
         /// What happens now.
         next: Next,
     },
-    /// A program without an address did its work.
+    /// A program without an address ended with success.
     Finished {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// How long it had run.
         ran: Duration,
     },
-    /// A first process ended with success and left others, which are the program from now on, or
-    /// which can't be told from what is of no use.
+    /// The first process ended with success and left others running.
     Background {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// They are.
+        /// The processes left are followed as the app from now on; otherwise it is not known whether one
+        /// listens, and the generation is ended.
         followed: bool,
     },
     /// A process could not be started at all.
     CannotStart {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// What and where.
+        /// What failed, where, and the next step.
         error: Reason,
         /// What happens now.
         next: Next,
     },
-    /// From now on live is stopped first, because of this.
+    /// The program is exclusive: live is stopped first from now on, because of this conflict.
     Learned(Evidence),
-    /// The old generation was asked to finish.
+    /// The old generation got the stop signal.
     Draining {
-        /// Whose.
+        /// The generation.
         generation: Generation,
-        /// What was open there at that moment, where that was looked at.
+        /// Its open connections at that moment, where they can be read.
         open: Open,
-        /// This is the first time that a stream ends with it.
+        /// A stream is cut by a switch for the first time.
         first_stream: bool,
     },
-    /// The old generation did not finish by itself and was ended.
+    /// The old generation did not finish by itself and was killed.
     Cut {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// Its open connections at that moment.
         connections: usize,
         /// How long it was given.
         after: Duration,
-        /// The next candidate ended it, not the time limit.
+        /// The next candidate ended the drain, not the time limit.
         for_next: bool,
     },
-    /// Processes that hotrun is not allowed to end.
+    /// Processes that hotrun has no permission to end.
     Survivors {
-        /// Whose.
+        /// The generation.
         generation: Generation,
         /// Their ids.
         pids: Vec<i32>,
     },
-    /// Nothing of the generation is left. How its first process ended, if anybody saw it.
+    /// No process of the generation is left. How its main process ended, if that is known.
     Gone(Generation, Option<Exit>),
     /// hotrun was asked to end and stops what runs.
     Quitting {
-        /// It was asked again: everything is killed.
+        /// The second request: everything is killed.
         now: bool,
     },
 }
@@ -408,12 +409,13 @@ pub enum View {
 /// What a user can do about an early end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// It binds an address that hotrun holds instead of taking it over.
+    /// The app binds an address that hotrun holds, instead of taking it over from `LISTEN_FDS`.
     BindsHeld,
-    /// It wants the terminal.
+    /// The app wants the terminal.
     WantsTerminal,
-    /// It found no such file, and these binaries of its package are not built.
+    /// The app found no such file, and these binaries of its package are not built.
     NotBuilt(Vec<String>),
-    /// It asks by a connection whether it runs already, and hotrun holds the address.
+    /// The app connects to its own address to find out whether it already runs, and hotrun holds the
+    /// address.
     AsksFirst,
 }

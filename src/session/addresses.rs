@@ -1,4 +1,4 @@
-//! Addresses come and go with what the app listens on, and with them what may be expected of it.
+//! Changes of the set of held addresses: what is expected of the app depends on whether it holds any.
 
 use super::action::View;
 use super::model::{Ending, Generation, Moment};
@@ -6,8 +6,8 @@ use super::reason::Reason;
 use super::{Policy, Session};
 
 impl Session {
-    /// Other addresses are held than before. A program that was taken for one without any has turned
-    /// out to be a server, or the other way round.
+    /// The set of held addresses has changed. A program that was taken for one without an address has
+    /// turned out to be a server, or the other way round.
     pub(super) fn addresses_changed(&mut self, now: Moment, policy: Policy) {
         self.policy = policy;
         if let Some(candidate) = &mut self.swap.candidate
@@ -20,7 +20,7 @@ impl Session {
         }
     }
 
-    /// What the app listens on can't be held, which is said once.
+    /// Says once that an address of the app can't be held.
     pub(super) fn uncaptured(&mut self, reason: Reason) {
         if !self.uncaptured.contains(&reason) {
             self.uncaptured.push(reason.clone());
@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// Nobody waits on these addresses, which is said once.
+    /// Says once that no process listens on these held addresses.
     pub(super) fn unclaimed(&mut self, generation: Generation, addresses: Vec<String>) {
         if self.unclaimed != addresses {
             self.unclaimed.clone_from(&addresses);

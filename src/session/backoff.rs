@@ -1,5 +1,5 @@
-//! Crash counting: how long to wait before a program that died is started again, and when to
-//! stop trying until somebody edits it.
+//! Crash counting: how long to wait before a program that died is started again, and when to stop trying
+//! until an edit.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const WAITS: [Duration; 3] = [
 /// A program that was up this long starts with a clean record.
 const RESET: Duration = Duration::from_mins(1);
 
-/// This many deaths within `RESET` and it is left alone.
+/// After this many deaths within `RESET`, an edit is waited for.
 const DEATHS: usize = 3;
 
 /// The record of deaths since the last edit or the last long run.
@@ -25,8 +25,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// A program died after it had been up for `up`: the wait before it is started again, or
-    /// `None` to wait for an edit.
+    /// Records that a program died after it had been up for `up`. Returns the wait before it is started
+    /// again, or `None` to wait for an edit.
     pub(super) fn died(&mut self, now: Moment, up: Duration) -> Option<Duration> {
         if up >= RESET {
             self.deaths.clear();
@@ -43,7 +43,7 @@ impl Backoff {
         Some(WAITS[(self.deaths.len() - 1).min(WAITS.len() - 1)])
     }
 
-    /// Somebody edited something: the past does not count any more.
+    /// Clears the record: an edit, or a request, may have mended the program.
     pub(super) fn reset(&mut self) {
         self.deaths.clear();
     }

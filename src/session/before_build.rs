@@ -1,8 +1,8 @@
-//! The user's `before_build` and what it writes: what changes while it runs is built anyway, since
-//! cargo starts after it; but whether a person saved something that it has to see, or it wrote that
-//! itself, can only be learned. So it runs once more for what has other content after a run than
-//! before it, and what is written in two runs in a row is its own. With the same bytes as before, it
-//! is no change.
+//! The user's `before_build` and what it writes. What changes while the command runs is built anyway,
+//! since cargo starts after it; but whether the user saved something that the command has to see, or the
+//! command wrote it itself, can only be learned. So the command runs once more if a file has other
+//! content after a run than before, and a file that is written in two runs in a row is the command's own
+//! writing. A file written with the same bytes is no change.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use super::model::{Change, Changes, Content, Moment};
 
-/// So often it runs for one build, whatever changes.
+/// The most runs for one build, whatever changes.
 const RUNS: u32 = 3;
 
-/// How far a requested build is.
+/// The state of `before_build` for a requested build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Nothing was run for it.
+    /// The command has not run for it.
     #[default]
     Requested,
     /// The command runs.
     Running,
-    /// It ended then; its last changes may still be on their way.
+    /// The command ended then; its last changes may not be noticed yet.
     Ran(Moment),
 }
 
@@ -32,18 +32,18 @@ pub(super) struct BeforeBuild {
     /// When the first run for this build began.
     began: Option<Moment>,
     runs: u32,
-    /// What has other content than when this run began.
+    /// Paths whose content differs from when this run began.
     changed: Changes,
-    /// What was written since this run began, with whatever bytes.
+    /// Paths written since this run began, with whatever bytes.
     written: BTreeSet<PathBuf>,
-    /// What was written in the run before, for the same build.
+    /// Paths written in the run before, for the same build.
     before: BTreeSet<PathBuf>,
-    /// What it writes.
+    /// The command's own writing.
     own: BTreeSet<PathBuf>,
 }
 
 impl BeforeBuild {
-    /// It is started.
+    /// A run begins.
     pub(super) fn begin(&mut self, now: Moment) {
         self.began.get_or_insert(now);
         self.stage = Stage::Running;
@@ -52,40 +52,40 @@ impl BeforeBuild {
         self.before = std::mem::take(&mut self.written);
     }
 
-    /// It has ended.
+    /// The run has ended.
     pub(super) fn ended(&mut self, now: Moment) {
         self.stage = Stage::Ran(now);
     }
 
-    /// How long the build had to wait for it.
+    /// How long the build had to wait for the command.
     pub(super) fn took(&self, now: Moment) -> Option<Duration> {
         self.began.map(|began| now.saturating_sub(began))
     }
 
-    /// It writes this itself, as far as one can know: that is no reason for anything.
+    /// The path is the command's own writing, which is no reason to build or to run again.
     pub(super) fn writes(&self, path: &Path) -> bool {
         self.stage != Stage::Requested && self.own.contains(path)
     }
 
-    /// These were written.
+    /// Takes in what was written.
     pub(super) fn saw(&mut self, changes: &[Change]) {
         for change in changes {
             if self.stage != Stage::Requested {
                 self.changed.add(change);
                 if change.now == Content::Missing {
-                    // What came and went was a temporary file of some program.
+                    // A file that appeared and vanished was a temporary one.
                     self.written.remove(&change.path);
                 } else {
                     self.written.insert(change.path.clone());
                 }
             } else if !change.is_same() {
-                // Nothing of ours runs: it is the user who writes this.
+                // The command is not running, so the user writes this.
                 self.own.remove(&change.path);
             }
         }
     }
 
-    /// Whether it has to run again before the build.
+    /// Whether the command has to run again before the build.
     pub(super) fn again(&mut self) -> bool {
         let repeated = self.written.intersection(&self.before);
         self.own.extend(repeated.cloned());
@@ -93,14 +93,14 @@ impl BeforeBuild {
         self.runs < RUNS && changed.iter().any(|path| !self.own.contains(path))
     }
 
-    /// It failed. Whether something changed meanwhile that may mend it.
+    /// The command failed. Returns whether something changed meanwhile that may mend it.
     pub(super) fn failed(&mut self) -> bool {
         let again = self.again();
         self.stage = Stage::Requested;
         again
     }
 
-    /// The build starts, or is not wanted any more.
+    /// The build starts, or is not wanted any more: forgets all but the command's own writing.
     pub(super) fn reset(&mut self) {
         *self = Self {
             own: std::mem::take(&mut self.own),
@@ -114,7 +114,7 @@ mod tests {
     use super::super::model::ChangeKind;
     use super::*;
 
-    /// One run in which these get other bytes, or (`=`) the same ones, or come and go (`-`).
+    /// One run in which these paths get other bytes, or (`=`) the same ones, or appear and vanish (`-`).
     fn run(hook: &mut BeforeBuild, changes: &[&str]) -> bool {
         hook.begin(Moment::ZERO);
         let change = |path: &str, before, now| Change {

@@ -1,8 +1,8 @@
-//! The one place where builds happen, one at a time: knows what differs from what the last build
-//! used, whether that is a reason to build and since when, what runs and what is requested next.
+//! Where builds are requested and run, one at a time: knows what differs from what the last build used,
+//! whether and since when that is a reason to build, which build runs and which is requested next.
 //!
-//! What counts is content. A change is one only as long as it differs from what the last finished
-//! build began with; what is written while a build runs is compared with that build's beginning.
+//! What counts is content. A path is changed only as long as its content differs from the one that the
+//! last finished build began with; during a build, from the one that this build began with.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,21 +16,21 @@ use super::{OnChange, Policy};
 
 /// How often the quiet period is doubled at most.
 const LONGER: u32 = 4;
-/// What git does is over when it has done nothing for so long.
+/// An operation of git is over when git has done nothing for so long.
 const GIT_IS_DONE: Duration = Duration::from_secs(1);
 
-/// A build that is wanted.
+/// A requested build.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     /// When its first event came.
     pub(super) first: Moment,
     /// When its last event came.
     pub(super) last: Moment,
-    /// What it is for beside changed files.
+    /// The reason for it beside changed files.
     reason: Option<Cause>,
-    /// Restart even if the program turns out to be the same.
+    /// Restart the app even if the program turns out to be unchanged.
     pub(super) forced: bool,
-    /// Start the app again even if there is no new program in the end.
+    /// Start the app again even if the build fails.
     pub(super) restart: bool,
 }
 
@@ -45,7 +45,7 @@ impl Request {
         }
     }
 
-    /// A reason that came later. The wider one is told.
+    /// Adds a reason that came later. The wider one is shown.
     fn merge(&mut self, reason: Option<Cause>) {
         match (&mut self.reason, reason) {
             (Some(Cause::Changed(paths)), Some(Cause::Changed(more))) => add(paths, more),
@@ -57,7 +57,7 @@ impl Request {
         }
     }
 
-    /// Why it is built, with these changes.
+    /// The cause of the build, with these changes.
     fn cause(&self, changes: &Changes) -> Cause {
         match &self.reason {
             Some(Cause::Changed(paths)) => {
@@ -73,13 +73,13 @@ impl Request {
         }
     }
 
-    /// Nothing but changed files is a reason for it.
+    /// The request has no reason but changed files.
     fn is_for_changes(&self) -> bool {
         self.reason.is_none() && !self.forced
     }
 }
 
-/// Every path is named once, in order.
+/// Appends paths, each once.
 fn add(paths: &mut Vec<PathBuf>, more: Vec<PathBuf>) {
     for path in more {
         if !paths.contains(&path) {
@@ -94,56 +94,57 @@ pub(super) struct Running {
     pub(super) generation: Generation,
     pub(super) started: Moment,
     pub(super) request: Request,
-    /// What it uses and the last finished one did not.
+    /// What differs from what the last finished build used.
     pub(super) changes: Changes,
     pub(super) cause: Cause,
     /// How long the user's `before_build` took.
     pub(super) prepared: Option<Duration>,
-    /// What its result is compared with; kept until it is over.
+    /// The artifact that its result is compared with; kept until the build is over.
     pub(super) baseline: Option<ArtifactRef>,
     /// Cargo reads the project: a write to `Cargo.lock` is its own.
     pub(super) reading: bool,
-    /// It was told to end; its result is worthless.
+    /// The build was told to end; its result is stale.
     cancelled: bool,
 }
 
-/// At most one build runs, at most one is requested, and both know why.
+/// At most one running and one requested build, and what has changed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BuildSlot {
     requested: Option<Request>,
     running: Option<Running>,
-    /// What differs from what the running build began with, or else the last finished one.
+    /// What differs from what the running build began with, or without one, the last finished build.
     dirty: Changes,
-    /// So many builds in a row were cancelled.
+    /// How many builds in a row were cancelled.
     cancelled: u32,
     /// The last one of them, until another one takes its place.
     replaced: Option<Generation>,
     /// Git may do more until then.
     git_until: Moment,
-    /// What may be the build's own writing waits so long for a build that is for nothing else.
+    /// A build that is only for what may be the build's own writing waits until then.
     own_until: Moment,
-    /// A source is missing or empty since the build began, and is waited for until then.
+    /// A source went missing or empty during the build, which may be the middle of a save: until then
+    /// the build is not cancelled for it.
     doubt: Option<Moment>,
-    /// How late a change may be noticed that `before_build` made.
+    /// How late a change by `before_build` may be noticed (polling).
     pub(super) lag: Duration,
     own: OwnWriting,
     before_build: BeforeBuild,
     closed: bool,
 }
 
-/// What came of a build that is over.
+/// What is to be done with the result of a build that is over.
 #[derive(Debug)]
 pub(super) enum Over {
     /// Its result counts.
     Finished(Running),
-    /// Its result must not be used.
+    /// Its result must not be used; `true`: another build is requested.
     Cancelled,
-    /// It was no build of ours.
+    /// Not the running build.
     Unknown,
 }
 
 impl BuildSlot {
-    /// Asks for a build. Returns the running one, if that became worthless by it.
+    /// Requests a build. Returns the running one if it is to be cancelled.
     pub(super) fn request(
         &mut self,
         now: Moment,
@@ -161,8 +162,8 @@ impl BuildSlot {
         self.outdated(on_change)
     }
 
-    /// The build that runs or is requested, if there is one, is to bring a new start, whatever
-    /// becomes of it.
+    /// Has the running or requested build followed by a start of the app, whatever its result. Returns
+    /// whether there is such a build.
     pub(super) fn restart(&mut self) -> bool {
         let running = self.running.iter_mut().map(|running| &mut running.request);
         let mut requests = running.chain(self.requested.iter_mut());
@@ -172,8 +173,8 @@ impl BuildSlot {
             .is_some()
     }
 
-    /// Takes in changed paths; `starting`: a generation is about to be live. Returns the running
-    /// build, if that became worthless by them.
+    /// Takes in changed paths; `starting`: a candidate runs or a launch is pending. Returns the running
+    /// build if it is to be cancelled.
     pub(super) fn add(
         &mut self,
         now: Moment,
@@ -196,7 +197,7 @@ impl BuildSlot {
                 (true, true) => {
                     let ends = self.own.source_during_build(change) && differs;
                     match change.now {
-                        // It may be the middle of a save, which may leave the same bytes.
+                        // This may be the middle of a save that ends with the same bytes.
                         Content::Missing if ends => self.doubt(now + policy.debounce),
                         Content::Empty if ends => self.doubt(now + policy.max_wait),
                         _ => worthless |= ends,
@@ -238,8 +239,8 @@ impl BuildSlot {
         self.doubt = Some(self.doubt.map_or(until, |known| known.max(until)));
     }
 
-    /// A source is still missing, or empty, that was not when the build began: it became worthless,
-    /// and because of what.
+    /// Once the doubt has lasted long enough: the running build, to be cancelled, and the sources that
+    /// are still missing or empty.
     pub(super) fn in_doubt(
         &mut self,
         now: Moment,
@@ -255,12 +256,12 @@ impl BuildSlot {
         Some((stale, missing.paths()))
     }
 
-    /// Git did something to the files of the project so long ago, and is not done yet.
+    /// Git is in the middle of an operation, and did its last step so long ago.
     pub(super) fn git_works(&mut self, now: Moment, ago: Duration) {
         self.git_until = self.git_until.max((now + GIT_IS_DONE).saturating_sub(ago));
     }
 
-    /// What is there again as it was used is no reason to build.
+    /// Drops the request if all changes that it is for are undone or silent.
     fn drop_if_empty(&mut self, now: Moment) {
         let for_changes = |request: &Request| request.is_for_changes() && !request.restart;
         if self.running.is_none()
@@ -271,20 +272,20 @@ impl BuildSlot {
         }
     }
 
-    /// Something differs that is worth a build.
+    /// Some change is a reason to build.
     fn is_wanted(&self, now: Moment) -> bool {
         self.dirty.iter().any(|changed| {
             changed.kind != ChangeKind::Guess || !self.own.is_silent(now, &changed.path)
         })
     }
 
-    /// Changes of this guess are no reason to build, as things are.
+    /// Changes of this guess are no reason to build at present.
     pub(super) fn is_silent(&self, now: Moment, path: &Path) -> bool {
         self.own.is_silent(now, path)
     }
 
-    /// Nothing runs or starts any more: what the build and the start have written themselves is told
-    /// from what is still to be built.
+    /// Nothing is built or started any more: judges which guesses that changed meanwhile are still to be
+    /// built for.
     pub(super) fn settle(&mut self, now: Moment) {
         if self.running.is_none() && self.own.settle(now) {
             self.requested.get_or_insert_with(|| Request::new(now));
@@ -292,13 +293,13 @@ impl BuildSlot {
         }
     }
 
-    /// A process of the app has this open for writing.
+    /// A process of the app has this path open for writing.
     pub(super) fn app_writes(&mut self, now: Moment, path: &Path) {
         self.own.app_writes(path);
         self.drop_if_empty(now);
     }
 
-    /// What was found to be written by the build or the app, each place once.
+    /// The places newly found to be own writing, each once.
     pub(super) fn own_writing(&mut self) -> Vec<(PathBuf, Writer)> {
         self.own.news()
     }
@@ -310,7 +311,7 @@ impl BuildSlot {
         }
     }
 
-    /// The running build is not wanted any more: its generation, if it was not told before.
+    /// Marks the running build as cancelled. Returns its generation, unless it was marked before.
     pub(super) fn cancel(&mut self) -> Option<Generation> {
         let running = self.running.as_mut().filter(|running| !running.cancelled)?;
         running.cancelled = true;
@@ -319,20 +320,20 @@ impl BuildSlot {
         Some(generation)
     }
 
-    /// Forgets what was requested, now and later: hotrun ends.
+    /// hotrun ends: drops the request, and takes none for cancelled builds any more.
     pub(super) fn close(&mut self) {
         self.give_up();
         self.replaced = None;
         self.closed = true;
     }
 
-    /// Forgets what was requested: it can't be built before something changes.
+    /// Drops the request.
     pub(super) fn give_up(&mut self) -> Option<Request> {
         self.before_build.reset();
         self.requested.take()
     }
 
-    /// When the next build starts, if nothing more comes.
+    /// When the next build starts, if nothing more changes.
     pub(super) fn due(&self, policy: &Policy) -> Option<Moment> {
         if self.running.is_some() {
             return self.doubt;
@@ -363,10 +364,10 @@ impl BuildSlot {
 
     /// When nothing more is waited for: after a quiet period, or its cap.
     fn quiet_at(&self, request: &Request, policy: &Policy) -> Moment {
-        // Editors leave an empty file for a moment, or none: what is to be in it comes at once.
+        // Editors leave a file empty for a moment: its content follows at once.
         let unfinished = |content: Content| content == Content::Empty;
         let unfinished = self.dirty.iter().any(|changed| unfinished(changed.now));
-        // Where several builds were written over, more is about to be written.
+        // After several cancelled builds, more changes are likely to come.
         let debounce = if unfinished {
             policy.max_wait
         } else {
@@ -381,7 +382,7 @@ impl BuildSlot {
         quiet.max(self.git_until).max(own_until)
     }
 
-    /// Whether the user's command has to run before the requested build; if so, it is begun.
+    /// Whether the user's `before_build` has to run now; if so, it counts as begun.
     pub(super) fn begin_before_build(&mut self, now: Moment, policy: &Policy) -> bool {
         let due = self.due(policy).is_some_and(|due| due <= now);
         let wanted = due && self.running.is_none() && policy.hooks.before_build.is_some();
@@ -396,9 +397,8 @@ impl BuildSlot {
         begin
     }
 
-    /// The command has failed: what was requested can't be built before something changes, unless
-    /// that happened while it ran.
-    /// Returns what is given up.
+    /// `before_build` has failed: drops and returns the request, unless something changed meanwhile that
+    /// may mend it.
     pub(super) fn before_build_failed(&mut self) -> Option<Request> {
         if self.before_build.failed() {
             return None;
@@ -407,10 +407,10 @@ impl BuildSlot {
         self.give_up()
     }
 
-    /// The command has ended well.
+    /// `before_build` has succeeded.
     pub(super) fn before_build_ended(&mut self, now: Moment) {
         self.before_build.ended(now);
-        // What was requested may have gone back to what it was meanwhile.
+        // The changes may have been undone meanwhile.
         if self.requested.is_none() {
             self.give_up();
         }
@@ -449,8 +449,7 @@ impl BuildSlot {
         }))
     }
 
-    /// The changes that are told as the cause of a build: what the app writes itself is taken in, but
-    /// is no cause.
+    /// The changes that are shown as the cause of a build: own writing is built too, but is no cause.
     fn told(&self, now: Moment, changes: &Changes) -> Changes {
         let mut told = changes.clone();
         told.retain(|one| {
@@ -460,25 +459,25 @@ impl BuildSlot {
         told
     }
 
-    /// The running build, if it is this one and its news are still wanted.
+    /// The running build, if it is this one and not cancelled.
     pub(super) fn current(&mut self, generation: Generation) -> Option<&mut Running> {
         self.running
             .as_mut()
             .filter(|running| running.generation == generation && !running.cancelled)
     }
 
-    /// What the running build's result is compared with.
+    /// The artifact that the running build's result is compared with.
     pub(super) fn baseline(&self) -> Option<&ArtifactRef> {
         self.running.as_ref()?.baseline.as_ref()
     }
 
-    /// Cargo reads the project just now.
+    /// Cargo is reading the project.
     pub(super) fn reading(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.reading)
     }
 
-    /// The build is over. What a cancelled one was to build is requested again, with the newer
-    /// changes, unless all of it is as it was before.
+    /// The build is over. The changes of a cancelled one are requested again together with the newer
+    /// ones, unless all of them are undone.
     pub(super) fn done(&mut self, now: Moment, generation: Generation) -> Over {
         let is_this = |running: &mut Running| running.generation == generation;
         let Some(running) = self.running.take_if(is_this) else {
@@ -511,7 +510,7 @@ impl BuildSlot {
         self.dirty.extend(newer);
         let mut request = running.request;
         if let Some(newer) = self.requested.take() {
-            // The quiet period is that of the newer changes: the older ones have had theirs.
+            // Only the newer changes need a quiet period: the older ones have had theirs.
             (request.first, request.last) = (newer.first, newer.last);
             request.forced |= newer.forced;
             request.restart |= newer.restart;

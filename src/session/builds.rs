@@ -1,5 +1,5 @@
-//! What changes and builds lead to: when a build starts, when one is not wanted any more, and what
-//! is done with its result.
+//! Events of changes and builds: when a build starts, when it is cancelled, and what follows from its
+//! result.
 
 use std::path::PathBuf;
 
@@ -26,14 +26,15 @@ impl Session {
             .into_iter()
             .partition(|change| matches!(change.kind, ChangeKind::Rest(_)));
         if !others.is_empty() {
-            // What an app writes when it starts is no reason to start it again.
+            // An app may write such a file whenever it starts, and must not be started again for that
+            // each time.
             self.reactions.add(now, others, &self.policy, starting);
             if let Some((path, wait)) = self.reactions.found_loop() {
                 self.show(View::Loop { path, wait });
             }
         }
         let reading = self.builds.reading();
-        // Cargo writes it itself, whenever it reads the project.
+        // Cargo writes `Cargo.lock` itself whenever it reads the project.
         let known = self.lock;
         let ours = |change: &Change| {
             let as_read = change.is_same() || Some(change.now) == known;
@@ -59,7 +60,7 @@ impl Session {
         self.hints.saw(now, &rest, busy);
     }
 
-    /// What the app has open for writing is no reason to build.
+    /// Asks whether live has one of these guesses open for writing, which then is no reason to build.
     fn look_for_writers(&mut self, now: Moment, changes: &[Change], meanwhile: bool) {
         let Some(live) = self.swap.live.as_ref().filter(|_| !meanwhile) else {
             return;
@@ -76,26 +77,25 @@ impl Session {
         }
     }
 
-    /// A process of the app has these open for writing.
+    /// A process of the app has these files open for writing.
     pub(super) fn app_writes(&mut self, now: Moment, paths: &[PathBuf]) {
         for path in paths {
             self.builds.app_writes(now, path);
         }
     }
 
-    /// A generation is about to be live.
+    /// A candidate runs or a launch is pending.
     fn is_starting(&self) -> bool {
         self.swap.candidate.is_some() || self.swap.pending.is_some()
     }
 
-    /// What was written while something was built or started is looked at when that is over, and
-    /// what was found out about it is told.
+    /// Judges what was written during a build or a start once that is over, and shows what was found.
     pub(super) fn settle(&mut self, now: Moment) {
         if !self.is_starting() && self.ending.is_none() {
             self.builds.settle(now);
         }
         if let Some(generation) = self.builds.nothing_to_build() {
-            let next = self.standing();
+            let next = self.next_step();
             self.show(View::NothingToBuild { generation, next });
         }
         if let Some((generation, paths)) = self.builds.in_doubt(now, &self.policy) {
@@ -122,7 +122,7 @@ impl Session {
         self.cancel(stale, cause);
     }
 
-    /// Builds and restarts; what only waits for a debugger to go waits no more instead.
+    /// Builds and restarts; a launch that only waits for a debugger to detach is started instead.
     pub(super) fn rebuild(&mut self, now: Moment) {
         match &mut self.swap.pending {
             Some(launch) if launch.debugger == Debugger::Awaited => {
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Ends a build that a newer change made worthless.
+    /// Cancels a build whose result a newer change made stale.
     fn cancel(&mut self, stale: Option<Generation>, cause: Cause) {
         if let Some(generation) = stale {
             self.show(View::BuildCancelled { generation, cause });
@@ -168,7 +168,7 @@ impl Session {
         let cause = running.cause.clone();
         let changed = running.changes.clone();
         self.numbered = numbered;
-        // A manifest that changes from here on is read by the next build.
+        // A manifest that changes from here on has to be read by the next build.
         self.stale_project = false;
         self.show(View::Building { generation, cause });
         self.out.push(Action::StartBuild {
@@ -179,7 +179,7 @@ impl Session {
         });
     }
 
-    /// `before_build` has ended, or failed.
+    /// `before_build` has ended; `failed`: why that is a failure.
     pub(super) fn prepared_to_build(&mut self, now: Moment, failed: Option<Reason>) {
         let Some(reason) = failed else {
             return self.builds.before_build_ended(now);
@@ -204,7 +204,7 @@ impl Session {
                     self.out.push(Action::Rewatch(scope));
                 }
             }
-            // It stays true, whatever became of the build.
+            // These inputs stay right, whatever became of the build.
             BuildNews::Inputs(scope) => self.out.push(Action::Rewatch(scope)),
             news => {
                 if self.builds.current(generation).is_some() {
@@ -215,7 +215,7 @@ impl Session {
     }
 
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
-        // It ended before the project was read.
+        // If the build ended before the project was read, the next one has to read it.
         self.stale_project |= self.builds.reading();
         let over = self.builds.done(now, generation);
         let finished = match over {
@@ -223,7 +223,7 @@ impl Session {
             Over::Cancelled | Over::Unknown => None,
         };
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
-            // Cancelled, stale, or hotrun ends: it will never be launched.
+            // Cancelled, stale, or hotrun ends: the artifact will never be launched.
             if let BuildOutcome::Built {
                 artifact,
                 unchanged: false,
@@ -272,7 +272,7 @@ impl Session {
                             since: now,
                             not_before: now,
                             due: false,
-                            alone: self.alone(),
+                            exclusive: self.is_exclusive(),
                             prepared: Prepared::No,
                             debugger: if running.request.forced {
                                 Debugger::Ignored
@@ -288,7 +288,7 @@ impl Session {
                 let next = if self.policy.once {
                     Next::End
                 } else {
-                    self.standing()
+                    self.next_step()
                 };
                 let told = Some(reason.to_string());
                 self.show(View::BuildFailed {
@@ -306,12 +306,13 @@ impl Session {
                     self.start_again(now, running.cause);
                 }
             }
-            // A build that nobody cancelled says it was: it is asked for again rather than lost.
+            // The build was cancelled though the session did not ask for that: it is requested again
+            // rather than lost.
             BuildOutcome::Cancelled => self.request(now, cause, running.request.forced),
         }
     }
 
-    /// The generation that runs this very artifact.
+    /// The generation that runs this artifact.
     fn runs(&self, artifact: &ArtifactRef) -> Option<Generation> {
         self.swap
             .candidate
@@ -321,8 +322,8 @@ impl Session {
             .map(|process| process.generation)
     }
 
-    /// What clients get while nothing new is there.
-    pub(super) fn standing(&self) -> Next {
+    /// What happens next when no new program came of this.
+    pub(super) fn next_step(&self) -> Next {
         match (&self.swap.live, &self.swap.candidate, &self.swap.pending) {
             (Some(live), _, _) => Next::Keeps(live.generation),
             (None, None, Some(launch)) if launch.kind == Kind::Rollback => {
@@ -333,11 +334,11 @@ impl Session {
         }
     }
 
-    pub(super) fn alone(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         match self.policy.handover {
             Handover::StopFirst => true,
             Handover::Overlap => !self.policy.serving,
-            Handover::Auto => self.alone || !self.policy.serving,
+            Handover::Auto => self.exclusive || !self.policy.serving,
         }
     }
 }

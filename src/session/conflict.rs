@@ -1,9 +1,9 @@
-//! What the last words of a program say about why it ended. Pure text.
+//! Reads from the last lines of a program why it ended. Pure text.
 
 use super::action::{Evidence, Hint};
 use super::event::{Conflict, Holder};
 
-/// What a program says at last when another one is in its way.
+/// Phrases in the last error of a program that another process is in the way of.
 const IN_THE_WAY: [&str; 7] = [
     "address already in use",
     "os error 98",
@@ -15,7 +15,7 @@ const IN_THE_WAY: [&str; 7] = [
     "already running",
 ];
 
-/// No message of an error is longer than this many lines; what comes after it is something else.
+/// The longest error message, in lines; what follows is something else.
 const LONGEST: usize = 12;
 
 fn says(line: &str, phrases: &[&str]) -> bool {
@@ -23,11 +23,11 @@ fn says(line: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| line.contains(phrase))
 }
 
-/// What a program says that has found out by itself that it need not start.
+/// Phrases of a program that has found out that another instance runs.
 const RUNS_ALREADY: [&str; 4] = ["already", "in use", "another instance", "is running"];
 
-/// Whether live was the reason for which a candidate ended early: what the system knows counts before
-/// what the program says.
+/// Evidence that live was why a candidate ended early. What the kernel knows counts before what the
+/// program writes.
 pub(super) fn evidence(last_lines: &[String], conflict: &Conflict) -> Option<Evidence> {
     if let Some(path) = &conflict.lock {
         return Some(Evidence::Lock(path.clone()));
@@ -41,13 +41,13 @@ pub(super) fn evidence(last_lines: &[String], conflict: &Conflict) -> Option<Evi
     Some(Evidence::Line(line.trim().to_owned()))
 }
 
-/// It says that it runs already.
+/// The last error says that the program already runs.
 pub(super) fn runs_already(last_lines: &[String]) -> bool {
     let error = last_error(last_lines);
     error.iter().any(|line| says(line, &RUNS_ALREADY))
 }
 
-/// What its last lines tell the user to do.
+/// What the user can do, going by the last lines.
 pub(super) fn hint(last_lines: &[String], serving: bool, absent: &[String]) -> Option<Hint> {
     let any = |lines: &[String], phrases: &[&str]| lines.iter().any(|line| says(line, phrases));
     let in_use = ["address already in use", "os error 98"];
@@ -62,8 +62,8 @@ pub(super) fn hint(last_lines: &[String], serving: bool, absent: &[String]) -> O
     }
 }
 
-/// The last error or panic that is told of, with the lines that belong to it; where there is none, the
-/// last line at all, unless it is one of a log. A log above it may say anything.
+/// The last error or panic, with the lines that belong to it; without one, the very last line, unless
+/// that is a line of a log. Lines of a log above an error are not evidence.
 fn last_error(last_lines: &[String]) -> Vec<String> {
     let lines: Vec<String> = last_lines.iter().map(|line| plain(line)).collect();
     let begins = |line: &String| is_panic(line) || is_error(line);
@@ -77,7 +77,7 @@ fn last_error(last_lines: &[String]) -> Vec<String> {
             let ends = ["note: ", "stack backtrace:"];
             is_log(line) || ends.iter().any(|end| line.starts_with(end))
         } else {
-            // Causes stand below, and farther to the right.
+            // Causes follow, indented.
             let belongs = line.is_empty() || line.starts_with([' ', '\t']);
             !belongs && line != "Caused by:"
         }

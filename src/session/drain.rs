@@ -1,4 +1,5 @@
-//! How a version leaves: clients first, then the process, then all that it has started.
+//! How a generation ends: it is quiesced, then gets the stop signal and drains, then all that it has
+//! started is killed.
 
 use super::Session;
 use super::action::{Action, View};
@@ -7,13 +8,14 @@ use super::model::{Exit, Generation, Moment};
 use super::swap::{Process, Told};
 
 impl Session {
-    /// Live ends before the next version starts. What comes from now on waits for that one where it
-    /// can, so that live is not asked to end with a client that it has taken and not heard.
+    /// Ends live before the next generation starts (stop-first). Where there are two slots, new
+    /// connections are parked for that generation first, so that live does not get the stop signal with
+    /// a connection that it has accepted and not read.
     pub(super) fn make_room(&mut self, now: Moment) {
         let draining = &self.swap.draining;
         let drains = draining.iter().any(|process| process.told != Told::Kill);
         if !drains && !draining.is_empty() {
-            // It is gone in a moment, and live serves until then.
+            // The draining generation was killed and will be gone in a moment; live serves until then.
             return;
         }
         let Some(live) = self.swap.live.take() else {
@@ -21,7 +23,8 @@ impl Session {
         };
         self.good(live.artifact.clone());
         if drains {
-            // What drains has the other socket, and would take them.
+            // Not parked: the draining generation owns the standby slot and would accept the
+            // connections.
             return self.stop(now, live);
         }
         if self.policy.quiesce_max.is_some() && self.hold_due().is_none() {
@@ -30,14 +33,14 @@ impl Session {
         self.quiesce(now, live);
     }
 
-    /// Clients are not sent to a process any more. What was on its way to it before may still reach it,
-    /// and it would not be there for that if it were asked to finish at once.
+    /// Quiesces a process that new connections don't go to any more: connections already on their way
+    /// may still reach it, and would be lost if it got the stop signal at once.
     pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
         let Some(max) = self.policy.quiesce_max else {
             return self.stop(now, process);
         };
-        // Until it is known what the signal does to it, that would cut what it has not answered. A launch
-        // that waits for its end does not wait for that.
+        // As long as the app may die of the stop signal, requests in flight get `stop_timeout` before it
+        // is sent. A pending launch does not wait that long.
         let max = match self.swap.pending {
             Some(_) => max,
             None => max.max(self.policy.stop_timeout),
@@ -48,9 +51,9 @@ impl Session {
         self.swap.draining.push(process);
     }
 
-    /// What is open at a process that clients are not sent to any more, or that it can't be known: it is
-    /// asked to finish when nothing is under way there. Only one that the signal ends at once keeps the
-    /// time that others have to finish after it.
+    /// Takes in the connections open at a process that is being quiesced, or that they can't be read. It
+    /// gets the stop signal when it is drained, at the latest after `quiesce_max`; a process that the
+    /// signal ends at once keeps the `stop_timeout` that others have after the signal.
     pub(super) fn open(&mut self, now: Moment, generation: Generation, open: Option<Open>) {
         let is_this = |process: &&mut Process| process.generation == generation;
         let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
@@ -70,14 +73,14 @@ impl Session {
         }
     }
 
-    /// Asks a process to finish; it is draining from now on.
+    /// Sends the stop signal to a process; it is draining from now on.
     pub(super) fn stop(&mut self, now: Moment, process: Process) {
         let generation = process.generation;
         self.swap.draining.push(process);
         self.ask_to_end(now, generation);
     }
 
-    /// Asks a process that is draining to finish, unless it was told before.
+    /// Sends the stop signal to a draining process, unless it was told before.
     pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
         let is_this = |process: &&mut Process| process.generation == generation;
         let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
@@ -99,13 +102,13 @@ impl Session {
         self.out.push(Action::Stop(generation));
     }
 
-    /// Ends a process and all it started; it is draining from now on.
+    /// Kills a process and all that it started; it counts as draining until it is gone.
     pub(super) fn kill(&mut self, mut process: Process) {
         self.out.extend(process.kill());
         self.swap.draining.push(process);
     }
 
-    /// Nothing of a generation is left.
+    /// No process of a generation is left.
     pub(super) fn gone(
         &mut self,
         now: Moment,
@@ -113,7 +116,7 @@ impl Session {
         cut: usize,
         survivors: Vec<i32>,
     ) {
-        // Its end may come without its exit, when its keeper was killed.
+        // When its keeper was killed, no exit was reported before.
         self.exited(now, generation, Exit::Unknown, &[], None);
         let Some(at) = self
             .swap
@@ -124,7 +127,7 @@ impl Session {
             return;
         };
         let process = self.swap.draining.remove(at);
-        // A drain that was ended, not one that finished: somebody may have lost something.
+        // The drain was cut, so a client may have lost its answer.
         if let Some(asked) = process.asked
             && process.told == Told::Kill
             && (process.ended.is_none() || cut > 0)

@@ -1,4 +1,4 @@
-//! What happened: everything the session is told.
+//! Events: everything the session is told.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,109 +8,109 @@ use super::Policy;
 use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
 use super::reason::Reason;
 
-/// One thing that happened. Messages of builds and apps carry their generation; what is stale is
-/// dropped at the session's door.
+/// One event. Messages of builds and apps carry their generation; the session drops stale ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// hotrun is set up; the first build may start.
     Begin,
-    /// Files were written, removed, or moved; what was found of them.
+    /// Files were written, removed, or moved; their contents before and now.
     Changed(Vec<Change>),
-    /// Git is in the middle of an operation, and did its last step so long ago.
+    /// Git is in the middle of an operation.
     GitWorks {
-        /// How long ago.
+        /// How long ago git did its last step.
         ago: Duration,
     },
-    /// Events were lost: everything may have changed.
+    /// Events of the file system were lost: everything may have changed.
     Rescan,
-    /// From now on changes are noticed this late: not at all where the system tells of them.
+    /// From now on changes are noticed with this delay: none where the system sends events.
     Watching {
-        /// The time between two looks.
+        /// The interval at which files are polled.
         lag: Duration,
     },
-    /// A directory could not be watched: which, and why.
+    /// A directory could not be watched: which, why and the next step.
     Unwatched(Reason),
-    /// A build says something.
+    /// A build reports something.
     Build(Generation, BuildNews),
-    /// A process says something.
+    /// A process reports something.
     App(Generation, AppNews),
-    /// What is open at a generation that clients are not sent to any more: at first, and when it
-    /// changes; `None`: it can't be known.
+    /// The connections that are open at a generation that is being quiesced: once at first, and when
+    /// they change; `None`: they can't be read.
     Open(Generation, Option<Open>),
     /// The app was seen to start these binaries of its package, which are built with it from now on.
     Siblings(Vec<String>),
-    /// Other addresses are held than before, and these are the knobs that go with them.
+    /// The set of held addresses has changed, and this is the policy that goes with the new one.
     Addresses(Box<Policy>),
-    /// The settings were read anew, or what is wrong with them.
+    /// The settings were read anew; `Err`: what is wrong with them.
     Configured(Result<Box<Reconfigured>, Reason>),
-    /// A user's command says something.
+    /// A user's command reports something.
     Job(JobId, JobNews),
     /// Build and restart, even if nothing changed.
     Rebuild,
     /// A signal for the app, which hotrun only passes on.
     Signal(i32),
-    /// Somebody moved the log file away.
+    /// The log file was moved away (log rotation).
     ReopenLog,
     /// Stop for the shell (Ctrl-Z), until this process is continued.
     Suspend,
     /// End: the first time in order, the second time at once.
     Quit(Ending),
-    /// The moment the session asked to be woken at has come.
+    /// The moment at which the session asked to be woken has come.
     Tick,
 }
 
 /// Settings that were read anew and hold from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconfigured {
-    /// The knobs.
+    /// The new policy.
     pub policy: Policy,
-    /// What has another value, by name.
+    /// The names of the settings whose values changed.
     pub changed: Vec<String>,
-    /// What that calls for.
+    /// What the changes call for.
     pub effect: Effect,
 }
 
 /// What changed settings call for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: they hold from the next time they are asked for.
+    /// Nothing: each applies the next time it is used.
     Nothing,
-    /// The app is to be started again.
+    /// The app has to be started again.
     Restart,
-    /// The project is to be read and built again.
+    /// The project has to be read and built again.
     Rebuild,
 }
 
-/// What is open at a generation that clients are not sent to any more.
+/// The connections that are open at a generation that is being quiesced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// The stop signal ends it at once: what it has not answered then, it never answers.
+    /// The app does not handle the stop signal, which ends it at once: requests in flight then are never
+    /// answered.
     pub dies: bool,
-    /// Connections on which something is on its way, or is not answered.
+    /// Connections with a request on its way or not answered yet.
     pub busy: usize,
-    /// Streams and `WebSocket`s, which never end by themselves.
+    /// Streams and `WebSocket`s, which may never end by themselves.
     pub streams: usize,
 }
 
-/// What is reported of one run of a user's command.
+/// What one run of a user's command reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobNews {
-    /// A line that it wrote.
+    /// A line of its output.
     Line(String),
-    /// It has ended, and nothing of it runs any more: well, or why not.
+    /// The command has ended with all its processes; `Err`: why that is a failure.
     Ended(Result<(), Reason>),
 }
 
-/// What is reported of one build.
+/// What one build reports.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BuildNews {
-    /// The project was read anew; this is what it is made of.
+    /// The project model was read anew; this is what there is to watch.
     Loaded(Box<Scope>),
-    /// A build that is over has told more of what the program is made of.
+    /// A finished build's dep-info names more of what the program is made of.
     Inputs(Box<Scope>),
     /// The command that is run, as the user would type it.
     Command(String),
-    /// A line of cargo itself, as rendered.
+    /// A line of cargo's own, as rendered.
     Line(String),
     /// A message of the compiler.
     Diagnostic {
@@ -119,7 +119,7 @@ pub enum BuildNews {
         /// As rustc renders it, with line ends.
         rendered: String,
     },
-    /// How far it is.
+    /// How far the build is.
     Progress {
         /// Finished units.
         done: u32,
@@ -130,95 +130,96 @@ pub enum BuildNews {
     Blocked(Option<String>),
     /// Cargo ended with this status; always followed by `Done`.
     Ended(Exit),
-    /// It is over; nothing of it touches the project any more.
+    /// The build is over; none of its processes touches the project any more.
     Done(BuildOutcome),
 }
 
-/// What is reported of one process.
+/// What one generation's process reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppNews {
-    /// It runs, with this process id.
+    /// The process runs, with this process id.
     Started(u32),
-    /// It could not be started: what and where.
+    /// The process could not be started: what failed, where, and the next step.
     CannotStart(Reason),
-    /// It proved that it serves.
+    /// It is ready, by this proof.
     Ready(Proof),
-    /// It listens on an address, which is held from now on.
+    /// The app listens on an address that is held from now on.
     Listening,
-    /// What it listens on can't be held: why.
+    /// An address that the app listens on can't be held: why, and the next step.
     Uncaptured(Reason),
-    /// It was asked over HTTP whether it is ready, and this came back.
+    /// The HTTP readiness probe got this instead of success.
     Answered(Answer),
-    /// It could not bind an address, which somebody else has.
+    /// The app could not bind an address.
     Taken(Taken),
-    /// It serves, but nobody waits for connections on these held addresses.
+    /// The app is ready, but no process of it listens on these held addresses.
     Unclaimed(Vec<String>),
-    /// It was stopped (SIGSTOP, a debugger), or continued.
+    /// The process was stopped (SIGSTOP, a debugger), or continued.
     Suspended(bool),
-    /// It was asked for: a process of it has these files open for writing.
+    /// Answers `FindWriter`: a process of the app has these files open for writing.
     Writes(Vec<PathBuf>),
-    /// It was asked for: this process of it has a debugger, or none has, or none has any more.
+    /// Answers `Look`: the process of the app that a debugger is attached to; `None`: none, or no
+    /// longer.
     Traced(Option<i32>),
-    /// Its first process ended, or what it left behind and had listened. Other processes of it may
-    /// still run.
+    /// The generation's main process ended: the first one, or the one that went into the background.
+    /// Other processes of the generation may still run.
     Exited {
-        /// How it ended.
+        /// How the process ended.
         exit: Exit,
-        /// The last lines it wrote to stderr.
+        /// The last lines that it wrote to stderr.
         last_lines: Vec<String>,
-        /// What may have been in its way.
+        /// What is known of a conflict with another process.
         conflict: Conflict,
     },
-    /// Its first process ended with success, and others of it go on: whether one of them listens on
-    /// what is held for it, as far as that can be seen.
+    /// The first process ended with success, and other processes of the generation go on: whether one of
+    /// them listens on a held address; `None`: that can't be seen.
     Background(Option<bool>),
-    /// Nothing of the generation is left.
+    /// No process of the generation is left.
     Gone {
         /// Open connections at the moment it was killed.
         cut: usize,
-        /// Processes that could not be ended (another user's).
+        /// Processes that hotrun may not end (another user's).
         survivors: Vec<i32>,
     },
 }
 
-/// What came back instead of an answer that proves that an app is ready.
+/// What a readiness probe over HTTP got instead of an answer that proves readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// An answer with this status.
+    /// An HTTP response with this status.
     Status(u16),
     /// The first bytes of TLS.
     Tls,
     /// The first bytes of HTTP/2.
     Http2,
-    /// Something else.
+    /// Other bytes.
     Other,
-    /// Nothing: the connection was closed.
+    /// No byte: the connection was closed.
     Nothing,
 }
 
-/// What the system knows of what was in the way of a program that ended.
+/// What the kernel knows of a conflict that may have ended a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conflict {
-    /// It had a file open on which live holds a lock: its path.
+    /// The path of a file that the program had open and that live has locked.
     pub lock: Option<String>,
-    /// It could not bind this address.
+    /// The address that the program could not bind.
     pub taken: Option<Taken>,
-    /// It has bound none of the held addresses, and a connection to this one came from a process that
-    /// has ended since: it asks whether it runs already.
+    /// A held address to which a process of the program connected before it ended, while the program
+    /// bound none of them: it looked whether another instance already runs.
     pub asked: Option<String>,
 }
 
 /// An address that a program could not bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Which.
+    /// The address.
     pub address: String,
-    /// Whose it is.
+    /// The owner of the address.
     pub by: Holder,
 }
 
-/// Who has an address.
+/// The owner of an address.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holder {
@@ -226,7 +227,7 @@ pub enum Holder {
     Live,
     /// hotrun itself holds it.
     Hotrun,
-    /// Another program: its pid, command and directory, as far as they can be seen.
+    /// Another program: its pid, command and directory, as far as they can be read.
     Other(String),
 }
 

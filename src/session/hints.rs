@@ -1,6 +1,5 @@
-//! When to tell a person what can be done for a file that looks like an input and that nothing
-//! depends on: when nothing else was saved with it, once for each directory, and not where an app
-//! files away what it gets.
+//! When to show a hint for a file that looks like an input and that nothing depends on: when nothing
+//! that is built was saved with it, once for each directory, and not where an app stores many files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,9 +7,9 @@ use std::time::Duration;
 
 use super::model::{Change, ChangeKind, Content, Cure, Moment};
 
-/// What a person saves together comes within this time.
+/// Files that the user saves together are written within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// More new names than this at once, in one directory, are no person's.
+/// More new files than this at once, in one directory, were not saved by the user.
 const MANY: usize = 3;
 
 /// One file that may deserve a hint.
@@ -21,7 +20,7 @@ struct Seen {
     is_new: bool,
 }
 
-/// What was saved lately, and what was said.
+/// The files saved lately, and the directories that had their hint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
     seen: Vec<Seen>,
@@ -30,7 +29,7 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// These were written; `busy`: so was something that is built.
+    /// Takes in what was written; `busy`: a build runs or is requested.
     pub(super) fn saw(&mut self, now: Moment, rest: &[Change], busy: bool) {
         if busy {
             *self = Self {
@@ -59,12 +58,12 @@ impl Hints {
         }
     }
 
-    /// When there may be something to say.
+    /// When a hint may be due.
     pub(super) fn next(&self) -> Option<Moment> {
         self.at
     }
 
-    /// The file about which something is to be said now, and what.
+    /// The file that a hint is due for, and its cure.
     pub(super) fn due(&mut self, now: Moment, busy: bool) -> Option<(PathBuf, Cure)> {
         let due = self.at.is_some_and(|at| at <= now);
         if !due && !busy {

@@ -1,39 +1,40 @@
-//! Having new clients wait for the next version while it is built, for users who would rather wait
-//! than see the old one. They wait in the queue of the socket that the next version gets; who has
-//! waited too long goes to live after all.
+//! `while_building = "hold"`: new connections are parked for the next generation while it is built, for
+//! users who would rather wait than see the old one. They are queued on the standby slot, which the next
+//! generation gets; after `hold.limit` they are relayed to live.
 
 use super::Session;
 use super::action::View;
 use super::model::Moment;
 
-/// What is being done about new clients.
+/// Whether new connections are parked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// They go to live.
+    /// New connections go to live.
     #[default]
     No,
-    /// They wait, until this moment at the latest.
+    /// New connections are parked, until this moment at the latest.
     Until(Moment),
-    /// They have waited for as long as they may: they go to live until something changes again.
+    /// The limit has passed: new connections go to live until something changes again.
     Over,
 }
 
 impl Session {
-    /// Something is to be built: who has waited in vain may wait for that.
+    /// A build is requested: new connections may be parked once more, though the limit has passed
+    /// before.
     pub(super) fn hold_again(&mut self) {
         if self.hold == Hold::Over {
             self.hold = Hold::No;
         }
     }
 
-    /// Begins to let clients wait, or ends it, as things are now.
+    /// Parks new connections, or unparks them, whichever is due.
     pub(super) fn hold(&mut self, now: Moment) {
         let coming = self.builds.busy() || self.swap.pending.is_some();
         match self.hold {
             Hold::No => {
                 if let Some(limit) = self.policy.hold.filter(|_| coming)
                     && let Some(live) = &self.swap.live
-                    // Whoever has the other socket would take them.
+                    // An owner of the standby slot would accept the connections.
                     && self.swap.may_launch()
                     && self.ending.is_none()
                 {
@@ -50,7 +51,7 @@ impl Session {
                     return;
                 }
                 self.hold = if unwanted { Hold::No } else { Hold::Over };
-                // Without live they wait where the next one will serve them.
+                // Without live they stay queued on the active slot, which the next generation gets.
                 if self.swap.live.is_some() {
                     self.unpark();
                     if !unwanted {
@@ -62,7 +63,7 @@ impl Session {
         }
     }
 
-    /// When they have waited for as long as they may.
+    /// When the limit of parking passes.
     pub(super) fn hold_due(&self) -> Option<Moment> {
         match self.hold {
             Hold::Until(until) => Some(until),

@@ -1,5 +1,5 @@
-//! What must hold whatever happens: every order of events to a bounded depth, and seeded random
-//! ones far beyond it, against a model of the world that answers actions as the real one would.
+//! Invariants of the session: every order of events to a bounded depth, and seeded random orders far
+//! beyond it, against a model of the world that answers actions as the real one would.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::scenarios::{artifact, policy};
 use super::slots::{Relay, Slot};
 use super::{OnChange, Policy, Session};
 
-/// A process as the world has it.
+/// A generation's process in the model.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "what is the case and what is not"
@@ -24,13 +24,13 @@ struct Process {
     built_by: Generation,
     slot: Slot,
     ended: bool,
-    /// Clients are not sent to it any more, and it was not told yet.
-    patient: bool,
+    /// It is being quiesced, and has not got the stop signal yet.
+    quiescing: bool,
     stopped: bool,
     killed: bool,
 }
 
-/// A session and all that it has caused.
+/// A session and the state that its actions have caused.
 #[derive(Clone)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -40,31 +40,32 @@ struct World {
     session: Session,
     policy: Policy,
     now: Moment,
-    /// The running build: whether it reads the project, was cancelled, and its baseline.
+    /// The running build: its generation, whether it reads the project, whether it was cancelled, and
+    /// its baseline.
     build: Option<(Generation, bool, bool, Option<Generation>)>,
     processes: BTreeMap<Generation, Process>,
-    /// The user's commands that run, and the one question for settings.
+    /// The user's commands that run, and whether a `Reconfigure` is not answered yet.
     jobs: BTreeMap<JobId, Occasion>,
     reading_settings: bool,
-    /// Whether it has a debugger was asked and not answered; and who is known to have one.
+    /// The generation whose `Look` is not answered yet, and the one that is known to have a debugger.
     looked_at: Option<Generation>,
     debugged: Option<Generation>,
-    /// Where new connections go, and what is carried there from the other slot.
+    /// The active slot, and the relay that runs.
     active: Slot,
     relay: Option<Relay>,
-    /// What the program listens on by itself is held, and it is being found out what that is.
+    /// Whether addresses are captured, and whether a `ReadAddresses` is not answered yet.
     captures: bool,
     reading_addresses: bool,
     launched: Generation,
     discarded: Vec<Generation>,
-    /// Somebody asked for a restart, which even a debugger does not stop.
+    /// The user asked for a restart, which does not wait for a debugger.
     asked: bool,
     /// How often files were written.
     written: u64,
     /// A change that no finished build has seen.
     unseen_change: bool,
     ended: bool,
-    /// It was asked once more to end, and waits for nothing.
+    /// hotrun was asked a third time to end, and waits for nothing.
     leaves: bool,
     story: Vec<String>,
 }
@@ -106,7 +107,7 @@ impl World {
         );
     }
 
-    /// Everything that could happen next.
+    /// All events that may come next.
     #[expect(clippy::too_many_lines, reason = "one clause for each kind of event")]
     fn possible(&self) -> Vec<Event> {
         let mut events = vec![
@@ -181,7 +182,7 @@ impl World {
                 if self.looked_at.or(self.debugged) == Some(*generation) {
                     events.push(news(AppNews::Traced(None)));
                 }
-                if process.patient {
+                if process.quiescing {
                     events.extend(open(*generation));
                 }
                 for listens in [true, false] {
@@ -213,7 +214,7 @@ impl World {
         events
     }
 
-    /// Has it happen, and checks what the session does about it.
+    /// Gives the session an event, carries out its actions, and checks the invariants.
     fn happen(&mut self, event: Event) {
         match &event {
             Event::Tick => self.now = self.now.max(self.session.due().unwrap_or_default()),
@@ -232,7 +233,7 @@ impl World {
             Event::Addresses(_) => self.reading_addresses = false,
             Event::Job(id, news) => {
                 let occasion = self.jobs.remove(id);
-                // What could not be prepared is not built before the next change.
+                // After a failed `before_build`, nothing is built before the next change.
                 if occasion == Some(Occasion::BeforeBuild) && *news != JobNews::Ended(Ok(())) {
                     self.unseen_change = false;
                 }
@@ -263,7 +264,7 @@ impl World {
         self.check();
     }
 
-    /// Goes on without a problem until the first generation is live.
+    /// Goes on without a failure until the first generation is live.
     fn get_live(&mut self) {
         let is_ready = |event: &Event| matches!(event, Event::App(_, AppNews::Ready(_)));
         let well = |event: &Event| matches!(event, Event::Job(_, JobNews::Ended(Ok(()))));
@@ -282,7 +283,7 @@ impl World {
         reason = "one arm per action, each with its rules"
     )]
     fn carry_out(&mut self, action: Action) {
-        self.must(!self.ended, "something is done after the end");
+        self.must(!self.ended, "an action comes after the end");
         match action {
             Action::StartBuild {
                 generation,
@@ -293,7 +294,7 @@ impl World {
                 self.must(self.build.is_none(), "two builds");
                 let baseline = baseline.map(|baseline| baseline.built_by);
                 let kept = baseline.is_none_or(|baseline| !self.discarded.contains(&baseline));
-                self.must(kept, "the baseline was let go");
+                self.must(kept, "the baseline was discarded");
                 self.build = Some((generation, load, false, baseline));
                 self.unseen_change = false;
             }
@@ -303,17 +304,17 @@ impl World {
             }
             Action::Free => {
                 let served = self.session.swap.live.is_some();
-                self.must(!served, "an address is given up that live has");
+                self.must(!served, "an address of live is released");
             }
             Action::Run(id, job) => {
-                let alone = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];
+                let one_at_a_time = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];
                 let beside = self.jobs.values().any(|running| *running == job.occasion);
-                let twice = beside && alone.contains(&job.occasion);
-                self.must(!twice, "two commands run for the same");
+                let twice = beside && one_at_a_time.contains(&job.occasion);
+                self.must(!twice, "two runs of one command");
                 let preparing = job.occasion == Occasion::BeforeBuild;
                 self.must(
                     !(preparing && self.build.is_some()),
-                    "a build is prepared while another one runs",
+                    "`before_build` runs beside a build",
                 );
                 self.jobs.insert(id, job.occasion);
             }
@@ -338,10 +339,7 @@ impl World {
                 let taken = all.filter(|process| process.slot == slot).count();
                 self.must(taken == 0, "two generations have one slot");
                 let relayed = self.relay.is_some_and(|relay| relay.from == slot);
-                self.must(
-                    !relayed,
-                    "somebody else takes what a candidate is to answer",
-                );
+                self.must(!relayed, "the relay takes a candidate's connections");
                 let live = self.session.swap.live.as_ref();
                 let live = live.map(|live| live.generation);
                 let free = live.is_none() || (self.debugged != live && self.looked_at != live);
@@ -354,14 +352,14 @@ impl World {
                 self.must(generation > self.launched, "an older number is launched");
                 self.must(self.processes.len() < 2, "three generations have processes");
                 let kept = !self.discarded.contains(&artifact.built_by);
-                self.must(kept, "what was let go is launched");
+                self.must(kept, "a discarded artifact is launched");
                 self.launched = generation;
                 let built_by = artifact.built_by;
                 let process = Process {
                     built_by,
                     slot,
                     ended: false,
-                    patient: false,
+                    quiescing: false,
                     stopped: false,
                     killed: false,
                 };
@@ -373,7 +371,7 @@ impl World {
                 let once = process.is_some_and(|process| !process.stopped && !process.killed);
                 self.must(once, "a stale generation is stopped, or one twice");
                 let process = self.processes.get_mut(&generation).unwrap();
-                (process.stopped, process.patient) = (true, false);
+                (process.stopped, process.quiescing) = (true, false);
             }
             Action::Activate(slot) => {
                 self.active = slot;
@@ -388,10 +386,10 @@ impl World {
             Action::Quiesce(generation) => {
                 let unasked = |process: &&mut Process| !process.stopped && !process.killed;
                 let process = self.processes.get_mut(&generation).filter(unasked);
-                process.unwrap().patient = true;
+                process.unwrap().quiescing = true;
             }
             Action::Kill(generation) => {
-                // It may be gone this very moment, when nobody saw how it ended.
+                // The generation may have gone with this event, without an exit.
                 if let Some(process) = self.processes.get(&generation).cloned() {
                     self.must(!process.killed, "a generation is killed twice");
                     self.processes.get_mut(&generation).unwrap().killed = true;
@@ -403,8 +401,11 @@ impl World {
                     .processes
                     .values()
                     .any(|process| process.built_by == by);
-                self.must(!used, "the program of a process is let go");
-                self.must(!self.discarded.contains(&by), "it is let go twice");
+                self.must(!used, "the artifact of a process is discarded");
+                self.must(
+                    !self.discarded.contains(&by),
+                    "an artifact is discarded twice",
+                );
                 self.discarded.push(by);
             }
             Action::End(_) => {
@@ -421,17 +422,17 @@ impl World {
             Action::Signal { generation, .. } => {
                 let live = self.session.swap.live.as_ref();
                 let live = live.is_some_and(|live| live.generation == generation);
-                self.must(live, "a signal for somebody who is not live");
+                self.must(live, "a signal for a generation that is not live");
             }
             Action::Serving(generation) => {
-                let has_it = self.processes[&generation].slot == self.active;
-                self.must(has_it, "new connections go to another one than live");
+                let is_active = self.processes[&generation].slot == self.active;
+                self.must(is_active, "new connections don't go to live");
             }
             Action::ReadAddresses => self.reading_addresses = true,
             Action::Proved(generation) => {
                 let live = self.session.swap.live.as_ref();
                 let live = live.is_some_and(|live| live.generation == generation);
-                self.must(live, "somebody who is not live has proved himself");
+                self.must(live, "a generation that is not live has passed probation");
             }
             Action::Rewatch(_)
             | Action::FindWriter { .. }
@@ -442,31 +443,37 @@ impl World {
         }
     }
 
-    /// New connections reach live, or wait where the next generation takes them; and so does what comes to
-    /// the other slot.
+    /// New connections reach live, or are queued on the slot that the next generation gets; and so are
+    /// stragglers on the standby slot.
     fn check_slots(&self) {
         let swap = &self.session.swap;
         let live = swap.live.as_ref().map(|live| live.slot);
-        let idle = self.active.other();
+        let standby = self.active.other();
         let owners = || {
             self.processes
                 .values()
-                .filter(|process| process.slot == idle)
+                .filter(|process| process.slot == standby)
         };
-        let parked = live == Some(idle);
+        let parked = live == Some(standby);
         if parked {
             let ends = self.session.hold_due().is_some();
-            self.must(ends, "new connections may wait beside live for ever");
+            self.must(ends, "connections are parked beside live without a limit");
         }
-        let left = owners().all(|process| process.stopped || process.killed);
+        let told = owners().all(|process| process.stopped || process.killed);
         match self.relay {
-            None => self.must(!left, "nobody takes what comes to the idle slot"),
+            None => self.must(!told, "stragglers on the standby slot are not relayed"),
             Some(relay) => {
-                self.must(relay.from == idle, "it is carried in a circle");
-                let alone = owners().next().is_none();
-                self.must(relay.alone == alone, "who has the idle slot is not known");
-                let over = left || self.session.slots.is_unparked();
-                self.must(over, "somebody else takes what a generation is to answer");
+                self.must(
+                    relay.from == standby,
+                    "the active slot is relayed to itself",
+                );
+                let unowned = owners().next().is_none();
+                self.must(
+                    relay.alone == unowned,
+                    "the owner of the standby slot is not known",
+                );
+                let over = told || self.session.slots.is_unparked();
+                self.must(over, "the relay takes a running generation's connections");
             }
         }
     }
@@ -481,17 +488,17 @@ impl World {
         let unasked = self
             .processes
             .values()
-            .filter(|process| !process.stopped && !process.killed && !process.patient);
+            .filter(|process| !process.stopped && !process.killed && !process.quiescing);
         let serving = usize::from(swap.live.is_some()) + usize::from(swap.candidate.is_some());
         self.must(
             unasked.count() == serving,
-            "a process that nobody counts, or counts twice",
+            "a process is not accounted for, or twice",
         );
         let proved = swap.live.as_ref().and_then(|live| live.live_since);
         let good = proved.is_none_or(|since| {
             self.now < since + self.policy.probation || swap.last_good.is_some()
         });
-        self.must(good, "live outlived its probation and nothing is good");
+        self.must(good, "live passed its probation and there is no last-good");
         let waits = self.session.due().is_none() && self.build.is_none() && self.jobs.is_empty();
         if waits && self.session.ending.is_none() {
             self.must(!self.unseen_change, "a change is forgotten");
@@ -507,7 +514,7 @@ impl World {
     }
 }
 
-/// What may be told of the connections of an old generation.
+/// What may be reported of the connections of a generation that is being quiesced.
 fn open(generation: Generation) -> impl Iterator<Item = Event> {
     let open = |(dies, busy)| Open {
         dies,
@@ -603,7 +610,7 @@ fn every_order_of_events_to_a_bounded_depth() {
     for policy in policies() {
         let mut world = World::new(policy);
         world.happen(Event::Begin);
-        // From nothing, and from where most sessions are most of the time: one is live.
+        // From the start, and from where sessions are most of the time: one generation is live.
         let depth = if world.policy.rules.is_empty() { 5 } else { 4 };
         count += every_order(&world, depth);
         world.get_live();

@@ -1,5 +1,5 @@
-//! The user's own commands, hooks and those of rules: started, numbered, and what their ends lead
-//! to.
+//! The user's commands, of hooks and of rules: starting and numbering them, and what follows from their
+//! ends.
 
 use super::Session;
 use super::action::{Action, View};
@@ -53,7 +53,7 @@ impl Session {
             return;
         };
         let (_, occasion) = self.jobs.remove(at);
-        // One that we ended has not failed.
+        // A job that hotrun ended has not failed.
         let ours = matches!(self.ending, Some(Ending::Quit | Ending::Signal(_)));
         let failed = result.err().filter(|_| !ours);
         match occasion {
@@ -68,9 +68,9 @@ impl Session {
         }
     }
 
-    /// Says that a command failed, and has the user's own hook do so too.
+    /// Shows that a command failed, and runs the user's `on_error`.
     pub(super) fn job_failed(&mut self, occasion: Occasion, reason: Reason) {
-        let next = self.standing();
+        let next = self.next_step();
         let told = Some(format!("{occasion}: {reason}"));
         self.show(View::JobFailed {
             occasion,

@@ -1,17 +1,17 @@
-//! Telling a user who saves from something that our own doing makes change: a file that changes
-//! each time we do something about it is waited for longer and longer, so that a build that writes
-//! its own inputs cannot keep the machine busy. Nothing is ever left out, so no save is lost.
+//! Telling the user's saves from a loop: a reaction to a file that changes whenever it was reacted to
+//! waits longer and longer, so that a reaction that changes its own trigger can't keep the machine busy.
+//! No change is ever dropped, so no save is lost.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// So many times in a row may be a user who saves quickly.
+/// Up to so many times in a row, it may be a user who saves quickly.
 const MANY: u32 = 8;
 
 /// The longest wait.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The file that changed, and how often in a row it was our doing, as far as one can see.
+/// The file that changed, and how often in a row it changed during a reaction to it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loops {
     path: Option<PathBuf>,
@@ -21,7 +21,7 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    /// These paths changed while we did something about the last change.
+    /// These paths changed during the reaction to the last change.
     pub(super) fn again(&mut self, paths: &[PathBuf]) {
         match paths {
             [path] if self.path.as_ref() == Some(path) => self.times += 1,
@@ -36,27 +36,27 @@ impl Loops {
         }
     }
 
-    /// These paths changed too.
+    /// These paths changed in the same quiet period.
     pub(super) fn also(&mut self, paths: &[PathBuf]) {
         if paths.iter().any(|path| Some(path) != self.path.as_ref()) {
             self.reset();
         }
     }
 
-    /// Something changed that we have nothing to do with.
+    /// Something changed while no reaction ran.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// How long to wait before anything is done about the last change.
+    /// How long to wait before reacting to the last change.
     pub(super) fn wait(&self) -> Option<Duration> {
         let more = self.times.checked_sub(MANY)?;
         let wait = Duration::from_secs(1).saturating_mul(1 << more.min(6));
         Some(wait.min(LONGEST))
     }
 
-    /// The file, at the moment at which it is clear that it goes round. Once: what is said may be
-    /// written to that very file.
+    /// The file, once it is clear that it loops. Returned only once: the log that shows it may be that
+    /// very file.
     pub(super) fn found(&mut self) -> Option<(PathBuf, Duration)> {
         let wait = self.wait().filter(|_| !self.told)?;
         self.told = true;

@@ -1,10 +1,10 @@
 //! The core: events in, actions out. It never waits, never fails, never logs and never reads a
 //! clock; all its knobs are in [`Policy`]. What it decides can be read in `scenarios/*.txt`.
 //!
-//! A build slot collects changes and runs one build at a time; a built program becomes a
-//! *launch*, which waits until there is a place for it; a launched one is a *candidate* until it
-//! has proved itself, then *live*, and at last *draining*. Deliberately absent: paths of artifacts,
-//! descriptors, process ids, text. They pass through as values, or never come here.
+//! A build slot collects changes and runs one build at a time; a built program becomes a *launch*, which
+//! waits until there is a place for it; a launched one is a *candidate* until it is ready, then *live*,
+//! and at last *draining*. Deliberately absent: paths of artifacts, descriptors, process ids, text. They
+//! pass through as values, or never come here.
 
 pub mod action;
 mod addresses;
@@ -53,10 +53,10 @@ use swap::Swap;
 /// What happens to a running build when a newer change comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
-    /// It is ended: a stale program is worthless, and cargo keeps what it finished.
+    /// The build is cancelled: its result would be stale, and cargo keeps the units that it finished.
     #[default]
     Cancel,
-    /// It runs to its end, then the next one starts.
+    /// The build runs to its end, then the next one starts.
     Queue,
 }
 
@@ -77,17 +77,18 @@ pub struct Policy {
     pub handover: Handover,
     /// An address is held for the app.
     pub serving: bool,
-    /// How long a candidate may take to prove itself; `None`: as long as it likes.
+    /// How long a candidate may take to be ready; `None`: as long as it likes.
     pub ready_timeout: Option<Duration>,
     /// How long a draining generation may finish its work.
     pub stop_timeout: Duration,
-    /// How long is waited at the most until nothing is under way at a generation that clients are not
-    /// sent to any more, before it is asked to end (where it does not handle the stop signal:
-    /// `stop_timeout`); `None`: they can't be sent to one alone.
+    /// The longest wait for an old generation to be drained before it gets the stop signal
+    /// (`stop_timeout` where it does not handle the signal); `None`: the generations share one socket,
+    /// so new connections can't be steered away from the old one.
     pub quiesce_max: Option<Duration>,
-    /// New clients wait for the next version, for as long at the most; `None`: they go to live.
+    /// `while_building = "hold"`: new connections are parked for the next generation, for at most this
+    /// long; `None`: they go to live.
     pub hold: Option<Duration>,
-    /// How long live must stay up to count as good.
+    /// How long live must stay up to become last-good.
     pub probation: Duration,
     /// Build, start, report and end.
     pub once: bool,
@@ -111,30 +112,33 @@ pub struct Session {
     /// The build that made the newest program.
     newest_built: Option<Generation>,
     numbered_jobs: u32,
-    /// The user's commands that run.
+    /// The user's commands that are running.
     jobs: Vec<(JobId, Occasion)>,
     hints: Hints,
     /// The project model has to be read before the next build.
     stale_project: bool,
-    /// The lock file as cargo left it when it last read the project.
+    /// `Cargo.lock` as cargo left it when it last read the project.
     lock: Option<Content>,
-    /// What was learned: this program cannot run beside itself.
-    alone: bool,
-    /// Why it is being tried whether that is so.
+    /// Learned from a conflict: two generations of this program can't run at once.
+    exclusive: bool,
+    /// The conflict because of which stop-first is being tried.
     trial: Option<Evidence>,
-    /// It was not, though the program had said so: it is not believed again.
+    /// The program said that live was in its way, and failed in the same way without live: what it says
+    /// is not believed again.
     misled: bool,
-    /// A program that asks whether it runs already was started without a held address.
+    /// A program that had connected to a held address to find out whether it already runs was started
+    /// once more with the addresses freed.
     freed: bool,
     said_overlap: bool,
     said_streams: bool,
     hold: Hold,
-    /// What was last said to be held for nobody.
+    /// The addresses that were last reported as held and listened on by no process.
     unclaimed: Vec<String>,
-    /// Why what the app listens on is not held, as far as it was said.
+    /// The reasons reported so far for which an address of the app is not held.
     uncaptured: Vec<Reason>,
     ending: Option<Ending>,
-    /// It was asked for twice, and is not waited for when it is asked for once more.
+    /// The end was asked for twice, so what runs was killed; when asked a third time, hotrun ends
+    /// without waiting.
     kills: bool,
     known: Vec<ArtifactRef>,
     out: Vec<Action>,
@@ -158,7 +162,7 @@ impl Session {
             hints: Hints::default(),
             stale_project: !loaded,
             lock: None,
-            alone: false,
+            exclusive: false,
             trial: None,
             misled: false,
             freed: false,
@@ -174,10 +178,10 @@ impl Session {
         }
     }
 
-    /// Takes in what happened and returns what to do, in order.
+    /// Takes in an event and returns what to do, in order.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
         if let (Event::Quit(_), true, Some(ending)) = (&event, self.kills, self.ending) {
-            // Something does not tell that it has ended. What still runs ends with its keeper.
+            // Some process has not reported its end. What still runs ends with its keeper.
             return vec![Action::End(ending)];
         }
         match event {
@@ -236,8 +240,8 @@ impl Session {
         due.into_iter().flatten().min()
     }
 
-    /// The app starts binaries that nobody has built with it: what they are made of counts from now
-    /// on, and what was changed of it before is made up for.
+    /// The app starts binaries that were not built with it: their sources count from now on, and a build
+    /// makes up for the changes that were missed.
     fn siblings(&mut self, now: Moment, names: Vec<String>) {
         if self.ending.is_none() {
             let cause = Cause::Sibling(names.join("`, `"));
@@ -265,7 +269,7 @@ impl Session {
             self.show(View::Quitting { now: again });
         }
         self.reactions.close();
-        // A hook that says how `--once` went may finish; nobody waits for one after a Ctrl-C.
+        // After `--once`, a hook that reports the result may finish; after a Ctrl-C, hooks are ended.
         if matches!(ending, Ending::Quit | Ending::Signal(_)) {
             self.out
                 .extend(self.jobs.iter().map(|(id, _)| Action::EndJob(*id)));
@@ -305,7 +309,7 @@ impl Session {
         }
     }
 
-    /// Lets go of every artifact that can't be launched any more.
+    /// Discards every artifact that can't be launched any more.
     fn discard(&mut self) {
         let kept: Vec<Generation> = self
             .swap

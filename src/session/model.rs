@@ -35,38 +35,37 @@ impl fmt::Display for Generation {
     }
 }
 
-/// What a changed path is to the program, as far as it matters to what must be done.
+/// What a changed path is to the program, as far as it decides what must be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The program is made of it.
+    /// The program is made of this file.
     Source,
-    /// The user has named it as a source: cargo may know nothing of it.
+    /// The user has named this path as a source (`--watch`, `[watch] paths`): cargo may not know it.
     Named,
     /// A manifest, a lock file, a cargo configuration or a toolchain file: the project model has
     /// to be read again.
     Manifest,
     /// `Cargo.lock`: like a manifest, but cargo writes it itself while it reads the project.
     Lock,
-    /// Cargo would look at it and nobody has said that it matters: a file of a package whose build
-    /// script declares nothing.
+    /// A guess: cargo looks at this file only because the package's build script declares nothing.
     Guess,
     /// An environment file that the app reads itself when it starts.
     Env,
     /// A file that settings are read from.
     Config,
-    /// What the rule of this number is for.
+    /// A path of the `[[on]]` rule with this number.
     Rule(usize),
-    /// Nothing depends on it, though it looks as if something should.
+    /// Nothing depends on this file, though it looks like an input.
     Rest(Cure),
 }
 
 impl ChangeKind {
-    /// A build takes it in.
+    /// A change of this kind may start a build.
     pub fn builds(self) -> bool {
         self.is_source() || self == Self::Guess
     }
 
-    /// The program is known to be made of it, so no change of it may be missed.
+    /// The program is known to be made of this file, so no change of it may be missed.
     pub fn is_source(self) -> bool {
         matches!(
             self,
@@ -74,7 +73,7 @@ impl ChangeKind {
         )
     }
 
-    /// The project has to be read again.
+    /// The project model has to be read again.
     pub fn reloads(self) -> bool {
         matches!(self, Self::Manifest | Self::Lock)
     }
@@ -83,27 +82,27 @@ impl ChangeKind {
 /// What a user can do for a file that looks like an input and that nothing depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cure {
-    /// The app reads it when it starts: `[[on]]` with `do = "restart"`.
+    /// The app reads the file when it starts: `[[on]]` with `do = "restart"`.
     Restart,
-    /// It is compiled in, by the crate of this name: cargo has to be told.
+    /// The crate of this name compiles the file in: cargo has to be told.
     CompiledIn(&'static str),
 }
 
-/// What a look at a path found.
+/// What was found at a path when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
-    /// Nothing is there.
+    /// The path does not exist.
     Missing,
-    /// A file without a byte, which many editors leave for a moment.
+    /// An empty file, which many editors leave for a moment.
     Empty,
-    /// Bytes with this digest.
+    /// A file with this digest.
     Digest(u64),
-    /// Something is there that can't be read.
+    /// The path exists and can't be read.
     Unreadable,
 }
 
 impl Content {
-    /// It may be what an editor leaves for a moment in the middle of a save.
+    /// An editor may leave the path in this state for a moment, in the middle of a save.
     pub fn is_transitional(self) -> bool {
         matches!(self, Self::Missing | Self::Empty)
     }
@@ -112,13 +111,13 @@ impl Content {
 /// The user's commands around the app, each a program and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Before cargo is started.
+    /// Run before cargo is started.
     pub before_build: Option<Vec<String>>,
-    /// Before a program is started.
+    /// Run before a generation is started.
     pub before_start: Option<Vec<String>>,
-    /// When a generation has become live.
+    /// Run when a generation has become live.
     pub after_live: Option<Vec<String>>,
-    /// When a build or a generation has failed.
+    /// Run when a build or a generation has failed.
     pub on_error: Option<Vec<String>>,
 }
 
@@ -144,7 +143,7 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// A build or a start waits for its end.
+    /// A build or a launch waits for the end of this command.
     pub fn is_waited_for(self) -> bool {
         matches!(self, Self::BeforeBuild | Self::BeforeStart)
     }
@@ -162,16 +161,16 @@ impl fmt::Display for Occasion {
     }
 }
 
-/// A user's command, and what it is told in its environment.
+/// A user's command, and what it gets in its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What it is run for.
+    /// What the command is run for.
     pub occasion: Occasion,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The generation it is about, if there is one yet.
+    /// The generation that the command is run for, if it has a number yet.
     pub generation: Option<Generation>,
-    /// What has failed.
+    /// What has failed, for `on_error`.
     pub error: Option<String>,
 }
 
@@ -188,30 +187,30 @@ pub enum Reaction {
     Run(Vec<String>),
 }
 
-/// A path about which the system has said something, shown to the user as it is (relative to the
-/// workspace where possible).
+/// A changed path, as it is shown to the user (relative to the workspace where possible).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The path as shown.
     pub path: PathBuf,
-    /// What it is to the program.
+    /// What the path is to the program.
     pub kind: ChangeKind,
-    /// What the last look before this one found; `None`: there was none that can be relied on.
+    /// The content at the last check before this one; `None`: there is none that can be relied on.
     pub before: Option<Content>,
-    /// What is there now.
+    /// The content now.
     pub now: Content,
-    /// It was written while a build script of its package ran: so long after that began.
+    /// If a build script of its package was running when it was written: the time since the script
+    /// began.
     pub script: Option<Duration>,
 }
 
 impl Change {
-    /// It is there with the bytes that it had before.
+    /// It has the content that it had before.
     pub fn is_same(&self) -> bool {
         self.now != Content::Unreadable && self.before == Some(self.now)
     }
 }
 
-/// Why something runs, as one phrase in every line about it.
+/// Why a build or a generation runs, as one phrase in every line about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// hotrun was started.
@@ -220,18 +219,18 @@ pub enum Cause {
     Changed(Vec<PathBuf>),
     /// So much changed at once that the system lost count (queue overflow).
     Rescan,
-    /// Somebody asked for it.
+    /// The user asked for it.
     Asked,
     /// A setting has another value.
     Configured,
-    /// The app starts this binary too, of which nobody knew.
+    /// The app was seen to start this binary, which was not built with it until now.
     Sibling(String),
     /// The generation named died and is started again.
     Died(Generation),
-    /// The generation named failed and the last good program takes its place.
+    /// The generation named failed and last-good takes its place.
     Rollback(Generation),
-    /// The generation named could not run beside live and is tried alone.
-    Alone(Generation),
+    /// The generation named could not run beside live and is started once more with live stopped first.
+    Exclusive(Generation),
 }
 
 impl fmt::Display for Cause {
@@ -250,37 +249,37 @@ impl fmt::Display for Cause {
             Self::Sibling(name) => write!(f, "the app starts `{name}`"),
             Self::Died(generation) => write!(f, "{generation} died"),
             Self::Rollback(generation) => write!(f, "rollback from {generation}"),
-            Self::Alone(generation) => write!(f, "{generation} could not run beside live"),
+            Self::Exclusive(generation) => write!(f, "{generation} could not run beside live"),
         }
     }
 }
 
-/// Paths that have other content than something last used, in the order of their first events.
+/// Paths whose content differs from what a build last used, in the order of their first events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes(Vec<Changed>);
 
-/// One of them.
+/// One path of a [`Changes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// As it is shown.
+    /// The path as shown.
     pub path: PathBuf,
-    /// What it is to the program.
+    /// What the path is to the program.
     pub kind: ChangeKind,
-    /// What was used; `None`: nobody knows.
+    /// The content that was used; `None`: unknown.
     pub used: Option<Content>,
-    /// What is there now.
+    /// The content now.
     pub now: Content,
 }
 
 impl Changed {
-    /// What is there now is not what was used, as far as anybody knows.
+    /// The content now is not known to be the one that was used.
     pub fn differs(&self) -> bool {
         self.now == Content::Unreadable || self.used != Some(self.now)
     }
 }
 
 impl Changes {
-    /// Takes in one change. What is back to what was used is none any more.
+    /// Takes in one change. A path that has the used content again is removed.
     pub fn add(&mut self, change: &Change) {
         let known = self.0.iter_mut().find(|known| known.path == change.path);
         match known {
@@ -298,7 +297,7 @@ impl Changes {
         self.0.retain(Changed::differs);
     }
 
-    /// Puts what changed `later` on top: what was used counts as of here.
+    /// Merges what changed `later`; for a path that is in both, the content used by `self` stays.
     pub fn extend(&mut self, later: Self) {
         for more in later.0 {
             match self.0.iter_mut().find(|known| known.path == more.path) {
@@ -312,33 +311,33 @@ impl Changes {
         self.0.retain(Changed::differs);
     }
 
-    /// All of them.
+    /// All paths, with their contents.
     pub fn iter(&self) -> impl Iterator<Item = &Changed> {
         self.0.iter()
     }
 
-    /// There is none.
+    /// There is no path.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Leaves out those that `keep` refuses.
+    /// Removes the paths that `keep` refuses.
     pub fn retain(&mut self, keep: impl FnMut(&Changed) -> bool) {
         self.0.retain(keep);
     }
 
-    /// Their paths.
+    /// The paths without their contents.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.0.iter().map(|changed| changed.path.clone()).collect()
     }
 
-    /// This path is one of them.
+    /// The entry of this path, if there is one.
     pub fn get(&self, path: &Path) -> Option<&Changed> {
         self.0.iter().find(|changed| changed.path == path)
     }
 }
 
-/// What a process is started with, so that it finds what `cargo run` would give it.
+/// What a process is started with, so that it gets what `cargo run` would give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The whole environment under `cargo run`.
@@ -349,30 +348,30 @@ pub struct Surroundings {
     pub runner: Vec<OsString>,
 }
 
-/// An executable that a build produced, with all of the workspace that it starts and loads: pinned
-/// so that no later build can touch it.
+/// An executable that a build produced, with the siblings and shared objects of the workspace that it
+/// starts and loads: pinned, so that no later build can touch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// The generation whose build made it; also its identity.
+    /// The generation whose build made it; this identifies the artifact.
     pub built_by: Generation,
     /// The executable.
     pub path: PathBuf,
-    /// The directory of all that is pinned.
+    /// The directory of the pinned files.
     pub dir: PathBuf,
-    /// What is pinned, relative to that.
+    /// The pinned files, relative to `dir`.
     pub files: BTreeSet<PathBuf>,
-    /// Other binaries of the package, which nobody has built.
+    /// Other binaries of the package, which were not built.
     pub absent: Vec<String>,
-    /// Shared objects are among them, which the program is to load from there.
+    /// `files` has shared objects, which the program is to load from `dir`.
     pub libraries: bool,
-    /// What it is started with.
+    /// What the executable is started with.
     pub surroundings: Surroundings,
 }
 
 /// Artifacts travel through events and actions by reference.
 pub type ArtifactRef = Arc<Artifact>;
 
-/// What has to be known to watch of a project.
+/// What there is to watch of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Changed paths are shown relative to this directory.
@@ -383,12 +382,12 @@ pub struct Scope {
     pub dirs: Vec<PathBuf>,
     /// The directories of the packages that the program is made of.
     pub packages: Vec<PathBuf>,
-    /// Nobody has said yet what the program is made of, or what was said has failed: every Rust
-    /// file and manifest below `packages` counts.
+    /// There is no dep-info yet, or the last build failed: every Rust file and manifest below `packages`
+    /// counts.
     pub open: bool,
-    /// Directories of packages of which cargo looks at every file.
+    /// Directories of packages whose every file is a guess: their build scripts declare nothing.
     pub guesses: Vec<PathBuf>,
-    /// Directories below those above that are not (other packages, the target directory).
+    /// Directories below the ones above that don't count (other packages, the target directory).
     pub without: Vec<PathBuf>,
     /// Files that the app may read its environment from.
     pub env: Vec<PathBuf>,
@@ -396,31 +395,31 @@ pub struct Scope {
     pub crates: Arc<BTreeSet<String>>,
     /// The build scripts of `packages`.
     pub scripts: Vec<Script>,
-    /// What was seen of all this, if anything was.
+    /// When all this was read, if it was.
     pub seen: Option<Seen>,
 }
 
-/// What was there when a project was read or built.
+/// The state of a project when it was read or built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// What was written from then on may not have been seen; in the time of the file system.
+    /// Files written from then on may not have been seen; in the time of the file system.
     pub at: SystemTime,
     /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
     pub lock: Option<Content>,
 }
 
-/// A build script, whose runs can be told by what cargo writes about them.
+/// A build script, whose runs are known from what cargo records about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The directory of its package.
     pub package: PathBuf,
     /// The name of its package.
     pub name: String,
-    /// The directory in which cargo keeps a directory for each.
+    /// The directory in which cargo keeps the records of its runs.
     pub records: PathBuf,
 }
 
-/// What writes a file beside people.
+/// What writes files beside the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Writer {
@@ -444,12 +443,12 @@ pub enum BuildOutcome {
         /// Warnings of the compiler.
         warnings: u32,
     },
-    /// There is none; the diagnostics were streamed before.
+    /// There is no executable; the diagnostics were streamed before.
     Failed {
         /// One phrase: "2 errors", "cargo not found", …
         reason: Reason,
     },
-    /// It was cancelled and everything it ran has ended.
+    /// The build was cancelled, and all its processes have ended.
     Cancelled,
 }
 
@@ -461,7 +460,7 @@ pub enum Exit {
     Status(i32),
     /// By this signal.
     Signal(i32),
-    /// Nobody saw how (its keeper was killed).
+    /// Unknown: its keeper was killed.
     Unknown,
 }
 
@@ -518,14 +517,14 @@ pub enum Proof {
     Accepting,
     /// It printed the awaited line.
     Printed,
-    /// It stayed alive for a while; nothing better can be seen.
+    /// It stayed alive for `settle`; no better proof can be had.
     Alive,
 }
 
-/// How live was handed over, or why it is not.
+/// How a new generation takes over from live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handover {
-    /// Beside live where that works, else alone.
+    /// Beside live, unless live is known to be in the way.
     #[default]
     Auto,
     /// Always beside live.
@@ -553,14 +552,14 @@ pub struct Phases {
     pub build: Option<Duration>,
     /// The user's commands before the build and before the start.
     pub hooks: Option<Duration>,
-    /// Artifact to launch: the old generation, or the back-off, had to be waited for.
+    /// Artifact to launch: the wait for the old generation or for a back-off.
     pub swap: Duration,
     /// Launch to readiness.
     pub start: Duration,
 }
 
 impl Phases {
-    /// All of them.
+    /// The sum of all phases.
     pub fn total(&self) -> Duration {
         let some = [self.detect, self.build, self.hooks].into_iter().flatten();
         some.sum::<Duration>() + self.swap + self.start

@@ -1,11 +1,10 @@
-//! Telling what people save from what builds and the app write themselves.
+//! Telling the user's saves from own writing: what builds and the app write themselves.
 //!
-//! A path is named as somebody's own writing by what was seen to happen, never by its name alone:
-//! it changed in several builds in a row while nothing else did, or it changed at the start of a
-//! generation whose build was made for just that, or it has caused more builds within a short time
-//! than people do. Until then every change counts, so that no save is lost; and what counts as own
-//! is limited to the occasion on which it was seen: what a build writes is a change at all other
-//! times.
+//! A path counts as own writing by what was seen to happen, never by its name alone: it changed in
+//! several builds in a row, or at the start of a generation whose build was made only for such a path,
+//! or it has caused builds faster than people save. Until then every change counts, so that no save is
+//! lost; and own writing is limited to the occasion on which it was seen: what a build writes still is a
+//! change at all other times.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -13,44 +12,48 @@ use std::time::Duration;
 
 use super::model::{Change, Content, Moment, Writer};
 
-/// A path that is written by so many builds in a row, with the same bytes each time, is theirs.
+/// A source that so many builds in a row write, with the same bytes each time, is the builds' own
+/// writing.
 const SAME: u32 = 2;
-/// The same with other bytes, if a build script ran each time, and was about as far.
+/// The same with other bytes each time, if a build script was running each time, about as long after its
+/// start.
 const SCRIPTED: u32 = 3;
-/// The same where nothing is known of who writes it.
+/// The same where nothing is known of the writer.
 const ALWAYS: u32 = 8;
-/// From so many on, a build that was begun for it is not ended by the next change of it.
+/// From so many builds in a row on, a change of the source does not cancel the build any more.
 const PATIENT: u32 = 2;
-/// From so many on, the next build for it waits, longer each time.
+/// From so many builds in a row on, the next build for the source waits, longer each time.
 const SLOWER: u32 = 4;
-/// What a build script seems to have written waits so long for a build of its own: until it is clear
-/// whose it is, it need not be hurried.
+/// A source that a build script seems to have written waits so long for a build of its own: there is no
+/// hurry until the writer is known.
 const SUSPECT: Duration = Duration::from_secs(2);
-/// How much the time may differ that a build script takes until it writes.
+/// How much the time from a build script's start to its write may differ between runs.
 const JITTER: Duration = Duration::from_millis(100);
 
-/// More than so many builds for guesses alone in so short a time are not made for people.
+/// More than so many builds for guesses alone within this time are not caused by people.
 const HASTY: usize = 3;
 const HASTE: Duration = Duration::from_secs(8);
-/// What was written in two builds in a row, and is written again within this time after the second.
+/// After a guess was written at two starts in a row, a further write within this time shows that the app
+/// writes it all the time.
 const GOES_ON: Duration = Duration::from_secs(2);
-/// What the app writes all the time is quiet until it was not written for so long.
+/// A place that the app writes to all the time is quiet until it was not written to for so long.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// How often in a row something was written by a build.
+/// How many builds in a row wrote a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Streak {
     times: u32,
-    /// What it was in the end.
+    /// The content in the end.
     content: Content,
-    /// Of these, so many in a row left the same bytes.
+    /// How many of them in a row, at the end, left the same bytes.
     same: u32,
-    /// Of these, so many in a row were while a build script ran, and how far that was.
+    /// How many of them in a row, at the end, wrote while a build script ran, and how long after its
+    /// start.
     scripted: Option<(u32, Duration)>,
 }
 
 impl Streak {
-    /// It was written once more.
+    /// The streak after one more write.
     fn next(known: Option<Self>, written: &Written) -> Self {
         let content = written.now;
         let (times, before, scripted) = match known {
@@ -74,7 +77,7 @@ impl Streak {
     }
 }
 
-/// A place that the app writes to all the time.
+/// A file or directory that is quiet for a while: the app writes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Quiet {
     place: PathBuf,
@@ -84,7 +87,7 @@ struct Quiet {
 /// A source that was written during a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Written {
-    /// What the build began with, as far as anybody knows.
+    /// The content with which the build began; `None`: unknown.
     start: Option<Content>,
     now: Content,
     script: Option<Duration>,
@@ -96,35 +99,35 @@ impl Written {
     }
 }
 
-/// What a build that is over has written to its own sources.
+/// What a finished build has written to its own sources.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Sources that have the bytes that they had before, and may have had others in between.
+    /// Sources that have the same bytes as before the build, and may have had others in between.
     pub(super) rewritten: Vec<(PathBuf, Content)>,
-    /// Sources of which it is known that builds write them.
+    /// Sources that are known to be the builds' own writing.
     pub(super) own: Vec<PathBuf>,
-    /// So long the next build waits, if it is for nothing else than these.
+    /// How long the next build waits, if it is for such sources alone.
     pub(super) wait: Duration,
 }
 
-/// What was found out so far.
+/// What was learned so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnWriting {
     /// Sources that changed during the running build.
     during: BTreeMap<PathBuf, Written>,
-    /// Those that changed during the last builds, in a row.
+    /// Sources that changed during each of the last builds.
     streaks: BTreeMap<PathBuf, Streak>,
-    /// Sources that builds write.
+    /// Sources that are the builds' own writing.
     of_builds: BTreeSet<PathBuf>,
-    /// Guesses that changed while something was built or started, and what would be silent for each.
+    /// Guesses that changed during a build or a start, and the place that would be silent for each.
     held: BTreeMap<PathBuf, PathBuf>,
     /// Places that generations write to when they start.
     of_starts: BTreeSet<PathBuf>,
-    /// What is to be built once, though it may be own writing.
+    /// Paths to be built for once, though they may be own writing.
     once: BTreeSet<PathBuf>,
-    /// The last build was for that alone.
+    /// The last build was for such paths alone.
     was_for_own: bool,
-    /// The last builds for guesses alone.
+    /// When the last builds for guesses alone began.
     hasty: VecDeque<Moment>,
     quiet: Vec<Quiet>,
     told: BTreeSet<PathBuf>,
@@ -134,8 +137,8 @@ pub(super) struct OwnWriting {
 impl OwnWriting {
     // ---- sources
 
-    /// A source was written during a build. Whether the build is not worth to be gone on with if its
-    /// bytes are others now.
+    /// A source was written during a build. Returns whether the build is to be cancelled if the content
+    /// differs.
     pub(super) fn source_during_build(&mut self, change: &Change) -> bool {
         let path = &change.path;
         let written = self.during.entry(path.clone()).or_insert(Written {
@@ -147,15 +150,15 @@ impl OwnWriting {
         written.script = change.script.or(written.script);
         let times = self.streaks.get(path).map_or(0, |streak| streak.times);
         let is_scripted = written.script.is_some() && (times > 0 || written.is_new());
-        // Where nothing is known of before, it may be what the build began with.
+        // If the content at the beginning is unknown, the build may well have begun with this one.
         written.start.is_some() && times < PATIENT && !is_scripted && !self.of_builds.contains(path)
     }
 
-    /// The running build is over: what to think of all that was written during it.
+    /// The running build is over: judges all that was written during it.
     pub(super) fn build_is_over(&mut self, cancelled: bool) -> Verdict {
         let during = std::mem::take(&mut self.during);
         let mut verdict = Verdict::default();
-        // A build that was ended may not have come that far.
+        // A cancelled build may not have come far enough to write.
         self.streaks
             .retain(|path, _| cancelled || during.contains_key(path));
         for (path, written) in during {
@@ -182,7 +185,7 @@ impl OwnWriting {
         verdict
     }
 
-    /// A source changed while nothing was built: a person, or git, has written it.
+    /// A source changed while no build ran: the user, or git, has written it.
     pub(super) fn source_changed(&mut self, path: &Path) {
         self.of_builds.remove(path);
         self.once.remove(path);
@@ -190,7 +193,7 @@ impl OwnWriting {
 
     // ---- guesses
 
-    /// A guess changed while something is built or started.
+    /// A guess changed during a build or a start.
     pub(super) fn guess_meanwhile(&mut self, change: &Change) {
         let place = place(change);
         let known = [&change.path, &place].map(|at| self.of_starts.contains(at));
@@ -199,7 +202,7 @@ impl OwnWriting {
         }
     }
 
-    /// A guess changed at another time. Whether that is a reason to build.
+    /// A guess changed while nothing was built or started. Returns whether that is a reason to build.
     pub(super) fn guess_changed(&mut self, now: Moment, change: &Change) -> bool {
         let place = place(change);
         self.of_starts
@@ -222,7 +225,7 @@ impl OwnWriting {
         true
     }
 
-    /// A process of the app has it open for writing.
+    /// A process of the app has this path open for writing.
     pub(super) fn app_writes(&mut self, path: &Path) {
         self.quiet.push(Quiet {
             place: path.to_owned(),
@@ -231,7 +234,7 @@ impl OwnWriting {
         self.tell(path.to_owned(), Writer::App);
     }
 
-    /// This guess is no reason to build, as things are.
+    /// Changes of this guess are no reason to build at present.
     pub(super) fn is_silent(&self, now: Moment, path: &Path) -> bool {
         let quiet = |quiet: &Quiet| path.starts_with(&quiet.place) && quiet.until > now;
         let started = |place: &PathBuf| path.starts_with(place);
@@ -240,8 +243,8 @@ impl OwnWriting {
             || self.of_starts.iter().any(started)
     }
 
-    /// Nothing is built or started any more: what changed meanwhile may be built once. Whether there
-    /// is anything.
+    /// Nothing is built or started any more: what changed meanwhile is built for once. Returns whether
+    /// there is anything to build.
     pub(super) fn settle(&mut self, now: Moment) -> bool {
         let held = std::mem::take(&mut self.held);
         if held.is_empty() {
@@ -250,7 +253,7 @@ impl OwnWriting {
         if self.was_for_own {
             for (_, place) in held {
                 self.of_starts.insert(place.clone());
-                // What goes on is written all the time.
+                // A write that follows soon shows that the app writes there all the time.
                 self.quiet.push(Quiet {
                     place: place.clone(),
                     until: now + GOES_ON,
@@ -265,8 +268,8 @@ impl OwnWriting {
 
     // ---- both
 
-    /// A build begins, with these changed paths. `asked`: for another reason as well; `guesses`: all
-    /// of them are.
+    /// A build begins, with these changed paths. `asked`: there is another reason as well; `guesses`:
+    /// all paths are guesses.
     pub(super) fn build_begins(
         &mut self,
         now: Moment,
@@ -285,12 +288,12 @@ impl OwnWriting {
         }
     }
 
-    /// All of these are to be built only because they may be own writing.
+    /// All of these paths are to be built for once, though they may be own writing.
     pub(super) fn is_for_own(&self, paths: &[PathBuf]) -> bool {
         !paths.is_empty() && paths.iter().all(|path| self.once.contains(path))
     }
 
-    /// A person asks for a build: what was quiet may count again.
+    /// The user asks for a build: what was quiet counts again.
     pub(super) fn forget(&mut self) {
         let told = std::mem::take(&mut self.told);
         *self = Self {
@@ -306,13 +309,13 @@ impl OwnWriting {
         }
     }
 
-    /// What was found to be own writing since this was last asked: each place once.
+    /// The places found to be own writing since the last call, each place once.
     pub(super) fn news(&mut self) -> Vec<(PathBuf, Writer)> {
         std::mem::take(&mut self.news)
     }
 }
 
-/// What would be silent for this change: its directory where the name is new.
+/// The place that would be silent for this change: the path, or its directory where the file is new.
 fn place(change: &Change) -> PathBuf {
     let is_new = matches!(change.before, None | Some(Content::Missing));
     match change.path.parent() {

@@ -1,5 +1,5 @@
-//! What processes lead to: when a launch has its place, who becomes live, and what follows when
-//! one ends that was not asked to.
+//! Events of processes: when a pending launch may start, which generation becomes live, and what follows
+//! when a process ends by itself.
 
 use super::Session;
 use super::action::{Action, Hint, Next, View};
@@ -13,7 +13,7 @@ use super::reason::Reason;
 use super::swap::{Debugger, Kind, Prepared, Process, Told};
 
 impl Session {
-    /// Starts what is pending as soon as it has its place, and makes the place.
+    /// Starts the pending launch once nothing is in its way, and ends what is.
     pub(super) fn launch(&mut self, now: Moment) {
         if self.ending.is_some() {
             self.swap.pending = None;
@@ -36,17 +36,17 @@ impl Session {
                 Debugger::Absent | Debugger::Ignored => {}
             }
         }
-        let alone = launch.alone;
+        let exclusive = launch.exclusive;
         if !self.prepare_to_start(now) {
             return;
         }
         if let Some(candidate) = self.swap.candidate.take() {
             self.kill(candidate);
         }
-        if alone {
+        if exclusive {
             self.make_room(now);
         } else {
-            // The drain before last ends here: at most two generations have processes.
+            // At most two generations have processes: a launch beside live ends the drain before it.
             for process in &mut self.swap.draining {
                 process.cut_for_next |= process.told != Told::Kill;
                 self.out.extend(process.kill());
@@ -102,7 +102,7 @@ impl Session {
             cut_for_next: false,
         });
         self.take_slot();
-        // Nobody else takes what comes there from here on.
+        // From here on no relay may accept connections on the candidate's slot.
         self.relay();
         self.out.push(Action::Launch {
             generation,
@@ -113,7 +113,7 @@ impl Session {
         });
     }
 
-    /// Live has a debugger, in this process of it, or none.
+    /// Takes in whether a debugger is attached to live, and to which of its processes.
     fn looked(&mut self, generation: Generation, traced: Option<i32>) {
         let is_live = |live: &Process| live.generation == generation;
         let (Some(launch), true) = (
@@ -137,9 +137,9 @@ impl Session {
         }
     }
 
-    /// Whether the pending launch may go on: the user's `before_start` has run for it. One that
-    /// still runs for a launch that is not wanted any more is left to end: it may be in the middle
-    /// of a migration.
+    /// Whether the user's `before_start` has run for the pending launch; starts it if not. A
+    /// `before_start` that still runs for an outdated launch is left to end: it may be in the middle of
+    /// a migration.
     fn prepare_to_start(&mut self, now: Moment) -> bool {
         let busy = |(_, occasion): &(_, _)| *occasion == Occasion::BeforeStart;
         let busy = self.jobs.iter().any(busy);
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// `before_start` has ended, or failed: then what it was run for is not started.
+    /// `before_start` has ended. If it failed, its launch is dropped.
     pub(super) fn prepared_to_start(&mut self, now: Moment, id: JobId, failed: Option<Reason>) {
         let Some(launch) = self.swap.pending.as_mut() else {
             return;
@@ -186,7 +186,8 @@ impl Session {
             return;
         };
         let launch = self.swap.pending.take();
-        // Live may have ended meanwhile. Its program still fits what was not prepared for another one.
+        // Live may have ended meanwhile. Last-good still fits a database that the failed hook has not
+        // migrated.
         if let Some(launch) = launch.filter(|launch| launch.kind == Kind::Built)
             && self.policy.serving
             && self.swap.live.is_none()
@@ -255,7 +256,7 @@ impl Session {
         self.freed = false;
         self.activate(process.slot);
         self.out.push(Action::Serving(generation));
-        // Who reads it and asks is to get it.
+        // Shown after the switch, so that a client that reacts to this line reaches the new generation.
         self.show(View::Live {
             generation,
             phases: process.phases,
@@ -265,14 +266,14 @@ impl Session {
         for number in std::mem::take(&mut process.missed) {
             self.out.push(Action::Signal { generation, number });
         }
-        if matches!(process.cause, Cause::Alone(_))
+        if matches!(process.cause, Cause::Exclusive(_))
             && let Some(evidence) = self.trial.take()
         {
-            self.alone = true;
+            self.exclusive = true;
             self.show(View::Learned(evidence));
         }
         self.hook(Occasion::AfterLive, Some(generation), None);
-        // What waits was about the one that was live until now.
+        // What is known of a debugger was about the generation that was live until now.
         if let Some(launch) = &mut self.swap.pending
             && launch.debugger != Debugger::Ignored
         {
@@ -289,7 +290,7 @@ impl Session {
         }
     }
 
-    /// Something that was not asked to end has ended, or could not be started.
+    /// A process has ended by itself, or could not be started.
     pub(super) fn exited(
         &mut self,
         now: Moment,
@@ -299,7 +300,7 @@ impl Session {
         conflict: Option<Conflict>,
     ) {
         let conflict = conflict.unwrap_or_default();
-        // What hotrun and live have is told by what follows.
+        // A conflict with live shows in `next`, and needs no mention here.
         let others = |by: &Holder| matches!(by, Holder::Other(_) | Holder::Hotrun);
         let taken = conflict.taken.as_ref().filter(|taken| others(&taken.by));
         let taken = taken.map(|taken| taken.address.clone());
@@ -360,15 +361,15 @@ impl Session {
         } else if let Some(process) = self.swap.find(generation)
             && process.told == Told::Nothing
         {
-            // Nobody has to wait for what was on its way to it any more.
+            // The process ended while it was quiesced: there is nothing left to wait for.
             let kill = process.kill();
             self.out.extend(kill);
         }
     }
 
-    /// A first process has ended with success and left others behind. What listens is the program,
-    /// and what a candidate has left may still begin to; anything else has ended with it. A server
-    /// that crashes never ends with success, whatever it leaves.
+    /// A first process has ended with success and left others behind. If one of them listens, they are
+    /// the app from now on; what a candidate left may still begin to listen; otherwise the generation
+    /// has ended. A server that crashes never ends with success, whatever it leaves behind.
     fn in_background(&mut self, now: Moment, generation: Generation, listens: Option<bool>) {
         let is_this = |process: &&mut Process| process.generation == generation;
         let candidate = self.swap.candidate.as_mut().filter(is_this);
@@ -413,7 +414,7 @@ impl Session {
         Some(Next::End)
     }
 
-    /// A program without an address ended with success: its work is done.
+    /// A program that holds no address ended with success: its work is done.
     fn finished(&mut self, now: Moment, process: Process) {
         self.show(View::Finished {
             generation: process.generation,
@@ -461,23 +462,23 @@ impl Session {
             self.out.push(Action::Proved(generation));
             self.out.push(Action::ReleaseUnclaimed);
         }
-        let mut patient = Vec::new();
+        let mut quiescing = Vec::new();
         for process in &mut self.swap.draining {
             let due = due(process);
             match process.told {
                 _ if !due => {}
-                Told::Nothing => patient.push(process.generation),
+                Told::Nothing => quiescing.push(process.generation),
                 Told::Stop | Told::Kill => self.out.extend(process.kill()),
             }
         }
-        for generation in patient {
+        for generation in quiescing {
             self.ask_to_end(now, generation);
         }
     }
 
     fn not_ready(&mut self, now: Moment, candidate: Process) {
         if candidate.background && !self.policy.serving {
-            // What it left behind was no server.
+            // The processes that it left in the background did not begin to serve.
             return self.finished(now, candidate);
         }
         let next = if self.policy.once {

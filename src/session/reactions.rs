@@ -1,5 +1,6 @@
-//! What changes lead to that no build takes in: settings that are read anew, and what the user's
-//! rules say. Collected over a quiet period of their own, then done one after the other.
+//! Reactions to changes that start no build by themselves: settings are read anew, the environment file
+//! restarts the app, and the user's rules. Collected over a quiet period of their own, then carried out
+//! one after the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -13,12 +14,12 @@ use super::reason::Reason;
 use super::swap::Kind;
 use super::{Policy, Session};
 
-/// One thing to do, and the changes it is done for.
+/// One step, and the changes that it is for.
 #[derive(Clone, Debug)]
 enum Step {
     /// Read the settings.
     Configure,
-    /// Do what the rule of this number says.
+    /// Carry out a reaction of the rule with this number.
     React {
         rule: usize,
         reaction: Reaction,
@@ -28,15 +29,15 @@ enum Step {
     Restart(Cause),
 }
 
-/// What the step that was begun waits for.
+/// What the current step waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
     Settings,
     Command { job: JobId, rule: usize },
 }
 
-/// Changes, and what they call for. Rules are looked up at once: their numbers may be those of
-/// others when the time comes.
+/// Changes, and what they call for. Rules are looked up at once: after the settings were read anew, a
+/// number may belong to another rule.
 #[derive(Clone, Debug)]
 struct Collected {
     first: Moment,
@@ -47,7 +48,7 @@ struct Collected {
     rules: BTreeMap<usize, Vec<Reaction>>,
 }
 
-/// What was collected, and what is being done.
+/// What was collected, and the steps that are being carried out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reactions {
     collected: Option<Collected>,
@@ -57,7 +58,7 @@ pub(super) struct Reactions {
 }
 
 impl Reactions {
-    /// Adds changes that are not for a build. `starting`: a program is about to be live.
+    /// Adds changes that are not for a build. `starting`: a candidate runs or a launch is pending.
     pub(super) fn add(
         &mut self,
         now: Moment,
@@ -65,7 +66,8 @@ impl Reactions {
         policy: &Policy,
         starting: bool,
     ) {
-        // The same bytes are no change; what is back as it was is none any more.
+        // The same bytes are no change; but a path that is back to its content has to be taken out of
+        // what was collected.
         let known = |change: &Change| {
             let collected = self.collected.as_ref();
             collected.is_some_and(|known| known.changes.get(&change.path).is_some())
@@ -117,7 +119,7 @@ impl Reactions {
         }
     }
 
-    /// When what was collected is to be done.
+    /// When the collected changes are to be reacted to.
     pub(super) fn due(&self, policy: &Policy) -> Option<Moment> {
         if self.waits.is_some() || !self.steps.is_empty() {
             return None;
@@ -128,18 +130,18 @@ impl Reactions {
         Some(quiet.max(looped.unwrap_or_default()))
     }
 
-    /// The file that reactions themselves change, at the moment at which that is clear, and how
-    /// long is waited now.
+    /// The file that reactions themselves change, once that is clear, and how long reactions to it wait
+    /// from now on.
     pub(super) fn found_loop(&mut self) -> Option<(PathBuf, Duration)> {
         self.loops.found()
     }
 
-    /// Hotrun ends: nothing more is to be done.
+    /// hotrun ends: drops everything.
     pub(super) fn close(&mut self) {
         *self = Self::default();
     }
 
-    /// The next step, unless something has to be waited for.
+    /// The next step, unless the current one is not over.
     fn next(&mut self, now: Moment, policy: &Policy) -> Option<Step> {
         if self.due(policy).is_some_and(|due| due <= now) {
             self.plan();
@@ -147,7 +149,8 @@ impl Reactions {
         self.steps.pop_front_if(|_| self.waits.is_none())
     }
 
-    /// Turns what was collected into steps: settings first, then rules by number.
+    /// Turns what was collected into steps: settings first, then a restart for the environment file,
+    /// then rules by number.
     fn plan(&mut self) {
         let Some(Collected {
             changes,
@@ -176,7 +179,7 @@ impl Reactions {
         }
     }
 
-    /// A command of a rule has ended; if it failed, what the rule wants after it is left out.
+    /// A command of a rule has ended; if it failed, the rule's further reactions are dropped.
     pub(super) fn ended(&mut self, id: JobId, failed: bool) {
         let Some(Waits::Command { rule: of, .. }) = self
             .waits
@@ -192,7 +195,7 @@ impl Reactions {
 }
 
 impl Session {
-    /// Does what is due, up to the next thing that has to be waited for.
+    /// Carries out the steps that are due, up to one that has to be waited for.
     pub(super) fn react(&mut self, now: Moment) {
         if self.ending.is_some() {
             return;
@@ -230,8 +233,8 @@ impl Session {
         }
     }
 
-    /// Starts the same program again: the newest one, whatever became of it. A build under way does
-    /// it, whatever becomes of that.
+    /// Starts the newest program again, whatever became of it. If a build runs or is requested, it is
+    /// followed by a start, whatever its result.
     pub(super) fn start_again(&mut self, now: Moment, cause: Cause) {
         self.backoff.reset();
         if self.builds.restart() {
@@ -240,17 +243,17 @@ impl Session {
         let newest = self.swap.newest().cloned();
         match newest.filter(|newest| Some(newest.built_by) == self.newest_built) {
             Some(program) => {
-                // What its failure means does not change by that.
+                // If it was not ready yet, its failure still means the same.
                 let kind = self.swap.unproved().unwrap_or(Kind::Restart);
                 self.again(now, program, cause, kind, Duration::ZERO);
             }
-            // The newest one failed and was let go of: cargo still has it.
+            // The newest program failed and was discarded: cargo still has it.
             None if self.newest_built.is_some() => self.request(now, cause, true),
             None => {}
         }
     }
 
-    /// Whatever changed was not seen: the settings too may be others.
+    /// Events were lost: the settings may have changed too.
     pub(super) fn read_settings(&mut self) {
         self.reactions.steps.push_back(Step::Configure);
     }
@@ -259,7 +262,8 @@ impl Session {
     pub(super) fn signal(&mut self, number: i32, cause: Cause) {
         let live = self.swap.live.as_ref().map(|live| live.generation);
         let candidate = self.swap.candidate.as_mut();
-        // Before it is ready it may not know what to do with a signal, and end by it.
+        // Not sent before it is ready: it may not have installed a handler yet, and the signal would end
+        // it.
         let candidate = candidate.map(|candidate| {
             candidate.missed.push(number);
             candidate.generation
@@ -295,7 +299,7 @@ impl Session {
             Effect::Restart => self.start_again(now, Cause::Configured),
             Effect::Rebuild => {
                 self.stale_project = true;
-                // What else has changed may be for the app alone.
+                // Forced: other settings that changed may concern only the start of the app.
                 self.request(now, Cause::Configured, true);
             }
         }

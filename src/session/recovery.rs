@@ -1,5 +1,5 @@
-//! What follows when a generation has failed or ended by itself: live is stopped first and it is tried
-//! once more, the last good program is started again, or the same one after a back-off.
+//! What follows when a generation has failed or ended by itself: it is tried once more with live stopped
+//! first, last-good is started again, or the same program after a back-off.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::model::{ArtifactRef, Cause, Generation, Handover, Moment, Phases};
 use super::swap::{Debugger, Kind, Launch, Prepared, Process};
 
 impl Session {
-    /// What follows when a candidate has asked whether it runs already, and ended since somebody has
-    /// answered, which was hotrun or live. Where there is no live, it is started once more with nobody
-    /// to answer.
+    /// What follows when a candidate connected to its own address to find out whether it already runs,
+    /// and ended because hotrun or live accepted. Without live, it is started once more with the
+    /// addresses freed.
     pub(super) fn after_asking(&mut self, now: Moment, candidate: &Process) -> Next {
         let is_wanted = self.swap.live.is_none() && self.swap.pending.is_none();
         if !is_wanted || std::mem::replace(&mut self.freed, true) {
@@ -23,7 +23,7 @@ impl Session {
         Next::Restart(Duration::ZERO)
     }
 
-    /// What follows when a candidate failed; there may be evidence that live was in its way.
+    /// What follows when a candidate failed, perhaps with evidence of a conflict with live.
     pub(super) fn after_candidate(
         &mut self,
         now: Moment,
@@ -31,8 +31,8 @@ impl Session {
         evidence: Option<Evidence>,
     ) -> Next {
         self.swap.failed = true;
-        let tried = matches!(candidate.cause, Cause::Alone(_)) && self.trial.take().is_some();
-        // It says the same of live, which is not there any more.
+        let tried = matches!(candidate.cause, Cause::Exclusive(_)) && self.trial.take().is_some();
+        // The candidate blames live again, which does not run any more.
         self.misled |= tried && matches!(evidence, Some(Evidence::Line(_)));
         let believed = |evidence: &Evidence| !self.misled || matches!(evidence, Evidence::Lock(_));
         let evidence = evidence.filter(believed);
@@ -41,32 +41,32 @@ impl Session {
         }
         if let Some(live) = &self.swap.live {
             let keeps = Next::Keeps(live.generation);
-            if evidence.is_none() || self.policy.handover != Handover::Auto || self.alone {
+            if evidence.is_none() || self.policy.handover != Handover::Auto || self.exclusive {
                 return keeps;
             }
             self.trial = evidence;
             self.swap.pending = Some(Launch {
                 generation: None,
                 artifact: candidate.artifact.clone(),
-                cause: Cause::Alone(candidate.generation),
+                cause: Cause::Exclusive(candidate.generation),
                 kind: Kind::Built,
                 phases: Phases::default(),
                 since: now,
                 not_before: now,
                 due: false,
-                alone: true,
-                // It has run for the candidate, which was the same program.
+                exclusive: true,
+                // The hook has run for the candidate, which was the same program.
                 prepared: Prepared::Yes,
                 debugger: Debugger::default(),
             });
-            return Next::Alone;
+            return Next::Exclusive;
         }
         match candidate.kind {
             Kind::Built => match self.roll_back(now, candidate.generation, &candidate.artifact) {
                 Some(next) => next,
-                // Live was stopped for it, and was the same program.
+                // Live was stopped for this trial, and ran the same program.
                 None if tried => self.restart(now, candidate),
-                None => self.standing(),
+                None => self.next_step(),
             },
             Kind::Restart | Kind::Rollback => self.restart(now, candidate),
         }
@@ -86,7 +86,7 @@ impl Session {
         self.restart(now, live)
     }
 
-    /// Launches the last good program, if there is another one than what just failed.
+    /// Launches last-good, unless that is what just failed.
     pub(super) fn roll_back(
         &mut self,
         now: Moment,
@@ -103,10 +103,10 @@ impl Session {
         Some(Next::Rollback(to))
     }
 
-    /// Launches the same program after the back-off, or leaves it alone.
+    /// Launches the same program after the back-off, or waits for an edit.
     pub(super) fn restart(&mut self, now: Moment, died: &Process) -> Next {
         let Some(wait) = self.backoff.died(now, died.ran(now)) else {
-            return self.standing();
+            return self.next_step();
         };
         let cause = Cause::Died(died.generation);
         self.again(now, died.artifact.clone(), cause, Kind::Restart, wait);
@@ -130,7 +130,7 @@ impl Session {
             since: now,
             not_before: now + wait,
             due: false,
-            alone: self.alone(),
+            exclusive: self.is_exclusive(),
             prepared: Prepared::No,
             debugger: Debugger::default(),
         });

@@ -1,16 +1,16 @@
-//! Stories of the session as data: `scenarios/*.txt`, one file per story. The files are the
-//! documentation of what hotrun does when; this is how they are read.
+//! Runs the scenarios of the session: `scenarios/*.txt`, one story a file. The files document what
+//! hotrun does when; here is how they are read.
 //!
-//! In `changed`, a path has other bytes than ever before; `=path` has the same as before, `path@7` those
-//! of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing depends
-//! on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script began.
-//! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes
-//! first. Between two events the session is woken at every moment it asks for, and what it does
-//! then stands under a line `<ms> tick`. A story names every tick and every action, in order, but for
-//! looks for a debugger: they are answered at once, by what the story has said of it; and for what is done
-//! with the slots of addresses, unless it says `policy slots told`.
-//! Artifacts are named by the generation that built them. With `BLESS=1` in the environment the
-//! ticks and actions are written anew, to be read before they are believed.
+//! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes first.
+//! In `changed`, a path has bytes that it never had before; `=path` has the same as before, `path@7`
+//! those of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing
+//! depends on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
+//! began. Between two events the session is woken at every moment for which it asks; its actions then
+//! stand under a line `<ms> tick`. A story names every tick and every action, in order, except two
+//! kinds: `Look` is answered at once, with what the story last said of a debugger; and actions on slots
+//! are only named under `policy slots told`. Artifacts are named by the generation that built them. With
+//! `BLESS=1` in the environment the ticks and actions are written anew; read them before you believe
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -64,7 +64,7 @@ pub(crate) fn artifact(built_by: u32) -> ArtifactRef {
 struct Story {
     policy: Policy,
     loaded: bool,
-    /// What is done with the slots is told.
+    /// The story names the actions on slots.
     slots: bool,
 }
 
@@ -124,7 +124,7 @@ fn generation(word: &str) -> Generation {
     Generation(word.trim_start_matches('g').parse().unwrap())
 }
 
-/// What is in the files of a story.
+/// The contents of the files in a story.
 #[derive(Default)]
 struct Files {
     contents: BTreeMap<PathBuf, Content>,
@@ -150,7 +150,7 @@ impl Files {
             Some((path, number)) => (path, Some(Content::Digest(number.parse().unwrap()))),
             None => (path, None),
         };
-        // A number and a colon in front: the rule for it.
+        // A number and a colon in front: the number of a rule.
         let (rule, path) = match path.split_once(':') {
             Some((number, path)) => (Some(number.parse().unwrap()), path),
             None => (None, path),
@@ -172,7 +172,7 @@ impl Files {
         self.written += 1;
         let other = Content::Digest(1000 + self.written);
         let known = self.contents.get(&path).copied();
-        // What no story has named before is there all the same, but for what appears.
+        // A path that the story has not named before exists, unless it appears now.
         let there = Content::Digest(1);
         let before = known.unwrap_or(if mark == Some('+') {
             Content::Missing
@@ -212,8 +212,8 @@ fn taken(by: String) -> Taken {
     Taken { address, by }
 }
 
-/// What was in the way: `lock` on a file or `taken` by somebody, which the quotes name; or it has `asked`
-/// whether it runs already.
+/// The conflict: a `lock` on the quoted file, an address `taken` by the quoted owner, or that the
+/// program `asked` by a connection whether it already runs.
 fn conflict<'a>(how: &'a [&'a str], quoted: Option<&str>) -> (&'a [&'a str], Conflict) {
     let mut conflict = Conflict::default();
     let by = quoted.unwrap_or_default().to_owned();
@@ -345,7 +345,7 @@ fn event(text: &str, files: &mut Files) -> Event {
     }
 }
 
-/// Addresses are held, or none any more, with two sockets behind each.
+/// Addresses are held, with two slots behind each, or none is any more.
 fn addresses_changed(serving: bool) -> Event {
     let known = policy();
     Event::Addresses(Box::new(Policy {
@@ -360,7 +360,7 @@ fn job(number: &str, ended: Result<(), Reason>) -> Event {
     Event::Job(JobId(number.parse().unwrap()), JobNews::Ended(ended))
 }
 
-/// Settings that were read: those of the default policy, with what changed, or a mistake.
+/// Settings that were read: the default policy with the names of what changed, or an error.
 fn configured(effect: &str, changed: &[&str]) -> Event {
     let effect = match effect {
         "nothing" => Effect::Nothing,
@@ -376,7 +376,7 @@ fn configured(effect: &str, changed: &[&str]) -> Event {
     })))
 }
 
-/// An action as the files write it; what is shown, by the line that is printed.
+/// An action as the files write it; a `Show` by the line that is printed.
 fn action(action: &Action) -> String {
     match action {
         Action::Rewatch(_) => "rewatch".into(),
@@ -436,12 +436,15 @@ fn action(action: &Action) -> String {
         Action::Left { generation, .. } => format!("{generation} has left"),
         Action::Activate(slot) => format!("{SLOTS}: activate {}", place(*slot)),
         Action::Relay(Some(relay)) => {
-            let alone = if relay.alone {
-                ", which nobody has"
+            let unowned = if relay.alone {
+                ", which no generation has"
             } else {
                 ""
             };
-            format!("{SLOTS}: relay what comes to {}{alone}", place(relay.from))
+            format!(
+                "{SLOTS}: relay what comes to {}{unowned}",
+                place(relay.from)
+            )
         }
         Action::Relay(None) => format!("{SLOTS}: relay nothing"),
         Action::ReleaseUnclaimed => "release what is unclaimed".into(),
@@ -453,7 +456,7 @@ fn action(action: &Action) -> String {
     }
 }
 
-/// Before an action that has to do with slots, which only some stories are about.
+/// The beginning of actions on slots, which only some stories name.
 const SLOTS: &str = "slots";
 
 fn place(slot: Slot) -> &'static str {
@@ -481,7 +484,7 @@ fn shown(view: &View) -> String {
     text.map_or_else(String::new, |text| text.text.replace('\n', "; "))
 }
 
-/// The story as it really goes: its comments, settings and events, with the ticks and actions that
+/// The story as it really goes: its comments, policies and events, with the ticks and actions that
 /// follow from them.
 fn play(text: &str) -> String {
     let mut story = Story {
@@ -560,7 +563,7 @@ fn tell(
 }
 
 #[test]
-fn every_story_goes_as_it_is_written() {
+fn every_scenario_goes_as_it_is_written() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/session/scenarios");
     let mut wrong = String::new();
     let mut count = 0;

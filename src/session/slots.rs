@@ -1,29 +1,30 @@
-//! The two slots behind every held address: a generation has one of them, and the next one gets the
-//! other. New connections go to the active slot; what still comes to the idle one is relayed there,
-//! unless a generation has it that is to go on.
+//! The two slots behind every held address: a generation has one of them, and the next generation gets
+//! the other. New connections go to the active slot; stragglers on the standby slot are relayed to it,
+//! unless a running generation owns the standby slot.
 //!
-//! Which generation has which slot is written with its process (`swap`); here is what to do about it.
+//! Each generation's slot is stored with its process (`swap`); this module decides which slot is active
+//! and what is relayed.
 
 use super::Session;
 use super::action::Action;
 use super::swap::{Process, Told};
 
-/// One of the two places behind every held address, each with a socket of its own where that can be:
-/// live has one of them, and the next generation gets the other.
+/// One of the two slots behind every held address, each with a socket of its own where the system allows
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Slot {
-    /// The one that serves first.
+    /// The slot of the first generation.
     #[default]
     First,
-    /// The one that the second generation gets.
+    /// The slot of a generation that starts beside that one.
     Second,
 }
 
 impl Slot {
-    /// Both.
+    /// Both slots.
     pub const BOTH: [Self; 2] = [Self::First, Self::Second];
 
-    /// The one that this is not.
+    /// The other slot.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -32,52 +33,53 @@ impl Slot {
         }
     }
 
-    /// Its own of a pair.
+    /// The item of this slot in a pair.
     pub fn of<T>(self, pair: &[T; 2]) -> &T {
         &pair[usize::from(self == Self::Second)]
     }
 
-    /// Its own of a pair, to change it.
+    /// The item of this slot in a pair, mutably.
     pub fn of_mut<T>(self, pair: &mut [T; 2]) -> &mut T {
         &mut pair[usize::from(self == Self::Second)]
     }
 }
 
-/// Where new connections go, and why.
+/// Which slot is active, whether connections are parked, and what is relayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slots {
-    /// They go to this one.
+    /// New connections go to this slot.
     pub(super) active: Slot,
-    /// What is done about the new ones while live has the other slot.
+    /// Whether new connections are parked: they are when live owns the standby slot.
     parking: Parking,
     /// What the relay was last told to do.
     relay: Option<Relay>,
-    /// It may have ended by itself, and is told once more.
+    /// The relay may have ended by itself, and has to be started once more.
     is_lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Parking {
-    /// Live has the active slot.
+    /// New connections go to live, which owns the active slot.
     #[default]
     No,
-    /// They wait in the queue of the active slot, which the next generation gets.
+    /// New connections are queued on the active slot, which the next generation gets.
     Parked,
-    /// They have waited for a candidate for as long as they may, and go to live.
+    /// The limit of parking has passed: live's slot is active again, and connections queued for the
+    /// candidate are relayed to live.
     Over,
 }
 
-/// Takes what comes to the slot that is not active, and carries it to the active one.
+/// Accepts connections on the standby slot and relays them to the active one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
-    /// The idle slot.
+    /// The standby slot.
     pub from: Slot,
-    /// No process has it, so that nobody else takes anything there.
+    /// No process owns the standby slot, so none can accept a connection there before the relay does.
     pub alone: bool,
 }
 
 impl Slots {
-    /// The slot of the generation that serves, or served last.
+    /// The slot of live, or of the last live generation.
     pub(super) fn serving(self) -> Slot {
         match self.parking {
             Parking::Parked => self.active.other(),
@@ -85,7 +87,7 @@ impl Slots {
         }
     }
 
-    /// Clients have waited for long enough, and those of a candidate go to live.
+    /// The limit of parking has passed, and the candidate's connections are relayed to live.
     #[cfg(test)]
     pub(super) fn is_unparked(self) -> bool {
         self.parking == Parking::Over
@@ -93,33 +95,33 @@ impl Slots {
 }
 
 impl Session {
-    /// The slot that the next generation gets: beside live the one that live has not, else the active
-    /// one, with all who wait there.
+    /// The slot that the next generation gets: the one that live does not own, or without live the
+    /// active one, with all connections queued there.
     pub(super) fn free_slot(&mut self) -> Slot {
         let live = self.swap.live.as_ref();
         live.map_or(self.slots.active, |live| live.slot.other())
     }
 
-    /// A generation gets this slot: what waits there is for it.
+    /// A candidate gets the free slot: connections queued there are not relayed to live any more.
     pub(super) fn take_slot(&mut self) {
         if self.slots.parking == Parking::Over {
             self.slots.parking = Parking::No;
         }
     }
 
-    /// New connections go to this slot, whose generation is live now.
+    /// Makes this slot active: its generation is live now.
     pub(super) fn activate(&mut self, slot: Slot) {
         self.slots.parking = Parking::No;
         self.switch_to(slot);
     }
 
-    /// New connections wait in the slot of the next generation, which nobody has now.
+    /// Parks new connections on the standby slot, which no generation owns and the next one gets.
     pub(super) fn park(&mut self) {
         self.slots.parking = Parking::Parked;
         self.switch_to(self.slots.active.other());
     }
 
-    /// New connections go to live again, and so does what has waited.
+    /// Makes live's slot active again; parked connections are relayed to live.
     pub(super) fn unpark(&mut self) {
         if self.slots.parking == Parking::Parked {
             self.slots.parking = Parking::Over;
@@ -129,18 +131,19 @@ impl Session {
 
     fn switch_to(&mut self, slot: Slot) {
         self.slots.active = slot;
-        // The one that runs carries into the wrong direction, and ends by this.
+        // The running relay carries in the wrong direction; `Activate` ends it.
         self.slots.relay = None;
         self.out.push(Action::Activate(slot));
     }
 
-    /// An app may have ended the listening of a socket, and with that the relay.
+    /// Starts the relay once more: an app may have called `shutdown` on a held socket, which ends the
+    /// relay.
     pub(super) fn relay_again(&mut self) {
         self.slots.is_lost = true;
     }
 
-    /// Has what comes to the idle slot carried to the active one, unless a generation that is to go on
-    /// has it.
+    /// Relays the standby slot to the active one, unless the standby slot's owner is running and not
+    /// told to stop.
     pub(super) fn relay(&mut self) {
         let from = self.slots.active.other();
         let swap = &self.swap;

@@ -1,5 +1,5 @@
-//! Which processes there are and what each is for: live, candidate, draining, and the launch that
-//! waits for its place. Pure bookkeeping with the rules of the swap; `mod.rs` gives it events.
+//! The generations that have processes (live, candidate, draining) and the pending launch. Pure
+//! bookkeeping with the rules of the swap; `mod.rs` gives it events.
 
 use std::time::Duration;
 
@@ -11,42 +11,42 @@ use super::slots::Slot;
 /// Why a process is started, as far as it decides what its failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A build made it.
+    /// A build produced it.
     Built,
     /// Live died and is started again.
     Restart,
-    /// The last good program takes the place of a failed one.
+    /// Last-good takes the place of a failed program.
     Rollback,
 }
 
-/// How far the user's `before_start` is for a launch.
+/// The state of the user's `before_start` for a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prepared {
-    /// It was not run yet.
+    /// `before_start` has not run yet.
     No,
-    /// It runs, since then.
+    /// `before_start` is running, since then.
     Waits(JobId, Moment),
-    /// It ended well, or there is none.
+    /// `before_start` has succeeded, or there is none.
     Yes,
 }
 
-/// What a launch knows and does about a debugger that may have attached to live.
+/// What a launch knows of a debugger attached to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Debugger {
-    /// Nobody has looked for it yet.
+    /// Not looked for yet.
     #[default]
     Unknown,
-    /// It is being looked for.
+    /// Being looked for.
     Sought,
-    /// There is none.
+    /// No debugger is attached.
     Absent,
-    /// It was found, that was said, and the launch waits for its end.
+    /// A debugger is attached, the user was told, and the launch waits until it detaches.
     Awaited,
-    /// Somebody wants the launch now.
+    /// The user asked for the launch regardless.
     Ignored,
 }
 
-/// A launch that waits: for a back-off, or until those before it are gone.
+/// A pending launch: it waits for a back-off, or until earlier generations are gone.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     /// The build's generation; a newer number is taken if one was launched since.
@@ -59,15 +59,15 @@ pub(super) struct Launch {
     pub(super) since: Moment,
     /// Not before this moment (back-off).
     pub(super) not_before: Moment,
-    /// That moment has come.
+    /// The back-off has passed.
     pub(super) due: bool,
     /// Live is stopped first.
-    pub(super) alone: bool,
+    pub(super) exclusive: bool,
     pub(super) prepared: Prepared,
     pub(super) debugger: Debugger,
 }
 
-/// How far a process was told to end.
+/// What the generation was told about ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Nothing,
@@ -79,7 +79,7 @@ pub(super) enum Told {
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) generation: Generation,
-    /// Its sockets.
+    /// The slot whose sockets it has.
     pub(super) slot: Slot,
     pub(super) artifact: ArtifactRef,
     pub(super) cause: Cause,
@@ -88,21 +88,22 @@ pub(super) struct Process {
     pub(super) launched: Moment,
     /// When it became live.
     pub(super) live_since: Option<Moment>,
-    /// Candidate: ready by then. Leaving: ended by then. Live: its probation ends then.
+    /// Candidate: `ready_timeout`. Draining: `stop_timeout`. Live: the end of its probation.
     pub(super) deadline: Option<Moment>,
     pub(super) told: Told,
-    /// What was last seen open there, once clients are not sent to it any more.
+    /// Its open connections when last seen, since it was quiesced.
     pub(super) open: Open,
-    /// When it was asked to finish its work.
+    /// When it was quiesced, then when it got the stop signal.
     pub(super) asked: Option<Moment>,
-    /// Its first process has ended.
+    /// How its main process ended.
     pub(super) ended: Option<Exit>,
     pub(super) suspended: bool,
-    /// Its first process has ended with success, and what it left behind is followed.
+    /// Its first process has ended with success, and the processes that it left behind are the app now.
     pub(super) background: bool,
-    /// What it has answered last when it was asked whether it is ready.
+    /// The last answer to the HTTP readiness probe.
     pub(super) answer: Option<Answer>,
-    /// Signals that were passed on to live meanwhile; it may not have been able to take them yet.
+    /// Signals passed on to live while this was a candidate, which may not have handled them yet; sent
+    /// when it becomes live.
     pub(super) missed: Vec<i32>,
     /// The next candidate, not the time limit, ended its drain.
     pub(super) cut_for_next: bool,
@@ -114,7 +115,7 @@ impl Process {
         now.saturating_sub(self.launched)
     }
 
-    /// Marks it as killed; the action that does it, the first time.
+    /// Marks it as killed; returns the action, the first time.
     pub(super) fn kill(&mut self) -> Option<Action> {
         self.deadline = None;
         let told = std::mem::replace(&mut self.told, Told::Kill);
@@ -122,22 +123,22 @@ impl Process {
     }
 }
 
-/// All processes. At most two generations have any: live with a candidate, or live with one
-/// draining; the launch waits for the rest.
+/// All processes. At most two generations have any: live with a candidate, or live with one draining;
+/// the pending launch waits until there is room.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Swap {
     pub(super) live: Option<Process>,
     pub(super) candidate: Option<Process>,
     pub(super) draining: Vec<Process>,
     pub(super) pending: Option<Launch>,
-    /// What was to take over has failed, and is waited for until somebody mends it.
+    /// The newest build or candidate has failed: parked connections keep waiting for a fix.
     pub(super) failed: bool,
-    /// The newest program that stayed live through its probation, or until it was replaced.
+    /// The newest artifact that stayed live through its probation, or until it was replaced.
     pub(super) last_good: Option<ArtifactRef>,
 }
 
 impl Swap {
-    /// The newest program that runs or is about to: what a new build is compared with.
+    /// The newest artifact that runs or is about to: what a new build is compared with.
     pub(super) fn newest(&self) -> Option<&ArtifactRef> {
         self.pending
             .as_ref()
@@ -146,13 +147,13 @@ impl Swap {
             .or(self.live.as_ref().map(|process| &process.artifact))
     }
 
-    /// What the launch that waits, or the candidate, is for.
+    /// Why the pending launch, or the candidate, is started.
     pub(super) fn unproved(&self) -> Option<Kind> {
         let pending = self.pending.as_ref().map(|launch| launch.kind);
         pending.or(self.candidate.as_ref().map(|process| process.kind))
     }
 
-    /// The process of this generation, whatever it is for.
+    /// The process of this generation, in whatever state.
     pub(super) fn find(&mut self, generation: Generation) -> Option<&mut Process> {
         self.live
             .iter_mut()
@@ -161,7 +162,7 @@ impl Swap {
             .find(|process| process.generation == generation)
     }
 
-    /// Nobody has a process and nobody is about to.
+    /// No generation has a process, and no launch is pending.
     pub(super) fn idle(&self) -> bool {
         self.live.is_none()
             && self.candidate.is_none()
@@ -196,7 +197,7 @@ impl Swap {
             .min()
     }
 
-    /// The pending launch has its place: who leaves is gone, and nobody else is a candidate.
+    /// The pending launch may start: nothing is draining, and there is no candidate.
     pub(super) fn may_launch(&self) -> bool {
         self.draining.is_empty() && self.candidate.is_none()
     }

@@ -1,4 +1,4 @@
-//! Where events come from: the system, or a look every so often.
+//! The source of events: the system, or polling.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use notify::{Event, PollWatcher, RecommendedWatcher, RecursiveMode, Result, Watcher};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 
-/// How long what one look finds is collected, so that it is handed on as one; and how often the
-/// debouncer wakes for that. It would be once in 2 ms with the quiet period of a save.
+/// How long the changes that one poll finds are collected, so that they are passed on together; and how
+/// often the debouncer wakes for that. With the quiet period of a save it would be every 2 ms.
 const COLLECT: Duration = Duration::from_millis(40);
 const WAKE: Duration = Duration::from_millis(20);
 
-/// One of the two.
+/// Native events, or polling at an interval.
 #[derive(Debug)]
 pub(super) enum Backend {
     Native(RecommendedWatcher),
@@ -19,12 +19,12 @@ pub(super) enum Backend {
 }
 
 impl Backend {
-    /// The system tells.
+    /// Uses the system's events.
     pub(super) fn native(found: impl FnMut(Result<Event>) + Send + 'static) -> Result<Self> {
         notify::recommended_watcher(found).map(Self::Native)
     }
 
-    /// It is looked for.
+    /// Polls.
     pub(super) fn polled(
         interval: Duration,
         mut found: impl FnMut(Result<Event>) + Send + 'static,
@@ -33,8 +33,8 @@ impl Backend {
             Ok(events) => events.into_iter().for_each(|event| found(Ok(event.event))),
             Err(errors) => errors.into_iter().for_each(|error| found(Err(error))),
         };
-        // Time stamps are compared by the second; two saves within one are told apart by content
-        // only. To read a file is also what makes a network file system ask its server.
+        // The poller compares time stamps by the second, so two saves within one second only differ by
+        // content. Reading a file also makes a network file system ask its server.
         let config = notify::Config::default()
             .with_poll_interval(interval)
             .with_compare_contents(true);
@@ -64,7 +64,7 @@ impl Backend {
     }
 
     pub(super) fn unwatch(&mut self, dir: &Path) {
-        // The system drops the watch of a directory that is gone by itself.
+        // Errors don't matter: the system itself drops the watch of a directory that is gone.
         match self {
             Self::Native(watcher) => watcher.unwatch(dir).ok(),
             Self::Polled(debouncer, _) => debouncer.unwatch(dir).ok(),

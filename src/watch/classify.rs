@@ -1,10 +1,10 @@
-//! Which of the things that the file system says matter. Pure.
+//! Which events of the file system matter. Pure.
 
 use notify::EventKind;
 use notify::event::{ModifyKind, RenameMode};
 
-/// Something may be in the paths that was not there before. `polled`: it was found by comparing time
-/// stamps, so a new time stamp is all there is to see of an edit.
+/// The content of the event's paths may have changed. `polled`: events come from comparing time stamps,
+/// so an edit shows as a new time stamp.
 pub fn matters(kind: EventKind, polled: bool) -> bool {
     match kind {
         EventKind::Modify(ModifyKind::Metadata(_)) => polled,
@@ -14,7 +14,7 @@ pub fn matters(kind: EventKind, polled: bool) -> bool {
     }
 }
 
-/// Names that editors make beside the file they save, and what they are made by.
+/// The name is one that editors create beside the file they save.
 pub fn is_dropping(name: &str) -> bool {
     // vim and emacs backups, emacs auto-saves, vim's test for a writable directory, JetBrains'
     // safe write, swap files of vim that were told to be visible.

@@ -1,4 +1,4 @@
-//! What was found in files when they were last looked at.
+//! The last known content of files.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,20 +9,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::digest;
 use crate::session::model::{Content, Script};
 
-/// One look.
+/// One reading of a path.
 #[derive(Clone, Copy, Debug)]
 struct Look {
     content: Content,
     at: SystemTime,
 }
 
-/// The last look at each path.
+/// The last reading of each path.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     looks: HashMap<PathBuf, Look>,
 }
 
-/// What a look has found, and the one before it.
+/// The content now, and at the reading before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) before: Option<Content>,
@@ -30,19 +30,19 @@ pub(super) struct Found {
 }
 
 impl Contents {
-    /// Looks at a path of which the system has said something. `None`: there is nothing to tell.
+    /// Reads a path that an event named. `None`: there is nothing to report.
     pub(super) fn look(&mut self, path: &Path) -> Option<Found> {
         let now = digest::of(path)?;
-        // What was there when its directory began to be watched was looked at then.
+        // A file that existed when its directory began to be watched was read then.
         let known = self.note(path, now);
         let before = Some(known.unwrap_or(Content::Missing));
-        // What came and went between two looks was never there.
+        // A file that appeared and vanished between two readings counts as never there.
         let nothing = known.is_none() && now == Content::Missing;
         (!nothing).then_some(Found { before, now })
     }
 
-    /// Looks at a path that has become a source. What may have been written `since` then is told: it
-    /// was perhaps not seen by what was begun then.
+    /// Reads a path that has become a source. It is reported if it may have been written since `since`:
+    /// the build that began then may not have seen it.
     pub(super) fn look_first(&mut self, path: &Path, since: Option<SystemTime>) -> Option<Found> {
         let now = digest::of(path)?;
         let known = self.looks.get(path).copied();
@@ -59,7 +59,7 @@ impl Contents {
         }
     }
 
-    /// This is what is there now; what was there before.
+    /// Stores the content now; returns the one before.
     fn note(&mut self, path: &Path, content: Content) -> Option<Content> {
         let at = now();
         let look = Look { content, at };
@@ -70,13 +70,13 @@ impl Contents {
         None
     }
 
-    /// This is what was there when it was last read, whenever that was.
+    /// Stores this as the last known content, read at an unknown time.
     pub(super) fn assume(&mut self, path: &Path, content: Content) {
         let at = UNIX_EPOCH;
         self.looks.insert(path.to_owned(), Look { content, at });
     }
 
-    /// Every path at or below this one that was there when it was looked at.
+    /// Every path below this one that existed when it was last read.
     pub(super) fn below(&self, dir: &Path) -> Vec<PathBuf> {
         let looks = self.looks.iter();
         let below = looks.filter(|(path, look)| {
@@ -85,7 +85,7 @@ impl Contents {
         below.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Forgets the looks at what `keep` refuses.
+    /// Forgets the paths that `keep` refuses.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
         self.looks.retain(|path, _| keep(path));
     }
@@ -103,7 +103,7 @@ pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// When this file, or a link to it, was last written or put in its place.
+/// When this file, or the link at its path, was last written or moved there.
 fn written(path: &Path) -> Option<SystemTime> {
     let found = [path.symlink_metadata().ok(), path.metadata().ok()];
     let changed = found.into_iter().flatten().filter_map(|found| {
@@ -114,7 +114,8 @@ fn written(path: &Path) -> Option<SystemTime> {
     changed.max()
 }
 
-/// How long after the beginning of its package's build script this was written, if that ran then.
+/// If its package's build script was running when this file was written: the time since the script
+/// began.
 pub(super) fn script(path: &Path, scripts: &[Script]) -> Option<Duration> {
     let of_path = scripts
         .iter()
@@ -128,7 +129,7 @@ pub(super) fn script(path: &Path, scripts: &[Script]) -> Option<Duration> {
         package.is_some_and(|(package, _)| package == script.name)
     });
     let run = runs.filter_map(|entry| {
-        // Cargo writes the one when a run begins, and the other when it has ended.
+        // Cargo writes the first file when a run begins, and the second when it has ended.
         let began = modified(&entry.path().join("invoked.timestamp"))?;
         let ended = written(&entry.path().join("output")).filter(|ended| *ended > began);
         Some((began, ended))
@@ -173,7 +174,7 @@ mod tests {
         let mut contents = Contents::default();
         let found = contents.look_first(&path, Some(now() - hour)).unwrap();
         assert_eq!(found.before, None);
-        // It was looked at before that was begun, and nothing was said of it since.
+        // It was read before the given time, and not written since.
         assert_eq!(contents.look_first(&path, Some(now())), None);
         fs::write(&path, "two").unwrap();
         let two = contents.look_first(&path, Some(now())).unwrap();
@@ -204,7 +205,7 @@ mod tests {
             file.set_modified(at).unwrap();
         };
         set(&path, began + later);
-        // It still runs; and when it has ended, that was after its end.
+        // The script is still running; after it has ended, the file counts as written later.
         assert_eq!(script(&path, &scripts), Some(later));
         std::thread::sleep(Duration::from_millis(20));
         fs::write(run.join("output"), "").unwrap();

@@ -1,12 +1,12 @@
-//! Files that look like inputs of a program and that nothing depends on: what is to be done for them
-//! depends on what reads them. Pure.
+//! Hints for files that look like inputs of a program and that nothing depends on: the cure depends on
+//! whether the app reads them or a crate compiles them in. Pure.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::session::model::Cure;
 
-/// Endings of files that apps read when they start, or while they run.
+/// File extensions that apps read when they start, or while they run.
 const READ: [&str; 18] = [
     "css", "csv", "ftl", "graphql", "hbs", "html", "j2", "jinja", "jinja2", "js", "json", "liquid",
     "mjs", "sql", "tera", "toml", "yaml", "yml",
@@ -34,8 +34,8 @@ const PLACES: [&str; 18] = [
     "web",
 ];
 
-/// Crates that compile files in without telling cargo of all of them: what they take, by the name of
-/// the directory or the ending.
+/// Crates that compile files in without telling cargo of all of them: the directory names or extensions
+/// of those files.
 const COMPILED: [(&str, &[&str], &[&str]); 14] = [
     ("sqlx", &["migrations"], &[]),
     ("refinery", &["migrations"], &[]),
@@ -58,13 +58,13 @@ pub(super) fn is_place(name: &str) -> bool {
     PLACES.contains(&name)
 }
 
-/// Apps read files with this ending.
+/// Apps read files with this extension.
 pub(super) fn is_read(ending: &str) -> bool {
     READ.contains(&ending)
 }
 
-/// What can be done for this file of a package with these `crates`, if it looks like an input. `path`
-/// begins at the package.
+/// The cure for this file of a package with these `crates`, if it looks like an input. `path` is
+/// relative to the package.
 pub(super) fn cure(path: &Path, crates: &BTreeSet<String>) -> Option<Cure> {
     let ending = path.extension()?.to_str()?;
     let dirs: Vec<&str> = path
@@ -79,14 +79,14 @@ pub(super) fn cure(path: &Path, crates: &BTreeSet<String>) -> Option<Cure> {
     if let Some((name, ..)) = compiled {
         return Some(Cure::CompiledIn(name));
     }
-    // A whole directory is compiled in by these, wherever it is.
+    // These crates compile in a whole directory, of any name.
     let whole = ["include_dir", "rust-embed"];
     let whole = whole.into_iter().find(|name| crates.contains(*name));
     let is_asset = dirs.iter().any(|dir| is_place(dir));
     if let Some(name) = whole.filter(|_| is_asset) {
         return Some(Cure::CompiledIn(name));
     }
-    // At the root of a package, only what has a place of its own elsewhere looks like an input.
+    // Only a file in a directory for such files looks like an input, not one at the root of the package.
     let looks = READ.contains(&ending) && !path.ends_with("Cargo.toml");
     (looks && is_asset).then_some(Cure::Restart)
 }

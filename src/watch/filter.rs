@@ -1,5 +1,5 @@
-//! What a path is to the program: a source, a guess, one of the user's rules, or nothing. Pure but
-//! for git's rules, which are read on first use.
+//! Decides what a path is to the program: a source, a guess, a path of one of the user's rules, or
+//! nothing. Pure, except that git's ignore rules are read on first use.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use super::tree::Tree;
 use crate::config::{self, Rule};
 use crate::session::model::{ChangeKind, Reaction, Scope};
 
-/// Decides about paths for one scope and the user's settings.
+/// The filter for one scope and the user's settings.
 #[derive(Debug)]
 pub struct Filter {
     base: PathBuf,
-    /// Single files that are sources, there or not.
+    /// Single files that are sources, whether they exist or not.
     files: HashSet<PathBuf>,
     /// Directories with everything below them.
     dirs: Vec<PathBuf>,
@@ -31,19 +31,19 @@ pub struct Filter {
     without: Vec<PathBuf>,
     env: HashSet<PathBuf>,
     crates: Arc<BTreeSet<String>>,
-    /// What the user added: a directory with everything below it, a file as it is.
+    /// The paths that the user added: directories with everything below them, and single files.
     named: Vec<PathBuf>,
     config: HashSet<PathBuf>,
     ignore: GlobSet,
     rules: Vec<Rule>,
-    /// Where a source is a link, or is in a directory that is one: what it leads to.
+    /// For a source that is a link, or is in a linked directory: the sources by their real path.
     links: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
 impl Filter {
-    /// A filter for `scope` and what the user wants besides.
+    /// A filter for `scope` and the user's settings.
     pub fn new(scope: &Scope, settings: &config::Watch) -> Self {
-        // What is a directory may be away when it is asked for, and come later.
+        // A directory may not exist yet when cargo names it, and may be created later.
         let (dirs, files): (Vec<&PathBuf>, Vec<&PathBuf>) = scope
             .files
             .iter()
@@ -73,7 +73,7 @@ impl Filter {
         filter
     }
 
-    /// A file behind a link is edited where it is.
+    /// Events name the real path of a linked file, not the link.
     fn find_links(&self) -> HashMap<PathBuf, Vec<PathBuf>> {
         let mut real_dirs: HashMap<&Path, Option<PathBuf>> = HashMap::new();
         let mut links: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
@@ -97,18 +97,18 @@ impl Filter {
         links
     }
 
-    /// Single files that matter wherever they are, there or not.
+    /// Single files that matter wherever they are, whether they exist or not.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let files = self.files.iter().chain(&self.config).chain(&self.env);
         files.chain(self.links.keys())
     }
 
-    /// Directories that matter with everything below them, there or not.
+    /// Directories that matter with everything below them, whether they exist or not.
     pub fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
         self.dirs.iter()
     }
 
-    /// The sources that this file is, where it is reached by another path.
+    /// The sources that are links to this file.
     pub fn linked(&self, path: &Path) -> Vec<PathBuf> {
         self.links.get(path).cloned().unwrap_or_default()
     }
@@ -146,7 +146,7 @@ impl Filter {
             _ => ChangeKind::Source,
         };
         if is_file {
-            // What the user ignores is no source, even where cargo says so.
+            // A file that the user ignores is no source, even if cargo names it.
             let ignored = kind == ChangeKind::Source && self.ignore.is_match(path);
             return (!ignored).then_some(kind);
         }
@@ -170,7 +170,7 @@ impl Filter {
         self.rest(path)
     }
 
-    /// It looks like an input, and is none.
+    /// The file looks like an input, and nothing depends on it.
     fn rest(&mut self, path: &Path) -> Option<ChangeKind> {
         let package = innermost(&mut self.packages, path)?;
         let relative = path.strip_prefix(package.root()).ok()?;
@@ -180,8 +180,8 @@ impl Filter {
             .then_some(ChangeKind::Rest(cure))
     }
 
-    /// What is walked: where every Rust file counts, and where every file may. A directory that is
-    /// both is walked once.
+    /// The directories to walk: those in which every Rust file counts, and those in which every file
+    /// may. A directory that is both is walked once.
     pub fn walks(&self) -> Vec<(Walk, Counts)> {
         let guesses: Vec<&Path> = self.guesses.iter().map(Tree::root).collect();
         let open = self.open.iter();
@@ -192,7 +192,7 @@ impl Filter {
             .collect()
     }
 
-    /// The same from this directory down, if it is in what is walked and counts there.
+    /// The same from this directory down, if it is in one of them and counts there.
     pub fn walks_from(&mut self, dir: &Path) -> Vec<Walk> {
         let mut walks = Vec::new();
         for tree in self.open.iter_mut().chain(&mut self.guesses) {
@@ -203,14 +203,14 @@ impl Filter {
         walks
     }
 
-    /// What git tracks of these, although it ignores it.
+    /// The files in these that git tracks although its ignore rules match them.
     pub fn tracked(&self) -> Vec<PathBuf> {
         let trees = self.open.iter().chain(&self.guesses);
         trees.flat_map(Tree::tracked).cloned().collect()
     }
 
-    /// Directories in which files are that look like inputs: those that have such a name, at the root
-    /// of a package.
+    /// Directories with files that look like inputs: those with a typical name, at the root of a
+    /// package.
     pub fn places(&self) -> Vec<PathBuf> {
         let roots = self.packages.iter().map(Tree::root);
         let entries = roots.flat_map(std::fs::read_dir).flatten();
@@ -224,7 +224,7 @@ impl Filter {
             .collect()
     }
 
-    /// Everything that the user's rules can match, ignored or not, and how deep that can be.
+    /// The directories to walk for the user's rules, ignored or not, and how deep.
     pub fn walk_rules(&self) -> Vec<(Walk, Option<usize>)> {
         let reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
         let walk = |reach: &config::Reach| {
@@ -240,7 +240,7 @@ impl Filter {
         reaches.map(walk).collect()
     }
 
-    /// Files in this directory can be matched by one of the user's rules.
+    /// One of the user's rules can match files in this directory.
     pub fn reaches(&self, dir: &Path) -> bool {
         let mut reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
         reaches.any(|reach| {
@@ -254,13 +254,13 @@ impl Filter {
         })
     }
 
-    /// The directories that the user's rules are about.
+    /// The directories from which the user's rules start.
     pub fn reach_roots(&self) -> impl Iterator<Item = &PathBuf> {
         let reaches = self.rules.iter().flat_map(|rule| &rule.reaches);
         reaches.map(|reach| &reach.root)
     }
 
-    /// Something that is wanted by its path is this directory, or is below it.
+    /// A wanted path is this directory, or is below it.
     pub fn leads(&self, dir: &Path) -> bool {
         let packages = self.packages.iter().map(Tree::root);
         let dirs = self.dirs.iter().chain(self.reach_roots());
@@ -268,12 +268,12 @@ impl Filter {
         wanted.any(|path| path.starts_with(dir))
     }
 
-    /// This directory is, or is below, one of which everything counts.
+    /// This directory is, or is below, one in which everything counts.
     pub fn is_whole(&self, dir: &Path) -> bool {
         self.dirs.iter().any(|whole| dir.starts_with(whole))
     }
 
-    /// Sources are in this very directory.
+    /// This directory itself has sources.
     pub fn has_sources(&self, dir: &Path) -> bool {
         let of_rust = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "rs");
         let mut files = self.files.iter().filter(of_rust);
@@ -379,7 +379,7 @@ mod tests {
     const SOURCE: Option<ChangeKind> = Some(ChangeKind::Source);
     const MANIFEST: Option<ChangeKind> = Some(ChangeKind::Manifest);
 
-    /// Cargo has said what the program is made of: ignore files have no say.
+    /// Once cargo has named the sources, ignore files don't matter.
     #[test]
     fn sources_are_what_cargo_names() {
         let place = Place::new();
@@ -417,7 +417,7 @@ mod tests {
         );
     }
 
-    /// Nobody has said yet, or what was said has failed: Rust files count, by git's rules.
+    /// Without dep-info, or after a failed build, Rust files count, by git's ignore rules.
     #[test]
     fn rust_files_count_until_cargo_has_said() {
         let place = Place::new();
@@ -441,7 +441,7 @@ mod tests {
         }
     }
 
-    /// Its build script has not said what it reads, so cargo looks at every file.
+    /// The build script declares nothing, so cargo looks at every file.
     #[test]
     fn every_file_is_a_guess_where_cargo_looks_at_all() {
         let place = Place::new();

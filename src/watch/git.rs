@@ -1,5 +1,5 @@
-//! What git is doing, and what it knows: an operation that goes through many files is waited for, and
-//! a file that it tracks is never ignored.
+//! Reads git's state: whether it is in the middle of an operation, which is waited for, and which files
+//! it tracks, which are never ignored.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -9,31 +9,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// A lock that is older was left behind by a git that was killed.
+/// An older lock was left behind by a git that was killed.
 const LEFT_BEHIND: Duration = Duration::from_mins(1);
 
-/// Where git keeps what it knows of a work tree.
+/// The git directory of a work tree.
 #[derive(Debug)]
 pub(super) struct Git {
     dir: PathBuf,
 }
 
 impl Git {
-    /// Of the work tree that this directory is in, if it is in one.
+    /// The git directory of the work tree around this directory, if there is one.
     pub(super) fn of(dir: &Path) -> Option<Self> {
         let found = dir.ancestors().map(|dir| dir.join(".git"));
         let found = found.into_iter().find(|path| path.exists())?;
         if found.is_dir() {
             return Some(Self { dir: found });
         }
-        // A work tree of its own, or a submodule, has a file that says where.
+        // A linked work tree, or a submodule, has a file that names the directory.
         let text = fs::read_to_string(&found).ok()?;
         let named = text.strip_prefix("gitdir:")?.trim();
         let dir = found.parent()?.join(named);
         Some(Self { dir })
     }
 
-    /// It writes at this moment.
+    /// Git is writing at this moment.
     pub(super) fn is_locked(&self, now: SystemTime) -> bool {
         self.age("index.lock", now)
             .is_some_and(|age| age < LEFT_BEHIND)
@@ -44,7 +44,7 @@ impl Git {
         Some(now.duration_since(written).unwrap_or_default())
     }
 
-    /// How long ago the last step of an operation was that is not over yet.
+    /// If git is in the middle of an operation: how long ago its last step was.
     pub(super) fn works(&self, now: SystemTime) -> Option<Duration> {
         if self.is_locked(now) {
             return Some(Duration::ZERO);
@@ -61,7 +61,7 @@ impl Git {
     }
 }
 
-/// The files below `dir` that git tracks although its rules say to ignore them.
+/// The files below `dir` that git tracks although its ignore rules match them.
 pub(super) fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
     let output = Command::new("git")
         .args([

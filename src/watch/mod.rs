@@ -1,17 +1,16 @@
-//! Watching the file system: one non-recursive watch per directory that holds a source or a guess.
+//! Watches the file system: one non-recursive watch per directory that holds a source or a guess.
 //!
 //! # Theory of operation
 //!
-//! A thread of its own owns the watcher, the filter, the set of watched directories and what was
-//! last found in each file, since walking, watching and reading can block. It takes in raw events and
-//! new scopes through one channel, looks at the paths that are named, and sends [`Event::Changed`]
-//! with what it found there now and before. What kind of event it was does not matter: the content
-//! decides. Where the system tells of changes, events are taken as they come, since the session keeps
-//! the quiet period. Where it tells of nothing or can tell no more (`silence`), all of it is polled
-//! from then on, and what happened in between is looked for. Directories are watched, never files,
-//! because editors save by renaming. What is wanted by its path may come later, or go and come back:
-//! the nearest directory above it that is there is watched too.
-//! Deliberately absent: any waiting for quiet, any decision about what to do.
+//! A thread of its own owns the watcher, the filter, the set of watched directories and the last content
+//! of each file, since walking, watching and reading can block. It takes in raw events and new scopes
+//! through one channel, reads the paths that they name, and sends [`Event::Changed`] with the contents
+//! before and now. The kind of an event does not matter: the content decides. Native events are taken as
+//! they come, since the session keeps the quiet period. Where there are none, or inotify's limits are
+//! reached (`silence`), everything is polled from then on, and changes in between are looked for.
+//! Directories are watched, never files, because editors save by renaming. A wanted path may not exist
+//! yet, or vanish and come back: the nearest existing directory above it is watched too. Deliberately
+//! absent: any quiet period, any decision about what to do.
 
 mod backend;
 pub mod classify;
@@ -50,14 +49,14 @@ use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Scope};
 use crate::session::reason::Reason;
 
-/// So many files that are no sources are remembered at most.
+/// The most files whose content is remembered although they are not sources.
 const OTHERS: usize = 4096;
-/// Git has its lock for so long at most before it counts as an operation that goes on.
+/// How long git's lock is waited for at most, before the events are passed on regardless.
 const LOCKED: Duration = Duration::from_secs(1);
-/// The pause between two looks at that lock.
+/// The pause between two checks of that lock.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What reaches the watching thread.
+/// A message to the watching thread.
 enum Message {
     Found(notify::Result<notify::Event>),
     Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
@@ -96,7 +95,7 @@ impl Watch {
             let mut next = inbox.recv().ok();
             while let Some(message) = next {
                 let taken = caught(|| watcher.take(message, &inbox));
-                // What it was about is not known: everything may have changed.
+                // The message was lost to the panic: everything may have changed.
                 let more = taken.unwrap_or_else(|_| {
                     watcher.rescan();
                     None
@@ -112,7 +111,8 @@ impl Watch {
         Ok(Self { messages })
     }
 
-    /// Watches this from now on. The receiver gets what could not be watched, once the rest is.
+    /// Watches this scope from now on. The receiver gets what could not be watched, once everything else
+    /// is.
     pub fn rewatch(&self, scope: Scope) -> oneshot::Receiver<Vec<Reason>> {
         let (done, watching) = oneshot::channel();
         self.messages
@@ -121,13 +121,13 @@ impl Watch {
         watching
     }
 
-    /// Goes by these settings from now on.
+    /// Uses these settings from now on.
     pub fn configure(&self, settings: config::Watch) {
         self.messages.send(Message::Settings(settings)).ok();
     }
 }
 
-/// The system's events, unless the user wants none or there are none to be had.
+/// Native events, unless the user wants polling or there are none.
 fn backend(
     settings: &config::Watch,
     messages: &mpsc::Sender<Message>,
@@ -162,25 +162,26 @@ struct Watcher {
     contents: Contents,
     /// The repository that the project is in.
     git: Option<Git>,
-    /// For another backend than the first.
+    /// The channel for the events of further backends.
     messages: mpsc::Sender<Message>,
     events: UnboundedSender<Event>,
 }
 
-/// Why everything is watched anew, and so what is told of files that were not watched before.
+/// Why the set of watched directories is computed anew, which decides what is reported of files that
+/// were not watched before.
 #[derive(Clone, Copy, Debug)]
 enum Why<'a> {
-    /// The program is made of something else; what was written since then may have been missed.
+    /// The scope has changed; files written since then may have been missed.
     Scope(Option<SystemTime>),
-    /// This directory has come, and what is in it.
+    /// This directory has appeared, with its files.
     Came(&'a Path),
-    /// Events were lost, or come from elsewhere now: anything may have changed.
+    /// Events were lost, or the backend was replaced: anything may have changed.
     Lost,
 }
 
 impl Watcher {
-    /// Takes in one message, and with it what else has happened by then. Returns another message that
-    /// came meanwhile.
+    /// Takes in one message, together with all events that have come by then. Returns the next message,
+    /// if it came meanwhile and is no event.
     fn take(&mut self, message: Message, inbox: &mpsc::Receiver<Message>) -> Option<Message> {
         if matches!(message, Message::Found(_)) {
             point("watch");
@@ -193,7 +194,7 @@ impl Watcher {
                 self.git = Git::of(&self.scope.base);
                 let first = self.places.is_empty();
                 let mut missed = self.watch_scope(Why::Scope(since));
-                // Nothing was heard yet, so there is nothing that could be lost.
+                // No event has come yet, so none can be lost.
                 if first && self.poll_if_silent() {
                     missed = self.watch_scope(Why::Scope(since));
                 }
@@ -225,8 +226,8 @@ impl Watcher {
         next
     }
 
-    /// Where the system turned out to be silent: looks for changes from now on, and says so.
-    /// Everything is to be watched anew then.
+    /// Switches to polling if native events turned out not to work. Returns whether it did; then
+    /// everything has to be watched anew.
     fn poll_if_silent(&mut self) -> bool {
         let Some((silence, wanted)) = self.places.take_silence() else {
             return false;
@@ -250,7 +251,7 @@ impl Watcher {
         self.events.send(Event::Watching { lag }).ok();
     }
 
-    /// Other settings. What changed between the two backends is looked for.
+    /// Uses other settings. If the backend is replaced, changes in between are looked for.
     fn configure(&mut self, settings: config::Watch) {
         let other_backend = settings.poll != self.settings.poll;
         self.settings = settings;
@@ -271,7 +272,7 @@ impl Watcher {
         }
     }
 
-    /// Events were lost: every directory may be another one than the one that is watched.
+    /// Events were lost: any directory may have been replaced since it was watched.
     fn rescan(&mut self) {
         self.places.clear();
         let changes = self.watch_scope(Why::Lost);
@@ -289,7 +290,7 @@ impl Watcher {
         self.events.send(Event::Changed(changes)).ok();
     }
 
-    /// Git has a lock for as long as it writes: what it has written by then is one change.
+    /// Waits while git holds its lock, so that all it writes becomes one change.
     fn wait_for_git(&self) {
         let Some(git) = &self.git else {
             return;
@@ -301,12 +302,12 @@ impl Watcher {
         }
     }
 
-    /// Looks at everything that these events name.
+    /// Looks at every path that these events name.
     fn found(&mut self, events: Vec<notify::Result<notify::Event>>) {
         let polled = self.places.is_polled();
         let lost = |event: &notify::Result<notify::Event>| match event {
             Ok(event) => event.need_rescan(),
-            // A poll finds what can't be read (a link to nowhere) anew each time.
+            // A poll reports what can't be read (a dangling link) each time.
             Err(_) => !polled,
         };
         if events.iter().any(lost) {
@@ -318,7 +319,7 @@ impl Watcher {
             if !matters(event.kind, polled) {
                 continue;
             }
-            // A poll tells of a directory whenever something in it comes or goes.
+            // A poll reports a directory whenever an entry of it appears or vanishes.
             let moved = !polled
                 || matches!(
                     event.kind,
@@ -339,7 +340,7 @@ impl Watcher {
         self.tell(changes);
     }
 
-    /// Something came, went, or was moved here: what is watched may be another directory now.
+    /// A path appeared, vanished, or was moved: a watched directory may have been replaced.
     fn moved(&mut self, path: &Path, is_dir: bool) -> Vec<Change> {
         let mut changes = Vec::new();
         let was_watched = self.places.has_below(path);
@@ -354,19 +355,20 @@ impl Watcher {
         } else if is_dir {
             changes.extend(self.new_dir(path));
         } else if (was_watched && self.filter.leads(path)) || path.is_symlink() {
-            // What is wanted there may come back: what is above it now tells of that. A link that has
-            // come may lead to where nothing is watched.
+            // A wanted path may come back, which only the directory above it tells. A new link may lead
+            // to a directory that is not watched.
             changes.extend(self.watch_scope(Why::Came(path)));
         }
         changes
     }
 
-    /// A directory appeared: watches it, and takes the files that are there already for changes.
+    /// A directory appeared: watches it, and reports the files that are already in it as changes.
     fn new_dir(&mut self, dir: &Path) -> Vec<Change> {
         if self.places.has(dir) {
             return Vec::new();
         }
-        // One that is of no use itself may hold what is (`.cargo/config.toml`), or lead to it.
+        // A directory that does not count itself may hold a wanted path (`.cargo/config.toml`), or lead
+        // to one.
         if self.filter.leads(dir) || self.filter.is_whole(dir) {
             return self.watch_scope(Why::Came(dir));
         }
@@ -379,11 +381,12 @@ impl Watcher {
                 changes.extend(self.look(path));
             }
         }
-        // What git ignores below it may be what a rule is about.
+        // A rule may be about files in it that git ignores.
         if self.filter.reaches(dir) {
             changes.extend(self.watch_rules(Why::Came(dir)));
         }
-        // A directory for modules: what comes there is seen before it is part of the program.
+        // A directory for modules beside sources: its files are noticed before they are part of the
+        // program.
         let beside_sources = dir.parent().is_some_and(|dir| self.filter.has_sources(dir));
         let has_place = self.filter.places().iter().any(|place| place == dir);
         if beside_sources || has_place {
@@ -396,7 +399,7 @@ impl Watcher {
         changes
     }
 
-    /// Looks at one path. The change that this is, if it is any.
+    /// Looks at one path. Returns the changes, also of sources that are links to it.
     fn look(&mut self, path: &Path) -> Vec<Change> {
         let mut changes = Vec::new();
         let sources = self.filter.linked(path);
@@ -405,7 +408,7 @@ impl Watcher {
                 let found = self.contents.look(source);
                 changes.extend(found.and_then(|found| self.change(source, found)));
             } else if is_code(source) && self.contents.len() < OTHERS {
-                // It may be part of the program with the next build.
+                // The file may be part of the program with the next build.
                 self.contents.look(source);
             }
         }
@@ -417,7 +420,7 @@ impl Watcher {
         let kind = self.filter.kind(path)?;
         let found = match why {
             Why::Came(dir) if path.starts_with(dir) => self.contents.look(path),
-            // Anything may have been missed.
+            // A change of anything may have been missed.
             Why::Lost => self
                 .contents
                 .look(path)
@@ -425,7 +428,7 @@ impl Watcher {
             Why::Scope(since) => self.contents.look_first(path, since),
             Why::Came(_) => self.contents.look_first(path, None),
         };
-        // What nobody builds for is no news when it is first seen.
+        // A file that starts no build is not reported when it is only seen for the first time.
         let told = kind.builds() || matches!(why, Why::Came(_) | Why::Lost);
         found
             .filter(|_| told)
@@ -447,13 +450,13 @@ impl Watcher {
         })
     }
 
-    /// Watches what the scope needs and nothing else. Returns what may have been missed of what was
-    /// not watched before.
+    /// Watches what the scope needs and nothing else. Returns changes that may have been missed, of
+    /// files that were not watched before.
     fn watch_scope(&mut self, why: Why) -> Vec<Change> {
         let filter = Filter::new(&self.scope, &self.settings);
         let mut known = std::mem::replace(&mut self.filter, filter);
         self.places.begin();
-        // Each cargo that reads the project may write it, other ones than ours as well.
+        // Any cargo that reads the project may write `Cargo.lock`, not only hotrun's.
         if let Some(lock) = self.scope.seen.and_then(|seen| seen.lock)
             && matches!(why, Why::Scope(_))
         {
@@ -529,14 +532,14 @@ impl Watcher {
         changes
     }
 
-    /// Watches everything that rules reach, where it is ignored otherwise too.
+    /// Watches everything that rules can match, even where it is ignored otherwise.
     fn watch_rules(&mut self, why: Why) -> Vec<Change> {
         let mut changes = Vec::new();
         for (walk, deepest) in self.filter.walk_rules() {
             for entry in walk.flatten() {
                 let path = entry.path();
                 if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-                    // At the end of the way there is nothing that could match below.
+                    // Below the deepest level nothing can match.
                     if deepest.is_none_or(|deepest| entry.depth() < deepest) {
                         self.places.watch(path);
                     }
@@ -548,7 +551,7 @@ impl Watcher {
         changes
     }
 
-    /// Watches where this file is or may come: its directory, and those above it in the project.
+    /// Watches the directory in which this file is or may appear, and those above it in the project.
     fn watch_file(&mut self, file: &Path) {
         let Some(dir) = file.parent() else {
             return;
@@ -560,13 +563,13 @@ impl Watcher {
     }
 }
 
-/// What is in it decides which other files count.
+/// The content of this file decides which other files count.
 fn decides_about_others(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name == ".gitignore" || name == "CACHEDIR.TAG")
 }
 
-/// A file of which a program may be made.
+/// A program may be made of files like this one.
 fn is_code(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| ending == "rs" || cures::is_read(ending))

@@ -1,4 +1,5 @@
-//! Which directories are watched, and by what: each without what is below it.
+//! The set of watched directories, each without the directories below it, and the backend that watches
+//! them.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,16 +14,16 @@ use crate::session::reason::Reason;
 pub(super) struct Places {
     backend: Backend,
     watched: HashSet<PathBuf>,
-    /// Those that were watched before, while it is found out anew what is to be watched.
+    /// The directories watched before, while the set is computed anew.
     before: HashSet<PathBuf>,
-    /// The system does not tell of everything: what has to be polled from here on.
+    /// Why native events don't suffice, once that has turned out.
     silence: Option<Silence>,
-    /// What could not be watched since that was last asked for.
+    /// The directories that could not be watched, since this was last taken.
     problems: Vec<Reason>,
 }
 
 impl Places {
-    /// None yet.
+    /// Watches nothing yet.
     pub(super) fn new(backend: Backend, problems: Vec<Reason>) -> Self {
         Self {
             backend,
@@ -47,7 +48,7 @@ impl Places {
         self.watched.contains(dir)
     }
 
-    /// This directory was watched before it began to be found out anew.
+    /// This directory was watched before [`Self::begin`].
     pub(super) fn had(&self, dir: &Path) -> bool {
         self.before.contains(dir)
     }
@@ -61,12 +62,12 @@ impl Places {
         self.watched.is_empty()
     }
 
-    /// From now on only what is asked for is watched, until [`Self::settle`].
+    /// Begins to compute the set anew, until [`Self::settle`].
     pub(super) fn begin(&mut self) {
         self.before = std::mem::take(&mut self.watched);
     }
 
-    /// What was not asked for since [`Self::begin`] is not watched any more.
+    /// Unwatches the directories that were not asked for since [`Self::begin`].
     pub(super) fn settle(&mut self) {
         for gone in std::mem::take(&mut self.before) {
             if !self.watched.contains(&gone) {
@@ -75,21 +76,21 @@ impl Places {
         }
     }
 
-    /// Nothing is watched any more: every directory may be another one than it was.
+    /// Unwatches everything: any directory may have been replaced.
     pub(super) fn clear(&mut self) {
         for dir in std::mem::take(&mut self.watched) {
             self.backend.unwatch(&dir);
         }
     }
 
-    /// Another backend from here on, which watches nothing yet.
+    /// Uses another backend from here on, which watches nothing yet.
     pub(super) fn replace(&mut self, backend: Backend) {
         self.backend = backend;
         self.watched.clear();
     }
 
-    /// Why the system does not tell of everything, if that has turned out, and how many directories
-    /// were to be watched.
+    /// Why native events don't suffice, if that has turned out, and how many directories were to be
+    /// watched.
     pub(super) fn take_silence(&mut self) -> Option<(Silence, usize)> {
         let silence = self.silence.take()?;
         Some((silence, std::mem::take(&mut self.watched).len()))
@@ -103,10 +104,10 @@ impl Places {
         std::mem::take(&mut self.problems)
     }
 
-    /// Watches where `dir` comes, or comes back: nothing but the directory above it tells of that.
-    /// `is_base`: as long as the project itself is there, what is above it does not matter.
+    /// Watches the directory above `dir`, which alone tells when `dir` appears or comes back. `is_base`:
+    /// the project's own directory; as long as it exists, the one above is not needed.
     pub(super) fn watch_above(&mut self, dir: &Path, is_base: bool) {
-        // A poll finds what was away by itself, and reads whatever lies beside it.
+        // A poll notices by itself when `dir` appears, and would read everything beside it.
         let is_enough = self.backend.is_polled() || is_base;
         if is_enough && dir.is_dir() {
             return;
@@ -116,14 +117,14 @@ impl Places {
         }
     }
 
-    /// Watches this directory, or else the nearest one above it.
+    /// Watches this directory, or if it does not exist, the nearest one above it.
     pub(super) fn watch_near(&mut self, dir: &Path) {
         if self.watched.contains(dir) {
             return;
         }
         let nearest = || dir.ancestors().find(|dir| dir.is_dir());
         let mut last = None;
-        // What came while it was looked for is not told any more.
+        // A directory that appeared before the watch began causes no event: so look again.
         while let Some(found) = nearest()
             && last != Some(found)
         {
@@ -132,7 +133,7 @@ impl Places {
         }
     }
 
-    /// Watches the directories from this one up to `base`, of which one may be moved away.
+    /// Watches the directories from this one up to `base`: any of them may be moved away.
     pub(super) fn watch_up_to(&mut self, dir: &Path, base: &Path) {
         for above in dir.ancestors() {
             if !above.starts_with(base) {
@@ -150,7 +151,7 @@ impl Places {
         if !self.backend.is_polled() {
             self.silence = self.silence.take().or_else(|| Silence::of_dir(dir));
         }
-        // Then the rest is only counted.
+        // From then on, directories are only counted.
         if self.silence.is_some() {
             return;
         }
@@ -160,7 +161,7 @@ impl Places {
                 return;
             }
             self.watched.remove(dir);
-            // A directory that went away between the look and the watch is no problem.
+            // A directory that vanished just before the watch is no problem.
             if dir.is_dir() {
                 let problem = format!("cannot watch `{}`: {error}", dir.display());
                 self.problems.push(problem.into());
@@ -168,7 +169,7 @@ impl Places {
         }
     }
 
-    /// This directory went, or was moved: what is watched at or below it is not there any more.
+    /// This directory vanished or was moved: unwatches everything at or below it.
     pub(super) fn forget(&mut self, dir: &Path) {
         let below = self.watched.extract_if(|watched| watched.starts_with(dir));
         for gone in below.collect::<Vec<_>>() {

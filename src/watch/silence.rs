@@ -1,5 +1,4 @@
-//! Where the system tells of no changes, or not of all: limits of inotify, and file systems that
-//! others write to behind its back.
+//! Where native events don't suffice: limits of inotify, and file systems to which other hosts write.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use notify::ErrorKind;
 
 use crate::session::reason::Reason;
 
-/// Why changes have to be looked for.
+/// Why files have to be polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     /// This user has no more inotify instances.
@@ -23,7 +22,7 @@ pub(super) enum Silence {
 }
 
 impl Silence {
-    /// What a watcher that could not be started, or could not watch, ran into.
+    /// The limit that an error of the watcher is about, if it is one.
     pub(super) fn of_error(error: &notify::Error) -> Option<Self> {
         match &error.kind {
             ErrorKind::MaxFilesWatch => Some(Self::Watches),
@@ -34,15 +33,17 @@ impl Silence {
         }
     }
 
-    /// What this directory is on. One that can't be asked is on something that tells.
+    /// The file system of this directory, if it has no events. One that can't be read counts as one with
+    /// events.
     pub(super) fn of_dir(dir: &Path) -> Option<Self> {
         let magic = i128::from(statfs(dir).ok()?.filesystem_type().0);
-        // A type of 32 bits, which some systems extend by its sign.
+        // The type has 32 bits, and is sign-extended on some architectures.
         let name = silent(u32::try_from(magic & 0xffff_ffff).ok()?)?;
         Some(Self::FileSystem(name, dir.to_owned()))
     }
 
-    /// For the user: why, and by which numbers. `wanted` directories are looked at every `interval`.
+    /// One line for the user: why, with numbers, and the next step. `wanted` directories are polled
+    /// every `interval`.
     pub(super) fn explain(&self, wanted: usize, interval: Duration) -> Reason {
         let every = humantime::format_duration(interval);
         let (what, wanted) = match self {
@@ -95,7 +96,7 @@ fn limits(what: &str) -> [(String, Option<u64>); 2] {
     })
 }
 
-/// The limit that is reached first; of two equal ones the first, which is the better known.
+/// The lower limit; of two equal ones the first, which is better known.
 fn lowest(limits: &[(String, Option<u64>)]) -> Option<(&str, u64)> {
     let known = limits
         .iter()
@@ -103,18 +104,18 @@ fn lowest(limits: &[(String, Option<u64>)]) -> Option<(&str, u64)> {
     known.min_by_key(|(_, value)| *value)
 }
 
-/// The name of the file system with this number (`f_type` of statfs(2)), if somebody else can
-/// write to it whom inotify does not see: a server, another host, or the host of this machine.
+/// The name of the file system with this number (`f_type` of statfs(2)), if files in it can be written
+/// without inotify events: by a server, another host, or the host of this machine.
 ///
-/// An overlay is not among them. It tells of what is written through it, which is nearly all in a
-/// container; who edits its lower directory from outside says `--poll`.
+/// Overlayfs is not listed: writes through it have events, and in a container those are nearly all. For
+/// edits of its lower directory from outside there is `--poll`.
 fn silent(magic: u32) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",
         0x517b | 0xff53_4d42 | 0xfe53_4d42 => "SMB",
-        // Of virtual machines; also Windows' disks under WSL.
+        // Shared folders of virtual machines; also Windows' disks under WSL.
         0x0102_1997 => "9p",
-        // sshfs, virtiofs and most that containers on other systems share with their host.
+        // sshfs, virtiofs and most shared folders of containers on other systems.
         0x6573_5546 => "FUSE",
         0x786f_4256 => "vboxsf",
         0xbacb_acbc => "vmhgfs",

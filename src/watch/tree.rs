@@ -1,5 +1,5 @@
-//! A directory in which files count that nobody has named: what git ignores, what is hidden, what
-//! editors leave and what cargo builds is left out, as are links and other file systems.
+//! A directory in which files count that are not named one by one: those that git ignores, hidden ones,
+//! editors' droppings and cargo's output are left out, as are links and other file systems.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use ignore::{DirEntry, IncrementalIgnore, Walk, WalkBuilder};
 use super::classify::is_dropping;
 use super::git;
 
-/// One such directory.
+/// One such directory, with its rules.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
     matcher: Option<IncrementalIgnore>,
-    /// What git tracks is never ignored.
+    /// Files that git tracks, which are never ignored.
     tracked: HashSet<PathBuf>,
     without: Vec<PathBuf>,
     ignore: GlobSet,
 }
 
-/// Git's rules as git reads them: none of above the repository, and none without one.
+/// Git's ignore rules as git reads them: none from above the repository, and none without one.
 fn rules(root: &Path) -> WalkBuilder {
     let mut builder = WalkBuilder::new(root);
     builder
@@ -33,7 +33,7 @@ fn rules(root: &Path) -> WalkBuilder {
 }
 
 impl Tree {
-    /// The directory `root` but for what is `without`, and what the user ignores.
+    /// The directory `root` except for the directories `without` and what the user ignores.
     pub(super) fn new(root: &Path, without: &[PathBuf], ignore: &GlobSet) -> Self {
         let in_git = root.ancestors().any(|dir| dir.join(".git").exists());
         let tracked = in_git.then(|| git::tracked_and_ignored(root));
@@ -43,7 +43,7 @@ impl Tree {
         }
     }
 
-    /// The same where it is not worth asking git what it tracks.
+    /// The same without asking git which files it tracks.
     pub(super) fn by_rules(root: &Path, without: &[PathBuf], ignore: &GlobSet) -> Self {
         Self {
             root: root.to_owned(),
@@ -84,7 +84,7 @@ impl Tree {
         !ignored
     }
 
-    /// Everything from here down that counts, directories included.
+    /// Walks everything below `from` that counts, including directories.
     pub(super) fn walk(&self, from: &Path) -> Walk {
         let from = from.to_owned();
         let (without, ignore) = (self.without.clone(), self.ignore.clone());
@@ -98,19 +98,20 @@ impl Tree {
         builder.build()
     }
 
-    /// What git tracks here although it ignores it.
+    /// The files here that git tracks although its ignore rules match them.
     pub(super) fn tracked(&self) -> impl Iterator<Item = &PathBuf> {
         self.tracked.iter()
     }
 }
 
-/// A directory that some program can make again at any time, as cargo's target directory.
+/// A cache directory, such as cargo's target directory.
 fn is_cache(entry: &DirEntry) -> bool {
     let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
     is_dir && is_cache_dir(entry.path())
 }
 
-/// The directory is tagged as one (<https://bford.info/cachedir/>), or is a cargo's.
+/// The directory is tagged as a cache (<https://bford.info/cachedir/>), or is a target directory of
+/// cargo's.
 pub(super) fn is_cache_dir(dir: &Path) -> bool {
     dir.join("CACHEDIR.TAG").exists() || dir.join(".rustc_info.json").exists()
 }

@@ -1,4 +1,4 @@
-//! Whoever stands at a breakpoint is not to lose the process by a save.
+//! A save does not replace a process that a debugger is attached to.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 
 use crate::common::{ANY, Hotrun, Project, get, say};
 
-/// A debugger that has attached to a process and lets it run; the system detaches it with the end
-/// of its thread.
+/// A debugger that is attached to a process and lets it run; the kernel detaches it when its thread
+/// ends.
 struct Debugger {
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -63,7 +63,7 @@ fn a_version_under_a_debugger_is_replaced_when_that_is_gone_or_on_request() {
             .stderr()
             .contains(&format!("`kill -HUP {}`", hotrun.pid()))
     );
-    // The newest waits; the one before is never started.
+    // Only the newest build waits; the one before is never started.
     project.set_version("3");
     hotrun.wait_for("debugged", waits(3));
     assert_eq!(get(hotrun.address()).answer().version, "1");
@@ -78,7 +78,7 @@ fn a_version_under_a_debugger_is_replaced_when_that_is_gone_or_on_request() {
     if !hotrun.ignores_hangup() {
         hotrun.hangup();
         hotrun.wait_live(4);
-        // It was not built again for that.
+        // Asking for it did not build again.
         assert_eq!(hotrun.all("building").len(), 4);
     }
     drop(debugger);

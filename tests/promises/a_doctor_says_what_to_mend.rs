@@ -1,5 +1,5 @@
-//! `hotrun doctor` tries what the main job would do, and says what is to be mended and how. It builds
-//! nothing, and leaves nothing.
+//! `hotrun doctor` tries what a session would do, and says what has to be fixed and how. It builds
+//! nothing, and leaves nothing behind.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use nix::libc;
 
 use crate::common::{Hotrun, Project, Run};
 
-/// What it says, and how it ends.
+/// The output of the doctor, which must end with this code.
 #[track_caller]
 fn examined(project: &Project, args: &[&str], code: i32) -> String {
     let args = [&["doctor"], args].concat();
@@ -45,7 +45,7 @@ fn where_all_is_well() {
     );
 }
 
-/// A build that was killed, or a cargo of another form: hotrun does with less, and says so.
+/// After a killed build, or with dep-info of an unknown form, hotrun knows less, and the doctor says so.
 #[test]
 fn where_the_last_build_does_not_say_what_it_was_made_of() {
     let project = Project::new("plain");
@@ -72,7 +72,7 @@ fn where_the_last_build_does_not_say_what_it_was_made_of() {
     );
 }
 
-/// As in a container: an overlay tells of what is written through it, so there is nothing to mend.
+/// As in a container: writes through an overlay have events, so there is nothing to fix.
 #[test]
 fn where_the_project_is_on_an_overlay() {
     let project = Project::new("plain");

@@ -666,7 +666,7 @@ fn go_through_a_day(declares: bool) {
         told.own_writing,
         outcomes.0.len(),
     ));
-    outcomes.assert_nobody_refused();
+    outcomes.assert_none_refused();
     let crashes: Vec<Instant> = told
         .crashes
         .iter()

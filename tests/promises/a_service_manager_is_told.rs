@@ -1,5 +1,5 @@
-//! Below `Type=notify` the service manager knows when hotrun is set up and what it is doing, and
-//! hotrun's children never speak in its name.
+//! Under `Type=notify` the service manager learns when hotrun is set up and what it is doing, and
+//! hotrun's children never notify in its place.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
@@ -34,7 +34,8 @@ impl Manager {
     }
 }
 
-/// Without it, a service whose code does not compile would be ended after a while.
+/// Otherwise the service manager would end a service whose code does not compile, after its start
+/// timeout.
 #[test]
 fn hotrun_is_ready_though_the_app_does_not_compile() {
     let project = Project::new("slow-drain");
@@ -49,7 +50,7 @@ fn hotrun_is_ready_though_the_app_does_not_compile() {
     project.set_version("2");
     manager.hears_first("STATUS=building g2 (src/version.rs)");
     manager.hears_first("STATUS=g2 live in ");
-    // What the app was given is its own.
+    // The app has a notify socket of its own.
     let app = Process::new(hotrun.app(2).pid).unwrap();
     let own = app.environ().unwrap()[OsStr::new("NOTIFY_SOCKET")].clone();
     assert!(own != *path, "{own:?}");
@@ -60,7 +61,7 @@ fn hotrun_is_ready_though_the_app_does_not_compile() {
     hotrun.assert_nothing_left();
 }
 
-/// `systemctl reload`, which waits until the new version serves; the socket has no path here.
+/// `systemctl reload`, which waits until the new generation serves; the notify socket is abstract here.
 #[test]
 fn a_reload_has_a_beginning_and_an_end() {
     let project = Project::new("slow-drain");

@@ -1,10 +1,10 @@
-//! A target has one hotrun: a second one is refused at once, and is no trouble to the first.
+//! A target has one hotrun: a second one is refused at once, and does not disturb the first.
 
 use crate::common::{ANY, Hotrun, Project};
 
 const IN_USE: i32 = 3;
 
-/// Two of them would take turns in ending each other's builds.
+/// Two hotruns would take turns in cancelling each other's builds.
 #[test]
 fn a_second_hotrun_for_the_same_target() {
     let project = Project::new("slow-drain");
@@ -12,12 +12,12 @@ fn a_second_hotrun_for_the_same_target() {
     first.wait_live(1);
     let own = format!("pid {}", first.pid());
     refused_beside(&first, &project, &own);
-    // It was no trouble to the first.
+    // The first one was not disturbed.
     project.set_version("2");
     first.wait_version("2");
     first.kill();
     first.wait_exit();
-    // A killed one leaves no lock behind.
+    // A killed hotrun leaves no lock behind.
     let third = Hotrun::start(&project, &ANY);
     third.wait_version("2");
 }
@@ -33,7 +33,7 @@ fn refused_beside(first: &Hotrun, project: &Project, own: &str) {
 }
 
 /// Package `a-b` with binary `c` and package `a` with binary `b-c` look alike when their names are
-/// joined: the second one was told that its target has a hotrun already.
+/// joined: once, the second hotrun was refused.
 #[test]
 fn targets_with_similar_names_side_by_side() {
     let manifest = |name: &str| {

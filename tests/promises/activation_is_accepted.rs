@@ -1,9 +1,9 @@
-//! Sockets are handed over as `sd_listen_fds(3)` has it: every reader of that contract takes them.
+//! Sockets are passed as in `sd_listen_fds(3)`: every reader of that contract accepts them.
 
 use crate::common::client::get;
 use crate::common::{Hotrun, Project};
 
-/// As these readers wait in `accept`, they need sockets on which that blocks.
+/// These readers wait in `accept`, so they need blocking sockets.
 const LISTEN: &str = r#"
 [[listen]]
 address = "127.0.0.1:0"
@@ -39,7 +39,7 @@ fn accepts(reader: &str, names: [&str; 2]) -> String {
         .map(|socket| socket["name"].as_str().unwrap())
         .collect();
     assert_eq!(held, ["web", "admin"]);
-    // Both are served, and go on to be after a reload.
+    // Both addresses are served, also after a reload.
     for address in &addresses {
         assert_eq!(get(*address).answer().version, "1");
     }
@@ -58,7 +58,7 @@ fn by_listenfd() {
     assert_eq!(accepts("listenfd", ["-", "-"]), "accepting");
 }
 
-/// The one that also says when it is ready. Whichever is seen first is the proof.
+/// The reader that also sends `READY=1`. Whichever proof is seen first counts.
 #[test]
 fn by_sd_notify() {
     let proof = accepts("sd-notify", ["web", "admin"]);
@@ -70,8 +70,7 @@ fn by_libsystemd() {
     assert_eq!(accepts("libsystemd", ["web", "admin"]), "accepting");
 }
 
-/// The command line has names too, and a socket that was given none has the one that the contract
-/// has for it.
+/// The command line has names too, and a socket without one gets the name that the contract has for it.
 #[test]
 fn names_from_the_command_line() {
     let project = Project::readers();

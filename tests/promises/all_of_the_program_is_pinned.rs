@@ -1,6 +1,6 @@
-//! A program is more than its executable: the shared objects of the workspace that it loads, the
-//! executables that it starts from beside its own, and what it finds by the path of its own. All of
-//! them are found as under `cargo run`, and an edit of each counts.
+//! A program is more than its executable: the shared objects of the workspace that it loads, the sibling
+//! executables that it starts, and the files that it finds relative to its executable. All of them are
+//! found as under `cargo run`, and an edit of each counts.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn manifest(name: &str, more: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n{more}\n")
 }
 
-/// What the app has said so far.
+/// The lines that the app has printed so far.
 fn said(hotrun: &Hotrun) -> Vec<String> {
     let stdout = hotrun.stdout();
     let lines = stdout.lines().filter_map(|line| line.strip_prefix("said "));
@@ -30,8 +30,8 @@ fn library(version: &str) -> String {
     format!("pub fn version() -> String {{\n    \"{version}\".into()\n}}\n")
 }
 
-/// The executable has the same bytes whatever the bodies of a dylib's functions are, so that an
-/// edit of one was "unchanged" and the old library went on running.
+/// The executable has the same bytes whatever the bodies of a dylib's functions are: once, an edit of
+/// one was "unchanged" and the old library went on running.
 #[test]
 fn a_shared_library_of_the_workspace() {
     let main = "fn main() {
@@ -85,7 +85,7 @@ fn a_shared_library_of_the_workspace() {
     assert_nothing_pinned(&project);
 }
 
-/// Nothing that was pinned outlasts the session.
+/// No pinned file outlasts the session.
 #[track_caller]
 fn assert_nothing_pinned(project: &Project) {
     let entries = fs::read_dir(project.path("target")).unwrap();
@@ -94,8 +94,7 @@ fn assert_nothing_pinned(project: &Project) {
     assert!(pinned.is_empty(), "{pinned:?}");
 }
 
-/// A package whose main binary starts another one that is beside it, and reads a file by a path
-/// from its own.
+/// A package whose main binary starts a sibling, and reads a file by a path relative to its executable.
 fn server_and_worker() -> Project {
     let server = "use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -140,9 +139,9 @@ fn cargo(project: &Project, args: &[&str]) -> Command {
     cargo
 }
 
-/// `cargo build` has built all binaries of the package once, and `hotrun` builds what it is to run:
-/// the app finds the other one, as under `cargo run`; and since it was seen to start it, that one is
-/// built with it from then on.
+/// `cargo build` has built all binaries of the package once, and `hotrun` only builds the one it runs.
+/// The app finds the sibling, as under `cargo run`; and since it was seen to start it, the sibling is
+/// built too from then on.
 #[test]
 fn another_executable_that_it_starts() {
     let project = server_and_worker();
@@ -152,7 +151,7 @@ fn another_executable_that_it_starts() {
     says(&hotrun, "worker 1");
     let learned = hotrun.wait_for("siblings", |_| true);
     assert_eq!(learned["names"], serde_json::json!(["worker"]));
-    // What was built already is no reason to start anything again.
+    // The sibling was up to date, which is no reason to start the app again.
     hotrun.wait_for("unchanged", |event| event["running"] == 1);
     set_worker(&project, "2");
     says(&hotrun, "worker 2");
@@ -165,7 +164,7 @@ fn another_executable_that_it_starts() {
     hotrun.wait_killed_by(Signal::SIGINT);
     hotrun.assert_nothing_left();
     assert_nothing_pinned(&project);
-    // It is remembered.
+    // The next session remembers the sibling.
     set_worker(&project, "3");
     let hotrun = Hotrun::start(&project, &[]);
     says(&hotrun, "worker 3");
@@ -174,7 +173,7 @@ fn another_executable_that_it_starts() {
     assert_eq!(hotrun.all("siblings").len(), 0);
 }
 
-/// Nobody has ever built the worker, so that nobody can be seen to start it: a setting says it.
+/// The worker was never built, so the app can't be seen to start it: a setting names it.
 #[test]
 fn another_executable_that_is_named() {
     let project = server_and_worker();
@@ -186,7 +185,7 @@ fn another_executable_that_is_named() {
     assert_eq!(hotrun.all("siblings").len(), 0);
 }
 
-/// Nobody has ever built the worker, as under `cargo run`, and the app ends for that: a hint says how
+/// The worker was never built, as under `cargo run`, and the app ends because of that: a hint says how
 /// to have it built.
 #[test]
 fn another_executable_that_is_not_built() {
@@ -201,13 +200,13 @@ fn another_executable_that_is_not_built() {
         hint.contains("write `bins = [\"worker\"]` into [build]")
             .then_some(())
     });
-    // It is taken at its word, at once.
+    // The hint works, at once.
     project.configure("[build]\nbins = [\"worker\"]\n");
     says(&hotrun, "worker 1");
 }
 
-/// A program that keeps its data beside its executable finds them after each restart, in this
-/// session and the next one.
+/// A program that keeps its data beside its executable finds it after each restart, in this session and
+/// the next one.
 #[test]
 fn what_it_writes_beside_its_executable() {
     let main = "fn main() {

@@ -1,5 +1,4 @@
-//! An app that can't have its address is told apart from one that is broken: who has it is named, and what
-//! to do about that.
+//! If an app can't bind its address, the owner of the address is named, with what to do about that.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::{Hotrun, Project, get, own_address, wait_until};
 
-/// What it says of an address that it could not bind.
+/// The owner that is reported of this address, which the app could not bind.
 #[track_caller]
 fn refused(hotrun: &Hotrun, address: SocketAddr) -> String {
     let told = hotrun.wait_for("address-in-use", |_| true);
@@ -61,7 +60,7 @@ fn by_another_hotrun() {
     );
 }
 
-/// Live keeps what it has, and what it has is no reason to stop it.
+/// The conflict is with another program, so live keeps serving.
 #[test]
 fn by_another_program_while_live_serves() {
     let [address, taken] = [own_address(), own_address()];
@@ -96,7 +95,7 @@ fn wait_version(address: SocketAddr, version: &str) {
     });
 }
 
-/// A program that connects to its own address to see whether it runs already.
+/// A program that connects to its own address to find out whether it already runs.
 #[test]
 fn by_hotrun_for_a_program_that_asks_first() {
     let address = own_address();
@@ -105,7 +104,7 @@ fn by_hotrun_for_a_program_that_asks_first() {
     let args = ["--", "asks-first", &text];
     let hotrun = Hotrun::start(&project, &args);
     wait_version(address, "1");
-    // It costs live nothing.
+    // Live is not affected.
     project.set_version("2");
     let ended = hotrun.wait_for("ended", |_| true);
     assert_eq!(ended["next"]["keeps"], 1);
@@ -116,13 +115,13 @@ fn by_hotrun_for_a_program_that_asks_first() {
     assert!(said.contains(&line), "{said}");
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
-    // It finds what is held from the start, and is started once more without.
+    // From the start, it finds the held address, and is started once more without it.
     let hotrun = Hotrun::start(&project, &args);
     hotrun.wait_for("ended", |ended| ended["next"]["restart_ms"] == 0.0);
     wait_version(address, "2");
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
-    // The way that the hint tells.
+    // As the hint says.
     let hotrun = Hotrun::start(&project, &[&["--no-capture"], &args[..]].concat());
     wait_version(address, "2");
     project.set_version("3");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{Hotrun, Project, Run};
 use crate::what_cargo_can_do_works::{Session, host, main_of, manifest};
 
-/// Arguments, variables, and what the program says.
+/// Arguments, variables, and what the program prints.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
 const LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"1.0.0\"\n";
@@ -22,7 +22,7 @@ fn script(project: &Project, path: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Each was refused by hotrun, or not seen when it asked what the program is started with.
+/// Once, each was refused by hotrun, or missing when cargo was asked what the program is started with.
 #[test]
 fn its_flags_are_those_of_cargo_run() {
     let project = Project::of(&[
@@ -74,7 +74,7 @@ fn its_flags_are_those_of_cargo_run() {
     assert!(reports.is_dir(), "no report of times");
 }
 
-/// The same in the file of settings, and what hotrun has no setting for.
+/// The same in the configuration file, and `args` for flags that hotrun has no setting for.
 #[test]
 fn its_flags_can_be_settings() {
     let project = Project::of(&[
@@ -102,12 +102,12 @@ fn its_flags_can_be_settings() {
     ] {
         assert!(command.contains(part), "{command}");
     }
-    // It is a part of what the program is made of.
+    // The configuration file is a source too.
     project.edit("etc/ci.toml", "file", "edited");
     hotrun.wait_line(|line| line == "said edited");
 }
 
-/// A lock file names the crates of all systems; by far not all of them are here.
+/// A lock file names the crates of all platforms, most of which are not downloaded.
 #[test]
 fn crates_of_other_systems_are_not_needed() {
     let more = "[target.'cfg(windows)'.dependencies]\nnever-fetched = \"1\"\n";
@@ -121,7 +121,7 @@ fn crates_of_other_systems_are_not_needed() {
         ("Cargo.lock", lock),
         ("src/main.rs", &main_of("1")),
     ]);
-    // It is known, and nothing of it is here.
+    // The index knows the crate, and it is not downloaded.
     let entry = r#"{"name":"never-fetched","vers":"1.0.0","deps":[],"features":{},"yanked":false,
         "cksum":"0000000000000000000000000000000000000000000000000000000000000000"}"#;
     project.add(
@@ -148,14 +148,14 @@ fn crates_of_other_systems_are_not_needed() {
     session.end();
 }
 
-/// What the build script of the project finds of the cargo and the toolchain that build it.
+/// A build script that stores which cargo and toolchain build the project.
 const SEEN: &str = r#"fn main() {
     println!("cargo::rerun-if-env-changed=VIA");
     let var = |name| std::env::var(name).unwrap_or_default();
     println!("cargo::rustc-env=SEEN={} {}", var("VIA"), var("CARGO_PKG_NAME"));
 }"#;
 
-/// A cargo that says that it was called, and calls the other one.
+/// A cargo that marks that it was called, and calls the real one.
 fn shim(project: &Project, path: &str, name: &str) -> PathBuf {
     let real = std::env::var("PATH").unwrap();
     script(
@@ -165,8 +165,8 @@ fn shim(project: &Project, path: &str, name: &str) -> PathBuf {
     )
 }
 
-/// Hotrun that is started by `cargo run` of another package is told of that package's cargo, which
-/// is not the project's: it was built by that, past its `rust-toolchain.toml`.
+/// A hotrun that is started by `cargo run` of another package gets the variables of that package's
+/// cargo. Once, the project was built by that cargo, whatever its `rust-toolchain.toml` says.
 #[test]
 fn a_cargo_that_runs_hotrun_is_not_the_projects() {
     let project = Project::of(&[
@@ -184,7 +184,7 @@ fn a_cargo_that_runs_hotrun_is_not_the_projects() {
         let set = |run: Run, (key, value): &(&str, &str)| run.env(key, value);
         variables.iter().fold(run, set).start()
     };
-    // By `cargo run`.
+    // Started by `cargo run`.
     let hotrun = start(&[
         ("CARGO", others),
         ("CARGO_MANIFEST_DIR", "/elsewhere"),
@@ -194,7 +194,7 @@ fn a_cargo_that_runs_hotrun_is_not_the_projects() {
     ]);
     hotrun.wait_line(|line| line == "said own app");
     drop(hotrun);
-    // As its subcommand, or by the user's word.
+    // As a subcommand of cargo, or chosen by the user.
     let hotrun = start(&[("CARGO", others)]);
     hotrun.wait_line(|line| line == "said others app");
     drop(hotrun);
@@ -202,7 +202,7 @@ fn a_cargo_that_runs_hotrun_is_not_the_projects() {
     hotrun.wait_line(|line| line == "said own app");
 }
 
-/// Nothing of another file is known to what reads `.cargo/config.toml` alone.
+/// A reader of `.cargo/config.toml` alone would miss the included files.
 #[test]
 fn its_configuration_includes_files() {
     let project = Project::of(&[
@@ -234,7 +234,7 @@ fn its_configuration_includes_files() {
         "1 two second",
     );
     session.edit("src/main.rs", "\"1 ", "\"2 ", "2 two second");
-    // What is included from now on is watched from now on.
+    // A file that is included from now on is watched from now on.
     project.add(".cargo/more.toml", "[env]\nSAID = \"more\"\n");
     let include = "include = [\"local.toml\", { path = \"more.toml\", optional = true }]\n";
     project.save(".cargo/config.toml", include);
@@ -243,7 +243,7 @@ fn its_configuration_includes_files() {
     session.end();
 }
 
-/// It is not known by whom otherwise, and that one may be forgotten in another window.
+/// Cargo does not say which process holds the lock, and that may be forgotten in another window.
 #[test]
 fn a_lock_that_cargo_waits_for_has_a_holder() {
     let project = Project::of(&[
@@ -273,15 +273,14 @@ fn a_lock_that_cargo_waits_for_has_a_holder() {
     assert_eq!(waits("directory")["generation"], 1);
     drop(directory);
     hotrun.wait_line(|line| line == "said 1");
-    // Once for each wait, and once that it is over.
+    // One event for the wait, and one for its end.
     let on = hotrun.values("blocked", "on");
     let over = on.iter().filter(|on| *on == "null").count();
     assert_eq!((on.len(), over), (4, 2), "{on:?}");
     assert_eq!(hotrun.all("warning").len(), 0);
 }
 
-/// Cargo has no terminal here, and a build script that wants to ask fails in words that nobody
-/// understands.
+/// Cargo has no terminal here, and the error of a build script that wants to ask is hard to understand.
 #[test]
 fn a_build_script_that_asks_is_explained() {
     let asks = "fn main() {
@@ -298,7 +297,7 @@ fn a_build_script_that_asks_is_explained() {
     let said = failed["hint"].as_str().unwrap();
     assert!(said.contains("wanted to ask at a terminal"), "{said}");
     assert!(said.contains("`cargo build --bin app`"), "{said}");
-    // Another error is not explained by it.
+    // Another error does not get this hint.
     let place = hotrun.here();
     project.edit("build.rs", "/dev/tty", "/dev/none");
     let failed = hotrun.wait_after(place, "build-failed", |_| true);

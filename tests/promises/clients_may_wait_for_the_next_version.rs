@@ -1,5 +1,5 @@
-//! Who would rather wait than see the old version (`--while-building hold`) never sees it after a
-//! save, and waits no longer than is wanted.
+//! With `--while-building hold`, no client sees the old generation after a save, and none waits longer
+//! than the limit.
 
 use std::thread;
 
@@ -9,7 +9,7 @@ use crate::common::{Hotrun, Load, Project, Run, get, now, say};
 const HOLD: [&str; 4] = ["--listen", "127.0.0.1:0", "--while-building", "hold"];
 
 #[test]
-fn nobody_gets_the_old_version_after_a_save() {
+fn no_client_gets_the_old_generation_after_a_save() {
     let project = Project::hello();
     let hotrun = Hotrun::start(&project, &HOLD);
     hotrun.wait_live(1);
@@ -39,11 +39,11 @@ fn nobody_gets_the_old_version_after_a_save() {
     assert_eq!(hotrun.all("released").len(), 0);
 }
 
-/// Live is stopped first, and its successor takes who has waited.
+/// Live is stopped first, and the next generation answers the parked connections.
 #[test]
 fn nor_where_live_is_stopped_first() {
     let project = Project::new("slow-drain");
-    // Who waits already is not on its way to the old one.
+    // Parked connections don't delay the drain of the old generation.
     project.configure("[handover]\nquiesce_max = \"90s\"\n");
     let args = [&HOLD[..], &["--handover", "stop-first"]].concat();
     let hotrun = Hotrun::start(&project, &args);
@@ -57,9 +57,9 @@ fn nor_where_live_is_stopped_first() {
     }
 }
 
-/// The code is broken for longer than clients are to wait.
+/// The code is broken for longer than the limit.
 #[test]
-fn who_has_waited_for_long_is_served_by_the_old_version() {
+fn after_the_limit_clients_get_the_old_generation() {
     let project = Project::new("slow-drain");
     project.configure("[handover]\nhold_limit = \"1500ms\"\n");
     let hotrun = Run::new(&project, &HOLD).start();
@@ -79,7 +79,7 @@ fn who_has_waited_for_long_is_served_by_the_old_version() {
 }
 
 #[test]
-fn nobody_waits_for_what_is_the_same() {
+fn no_client_waits_for_an_unchanged_program() {
     let project = Project::new("slow-drain");
     let hotrun = Hotrun::start(&project, &HOLD);
     hotrun.wait_live(1);

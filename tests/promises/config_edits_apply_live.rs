@@ -1,5 +1,5 @@
-//! The configuration is edited like the code: what the edit calls for is done at once and no more,
-//! and a bad edit costs nothing.
+//! The configuration is edited like the code: an edit takes effect at once, with no more disturbance
+//! than it calls for, and an invalid one changes nothing.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use crate::common::hotrun::Place;
 use crate::common::load::Kind;
 use crate::common::{ANY, Hotrun, Load, Outcome, Project, get, wait_until};
 
-/// What the `surroundings` fixture of this generation has printed of itself.
+/// What the `surroundings` fixture has printed in this generation.
 fn started_with(hotrun: &Hotrun, generation: u64) -> Vec<String> {
     let own = format!("env HOTRUN_GENERATION={generation}\n");
     wait_until("what the app was started with", || {
@@ -33,7 +33,8 @@ fn assert_has(hotrun: &Hotrun, generation: u64, lines: &[&str]) {
     }
 }
 
-/// Saves the configuration and waits until it holds; `changed` is what the one line about it names.
+/// Saves the configuration and waits until it applies; `changed`: the settings that the one line about
+/// it names.
 #[track_caller]
 fn save(hotrun: &Hotrun, project: &Project, text: &str, changed: &[&str]) -> Place {
     let here = hotrun.here();
@@ -43,7 +44,7 @@ fn save(hotrun: &Hotrun, project: &Project, text: &str, changed: &[&str]) -> Pla
     here
 }
 
-/// A project with this configuration and its hotrun, which serves.
+/// A project with this configuration, and its hotrun, which serves.
 fn start(fixture: &str, text: &str, args: &[&str]) -> (Project, Hotrun) {
     let project = Project::new(fixture);
     project.configure(text);
@@ -71,7 +72,7 @@ fn what_the_app_is_started_with_restarts_it() {
         assert_eq!(live["cause"], "configuration");
         assert_has(&hotrun, generation, &["arg 1 two", line]);
     }
-    // The program is the same.
+    // Nothing was built.
     assert_eq!(hotrun.all("building").len(), 1);
 }
 
@@ -102,7 +103,7 @@ fn what_is_built_is_built_again() {
     hotrun.wait_version("other");
     let causes = ["first start", "configuration", "configuration"];
     assert_eq!(hotrun.values("building", "cause"), causes);
-    // What is not there leaves the live one alone.
+    // A missing directory leaves live running.
     let here = save(
         &hotrun,
         &project,
@@ -206,7 +207,7 @@ fn addresses_come_and_go_while_others_serve() {
     assert_eq!(get(admin), Outcome::Refused);
 
     load.wait_more(10);
-    load.stop().assert_nobody_refused();
+    load.stop().assert_none_refused();
     assert_eq!(hotrun.all("building").len(), 1);
 }
 
@@ -261,7 +262,7 @@ fn a_bad_edit_costs_nothing() {
     let line = "hotrun: .reload.toml:1:2: there is no section `ap`; the last good settings stay";
     assert!(said.contains(line), "{said}");
     assert_eq!(get(hotrun.address()).answer().generation, 1);
-    // The last good settings stand: the same again is no change.
+    // The last valid settings stayed in force: saving them again is no change.
     project.save(".reload.toml", good);
     save(
         &hotrun,
@@ -271,7 +272,7 @@ fn a_bad_edit_costs_nothing() {
     );
     hotrun.wait_live(2);
     assert_has(&hotrun, 2, &["arg 1 two"]);
-    // Without the file there are the defaults; then it is there again.
+    // Without the file the defaults apply; then the file is back.
     let here = hotrun.here();
     fs::remove_file(project.path(".reload.toml")).unwrap();
     hotrun.wait_after(here, "configured", |_| true);
@@ -286,7 +287,8 @@ fn a_bad_edit_costs_nothing() {
     assert_has(&hotrun, 4, &["arg 1 one"]);
 }
 
-/// Asked by HTTP, a candidate can't stand beside live on one socket; that is said at the edit too.
+/// With `http:` readiness on one shared socket, a candidate can't run beside live; that is also said at
+/// the edit.
 #[test]
 fn another_proof_of_readiness_is_asked_of_the_next() {
     let shared = "[handover]\ntwins = false\n";
@@ -298,7 +300,7 @@ fn another_proof_of_readiness_is_asked_of_the_next() {
     assert_eq!(hotrun.wait_live(2)["proof"], "answered");
     let candidate = hotrun.wait_for("starting", |event| event["generation"] == 2);
     assert!(candidate["beside"].is_null(), "{candidate}");
-    // Said once is enough.
+    // It is said only once.
     let text = format!("{asked}settle = \"1ms\"\n");
     save(&hotrun, &project, &text, &["app.settle"]);
     assert_eq!(hotrun.all("warning").len(), 1);
@@ -307,10 +309,10 @@ fn another_proof_of_readiness_is_asked_of_the_next() {
     assert_eq!(hotrun.wait_live(3)["proof"], "accepting");
 }
 
-/// Many editors empty a file before they write it. What is between is no configuration.
+/// Many editors truncate a file before they write it. The state in between is not applied.
 #[test]
 fn an_edit_in_two_steps_does_not_flicker() {
-    // Slow for a program, and so is this quiet period.
+    // A long pause for a program; the quiet period is longer.
     const PAUSE: Duration = Duration::from_millis(10);
     let text = |settle: u32| {
         format!("[watch]\ndebounce = \"400ms\"\n[app]\nargs = [\"one\"]\nsettle = \"{settle}ms\"\n")
@@ -446,7 +448,7 @@ fn the_root_of_a_workspace_speaks_for_its_members() {
     let hotrun = Hotrun::start(&project, &["--manifest-path", "member/Cargo.toml"]);
     hotrun.wait_line(|line| line == "Some(\"root\")");
     hotrun.wait_live(1);
-    // The nearest one is the only one.
+    // Only the nearest configuration file is read.
     project.save("member/.reload.toml", "[app]\nargs = [\"member\"]\n");
     hotrun.wait_line(|line| line == "Some(\"member\")");
     hotrun.wait_live(2);

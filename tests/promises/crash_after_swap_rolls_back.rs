@@ -1,17 +1,17 @@
-//! A version that dies after it has become live does not take the service down with it.
+//! A generation that dies soon after it became live does not take the service down with it.
 
 use crate::common::load::Kind;
 use crate::common::{ANY, Hotrun, Load, Project, now};
 
-/// A server that dies soon after it has begun to serve, if its version says so.
+/// A server that dies soon after it began to serve, if its `VERSION` says so.
 fn project() -> Project {
     let project = Project::new("crash-late");
     project.configure("[app.env]\nCRASH_MS = \"300\"\n");
     project
 }
 
-/// It starts, it answers the first request, and it dies: a bad migration, a task that panics. The
-/// version before was fine, so that one serves until there is a fix.
+/// The server starts, answers the first request, and dies: a bad migration, a task that panics. The
+/// generation before was fine, so its program serves until there is a fix.
 #[test]
 fn the_last_good_version_takes_the_place_of_one_that_dies() {
     let project = project();
@@ -29,10 +29,10 @@ fn the_last_good_version_takes_the_place_of_one_that_dies() {
     assert_eq!(live["cause"], "rollback from g2");
     load.wait_more(50);
     let outcomes = load.stop();
-    outcomes.assert_nobody_refused();
+    outcomes.assert_none_refused();
     let last = outcomes.0.last().and_then(|last| last.answer()).unwrap();
     assert_eq!((&*last.version, last.generation), ("1", 3));
-    // It is left at that until somebody edits something.
+    // Last-good serves until an edit.
     project.set_version("4");
     hotrun.wait_version("4");
     let causes = hotrun.values("building", "cause");
@@ -40,9 +40,9 @@ fn the_last_good_version_takes_the_place_of_one_that_dies() {
     assert_eq!(hotrun.all("starting").len(), 4);
 }
 
-/// Where there is nothing to go back to, the same program is tried again, after a while that
-/// grows: a database that was not up yet may be. The third death within a minute is enough; then
-/// only an edit can help, and clients wait for it.
+/// Without another last-good, the same program is started again with a growing back-off: its database
+/// may be up by then. After the third death within a minute an edit is waited for, and connections wait
+/// in the queue.
 #[test]
 fn what_dies_again_and_again_is_left_alone_until_an_edit() {
     let project = project();
@@ -65,14 +65,14 @@ fn what_dies_again_and_again_is_left_alone_until_an_edit() {
         let ended = hotrun.all("ended")[place]["ms"].as_f64().unwrap();
         starts[place + 1]["ms"].as_f64().unwrap() - ended
     };
-    // Neither sooner than was said, nor at once.
+    // The back-off was kept.
     assert!(
         wait(0) >= 199.0 && wait(1) >= 999.0,
         "{} {}",
         wait(0),
         wait(1)
     );
-    // An edit is a new chance, even one that mends nothing.
+    // An edit clears the record, even one that fixes nothing.
     let early = Load::start(hotrun.address(), 20, Kind::Get);
     project.set_version("crash-again");
     hotrun.wait_live(4);
@@ -80,5 +80,5 @@ fn what_dies_again_and_again_is_left_alone_until_an_edit() {
     assert_eq!(ended["next"]["restart_ms"], 200.0);
     project.set_version("2");
     hotrun.wait_version("2");
-    early.stop().assert_nobody_refused();
+    early.stop().assert_none_refused();
 }

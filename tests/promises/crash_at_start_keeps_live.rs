@@ -1,10 +1,10 @@
-//! A version that crashes before it can serve costs clients nothing: the old one stays.
+//! A candidate that crashes before it can serve costs clients nothing: live stays.
 
 use crate::common::load::Kind;
 use crate::common::{ANY, Hotrun, Load, Project};
 
-/// A panic in the set-up code compiles well and takes the server down at once. The usual recipe has
-/// stopped the old version by then.
+/// A panic in the set-up code compiles and ends the server at once. A usual watcher has stopped the old
+/// process by then.
 #[test]
 fn a_crash_at_start_costs_no_answer() {
     let project = Project::new("crash-at-start");
@@ -24,15 +24,15 @@ fn a_crash_at_start_costs_no_answer() {
         let answer = exchange.answer().unwrap();
         assert_eq!((&*answer.version, answer.generation), ("1", 1));
     }
-    // Its last words are there to be read.
+    // Its last lines were printed.
     assert!(hotrun.stderr().contains("crash at start of crash"));
     project.set_version("3");
     hotrun.wait_version("3");
     assert_eq!(hotrun.all("live").len(), 2);
 }
 
-/// The very first version crashes: nobody serves, so hotrun waits for the fix, and clients wait
-/// with it instead of being refused.
+/// The very first generation crashes: hotrun waits for a fix, and so do connections, in the queue,
+/// instead of being refused.
 #[test]
 fn a_crash_of_the_first_version_is_waited_out() {
     let project = Project::new("crash-at-start");

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use crate::common::processes::Running;
 use crate::common::{ANY, Hotrun, Project, Run, get, now, wait_until};
 
-/// The pids that the `grandchildren` fixture tells: the app, its child, a child in a session of its
-/// own, a daemon, and a daemon without any environment. None of them goes when it is asked to.
+/// The processes of the `grandchildren` fixture: the app, its child, a child in a session of its own, a
+/// daemon, and a daemon without any environment. None of them ends by the stop signal.
 pub(crate) fn family(hotrun: &Hotrun) -> Vec<Running> {
     let line = hotrun.wait_line(|line| line.starts_with("tree "));
     let pids = line.split(' ').skip(1);
@@ -22,7 +22,7 @@ pub(crate) fn family(hotrun: &Hotrun) -> Vec<Running> {
     family
 }
 
-/// A project whose build takes as long as this test may take, and what its build script is called.
+/// A project whose build takes longer than any test, and the command of its build script.
 pub(crate) fn slow_to_build() -> (Project, &'static str) {
     let project = Project::new("slow-drain");
     let slow = "fn main() { std::thread::sleep(std::time::Duration::from_secs(600)); }\n";
@@ -30,7 +30,7 @@ pub(crate) fn slow_to_build() -> (Project, &'static str) {
     (project, "build-script-build")
 }
 
-/// Waits until a process with this in its command runs under hotrun.
+/// Waits until a process whose command contains this runs under hotrun.
 pub(crate) fn wait_running(hotrun: &Hotrun, command: &str) -> Running {
     wait_until(command, || {
         let all = hotrun.survivors();
@@ -47,15 +47,15 @@ fn ctrl_c_ends_everything_and_frees_the_port() {
     let address = hotrun.address();
     get(address).answer();
     hotrun.interrupt();
-    // The shell sees what ended it, so that a script with hotrun in it ends as well.
+    // hotrun ends by the signal itself, so that a shell script with hotrun in it ends as well.
     hotrun.wait_killed_by(Signal::SIGINT);
     hotrun.assert_nothing_left();
     TcpListener::bind(address).unwrap();
-    // It was asked first, not killed.
+    // The app got the stop signal, and was not killed.
     assert_eq!(hotrun.all("cut").len(), 0);
 }
 
-/// What an app starts is its own affair until it ends; then nobody else would end it.
+/// Processes that an app leaves behind are ended by hotrun, since no other process would.
 #[test]
 fn ctrl_c_ends_what_the_app_left_behind() {
     let project = Project::new("grandchildren");
@@ -71,7 +71,7 @@ fn ctrl_c_ends_what_the_app_left_behind() {
     TcpListener::bind(hotrun.address()).unwrap();
 }
 
-/// An app that will not go, and a user who will not wait.
+/// An app that does not end, and a user who does not want to wait.
 #[test]
 fn a_second_ctrl_c_kills_at_once() {
     let project = Project::new("ignores-term");
@@ -81,7 +81,7 @@ fn a_second_ctrl_c_kills_at_once() {
     let start = now();
     hotrun.interrupt();
     hotrun.wait_for("quitting", |event| event["at_once"] == false);
-    // It waits for the app, which still serves.
+    // hotrun waits for the app, which still serves.
     get(hotrun.address()).answer();
     assert_eq!(hotrun.exited(), None);
     hotrun.interrupt();
@@ -92,7 +92,7 @@ fn a_second_ctrl_c_kills_at_once() {
     hotrun.assert_nothing_left();
 }
 
-/// A build can take minutes; nobody waits for one whose result nobody wants.
+/// A build can take minutes, and its result is not wanted any more.
 #[test]
 fn ctrl_c_ends_a_build() {
     let (project, script) = slow_to_build();
@@ -104,8 +104,8 @@ fn ctrl_c_ends_a_build() {
     hotrun.assert_nothing_left();
 }
 
-/// Before the first build the project is read, and that can hang as well: cargo waits for another
-/// cargo's lock, or for the network. Ctrl-C must not be kept waiting.
+/// Before the first build the project is read, and that can hang too: cargo waits for another cargo's
+/// lock, or for the network.
 #[test]
 fn ctrl_c_ends_the_reading_of_the_project() {
     let project = Project::new("slow-drain");
@@ -131,8 +131,8 @@ fn sigterm_ends_everything_too() {
     hotrun.assert_nothing_left();
 }
 
-/// Where there is no terminal that could have hung up, SIGHUP means what it means to a daemon:
-/// everything anew, even if nothing has changed. Under `nohup` it means nothing.
+/// Without a terminal that could have hung up, SIGHUP means what it means to a daemon: reload, even if
+/// nothing has changed. Under `nohup` it is ignored.
 #[test]
 fn sighup_rebuilds_and_restarts() {
     let project = Project::new("slow-drain");

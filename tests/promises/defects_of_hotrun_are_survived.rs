@@ -1,5 +1,5 @@
-//! A part of hotrun that panics costs what it was doing: that is said, with a request to report it, saves are
-//! served on, and nothing is left in the end.
+//! If a part of hotrun panics, only its current work is lost: that is said, with a request to report it,
+//! later saves are served, and nothing is left behind at the end.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ fn wait_version(address: SocketAddr, version: &str) {
     });
 }
 
-/// Each task and each thread, once. Only a build for development does it at all.
+/// Has one task or thread panic once, which only a debug build of hotrun supports.
 fn survives(part: &str) {
     let address = own_address();
     let project = Project::new("listens");
@@ -30,7 +30,7 @@ fn survives(part: &str) {
         said.contains(&format!("{part} was asked to panic"))
             .then_some(said)
     };
-    // What is asked to panic before anything is served does so first.
+    // These parts run, and panic, before the app serves.
     let at_the_start = ["print", "build", "app", "capture", "hook", "input"];
     if at_the_start.contains(&part) {
         wait_until("the panic", told);
@@ -99,7 +99,7 @@ fn in_what_carries_late_connections() {
     survives("relay");
 }
 
-/// Something that never says that it has ended is waited for twice.
+/// A process that never reports its end: two Ctrl-Cs wait for it.
 #[test]
 fn the_third_ctrl_c_leaves_at_once() {
     let address = own_address();

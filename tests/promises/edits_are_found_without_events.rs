@@ -1,8 +1,8 @@
-//! Where the system can't or won't tell of an edit, it is found all the same, and the user is told
-//! once why that takes longer.
+//! An edit without an event of the file system is found all the same, and the user is told once why that
+//! takes longer.
 //!
-//! Limits are lowered, and file systems mounted, in a user namespace of their own: nobody else on
-//! the machine is touched, and no privilege is needed.
+//! Limits are lowered, and file systems mounted, in a user namespace of their own: that affects no other
+//! process on the machine, and needs no privilege.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::{ANY, Hotrun, Project, Run};
 
-/// Edits a known file, then one in a directory that is made for it.
+/// Edits a known file, then one in a new directory.
 fn edits_are_served(project: &Project, hotrun: &Hotrun) {
     project.set_version("2");
     hotrun.wait_version("2");
@@ -22,7 +22,7 @@ fn edits_are_served(project: &Project, hotrun: &Hotrun) {
     hotrun.wait_version("4");
 }
 
-/// It was said exactly once, with what to do.
+/// The one warning, which must be the only one.
 fn said(hotrun: &Hotrun) -> [String; 2] {
     ["text", "hint"].map(|key| {
         let warnings = hotrun.values("warning", key);
@@ -48,7 +48,7 @@ fn without_watches_it_looks_for_changes() {
     let hotrun = with_limit(&project, "max_inotify_watches", 8);
     hotrun.wait_live(1);
     edits_are_served(&project, &hotrun);
-    // The package, `src` and what is in it.
+    // The package, `src` and the directories in it.
     assert_eq!(
         said(&hotrun),
         [
@@ -58,8 +58,8 @@ fn without_watches_it_looks_for_changes() {
     );
 }
 
-/// The limit is reached by a directory that is made during the session. The events of the others
-/// are given up for it, so what was saved at that moment is looked for.
+/// The limit is reached by a directory that is created during the session. Polling replaces the events
+/// of all directories then, so a save at that moment has to be found.
 #[test]
 fn the_watch_that_is_one_too_many_loses_nothing() {
     let project = Project::new("slow-drain");
@@ -79,8 +79,7 @@ fn the_watch_that_is_one_too_many_loses_nothing() {
     said(&hotrun);
 }
 
-/// Every editor, every language server and every file manager has an instance; the usual limit is
-/// 128 for a user.
+/// Every editor, language server and file manager has an instance; the usual limit is 128 for a user.
 #[test]
 fn without_an_instance_it_looks_for_changes() {
     let project = Project::new("slow-drain");
@@ -96,8 +95,8 @@ fn without_an_instance_it_looks_for_changes() {
     );
 }
 
-/// A container image with the sources in a lower layer, which the host edits: an overlay does not
-/// tell of that.
+/// A container image with the sources in a lower layer, which the host edits: an overlay has no events
+/// for that.
 #[test]
 fn an_edit_below_an_overlay_is_found_with_poll() {
     let project = Project::new("slow-drain");
@@ -128,7 +127,7 @@ fn an_edit_below_an_overlay_is_found_with_poll() {
     );
 }
 
-/// More happens at once than the system remembers; what it forgets may be the save.
+/// More events at once than the kernel's queue holds; the save may be among those dropped.
 #[test]
 fn a_save_that_the_system_forgot_is_served() {
     let project = Project::new("slow-drain");
@@ -136,9 +135,9 @@ fn a_save_that_the_system_forgot_is_served() {
     hotrun.wait_live(1);
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: u32 = limit.trim().parse().unwrap();
-    // It can't take anything off the queue meanwhile.
+    // hotrun can't read its queue meanwhile.
     hotrun.signal(Signal::SIGSTOP);
-    // To make one is three events at least, and none of a file of an editor that counts.
+    // Creating a file is at least three events, and files with such a name don't count.
     for number in 0..limit / 3 + 100 {
         fs::write(project.path(&format!("src/{number}~")), "").unwrap();
     }

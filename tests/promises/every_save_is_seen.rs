@@ -1,7 +1,8 @@
-//! However a file is saved: one save is one build and one restart, and what is no edit is none.
+//! However a file is saved, one save is one build and one restart, and a write that is no edit is none.
 //!
-//! A table of what editors and tools really do, system call by system call where they are not to
-//! be had on every machine. Each row is followed by a fence, see `common/row.rs`.
+//! A table of what editors and tools really do, system call by system call for those that are not on
+//! every machine. Each row is followed by a plain edit, the fence: it has to be built and served, so a
+//! watcher that lost track fails, and all events of the row come before it in the stream.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -31,13 +32,13 @@ struct Way(
 /// What has pauses in it, or takes several programs, may be seen in the middle on a busy machine.
 const A_FEW: RangeInclusive<usize> = 1..=3;
 
-/// What a way of saving works on: `src/version.rs`, unless it is about other files.
+/// The file that is saved, `src/version.rs` unless the row is about other files, and its surroundings.
 struct Scene<'a> {
     project: &'a Project,
     hotrun: &'a Hotrun,
     number: usize,
     path: PathBuf,
-    /// What the file is to say in the end.
+    /// The content of the file in the end.
     text: String,
     /// Where counting begins.
     start: Cell<Place>,
@@ -70,12 +71,12 @@ impl<'a> Scene<'a> {
         fs::read_to_string(&self.path).unwrap()
     }
 
-    /// Truncates and writes, as most do who write in place.
+    /// Truncates and writes, as most editors do that write in place.
     fn write(&self, path: &Path) {
         fs::write(path, &self.text).unwrap();
     }
 
-    /// The same, and makes sure that it is on the disk.
+    /// The same, with fsync.
     fn write_and_sync(&self, path: &Path) {
         let mut file = File::create(path).unwrap();
         file.write_all(self.text.as_bytes()).unwrap();
@@ -95,7 +96,7 @@ impl<'a> Scene<'a> {
         self.run("git", &[&user[..], args].concat());
     }
 
-    /// Commits what is there, without touching it.
+    /// Commits the work tree without touching it.
     fn commit(&self) {
         self.git(&["commit", "--quiet", "--all", "--message", "fence"]);
     }
@@ -111,7 +112,7 @@ impl<'a> Scene<'a> {
         self.git(&["worktree", "remove", at]);
     }
 
-    /// Something was saved that belongs to the preparation: waits for it, and counts from here.
+    /// Waits until a save of the row's preparation is served, and counts from here.
     fn prepared(&self, version: &str) {
         self.hotrun.wait_version(version);
         self.start.set(self.hotrun.here());
@@ -142,7 +143,7 @@ const BY_RENAMING: &[Way] = &[
     Way("a link pointed elsewhere", point_elsewhere, ONE, ONE),
 ];
 
-/// Tools that write where the file is.
+/// Tools that write in place.
 const IN_PLACE: &[Way] = &[
     Way("vim, nobackup", vim_in_place, ONE, ONE),
     Way("vim, backupcopy=yes", vim_copy, ONE, ONE),
@@ -158,13 +159,13 @@ const IN_PLACE: &[Way] = &[
     Way("mv of something old", mv_old, ONE, ONE),
     Way("behind a link", behind_a_link, ONE, ONE),
     Way("cat >, slowly", slowly, ONE, ONE),
-    // The empty file in between is built where it stays for long.
+    // If the file stays empty for long, that is built too.
     Way("cat >, very slowly", very_slowly, 1..=3, ONE),
     Way("rustfmt", rustfmt, ONE, NONE),
     Way("the same bytes", same_bytes, NONE, NONE),
 ];
 
-/// What touches more than one file, or no content at all.
+/// Rows that touch more than one file, or no content at all.
 const OTHERS: &[Way] = &[
     Way("touch", touch, NONE, NONE),
     Way("chmod", chmod, NONE, NONE),
@@ -180,7 +181,7 @@ const OTHERS: &[Way] = &[
     Way("git rebase", rebase, A_FEW, A_FEW),
 ];
 
-/// Those that a poll has to see too. Whether it sees a save of the same content depends on the time.
+/// Rows that polling has to see too. Whether it notices a save of the same content depends on the time.
 const POLLED: &[&str] = &[
     "vim",
     "JetBrains safe write",
@@ -216,7 +217,7 @@ fn vim(scene: &Scene) {
     fs::remove_file(&swap).unwrap();
 }
 
-/// vim makes a file of this name to see whether it may.
+/// vim creates a file of this name to find out whether it may write to the directory.
 fn may_write(scene: &Scene) {
     let probe = scene.beside("4913");
     fs::write(&probe, "").unwrap();
@@ -225,7 +226,7 @@ fn may_write(scene: &Scene) {
 }
 
 fn neovim(scene: &Scene) {
-    // Its swap files are somewhere else.
+    // Its swap files are in another directory.
     may_write(scene);
     let backup = scene.beside("version.rs~");
     fs::rename(&scene.path, &backup).unwrap();
@@ -417,7 +418,7 @@ fn cp_p(scene: &Scene) {
     copy(scene, &["-p"]);
 }
 
-/// Makes a file that was written before the last build began.
+/// Creates a file with a time stamp from before the last build.
 fn something_old(scene: &Scene) -> String {
     let new = scene.outside("version.rs");
     scene.write(&new);
@@ -449,7 +450,7 @@ fn write_slowly(scene: &Scene, pause: Duration) {
     let mut file = File::create(&scene.path).unwrap();
     let (first, second) = scene.text.as_bytes().split_at(10);
     for part in [first, second] {
-        // It is what is tested, and stands for nothing.
+        // The pause is what is tested; it does not wait for anything.
         thread::sleep(pause);
         file.write_all(part).unwrap();
     }
@@ -494,7 +495,7 @@ fn droppings(scene: &Scene) {
     }
 }
 
-/// One that the app makes when it starts, and removes when it ends.
+/// A socket file that the app creates when it starts, and removes when it ends.
 fn own_socket(scene: &Scene) {
     let path = scene.beside("app.sock");
     let _socket = UnixListener::bind(&path).unwrap();
@@ -507,7 +508,7 @@ fn readme(scene: &Scene) {
     fs::write(scene.project.path("README.md"), &scene.text).unwrap();
 }
 
-/// A module that says the version, and the line that names it.
+/// A module with the version, and the line that declares it.
 fn module(scene: &Scene) -> (PathBuf, String) {
     let name = format!("part{}", scene.number);
     let path = scene.beside(&format!("{name}.rs"));
@@ -559,7 +560,7 @@ fn stash(scene: &Scene) {
 fn rebase(scene: &Scene) {
     scene.commit();
     scene.branch("upstream", "src/version.rs", &scene.text);
-    // What is rebased is another file, which this commit makes.
+    // The rebase is about another file, which this commit creates.
     fs::write(scene.project.path("notes"), "notes").unwrap();
     scene.git(&["add", "notes"]);
     scene.git(&["commit", "--quiet", "--message", "notes"]);
@@ -592,7 +593,7 @@ fn go_through<'a>(ways: impl IntoIterator<Item = &'a Way>, more: &[&str]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Saves in this way; what was more or less than it may be.
+/// Saves in this way, then plainly. Returns the counts if they are not as expected.
 fn try_one(project: &Project, hotrun: &Hotrun, number: usize, way: &Way) -> Option<String> {
     let Way(name, how, builds, restarts) = way;
     let scene = Scene::new(project, hotrun, number);

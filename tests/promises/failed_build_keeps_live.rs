@@ -1,11 +1,10 @@
-//! Code that does not compile costs clients nothing: the old version answers all of them, for as
-//! long as it takes.
+//! Code that does not compile costs clients nothing: live answers all of them, for as long as it takes.
 
 use crate::common::load::Kind;
 use crate::common::{ANY, Hotrun, Load, Project};
 
-/// Half-written code is what a server in development sees most of the day. The usual recipe stops
-/// the server before it builds, so a missing semicolon is an outage until it is found.
+/// Code is half-written most of the day. A usual watcher stops the server before it builds, so a missing
+/// semicolon is an outage.
 #[test]
 fn a_syntax_error_costs_no_answer() {
     let project = Project::new("slow-drain");
@@ -34,8 +33,7 @@ fn a_syntax_error_costs_no_answer() {
     assert_eq!(live["cause"], "src/version.rs");
 }
 
-/// A manifest is read by cargo, not by rustc: that it is broken shows up in another place, before
-/// there is any build.
+/// A manifest is read by cargo, not by rustc: a broken one fails earlier, before there is any build.
 #[test]
 fn a_broken_manifest_costs_no_answer() {
     let project = Project::new("slow-drain");
@@ -56,7 +54,7 @@ fn a_broken_manifest_costs_no_answer() {
     let outcomes = load.stop();
     outcomes.assert_all_answered();
     assert_eq!(hotrun.all("live").len(), 1);
-    // What is saved while the manifest is broken is in what is served once it is mended.
+    // A save while the manifest is broken is served once the manifest is mended.
     project.set_version("2");
     let place = hotrun.here();
     project.edit("Cargo.toml", "[package", "[package]");
@@ -64,8 +62,8 @@ fn a_broken_manifest_costs_no_answer() {
     hotrun.wait_version("2");
 }
 
-/// Cargo reads the manifests of all members of a workspace, also of those that the app is not made
-/// of: it can't build the app while one of them is broken.
+/// Cargo reads the manifests of all members of a workspace, also of those that the app does not depend
+/// on: it can't build the app while one of them is broken.
 #[test]
 fn a_broken_manifest_of_another_member_is_mended() {
     let manifest = |name: &str| {
@@ -96,9 +94,8 @@ fn a_broken_manifest_of_another_member_is_mended() {
     hotrun.wait_line(|line| line == "said 2");
 }
 
-/// A broken manifest at the start is no reason to end: the user is told and mends it, and does not
-/// have to start hotrun again. The address is held from the first moment, so a client that comes
-/// too early is answered too.
+/// A broken manifest at the start does not end hotrun: the user is told and mends it. The address is
+/// held from the first moment, so a client that connects before is answered too.
 #[test]
 fn a_broken_manifest_at_the_start_is_waited_for() {
     let project = Project::new("slow-drain");

@@ -1,5 +1,5 @@
-//! A file may be called anything that the system takes: what is said of it is said, and everything after
-//! that as well.
+//! A file name may have any bytes that the system allows: the line about it is printed, and so is every
+//! line after it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,10 +1,10 @@
-//! Most servers can run beside their successor. Those that can't are recognised, once.
+//! Most servers can run beside the next generation. Those that can't are recognised once, by a conflict.
 
 use serde_json::Value;
 
 use crate::common::{ANY, Hotrun, Project};
 
-/// A server that keeps something for itself alone: it gives up at once if it can't have it.
+/// A server that needs something exclusively, and ends at once if it can't have it.
 fn project(take: &str) -> Project {
     let project = Project::new("slow-drain");
     project.edit(
@@ -15,8 +15,8 @@ fn project(take: &str) -> Project {
     project
 }
 
-/// A database in a file, as it is locked by the program that has it open. Who finds it locked waits
-/// for a moment, as databases do.
+/// A database file, locked by the program that has it open. A program that finds it locked waits for a
+/// moment, as databases do.
 const LOCK: &str = r#"
     let database = std::fs::File::create("data.db")?;
     let start = std::time::Instant::now();
@@ -28,7 +28,7 @@ const LOCK: &str = r#"
         thread::sleep(std::time::Duration::from_millis(20));
     }"#;
 
-/// The same, by a file of its own making that the system knows nothing of.
+/// The same with a PID file, of which the kernel knows nothing.
 const PID_FILE: &str = r#"
     static NAME: &str = "server.pid";
     if std::path::Path::new(NAME).exists() {
@@ -42,7 +42,7 @@ fn place(events: &[Value], name: &str, generation: u64) -> usize {
     events.iter().position(is).unwrap()
 }
 
-/// The first reload costs a start more; from then on live is stopped first.
+/// The first reload costs an additional start; from then on live is stopped first.
 fn learns(project: &Project, evidence: &str, says: &str) {
     let args = [&ANY[..], &["--ignore", "data.db", "--ignore", "*.pid"]].concat();
     let hotrun = Hotrun::start(project, &args);
@@ -73,7 +73,7 @@ fn learns(project: &Project, evidence: &str, says: &str) {
     );
 }
 
-/// Nothing that it says gives it away; the system's list of locks does.
+/// The program prints no evidence; the kernel's list of locks has it.
 #[test]
 fn from_a_lock_that_live_has() {
     learns(&project(LOCK), "lock", "data.db");
@@ -82,7 +82,7 @@ fn from_a_lock_that_live_has() {
 #[test]
 fn from_what_it_says() {
     let project = project(PID_FILE);
-    // It is removed by an orderly end only.
+    // The PID file is only removed by an orderly end.
     project.edit(
         "src/main.rs",
         "    drop(listener);",
@@ -91,7 +91,7 @@ fn from_what_it_says() {
     learns(&project, "line", "already running");
 }
 
-/// Who asked for overlap gets it: live is never stopped for what can't run beside it.
+/// With `overlap`, live is never stopped for a candidate that can't run beside it.
 #[test]
 fn nothing_is_learned_where_overlap_was_asked_for() {
     let project = project(LOCK);
@@ -142,8 +142,8 @@ fn nothing_is_learned_from_a_line_of_log() {
     assert_eq!(hotrun.all("draining").len(), 0);
 }
 
-/// What it says of live it says without live too: the last good program serves again, and live is not
-/// stopped for it any more.
+/// The candidate blames live, and fails in the same way without it: last-good serves again, and what the
+/// program says is not believed any more.
 #[test]
 fn a_lesson_that_proves_wrong_is_dropped() {
     let project = project(
@@ -166,7 +166,7 @@ fn a_lesson_that_proves_wrong_is_dropped() {
     assert_eq!(hotrun.all("learned").len(), 0);
 }
 
-/// Asked for from the start, it needs no lesson.
+/// With `stop-first`, nothing has to be learned.
 #[test]
 fn stop_first_never_runs_two() {
     let project = project(LOCK);

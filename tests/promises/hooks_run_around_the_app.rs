@@ -1,5 +1,4 @@
-//! The user's own commands run when they say, know what they are about, and can't cost the live
-//! app anything.
+//! Hooks run when they should, know what they are about, and can't harm live.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +12,8 @@ fn project_with(hooks: &str) -> Project {
     project
 }
 
-/// Code is generated from a file that no compiler knows: what is served is what that file says.
+/// Code is generated from a file that the compiler does not know: the program served is made from that
+/// file.
 #[test]
 fn before_build_generates_what_is_built() {
     let generate = r#"before_build = '''printf 'pub const VERSION: &str = "%s";\n' "$(cat version.txt)" > src/version.rs'''
@@ -28,8 +28,8 @@ paths = ["version.txt"]
         let builds = hotrun.all("building").len();
         project.save("version.txt", version);
         hotrun.wait_version(version);
-        // What it writes is an input too, and is no reason for another build; but where the machine
-        // is so busy that it is heard of late, it is built for once more.
+        // The file that the hook writes is a source too, and no reason for another build; but on a busy
+        // machine its event may come late, and cause one.
         let more = hotrun.all("building").len() - builds;
         assert!((1..=2).contains(&more), "{version}");
     }
@@ -81,8 +81,7 @@ fn a_hook_that_fails_or_hangs_costs_nobody_an_answer() {
     hotrun.wait_version("3");
 }
 
-/// A migration that fails must not meet a program that needs it; the live one still fits the
-/// database as it is.
+/// After a failed migration, the program that needs it is not started; live still fits the database.
 #[test]
 fn a_migration_that_fails_keeps_live() {
     for handover in ["auto", "stop-first"] {
@@ -146,8 +145,8 @@ fn hooks_know_what_they_are_about() {
     assert_eq!(lines[3..], ["before_build|||yes", "on_error|2|1 error|yes"]);
 }
 
-/// A hotrun that is started by an app or a hook of another one: its own hooks are not about a
-/// generation of that one.
+/// A hotrun that is started by an app or a hook of another hotrun: its hooks don't get the other one's
+/// generation.
 #[test]
 fn a_hook_knows_nothing_of_an_outer_hotrun() {
     let note = "echo \"$HOTRUN_GENERATION|$HOTRUN_ERROR\" > ../told";
@@ -160,7 +159,7 @@ fn a_hook_knows_nothing_of_an_outer_hotrun() {
     assert_eq!(told(&project.root().join("told")), ["|"]);
 }
 
-/// What a hook starts to stay must not keep the port, nor believe that it was given sockets.
+/// A daemon that a hook starts must not keep the port, nor get the variables of activation.
 #[test]
 fn a_hook_has_nothing_of_the_apps_sockets() {
     let project = project_with(

@@ -1,14 +1,14 @@
-//! In a container hotrun may be the first process, to which everything orphaned comes, and for
-//! which the system does nothing by itself; and whoever starts it may know nothing of groups.
+//! In a container hotrun may be PID 1, which adopts every orphan, and for which signals have no default
+//! action; and its parent may not use process groups.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::processes::{Running, zombies_of_family};
+use crate::common::processes::{Running, zombies_below};
 use crate::common::{ANY, Hotrun, Project, Run, now, say, wait_until};
 
-/// A namespace of PIDs with a /proc of its own, as a container has it.
+/// A PID namespace with a /proc of its own, as a container has it.
 const CONTAINER: [&str; 6] = [
     "unshare",
     "--user",
@@ -33,7 +33,7 @@ fn forking() -> Project {
     project
 }
 
-/// Hotrun itself, below the program that started it.
+/// The process of hotrun itself, below the program that started it.
 fn itself(hotrun: &Hotrun) -> Running {
     let all = hotrun.survivors();
     let is_it = |process: &Running| process.parent == hotrun.pid();
@@ -63,10 +63,10 @@ fn as_the_first_process_it_reaps_everybody_and_ends_cleanly() {
             hotrun.wait_live(generation);
         }
     }
-    // The app lives on, and so does its keeper; what has ended below them is gone all the same.
+    // The app and its keeper go on; the processes that ended below them are reaped all the same.
     let mut zombies = Vec::new();
     wait_until("no zombie", || {
-        zombies = zombies_of_family(hotrun.pid());
+        zombies = zombies_below(hotrun.pid());
         zombies.is_empty().then_some(())
     });
     let start = now();
@@ -77,7 +77,7 @@ fn as_the_first_process_it_reaps_everybody_and_ends_cleanly() {
     hotrun.assert_nothing_left();
 }
 
-/// A script that starts it in the background and ends it by its pid.
+/// A script that starts hotrun in the background and ends it by its pid.
 #[test]
 fn below_a_script_its_own_signal_is_enough() {
     let project = forking();

@@ -1,4 +1,4 @@
-//! Whatever is swapped, whoever connects is served: nobody is refused and nobody waits in vain.
+//! During every switch, each connection is served: none is refused and none waits in vain.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::common::load::Kind;
 use crate::common::{Hotrun, LIMIT, Load, Project, now, say};
 
-/// Puts a real server through reloads while clients come, half of them with a body to upload.
+/// Reloads a real server while clients connect, half of them with a body to upload.
 fn reload(handover: &str, reloads: u32) {
     let project = Project::hello();
-    // Whoever waits for it to end waits too long for the test.
+    // A drain that ends only by this limit would take too long for the test.
     project.configure("[handover]\nquiesce_max = \"90s\"\n");
     let hotrun = Hotrun::start(
         &project,
@@ -27,7 +27,7 @@ fn reload(handover: &str, reloads: u32) {
         }
         hotrun.wait_next_live(place);
     }
-    // The last one has to be seen by clients too.
+    // Clients have to see the last generation too.
     load.wait_more(100);
     let outcomes = load.stop();
     let stale = outcomes.stale();
@@ -48,16 +48,16 @@ fn beside_live_nobody_is_refused() {
     reload("auto", 20);
 }
 
-/// There is never more than one: clients wait in the queue of a held socket while nobody accepts, from
-/// a moment on at which the old version still answers all that it has.
+/// There is never more than one generation: connections wait in the queue of a held socket while no
+/// process accepts, beginning while the old generation still answers its own.
 #[test]
 fn with_live_stopped_first_nobody_is_refused() {
     reload("stop-first", 10);
 }
 
-/// Nobody accepts for as long as the code is broken. A short queue would be full after a few
-/// clients; the handshake of the next one is then tried again after one second, three, seven, and
-/// so it takes half a minute to notice that all is well again.
+/// No process accepts for as long as the code is broken. A short queue would be full after a few
+/// connections; the next handshake is then retried after one second, three, seven, so a client takes
+/// half a minute to notice that the server is back.
 #[test]
 fn while_nobody_serves_the_queue_takes_everybody() {
     let project = Project::new("crash-at-start");

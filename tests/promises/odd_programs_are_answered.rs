@@ -1,5 +1,5 @@
-//! Programs that do odd things with their sockets, and those that ask for what the kernel refuses: no
-//! call hangs, each gets the answer that it would get anyway, and the next reload works.
+//! Programs that do odd things with their sockets, and programs whose calls the kernel refuses: no call
+//! hangs, each gets the result that it would get without hotrun, and the next reload works.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::common::load::Kind;
 use crate::common::{Hotrun, Load, Project, get, own_address, say, wait_until};
 
-/// Runs `listens` as this server, at an address of its own, and puts it through two reloads.
+/// Runs `listens` as this server, at an address of its own, and reloads it twice.
 fn reload(words: &[&str]) -> (SocketAddr, Hotrun) {
     let address = own_address();
     let project = Project::new("listens");
@@ -34,8 +34,8 @@ fn reload(words: &[&str]) -> (SocketAddr, Hotrun) {
     load.wait_more(10);
     let outcomes = load.stop();
     say(&outcomes.summary());
-    outcomes.assert_nobody_refused();
-    // What it had for a moment is let go of.
+    outcomes.assert_none_refused();
+    // An address that it had only for a moment is released.
     wait_until("nothing else to be held", || {
         (hotrun.held() == [&*text]).then_some(())
     });
@@ -102,7 +102,7 @@ fn one_under_a_storm_of_signals() {
     reload(&["under-fire"]);
 }
 
-/// The same words for every refusal as without hotrun, in the first version and in later ones.
+/// The same error for every refused call as without hotrun, in the first generation and in later ones.
 #[test]
 fn one_that_asks_for_what_is_refused() {
     let bare = Project::new("listens");

@@ -1,4 +1,4 @@
-//! `--once` builds, starts, says how it went by its exit code, and leaves nothing behind.
+//! `--once` builds, starts, reports the result by its exit code, and leaves nothing behind.
 
 use std::net::SocketAddr;
 use std::net::TcpListener;
@@ -12,8 +12,8 @@ fn once(project: &Project, args: &[&str]) -> Hotrun {
     hotrun
 }
 
-/// Ready on an address is all that can be asked of a server: it is stopped, and the address is
-/// told on stdout, for a script.
+/// A server only has to become ready on an address: then it is stopped, and the address is printed on
+/// stdout, for a script.
 #[test]
 fn a_server_that_gets_ready_is_a_success() {
     for project in [Project::hello(), Project::new("slow-start")] {
@@ -41,7 +41,7 @@ fn what_does_not_build_ends_with_the_number_of_cargo() {
     assert!(hotrun.stderr().contains("mismatched types"));
 }
 
-/// No second try: there is nobody who could mend it.
+/// There is no second try: in CI, no user is there to mend it.
 #[test]
 fn a_broken_manifest_ends_with_the_number_of_cargo() {
     let project = Project::new("slow-drain");
@@ -55,7 +55,7 @@ fn a_broken_manifest_ends_with_the_number_of_cargo() {
     );
 }
 
-/// A server that ends has failed, whatever it says.
+/// A server that ends by itself has failed, whatever its status.
 #[test]
 fn a_server_that_ends_is_a_failure() {
     let project = Project::new("crash-at-start");

@@ -1,7 +1,9 @@
-//! What the program is made of is built, wherever it is and whatever ignore files say; nothing else is.
+//! Changes of the program's sources are built, wherever they are and whatever ignore files say; other
+//! changes are not.
 //!
-//! Each row of the table is followed by a fence, see `common/row.rs`. What an app writes by itself is
-//! waited for: so many times, counted by itself.
+//! "Nothing happens" can't be waited for, so each row of the tables is followed by a plain edit, the
+//! fence: it has to be built and served, and all events of the row come before it in the stream. Where
+//! the app writes by itself, a test waits until it has done so a number of times, which the app prints.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -19,9 +21,9 @@ struct Row(
     RangeInclusive<usize>,
 );
 
-/// What a user does in a project in which cargo has said what the program is made of.
+/// What a user does in a project whose dep-info is known.
 const ROWS: &[Row] = &[
-    // ---- nothing of the program
+    // ---- no source
     Row(
         "touch",
         |p| p.run("touch src/main.rs src/http.rs"),
@@ -158,7 +160,7 @@ const ROWS: &[Row] = &[
         ONE,
         NONE,
     ),
-    // ---- the program, though nothing in it changes
+    // ---- sources, without a change of the program
     Row(
         "a comment",
         |p| p.run("echo '// words' >> src/http.rs"),
@@ -171,7 +173,7 @@ const ROWS: &[Row] = &[
         ONE,
         NONE,
     ),
-    // ---- the program
+    // ---- sources, with a change of the program
     Row(
         "an included file that git ignores",
         |p| p.save("src/ignored.sql", "select 2"),
@@ -309,7 +311,7 @@ fn made_of_everything() -> Project {
              println!(\"cargo::rustc-env=SCHEMA={}\", all.replace('\\n', \" \"));\n}\n",
         ),
         (".gitignore", "/target\nignored.sql\nresult\n"),
-        // That there is one is part of the app's environment (`CARGO_PKG_README`).
+        // Its existence is part of the app's environment (`CARGO_PKG_README`).
         ("README.md", ""),
     ] {
         project.add(path, text);
@@ -322,7 +324,7 @@ fn made_of_everything() -> Project {
         &format!("{manifest}\n[dependencies]\npart = {{ path = \"part\" }}\n"),
     );
     project.edit("src/main.rs", "mod http;", "mod http;\nmod made;");
-    // A branch with other files, to go to and come back from.
+    // A branch with other files, to check out and leave again.
     project.run(
         "cargo metadata --offline --format-version 1 >/dev/null
          git init --quiet; git add --all; git commit --quiet -m start
@@ -333,7 +335,7 @@ fn made_of_everything() -> Project {
     project
 }
 
-/// Does one row; what was more or less than it may be.
+/// Does one row, then a plain save. Returns the counts if they are not as expected.
 fn try_one(project: &Project, hotrun: &Hotrun, number: usize, row: &Row) -> Option<String> {
     let Row(name, done, builds, restarts) = row;
     let start = hotrun.here();
@@ -364,9 +366,9 @@ fn what_is_no_part_of_the_program_builds_nothing_and_what_is_does() {
     assert_eq!(hinted, [] as [String; 0]);
 }
 
-// ---- what the app and the build write by themselves
+// ---- own writing of the app and the build
 
-/// A server that does this in a thread of its own when it starts, and says how often it has.
+/// A server that runs this in a thread of its own when it starts, and prints how often it has written.
 fn that_writes(body: &str) -> Project {
     let project = Project::new("slow-drain");
     let spawn = format!(
@@ -377,7 +379,7 @@ fn that_writes(body: &str) -> Project {
     project
 }
 
-/// Waits until the newest app has written so often.
+/// Waits until the newest generation has written so often.
 fn wait_written(hotrun: &Hotrun, often: u32) {
     let line = format!("written {often}");
     let before = hotrun.stdout().matches(&line).count();
@@ -386,7 +388,7 @@ fn wait_written(hotrun: &Hotrun, often: u32) {
     });
 }
 
-/// So many builds and restarts for one save, while the app writes.
+/// Each save is one build and one restart, while the app writes.
 #[track_caller]
 fn one_build_a_save(project: &Project, hotrun: &Hotrun, versions: &[&str], often: u32) {
     for version in versions {
@@ -399,7 +401,7 @@ fn one_build_a_save(project: &Project, hotrun: &Hotrun, versions: &[&str], often
     }
 }
 
-/// Build scripts that say nothing are none here: what the app writes can be no part of the program.
+/// There is no build script here, so there are no guesses: no file that the app writes counts.
 #[test]
 fn databases_and_uploads_of_the_app_build_nothing() {
     for (pause, often) in [(40, 50), (400, 6)] {
@@ -419,8 +421,8 @@ fn databases_and_uploads_of_the_app_build_nothing() {
     }
 }
 
-/// Cargo looks at every file of the package here, so hotrun has to find out by itself what is no
-/// person's. Then a save is one build, and something gets live, however slow the compiler is.
+/// Every file of the package is a guess here, so hotrun has to recognise the app's own writing. Then a
+/// save is one build, and a generation gets live, however slow the compiler is.
 #[test]
 fn what_the_app_writes_where_cargo_looks_at_everything_is_found_out() {
     let project = that_writes(
@@ -442,7 +444,7 @@ fn what_the_app_writes_where_cargo_looks_at_everything_is_found_out() {
     assert_eq!(hotrun.all("cancelled").len(), 0);
 }
 
-/// What a process of the app has open is its own from the first moment on.
+/// A file that a process of the app has open for writing is its own writing from the first change on.
 #[test]
 fn what_the_app_has_open_builds_nothing() {
     let project = that_writes(
@@ -459,7 +461,7 @@ fn what_the_app_has_open_builds_nothing() {
     let written = |times| hotrun.stdout().matches("written more").count() >= times;
     wait_until("ten rows", || written(10).then_some(()));
     let builds = hotrun.all("building").len();
-    // The first row may come while it starts, when it is not yet known whose it is.
+    // The app may write first while it starts, when its open files are not looked at yet.
     assert!(builds <= 2, "{builds}");
     project.set_version("2");
     hotrun.wait_version("2");
@@ -467,8 +469,8 @@ fn what_the_app_has_open_builds_nothing() {
     assert_eq!(hotrun.all("building").len(), builds + 1);
 }
 
-/// The app writes what it has to say of itself when it starts, and the build script embeds the time and
-/// declares nothing: once this was a restart every half second, for ever.
+/// The app writes a file when it starts, and the build script embeds the time and declares nothing:
+/// once, this was a restart every half second, for ever.
 #[test]
 fn what_the_app_writes_when_it_starts_is_one_more_restart() {
     let project = that_writes(
@@ -497,8 +499,8 @@ fn what_the_app_writes_when_it_starts_is_one_more_restart() {
     assert_eq!(hotrun.all("live").len(), lives + 3);
 }
 
-/// A build script that writes two sources beside the code, which git does not ignore: it gets live, and a
-/// save is one build. What it writes is the same each time, or has the time in it.
+/// A build script that writes two sources beside the code, which git does not ignore: the build gets
+/// live, and a save is one build. The files are the same each time, or have the time in them.
 #[test]
 fn what_a_build_script_writes_beside_the_code_is_its_own() {
     for text in ["1", "{:?}"] {
@@ -525,7 +527,7 @@ fn what_a_build_script_writes_beside_the_code_is_its_own() {
                 (hotrun.values("own-writing", "path").len() == 2).then_some(())
             });
         }
-        // What is written anew with the same bytes is known after the first of these.
+        // Files written with the same bytes are known as own writing after the first of these.
         for version in ["2", "3"] {
             project.set_version(version);
             hotrun.wait_version(version);
@@ -539,7 +541,7 @@ fn what_a_build_script_writes_beside_the_code_is_its_own() {
     }
 }
 
-/// The other way round: a template that a build script reads without saying so is built for at each save.
+/// The other way round: a template that a build script reads without declaring it is built at each save.
 #[test]
 fn what_a_person_saves_is_built_each_time() {
     let project = Project::new("slow-drain");
@@ -561,7 +563,7 @@ fn what_a_person_saves_is_built_each_time() {
     }
 }
 
-/// A log of hotrun itself in the package, where cargo looks at every file.
+/// A log of hotrun itself in the package, where every file is a guess.
 #[test]
 fn its_own_output_in_the_package_builds_nothing() {
     let project = Project::new("slow-drain");
@@ -578,14 +580,14 @@ fn its_own_output_in_the_package_builds_nothing() {
 
 // ---- what is hidden from other tools
 
-/// Above the package's own repository, somebody ignores everything (a home directory under git): git does
-/// not go by that here.
+/// A `.gitignore` above the package's own repository ignores everything (a home directory under git):
+/// git does not read it here.
 #[test]
 fn what_is_ignored_above_the_repository_is_built() {
     let project = Project::new("slow-drain");
     fs::write(project.root().join(".gitignore"), "*\n").unwrap();
     project.run("git init --quiet");
-    // Also before cargo has said what the program is made of.
+    // Also before there is any dep-info.
     project.edit("src/main.rs", "fn main()", "fn main(");
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_for("build-failed", |_| true);
@@ -595,7 +597,8 @@ fn what_is_ignored_above_the_repository_is_built() {
     hotrun.wait_version("2");
 }
 
-/// A module before the line that names it, and the other way round, with a build that fails in between.
+/// A module is created before the line that declares it, and the other way round, with a failed build in
+/// between.
 #[test]
 fn what_a_failed_build_lacks_is_built_when_it_comes() {
     let project = Project::new("slow-drain");
@@ -609,15 +612,15 @@ fn what_a_failed_build_lacks_is_built_when_it_comes() {
     );
     let failed = |event: &serde_json::Value| event["generation"].as_u64() > Some(2);
     hotrun.wait_for("build-failed", failed);
-    // No Rust file: the compiler has named it.
+    // Not a Rust file: the compiler's error has named it.
     project.add("src/version/text", "2");
     hotrun.wait_version("2");
 }
 
 // ---- files around the program
 
-/// Apps look for it in their directory and above; here it is the workspace's, and hotrun is started in
-/// the member.
+/// Apps look for `.env` in their directory and above; here it is in the workspace, and hotrun is started
+/// in the member.
 #[test]
 fn an_environment_file_of_the_workspace_restarts() {
     let project = Project::new("slow-drain");
@@ -642,7 +645,7 @@ fn an_environment_file_of_the_workspace_restarts() {
     assert_eq!(hotrun.all("building").len(), 1);
 }
 
-/// The program is made of it: the build script bakes it in.
+/// `.env` is a source here: the build script embeds it.
 #[test]
 fn an_environment_file_that_is_compiled_in_is_built() {
     let project = Project::new("slow-drain");
@@ -668,7 +671,7 @@ fn an_environment_file_that_is_compiled_in_is_built() {
 fn a_hint_has_the_cure_for_what_is_compiled_in() {
     let project = Project::new("slow-drain");
     let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
-    // By its name alone, it is the crate that embeds them.
+    // A crate with the name of the one that embeds migrations is enough.
     project.add(
         "Cargo.toml",
         &format!("{manifest}\n[dependencies]\nsqlx = {{ path = \"sqlx\" }}\n"),
@@ -694,7 +697,7 @@ fn a_hint_has_the_cure_for_what_is_compiled_in() {
 
 // ---- git
 
-/// Twenty commits that are rebased with a command after each: the states in between are nobody's.
+/// Twenty commits that are rebased with a command after each: the states in between need not be built.
 #[test]
 fn a_rebase_is_waited_for() {
     let project = Project::new("slow-drain");
@@ -712,7 +715,7 @@ fn a_rebase_is_waited_for() {
     hotrun.wait_version("work-20");
     let place = hotrun.here();
     project.run("git rebase --quiet --exec 'sleep 0.3' base");
-    // What was there before the rebase and what is there after it differ in a comment alone.
+    // The files before and after the rebase differ only in a comment.
     hotrun.wait_after(place, "unchanged", |_| true);
     project.set_version("fence");
     hotrun.wait_version("fence");
@@ -726,7 +729,7 @@ fn a_rebase_is_waited_for() {
     assert_eq!(count("cancelled"), 0);
 }
 
-/// It stops in the middle: what is there then is built, and so is what a person does about it.
+/// The rebase stops in the middle: that state is built, and so is the user's resolution.
 #[test]
 fn a_rebase_that_stops_is_built() {
     let project = Project::new("slow-drain");
@@ -748,8 +751,8 @@ fn a_rebase_that_stops_is_built() {
 
 // ---- the last save wins
 
-/// Two saves, and the first one back, at random moments of builds: what is served in the end is what is
-/// on the disk, every time.
+/// A save, and the old content back, at varied moments of a build: in the end, the served program is
+/// always that of the files on disk.
 #[test]
 fn there_and_back_during_builds_ends_with_what_is_on_the_disk() {
     let project = Project::new("slow-drain");
@@ -758,7 +761,7 @@ fn there_and_back_during_builds_ends_with_what_is_on_the_disk() {
     for round in 0..10_u64 {
         let [one, two] = ["a", "b"].map(|name| format!("{name}-{round}"));
         project.set_version(&one);
-        // So long after the first save; no two rounds have the same.
+        // The pause after the first save differs in every round.
         wait_for_a_moment(round * 37 % 400);
         project.set_version(&two);
         wait_for_a_moment(round * 101 % 500);
@@ -770,13 +773,13 @@ fn there_and_back_during_builds_ends_with_what_is_on_the_disk() {
     }
 }
 
-/// The moment is what is varied, and stands for nothing.
+/// The moment is what is varied; it does not wait for anything.
 fn wait_for_a_moment(milliseconds: u64) {
     std::thread::sleep(std::time::Duration::from_millis(milliseconds));
 }
 
-/// Cargo's incremental data is kept, whatever is saved: it is told of what it misses by the times of its
-/// records.
+/// Cargo's incremental data is kept, whatever is saved: hotrun makes changes visible to cargo by the
+/// times of its fingerprints.
 #[test]
 fn double_saves_keep_incremental_data() {
     let project = Project::new("slow-drain");

@@ -1,4 +1,5 @@
-//! What cargo and hooks write is read as fast as it is printed: a terminal that was paused costs no memory.
+//! The output of cargo and hooks is read only as fast as it is printed: a paused terminal costs no
+//! memory.
 
 use std::io::{Read, pipe};
 
@@ -6,9 +7,9 @@ use procfs::process::{Process, all_processes};
 
 use crate::common::{Project, Run, own_address, wait_until};
 
-/// More than hotrun would take for what waits, many times.
+/// Many times more than hotrun may buffer.
 const BYTES: u64 = 100_000_000;
-/// What it may have grown by, in KiB.
+/// How much its memory may grow, in KiB.
 const GROWN: u64 = 50_000;
 
 /// The memory of a process, in KiB.
@@ -37,7 +38,7 @@ fn of_a_hook() {
         all.find(|process| process.cmdline().is_ok_and(|own| own == words))
     });
     let before = memory(hotrun.pid());
-    // It stands still for many looks in a row, or has written all.
+    // Until the hook makes no progress for many checks in a row, or has written everything.
     let mut last = (None, 0);
     wait_until("the hook to be made to wait", || {
         assert!(!project.path("done").exists(), "all of it was taken");
@@ -47,7 +48,7 @@ fn of_a_hook() {
     });
     let grown = memory(hotrun.pid()).saturating_sub(before);
     assert!(grown < GROWN, "{grown} KiB more");
-    // And it goes on when somebody reads.
+    // The hook goes on when the output is read.
     let reader = std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         while nobody.read(&mut buffer).is_ok_and(|count| count > 0) {}

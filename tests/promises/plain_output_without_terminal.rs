@@ -1,15 +1,15 @@
-//! Where nobody sits at a terminal, output is lines, for editors, files and programs; and not one
-//! line of the app is lost, cut or out of order.
+//! Without a terminal, output is lines, for editors, files and programs; and no line of the app is lost,
+//! cut or out of order.
 
 use crate::common::{ANY, Hotrun, Project, Run};
 
-/// rust-analyzer's task matcher knows a build by these two lines, and nothing else may look like
-/// them; whoever reads a log file wants no escape sequence in it.
+/// rust-analyzer's task matcher recognises a build by these two lines, and no other line may look like
+/// them; and a log file must have no escape sequences.
 #[test]
 fn editors_see_where_a_build_begins_and_ends() {
     let project = Project::new("slow-drain");
     let run = Run::new(&project, &[&ANY[..], &["--verbose"]].concat()).merged();
-    // What asks programs to be colorful asks for it at a terminal.
+    // These variables ask for colors at a terminal only.
     let hotrun = run
         .env("CLICOLOR", "1")
         .env("TERM", "xterm-256color")
@@ -34,7 +34,7 @@ fn editors_see_where_a_build_begins_and_ends() {
     let (good, bad) = (ended(0), ended(101));
     let expected = [running, &*good, running, &*bad, running, &*good];
     assert_eq!(markers, expected);
-    // What the matcher is to find is between the two.
+    // The matcher looks for the error between the two lines.
     let place = |wanted: &str| lines.iter().position(|line| line.contains(wanted)).unwrap();
     let error = place("error[E0308]: mismatched types");
     let end = place("Exit status: 101");
@@ -56,7 +56,7 @@ fn editors_see_where_a_build_begins_and_ends() {
     );
 }
 
-/// A build that is cancelled has an end as well, or the matcher would wait for it for ever.
+/// A cancelled build has an end line too, or the matcher would wait for it for ever.
 #[test]
 fn a_cancelled_build_ends_for_editors_too() {
     let project = Project::new("slow-drain");
@@ -107,7 +107,7 @@ fn expected(name: &str) -> Vec<String> {
     numbered.chain([format!("{name} without end")]).collect()
 }
 
-/// An app that says why it ends says it in its last lines.
+/// An app says in its last lines why it ends.
 #[test]
 fn all_that_an_app_wrote_is_out_before_its_end_is_told() {
     let project = writer();
@@ -125,7 +125,7 @@ fn all_that_an_app_wrote_is_out_before_its_end_is_told() {
     }
     hotrun.interrupt();
     hotrun.wait_exit();
-    // Each in its own stream, when they are two.
+    // With two streams, each line is in its own.
     let hotrun = Hotrun::start(&project, &["--once"]);
     hotrun.wait_code(0);
     assert_eq!(hotrun.stdout().lines().count(), LINES + 1);
@@ -169,7 +169,7 @@ fn as_json_every_line_is_an_event() {
     assert_eq!(hotrun.stderr(), "");
 }
 
-/// Who asks twice for the events on stdout gets each of them once.
+/// With two options for events on stdout, each event is printed once.
 #[test]
 fn as_json_no_event_comes_twice() {
     let project = Project::new("once");
@@ -181,7 +181,7 @@ fn as_json_no_event_comes_twice() {
     assert_eq!(ends.count(), 1, "{text}");
 }
 
-/// Nobody reads on: `hotrun | head`. That must not end the session, and not hang its end either.
+/// The reader of stdout has gone: `hotrun | head`. That must not end the session, nor block its end.
 #[test]
 fn a_closed_stdout_ends_nothing() {
     let project = Project::new("worker");

@@ -1,19 +1,19 @@
-//! What `ready` names is what counts, and nothing else does.
+//! With `ready` set, only that proof counts.
 
 use serde_json::Value;
 
 use crate::common::load::Kind;
 use crate::common::{ANY, Hotrun, Load, Project, own_address, wait_until};
 
-/// A server that does what is awaited after a while, and something like it before: a proof that
-/// counted too early would be seen.
+/// A server that gives the expected proof after a while, and something similar before: that must not
+/// count.
 fn project(ready: &str, late: &str) -> Project {
     let project = Project::new("slow-drain");
     project.configure(&format!("[app]\nready = '{ready}'\n"));
     let early = if ready == "notify" {
         "STATUS=warming\\nRELOADING=1"
     } else {
-        // It does so for others; here it was not asked.
+        // This only counts with `ready = "notify"`.
         "READY=1"
     };
     let spawn = format!(
@@ -33,7 +33,7 @@ fn project(ready: &str, late: &str) -> Project {
     project
 }
 
-/// Both the first generation and a later one get live by this proof, not before the 500 ms.
+/// The first generation and a later one get live by this proof, not before the 500 ms.
 fn proved(project: &Project, proof: &str) -> Hotrun {
     let hotrun = Hotrun::start(project, &ANY);
     for generation in [1, 2] {
@@ -66,7 +66,7 @@ fn by_a_line() {
     assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
 }
 
-/// A line to stderr is as good: most log there.
+/// A line on stderr counts too: most programs log there.
 #[test]
 fn by_a_line_of_stderr() {
     proved(
@@ -92,7 +92,7 @@ fn by_notification() {
     proved(&project("notify", late), "notified");
 }
 
-/// The candidate alone is asked, while clients are sent to live.
+/// Only the candidate is probed, while new connections go to live.
 #[test]
 fn by_an_answer() {
     let project = asked("");
@@ -112,15 +112,15 @@ fn by_an_answer() {
     assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
 }
 
-/// On one shared socket a request can't be told to reach the candidate and not live, so live is
-/// stopped first; clients wait in the queue.
+/// On one shared socket a probe can't be steered to the candidate, so live is stopped first; connections
+/// wait in the queue.
 #[test]
 fn by_an_answer_on_a_shared_socket() {
     let hotrun = proved(&asked("[handover]\ntwins = false\n"), "answered");
     assert_eq!(beside(&hotrun), [Value::Null, Value::Null]);
 }
 
-/// A server that is not up at first: it answers then too, but with an error to everybody.
+/// A server that is not up at first: until then it answers all requests with an error.
 fn asked(more: &str) -> Project {
     let project = project(
         "http:/up",
@@ -141,7 +141,8 @@ fn asked(more: &str) -> Project {
     project
 }
 
-/// Who waits in vain is told what for, also when that is something else than at the start.
+/// If a candidate is not ready in time, the line names the missing proof, also if the setting changed
+/// since the start.
 #[test]
 fn what_was_awaited_in_vain_is_named() {
     let project = Project::new("slow-drain");
@@ -159,7 +160,7 @@ fn what_was_awaited_in_vain_is_named() {
     assert!(!hotrun.stderr().contains("nothing was seen accepting"));
 }
 
-/// What is asked in plain HTTP, a server that speaks TLS can't answer: the line says that it does.
+/// A server that speaks TLS can't answer a probe in plain HTTP: the line says that it speaks TLS.
 #[test]
 fn not_by_http_where_the_app_speaks_tls() {
     let address = own_address().to_string();

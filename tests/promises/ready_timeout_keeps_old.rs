@@ -1,4 +1,4 @@
-//! A version is live when it can serve, not when it runs; and one that never can costs nothing.
+//! A generation is live when it can serve, not when it runs; and one that never can costs nothing.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use crate::common::load::Kind;
 use crate::common::project::fixtures;
 use crate::common::{ANY, Hotrun, Load, Project};
 
-/// A server that loads for a while before it accepts. A held socket takes connections from the
-/// first moment, so to connect proves nothing; hotrun has to see it accept.
+/// A server that loads for a while before it accepts. A held socket queues connections from the first
+/// moment, so connecting proves nothing; hotrun has to see the server accept.
 #[test]
 fn a_slow_start_is_not_live_before_it_accepts() {
     let project = Project::new("slow-start");
@@ -24,14 +24,14 @@ fn a_slow_start_is_not_live_before_it_accepts() {
     let place = hotrun.here();
     project.set_version("2");
     slow(2);
-    // The old one was not even asked to end before that.
+    // Until then, the old generation did not get the stop signal.
     let (_, first) = hotrun.wait_any(place, &["live", "draining"], |_| true);
     assert_eq!(first["event"], "live");
     hotrun.wait_version("2");
-    load.stop().assert_nobody_refused();
+    load.stop().assert_none_refused();
 }
 
-/// A version that hangs: it does not crash, so only the clock can tell.
+/// A candidate that hangs: it does not crash, so only the timeout can tell.
 #[test]
 fn a_version_that_is_never_ready_is_ended_and_the_old_one_serves() {
     let project = Project::new("slow-drain");
@@ -62,11 +62,11 @@ fn a_version_that_is_never_ready_is_ended_and_the_old_one_serves() {
     project.save("src/main.rs", &good);
     project.set_version("3");
     hotrun.wait_version("3");
-    // It had its time from its own start, not from the first save.
+    // Its timeout began at its own start, not at the first save.
     assert_eq!(hotrun.all("live").len(), 2);
 }
 
-/// Nobody serves yet, and the first version hangs.
+/// There is no live yet, and the first generation hangs.
 #[test]
 fn a_first_version_that_is_never_ready_is_waited_out() {
     let project = Project::new("slow-drain");
@@ -81,14 +81,13 @@ fn a_first_version_that_is_never_ready_is_waited_out() {
     hotrun.wait_version("1");
 }
 
-/// A program that is about to end, or a thread of it, can't be looked at by an ordinary user: all
-/// of its /proc belongs to root for that moment. Once such a one was taken for a server whose
-/// waiting can't be seen, which is live when it has lived for a while; and so a version that gave
-/// up after a second cost the live one its place.
+/// While a program, or a thread of it, is ending, its /proc belongs to root for a moment and can't be
+/// read. Once, such a program was taken for a server whose accepting can't be seen, which becomes live
+/// after `settle`; so a candidate that gave up after a second replaced live.
 #[test]
 fn what_is_ending_is_not_taken_for_ready() {
     let project = Project::new("crash-at-start");
-    // Longer than `settle`, with threads that come and go as in a pool that is filled.
+    // It lives for longer than `settle`, with threads that start and end as in a pool.
     let gives_up = "{
         let start = std::time::Instant::now();
         while start.elapsed().as_millis() < 600 {

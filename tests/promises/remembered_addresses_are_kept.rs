@@ -1,5 +1,5 @@
 //! The addresses of the last run are held until the program has had the time to listen on each: from the
-//! first moment on no client is refused or reset, however long it takes between one and the next.
+//! first moment on no client is refused or reset, however long the program takes between two of them.
 
 use std::net::SocketAddr;
 
@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 use crate::common::load::Kind;
 use crate::common::{Hotrun, Load, Project, get, own_address, say, wait_until};
 
-/// Starts a server at so many addresses again and again, with clients at all of them; each time it is
-/// saved once.
+/// Starts a server with this many addresses again and again, with clients at all of them; each time its
+/// source is saved once.
 fn restart(ports: usize, later: &str, restarts: u32) {
     let addresses: Vec<SocketAddr> = (0..ports).map(|_| own_address()).collect();
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -91,7 +91,7 @@ fn others_after_a_while() {
     restart(2, "300", 2);
 }
 
-/// The next version is there before this one has got that far.
+/// The next generation is ready before this one has listened on all of them.
 #[test]
 fn others_after_the_save() {
     restart(7, "2000", 1);

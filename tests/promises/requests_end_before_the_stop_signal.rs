@@ -1,6 +1,6 @@
-//! A program that knows nothing of an orderly end is not ended before it has answered what it was
-//! asked, and nobody's handshake is cut, whatever the program does about the stop signal. What never
-//! ends by itself delays nothing.
+//! A program that does not handle the stop signal does not get it before it has answered its requests,
+//! and no handshake is cut, whatever the program does on the signal. Streams, which never end by
+//! themselves, delay nothing.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::common::{Hotrun, LIMIT, Load, Project, own_address, say};
 
 const SWAPS: u32 = 10;
 
-/// `talks` ends by the stop signal; `finishes` answers first what it was asked.
+/// `talks` ends by the stop signal at once; `finishes` answers its requests first.
 const TALKERS: [&str; 2] = ["talks", "finishes"];
 
 /// Runs `listens` as this server, and waits until it is live.
@@ -28,8 +28,8 @@ fn serve(server: &str, settings: &str) -> (Hotrun, SocketAddr) {
     (hotrun, address)
 }
 
-/// Has live replaced, and waits until it has been asked to finish: for how long, in milliseconds, it was
-/// not after the next one was live.
+/// Replaces live, and waits until it gets the stop signal. Returns how many milliseconds after the next
+/// generation became live that was.
 fn swap(hotrun: &Hotrun) -> (f64, Value) {
     let place = hotrun.here();
     hotrun.hangup();
@@ -83,7 +83,7 @@ impl Talk {
         self.stream.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// The next line of the server, which does not end before.
+    /// The next line of the server.
     fn hear(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
@@ -94,8 +94,8 @@ impl Talk {
     }
 }
 
-/// A handshake of four turns, as TLS has it; the client takes its time for each of its own. What comes
-/// with the last one takes long to answer, and the server has a word more before that.
+/// A handshake of four turns, as in TLS; the client is slow with each of its own. The request in the
+/// last one takes long to answer, and the server sends another line before that.
 fn shake_hands(address: SocketAddr) -> io::Result<()> {
     let mut talk = Talk::begin(address)?;
     talk.say("hello")?;
@@ -139,7 +139,7 @@ fn a_stream_delays_nothing_and_is_named() {
         for _ in 0..2 {
             let mut stream = Talk::begin(address).unwrap();
             stream.say("stream 20").unwrap();
-            // It has gone on for a while.
+            // The stream has been going on for a while.
             for _ in 0..80 {
                 assert_eq!(stream.hear().unwrap(), "tick");
             }
@@ -178,14 +178,14 @@ fn a_silent_client_delays_no_longer_than_it_may() {
         let _silent = TcpStream::connect(address).unwrap();
         let (waited, _) = swap(&hotrun);
         assert!(waited < 5000.0, "{waited} ms");
-        // Whoever finishes may still be about to read.
+        // A program that finishes may still be about to read.
         assert_eq!(waited >= 1000.0, server == "finishes", "{waited} ms");
     }
 }
 
 #[test]
 fn an_answer_that_takes_too_long_is_cut_and_counted() {
-    // What has waited for longer than this already is no request that ends soon.
+    // A request that has already waited for longer than this does not end soon.
     let (hotrun, address) = serve("talks", "[app]\nstop_timeout = \"5s\"\n");
     let mut clients = [(); 2].map(|()| Talk::begin(address).unwrap());
     for talk in &mut clients {
@@ -201,7 +201,7 @@ fn an_answer_that_takes_too_long_is_cut_and_counted() {
     assert!(hotrun.stderr().contains(line));
 }
 
-/// Three are one too many, and the new one is what the user waits for.
+/// Three generations are one too many, and the user waits for the new one.
 #[test]
 fn the_next_candidate_does_not_wait_for_answers() {
     let (hotrun, address) = serve("talks", "[app]\nstop_timeout = \"10m\"\n");

@@ -1,4 +1,4 @@
-//! What a client has asked the old version, the old version answers, as long as it is allowed to.
+//! The old generation answers the requests that it has, within `stop_timeout`.
 
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::common::client::{Outcome, get_path};
 use crate::common::{ANY, Hotrun, Project, Run, now, own_address};
 
-/// Five requests that take so long, each with the moment of its end.
+/// Five requests that take so long, each with the time of its end.
 fn ask(address: SocketAddr, ms: u128) -> Vec<JoinHandle<(Outcome, Instant)>> {
     let client = move || (get_path(address, &format!("/slow?ms={ms}")), now());
     (0..5).map(|_| thread::spawn(client)).collect()
@@ -21,19 +21,19 @@ fn finish_with(project: &Project, run: Run) {
     project.configure("[app]\nstop_timeout = \"60s\"\n");
     let hotrun = run.start();
     hotrun.wait_live(1);
-    // How long a reload takes here and now: the requests must outlive the next one by far.
+    // How long a reload takes on this machine: the requests must take much longer than the next one.
     let start = now();
     project.set_version("2");
     hotrun.wait_live(2);
     let reload = start.elapsed();
-    // On a shared socket the one before might still take some of them, and it is ended soon.
+    // On a shared socket the generation before might accept some of them, and it is cut soon.
     hotrun.wait_for("gone", |event| event["generation"] == 1);
     let requests = ask(hotrun.address(), 2000 + 2 * reload.as_millis());
     project.set_version("3");
     hotrun.wait_live(3);
     let swapped = now();
     hotrun.wait_for("draining", |event| event["generation"] == 2);
-    // The new one does not wait for them to serve.
+    // The new generation serves without waiting for them.
     hotrun.wait_version("3");
     let open = |request: &JoinHandle<_>| !request.is_finished();
     assert!(requests.iter().all(open), "they did not take long enough");
@@ -44,18 +44,18 @@ fn finish_with(project: &Project, run: Run) {
         let found = (answer.status, &*answer.version, answer.generation);
         assert_eq!(found, (200, "2", 2));
     }
-    // Nothing holds the old one any more.
+    // The old generation has finished its requests.
     hotrun.wait_for("gone", |event| event["generation"] == 2);
     assert_eq!(hotrun.all("cut").len(), 0);
 }
 
-/// A server of the standard library that stops accepting on SIGTERM.
+/// A server with only std that stops accepting on SIGTERM.
 #[test]
 fn a_simple_server_answers_all_it_was_asked() {
     finish(&Project::new("slow-drain"));
 }
 
-/// One that knows Ctrl-C alone, as many do, is asked by that: SIGTERM would cut what it answers.
+/// Many servers only handle SIGINT, so they get that: SIGTERM would cut their answers.
 #[test]
 fn a_server_that_catches_ctrl_c_alone_answers_all_it_was_asked() {
     let project = Project::new("slow-drain");
@@ -63,26 +63,26 @@ fn a_server_that_catches_ctrl_c_alone_answers_all_it_was_asked() {
     finish(&project);
 }
 
-/// It is the server that counts, not the shell before it, which catches both.
+/// The signals that the server handles count, not those of the shell in front of it, which handles both.
 #[test]
 fn a_server_behind_a_shell_answers_all_it_was_asked() {
     let project = Project::new("slow-drain");
     project.edit("src/main.rs", "SIGTERM: c_int = 15", "SIGTERM: c_int = 2");
     let runner = "[target.'cfg(unix)']\nrunner = [\"sh\", \"-c\", \"trap : INT TERM; $0\"]\n";
     project.add(".cargo/config.toml", runner);
-    // What is handed over is for the first process alone.
+    // Activation is for the first process alone, so the server binds its address.
     let address = own_address().to_string();
     finish_with(&project, Run::new(&project, &[]).env("ADDR", &address));
 }
 
-/// A server as people have it.
+/// A typical real server (axum).
 #[test]
 fn a_real_server_answers_all_it_was_asked() {
     finish(&Project::hello());
 }
 
-/// A download, or a hanging handler, may not keep the old version for ever: it is cut, and the
-/// user is told how many clients that concerned.
+/// A download, or a hanging handler, must not keep the old generation for ever: it is cut, and the line
+/// counts the connections.
 #[test]
 fn a_request_that_takes_too_long_is_cut_and_counted() {
     for project in [Project::new("slow-drain"), Project::hello()] {
@@ -106,8 +106,8 @@ fn a_request_that_takes_too_long_is_cut_and_counted() {
     }
 }
 
-/// At most two generations have processes: where a third is on its way, the first does not hold it
-/// up for a minute because somebody downloads something.
+/// At most two generations have processes: the drain of the first does not hold up the third for a
+/// minute because of a download.
 #[test]
 fn a_drain_ends_when_the_next_candidate_needs_its_place() {
     let project = Project::new("slow-drain");

@@ -1,5 +1,5 @@
-//! `[[on]]` maps paths to the cheapest reaction that is enough, and nothing that is done for a
-//! change goes round for ever.
+//! `[[on]]` maps paths to the cheapest reaction that is enough, and no reaction triggers itself for
+//! ever.
 
 use std::fs;
 
@@ -20,8 +20,8 @@ fn live_with(rules: &str, dirs: &[&str]) -> (Project, Hotrun) {
     (project, hotrun)
 }
 
-/// Saves a source and waits until it is served: whatever came before is done by then, and hotrun
-/// still watches.
+/// Saves a source and waits until it is served: earlier reactions are over by then, and hotrun still
+/// watches.
 fn fence(project: &Project, hotrun: &Hotrun, version: &str) {
     project.set_version(version);
     hotrun.wait_version(version);
@@ -39,16 +39,16 @@ fn a_restart_needs_no_build() {
         assert_eq!(live["cause"], "config/app.toml");
         assert_eq!(live["phases"]["build_ms"], Value::Null);
     }
-    load.stop().assert_nobody_refused();
+    load.stop().assert_none_refused();
     assert_eq!(hotrun.all("building").len(), 1);
-    // The rule is for what is in the directory, not for what is below it.
+    // The rule is for files in the directory, not in directories below it.
     fs::create_dir(project.path("config/old")).unwrap();
     project.save("config/old/app.toml", "");
     fence(&project, &hotrun, "2");
     assert_eq!(hotrun.all("live").len(), 7);
 }
 
-/// Order decides, also against what git ignores.
+/// The first match decides, even for paths that git ignores.
 #[test]
 fn the_first_rule_that_matches_decides() {
     let rules = "\
@@ -73,7 +73,7 @@ fn the_first_rule_that_matches_decides() {
     assert_eq!(hotrun.all("job").len(), 1);
 }
 
-/// A directory that a rule is about may come later, and lie where nothing else is watched.
+/// The directory of a rule may be created later, at a place where nothing else is watched.
 #[test]
 fn what_a_rule_is_about_may_come_later() {
     let rules = "[[on]]\npaths = [\"dist/**/*.js\"]\ndo = \"restart\"\n";
@@ -90,8 +90,8 @@ fn what_a_rule_is_about_may_come_later() {
     hotrun.wait_next_live(place);
 }
 
-/// A bundler removes what it has made before it makes that anew. Where it does may be outside of the
-/// project, in a directory that git ignores, or below the target directory, and not be there yet.
+/// A bundler removes its output before it writes it anew. The output may be outside of the project, in a
+/// directory that git ignores, or below the target directory, and may not exist yet.
 #[test]
 fn what_a_rule_is_about_may_be_made_anew() {
     let rules = "[[on]]\npaths = [\"../frontend/dist/**\", \"web/dist/**\", \"target/site/**\"]\n\
@@ -126,12 +126,12 @@ fn a_signal_reaches_the_app() {
         (&1.into(), &10.into())
     );
     assert_eq!(signalled["cause"], "certificates/a.pem");
-    // This app does not know the signal, which shows that it came.
+    // This app does not handle the signal, so its end shows that it was sent.
     let ended = hotrun.wait_for("ended", |_| true);
     assert_eq!(ended["exit"]["signal"], 10);
 }
 
-/// Stale styles with a new start would look as if the command had worked.
+/// A restart with stale styles would look as if the command had worked.
 #[test]
 fn what_follows_a_command_that_fails_is_left_out() {
     let rules = "[[on]]\npaths = [\"styles/**\"]\n\
@@ -155,8 +155,7 @@ fn what_follows_a_command_that_fails_is_left_out() {
     assert_eq!(live["cause"], "styles/a.sass");
 }
 
-/// A formatter that stamps its output: the machine must not be kept busy, and the user must learn
-/// which file it is.
+/// A formatter that stamps its output: it must not keep the machine busy, and a line names the file.
 #[test]
 fn a_command_that_changes_what_it_is_run_for_slows_down() {
     let rules = "[[on]]\npaths = [\"notes/**\"]\ndo = \"run:echo more >> notes/a\"\n";
@@ -167,13 +166,13 @@ fn a_command_that_changes_what_it_is_run_for_slows_down() {
     fence(&project, &hotrun, "2");
 }
 
-/// A build script that does: it gets live, the user learns which file it is, and from then on a save is
-/// one build.
+/// A build script that does the same: the build gets live, a line names the file, and from then on a
+/// save is one build.
 #[test]
 fn what_a_build_writes_to_its_own_sources_is_told() {
     let project = Project::new("slow-drain");
-    // Other content each time, as a time stamp would be; a file that is not there has it run with
-    // every build.
+    // Other content each time, like a time stamp; the missing file of `rerun-if-changed` has the script
+    // run in every build.
     project.save(
         "build.rs",
         "fn main() {\n    let path = \"src/stamp.rs\";\n    \
@@ -192,7 +191,7 @@ fn what_a_build_writes_to_its_own_sources_is_told() {
     assert_eq!(hotrun.all("building").len(), builds + 1);
 }
 
-/// Whether a file is read by the program is not to be seen, but that nothing is built of it is.
+/// It can't be seen whether the program reads a file, but it is known that no build does.
 #[test]
 fn a_file_nobody_depends_on_gets_one_hint() {
     let (project, hotrun) = live_with("", &["templates"]);
@@ -209,8 +208,8 @@ fn a_file_nobody_depends_on_gets_one_hint() {
     assert!(hotrun.stderr().contains("[[on]]"), "{}", hotrun.stderr());
 }
 
-/// A pattern starts from the directory of its file, which need not be the workspace: once what was
-/// advised matched nothing there.
+/// A pattern starts from the directory of the configuration file, which may not be the workspace: once,
+/// the advised pattern matched nothing there.
 #[test]
 fn what_is_advised_for_a_file_works() {
     let project = Project::new("slow-drain");

@@ -1,8 +1,8 @@
-//! Saves become builds: each real change becomes part of exactly one, and nothing else starts any.
+//! Each real change becomes part of exactly one build, and nothing else starts a build.
 //!
 //! "Nothing happens" can't be waited for. So each test that expects nothing makes a real edit
-//! afterwards, whose build names its cause: had the other thing counted, it would be named too, or
-//! have had a build of its own.
+//! afterwards, whose build names its cause: if the other change had counted, it would be named too, or
+//! would have had a build of its own.
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
-/// A quiet period in which a test makes a burst of saves even on a machine that lets it wait.
+/// A quiet period in which a test makes a burst of saves even on a busy machine.
 const QUIET: [&str; 4] = ["--listen", "127.0.0.1:0", "--debounce", "250ms"];
 
 fn start(project: &Project) -> Hotrun {
@@ -37,7 +37,7 @@ fn several_files_saved_at_once_are_one_build_and_one_restart() {
     }
     project.set_version("2");
     hotrun.wait_version("2");
-    // A second build for the same burst would come before, or with, the one for this.
+    // A second build for the same burst would come before, or with, the build of this save.
     project.set_version("3");
     hotrun.wait_version("3");
     assert_eq!(
@@ -48,12 +48,12 @@ fn several_files_saved_at_once_are_one_build_and_one_restart() {
     assert_eq!(hotrun.all("cancelled").len(), 0);
 }
 
-/// A formatter or a generator that goes through the project for longer than the quiet period: the
-/// builds that were begun meanwhile are worthless and are ended, and the app is restarted once.
+/// A formatter or a generator that writes for longer than the quiet period: the builds that start
+/// meanwhile are stale and are cancelled, and the app is restarted once.
 #[test]
 fn saves_that_go_on_are_one_restart() {
     let project = Project::new("slow-drain");
-    // No build is done before the saves are, however fast the machine is.
+    // No build ends before the last save, however fast the machine is.
     let slow = "fn main() { std::thread::sleep(std::time::Duration::from_secs(1)); }";
     project.save("build.rs", slow);
     let hotrun = Hotrun::start(&project, &["--listen", "127.0.0.1:0"]);
@@ -73,8 +73,8 @@ fn saves_that_go_on_are_one_restart() {
     assert_eq!(hotrun.all("live").len(), 3);
 }
 
-/// `touch`, `chmod` and whatever reads a file (a backup, an indexer) leave its content alone. Even
-/// to open it for writing does, as long as nothing is written.
+/// `touch`, `chmod` and programs that read a file (a backup, an indexer) leave its content alone. So
+/// does opening it for writing, as long as nothing is written.
 #[test]
 fn what_does_not_change_a_file_builds_nothing() {
     let project = Project::new("slow-drain");
@@ -94,14 +94,14 @@ fn what_does_not_change_a_file_builds_nothing() {
     assert_eq!(causes(&hotrun), ["src/version.rs"]);
 }
 
-/// Saved as it was: the program is the same, so nobody has to reconnect.
+/// Saved with the same bytes, the program is the same, so no client has to reconnect.
 #[test]
 fn the_same_bytes_restart_nothing() {
     let project = Project::new("slow-drain");
     let hotrun = start(&project);
     let text = fs::read_to_string(project.path("src/http.rs")).unwrap();
     project.save("src/http.rs", &text);
-    // Neither does a change that the compiler does not see.
+    // A change that the compiler does not see restarts nothing either.
     let text = fs::read_to_string(project.path("src/listen.rs")).unwrap();
     project.save("src/listen.rs", &text.replace("//! ", "//!  "));
     project.set_version("1");
@@ -112,8 +112,8 @@ fn the_same_bytes_restart_nothing() {
     assert_eq!(hotrun.all("live").len(), 2);
 }
 
-/// Editors write a file beside the one they save and rename it, or test whether they may write at
-/// all. What came and went between two looks was never there.
+/// Editors write a file beside the one they save and rename it, or test whether they may write at all. A
+/// file that appeared and vanished between two readings was never there.
 #[test]
 fn a_file_that_came_and_went_builds_nothing() {
     let project = Project::new("slow-drain");
@@ -122,14 +122,14 @@ fn a_file_that_came_and_went_builds_nothing() {
         fs::write(project.path(name), "not rust").unwrap();
         fs::remove_file(project.path(name)).unwrap();
     }
-    // A safe write by a name that no list of editors' names has.
+    // A safe write by a name that is on no list of editors' names.
     fs::write(project.path("src/new"), "pub const VERSION: &str = \"2\";").unwrap();
     fs::rename(project.path("src/new"), project.path("src/version.rs")).unwrap();
     hotrun.wait_version("2");
     assert_eq!(causes(&hotrun), ["src/version.rs"]);
 }
 
-/// What git ignores, what the user ignores, what editors leave and what cargo writes is no input.
+/// Files that git or the user ignores, that editors leave and that cargo writes are no inputs.
 #[test]
 fn ignored_files_build_nothing() {
     let project = Project::new("slow-drain");
@@ -160,8 +160,8 @@ fn ignored_files_build_nothing() {
     assert_eq!(causes(&hotrun), ["src/version.rs"]);
 }
 
-/// `mod` and file come, the file goes, comes back, and gets another name: each time the program
-/// is another one, or none.
+/// `mod` and its file are added, the file is removed, restored, and renamed: each time the program
+/// changes, or does not build.
 #[test]
 fn new_deleted_and_renamed_files_build() {
     let project = Project::new("slow-drain");
@@ -195,8 +195,8 @@ fn new_deleted_and_renamed_files_build() {
     hotrun.wait_version("4");
 }
 
-/// A directory that is made, filled, edited in, and renamed: it has to be watched from the moment
-/// it is there, under whatever name.
+/// A directory that is created, filled, edited in, and renamed: it has to be watched from the moment it
+/// exists, under any name.
 #[test]
 fn new_and_renamed_directories_are_watched() {
     let project = Project::new("slow-drain");
@@ -225,8 +225,8 @@ fn new_and_renamed_directories_are_watched() {
     hotrun.wait_version("5");
 }
 
-/// A directory that is removed and made again is a new one for the system: a watch on the old one
-/// never says anything again.
+/// A directory that is removed and created again has another inode: the watch on the old one has no
+/// events any more.
 #[test]
 fn a_directory_that_was_made_again_is_watched() {
     let project = Project::new("slow-drain");
@@ -244,8 +244,7 @@ fn a_directory_that_was_made_again_is_watched() {
     hotrun.wait_version("3");
 }
 
-/// A source that is a link is edited where it is, which is in a directory that has nothing to do
-/// with the project.
+/// A linked source is edited at its real path, in a directory that has nothing to do with the project.
 #[test]
 fn a_file_behind_a_link_builds() {
     let project = Project::new("slow-drain");
@@ -257,13 +256,13 @@ fn a_file_behind_a_link_builds() {
     let hotrun = start(&project);
     fs::write(&target, "pub const VERSION: &str = \"2\";\n").unwrap();
     hotrun.wait_version("2");
-    // A neighbour of the target is nobody's input.
+    // Another file beside the link's target is no input.
     fs::write(outside.join("other.rs"), "not rust").unwrap();
     fs::write(&target, "pub const VERSION: &str = \"3\";\n").unwrap();
     hotrun.wait_version("3");
     assert_eq!(hotrun.all("building").len(), 3);
     assert!(!causes(&hotrun).join(" ").contains("other.rs"));
-    // A link that is made during the session is followed as well.
+    // A link that is created during the session is followed too.
     let second = project.root().join("second");
     fs::create_dir(&second).unwrap();
     let target = second.join("version.rs");
@@ -275,7 +274,7 @@ fn a_file_behind_a_link_builds() {
     hotrun.wait_version("5");
 }
 
-/// Network and shared file systems tell of nothing; then it is looked for.
+/// Network and shared file systems have no events; there, files are polled.
 #[test]
 fn an_edit_is_found_where_the_system_tells_of_none() {
     let project = Project::new("slow-drain");
@@ -287,7 +286,7 @@ fn an_edit_is_found_where_the_system_tells_of_none() {
     hotrun.wait_version("three");
 }
 
-/// `hotrun > hotrun.log` in the project: each line it writes would be a change, and lead to more.
+/// `hotrun > hotrun.log` in the project: each line would be a change, and cause more lines.
 #[test]
 fn its_own_output_is_no_input() {
     let project = Project::new("slow-drain");

@@ -1,5 +1,5 @@
-//! Several services of one workspace, each with a hotrun of its own: they share cargo's lock and a
-//! library, and nothing else.
+//! Several services of one workspace, each with a hotrun of its own, share cargo's lock and a library,
+//! and nothing else.
 
 use std::fs::{self, File};
 use std::thread;
@@ -19,7 +19,7 @@ const PACKAGES: [&str; 4] = ["front", "back", "auth", "shared"];
 const EDITS: u32 = 15;
 const PAUSE: u64 = 1000;
 
-/// A package as it is after an edit.
+/// The state of a package after an edit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct State {
     number: u32,
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl State {
-    /// Its text, or none that compiles; and what it does when a service starts.
+    /// Its source, or one that does not compile; and what it does when a service starts.
     fn source(self, package: &str) -> String {
         let number = self.number;
         let text = if self.broken { "=" } else { "\"" };
@@ -43,7 +43,7 @@ impl State {
     }
 }
 
-/// Three services with their library, and what was saved last of each.
+/// Three services with their library, and the state last saved of each.
 struct Workspace {
     project: Project,
     states: [State; 4],
@@ -61,7 +61,7 @@ impl Workspace {
         };
         let from = fixtures().join("slow-drain/src");
         let read = |name: &str| fs::read_to_string(from.join(name)).unwrap();
-        // The first word of an answer is the text of the service and that of the library.
+        // The first word of an answer combines the versions of the service and of the library.
         let texts = "use crate::version::VERSION;\nuse shared::VERSION as SHARED;";
         let http = read("http.rs")
             .replace("use crate::version::VERSION;", texts)
@@ -137,7 +137,7 @@ impl Workspace {
         }
     }
 
-    /// Mends what does not build or does not start.
+    /// Mends the packages that do not build or do not start.
     fn mend(&mut self) {
         for (at, state) in self.states.into_iter().enumerate() {
             let mended = State {
@@ -151,7 +151,7 @@ impl Workspace {
         }
     }
 
-    /// Each service serves what was saved last, of its own and of the library.
+    /// Each service serves the last save of its own package and of the library.
     #[track_caller]
     fn served(&self, hotruns: &[Hotrun; 3]) {
         for (at, hotrun) in hotruns.iter().enumerate() {
@@ -186,7 +186,7 @@ fn end(hotruns: &[Hotrun; 3]) {
 fn each_has_its_own_program_and_its_own_changes() {
     let mut workspace = Workspace::new();
     let project = workspace.project.clone();
-    // Somebody else builds at the moment, for as long as it takes.
+    // Another cargo holds the lock for as long as the test wants.
     project.add("target/debug/.cargo-lock", "");
     let other = File::open(project.path("target/debug/.cargo-lock")).unwrap();
     other.lock().unwrap();
@@ -217,7 +217,7 @@ fn each_has_its_own_program_and_its_own_changes() {
     workspace.served(&hotruns);
     workspace.save(3, state);
     workspace.served(&hotruns);
-    // The first one, the library's, and nothing in between.
+    // The first build, the library's build, and nothing in between.
     for (hotrun, builds) in [(front, 3), (back, 2), (auth, 2)] {
         assert_eq!(hotrun.all("building").len(), builds);
         assert_eq!(hotrun.all("live").len(), builds);

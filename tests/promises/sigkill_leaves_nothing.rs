@@ -1,4 +1,4 @@
-//! Nobody can prepare for SIGKILL. What hotrun started ends all the same.
+//! SIGKILL can't be handled. Everything that hotrun started ends all the same.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::common::processes::Running;
 use crate::common::{ANY, Hotrun, Project, wait_until, wait_within};
 use crate::ctrl_c_leaves_no_orphans::{family, slow_to_build, wait_running};
 
-/// The promise.
+/// The promised time.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// The out-of-memory killer, an editor that ends its task the hard way, a closed laptop's watchdog:
-/// a port that stays taken by a server nobody started is the usual trace.
+/// By the out-of-memory killer, or an editor that kills its task: the usual result is a leftover server
+/// that keeps the port.
 #[test]
 fn nothing_outlives_hotrun() {
     let project = Project::new("grandchildren");
@@ -29,7 +29,7 @@ fn nothing_outlives_hotrun() {
     TcpListener::bind(hotrun.address()).unwrap();
 }
 
-/// In the middle of a swap there are two generations.
+/// During a handover there are two generations.
 #[test]
 fn nothing_outlives_hotrun_in_a_swap() {
     let project = Project::new("grandchildren");
@@ -37,7 +37,7 @@ fn nothing_outlives_hotrun_in_a_swap() {
     hotrun.wait_live(1);
     let family = family(&hotrun);
     project.set_version("2");
-    // The old one ignores the signal and so stays for a while.
+    // The old generation ignores the stop signal and so stays for a while.
     hotrun.wait_live(2);
     assert!(family.iter().all(Running::runs));
     hotrun.kill();
@@ -47,8 +47,8 @@ fn nothing_outlives_hotrun_in_a_swap() {
     TcpListener::bind(hotrun.address()).unwrap();
 }
 
-/// A killed watcher leaves `cargo build` running as a rule, which holds the lock that the next one
-/// waits for.
+/// A killed watcher usually leaves `cargo build` running, which holds the lock that the next cargo waits
+/// for.
 #[test]
 fn no_build_outlives_hotrun() {
     let (project, script) = slow_to_build();
@@ -60,9 +60,9 @@ fn no_build_outlives_hotrun() {
     assert!(!script.runs());
 }
 
-/// The keeper between hotrun and the app is killed: what it kept is hotrun's now, which ends it
-/// and starts the app anew. (A daemon that has left the session and cleared its environment can't
-/// be told from somebody else's any more; see `src/app/adopted.rs`.)
+/// The keeper between hotrun and the app is killed: hotrun adopts its processes, ends them and starts
+/// the app anew. (A daemon that has left the session and cleared its environment can't be told from
+/// foreign processes any more; see `src/app/adopted.rs`.)
 #[test]
 fn an_app_without_keeper_is_ended_and_started_again() {
     let project = Project::new("grandchildren");
@@ -89,7 +89,7 @@ fn an_app_without_keeper_is_ended_and_started_again() {
     hotrun.assert_nothing_left();
 }
 
-/// The app itself is killed, by the out-of-memory killer or by hand: it is started again.
+/// The app itself is killed, by the out-of-memory killer or by hand, and is started again.
 #[test]
 fn a_killed_app_is_started_again() {
     let project = Project::new("slow-drain");
@@ -103,7 +103,7 @@ fn a_killed_app_is_started_again() {
     let live = hotrun.wait_live(2);
     assert_eq!(live["cause"], "g1 died");
     hotrun.wait_version("1");
-    // Nothing of the first is left, not even a zombie.
+    // No process of the first generation is left, not even a zombie.
     wait_until("no zombie", || {
         (crate::common::processes::zombies_of(hotrun.pid()) == 0).then_some(())
     });

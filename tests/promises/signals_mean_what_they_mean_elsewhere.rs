@@ -1,5 +1,5 @@
-//! A signal does to hotrun what it does to every well-behaved program: Ctrl-Z stops it, Ctrl-\ ends
-//! it, what it was told to ignore it ignores, and what is meant for the app reaches the app.
+//! A signal does to hotrun what it does to every well-behaved program: Ctrl-Z stops it, Ctrl-\ ends it,
+//! a signal that is ignored at its start stays ignored, and a signal meant for the app reaches the app.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::common::processes::Running;
 use crate::common::{ANY, Hotrun, Project, Run, get, wait_until};
 use crate::ctrl_c_leaves_no_orphans::slow_to_build;
 
-/// Ctrl-Z, and until the shell has seen it.
+/// Sends Ctrl-Z, and waits until the shell has noticed the stop.
 fn ctrl_z(hotrun: &Hotrun) {
     let group = Pid::from_raw(hotrun.pid());
     killpg(group, Signal::SIGTSTP).unwrap();
@@ -24,7 +24,7 @@ fn ctrl_z(hotrun: &Hotrun) {
     assert_eq!(status, WaitStatus::Stopped(group, Signal::SIGTSTP));
 }
 
-/// How long it has run.
+/// How long the process has run.
 fn age(process: &Running) -> Duration {
     let stat = procfs::process::Process::new(process.pid).unwrap().stat();
     let started = stat.unwrap().starttime / procfs::ticks_per_second();
@@ -54,7 +54,7 @@ fn ctrl_z_stops_hotrun_and_not_the_app() {
     project.set_version("2");
     hotrun.signal(Signal::SIGCONT);
     hotrun.wait_version("2");
-    // And once more: nothing was worn out by the first time.
+    // It works a second time too.
     ctrl_z(&hotrun);
     get(hotrun.address()).answer();
     hotrun.signal(Signal::SIGCONT);
@@ -63,11 +63,11 @@ fn ctrl_z_stops_hotrun_and_not_the_app() {
     hotrun.assert_nothing_left();
 }
 
-/// The prompt of the shell stands on a line of its own, and afterwards the line is there again.
+/// The prompt of the shell is on a line of its own, and afterwards the status line is drawn again.
 #[test]
 fn the_status_line_makes_room_for_the_shell() {
     const ERASED: &str = "\u{1b}[1G\u{1b}[2K";
-    // It may tell how far the build is.
+    // The status line may show the progress of the build.
     let is_drawn = |hotrun: &Hotrun| {
         let text = hotrun.stderr();
         let last = text.rsplit(['\n', 'K']).next().unwrap_or_default();
@@ -85,7 +85,7 @@ fn the_status_line_makes_room_for_the_shell() {
     hotrun.wait_killed_by(Signal::SIGINT);
 }
 
-/// While hotrun was stopped nobody could look; the candidate has got ready all the same.
+/// While hotrun is stopped it can't probe; a candidate that got ready meanwhile is not late.
 #[test]
 fn while_hotrun_is_stopped_nobody_is_late() {
     let project = Project::new("slow-start");
@@ -102,7 +102,7 @@ fn while_hotrun_is_stopped_nobody_is_late() {
     assert!(app.runs());
 }
 
-/// An app may have a meaning for it; this one has none, so it ends by it.
+/// SIGUSR2 is passed on to the app; this one does not handle it, so it ends.
 #[test]
 fn sigusr2_is_for_the_app() {
     let (project, _) = slow_to_build();
@@ -138,7 +138,7 @@ fn what_was_ignored_stays_ignored() {
     ] {
         hotrun.signal(signal);
     }
-    // Signals are heard first, so they would have had their effect by then.
+    // Signals are handled first, so they would have had their effect by then.
     project.set_version("2");
     let live = hotrun.wait_live(2);
     assert_eq!(live["cause"], "src/version.rs");

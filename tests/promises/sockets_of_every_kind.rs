@@ -1,5 +1,5 @@
-//! Every kind of socket is held as TCP ones are: no client of it is refused by a reload, whether
-//! hotrun has bound it or was started with it.
+//! Every kind of socket is held as TCP ones are: no client is refused by a reload, whether hotrun has
+//! bound the socket or inherited it.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ enum Clients {
     Sending(Datagrams),
 }
 
-/// Clients of this address, which come to it for as long as they are not told to stop.
+/// Starts clients of this address, which go on until they are stopped.
 fn clients(address: &str, project: &Project, per_second: u32) -> Vec<Clients> {
     let datagrams = |socket| vec![Clients::Sending(socket)];
     let connections = |at: SocketAddr| Clients::Connecting(Load::start(at, per_second, Kind::Get));
@@ -46,7 +46,7 @@ fn clients(address: &str, project: &Project, per_second: u32) -> Vec<Clients> {
     }
 }
 
-/// Puts a hotrun through reloads while clients come to everything that it holds.
+/// Reloads while clients connect to every address that hotrun holds.
 fn reload(project: &Project, hotrun: &Hotrun, reloads: u32, per_second: u32) {
     let first = hotrun.wait_live(1);
     assert_eq!(first["proof"], "accepting");
@@ -77,8 +77,8 @@ fn reload(project: &Project, hotrun: &Hotrun, reloads: u32, per_second: u32) {
                     "{address}: {resets} reset; {}",
                     outcomes.summary()
                 ));
-                outcomes.assert_nobody_refused();
-                // A path that somebody else has made is his: both versions share its socket.
+                outcomes.assert_none_refused();
+                // An inherited unix socket has no second slot: both generations share it.
                 if !address.ends_with("outer.sock") {
                     assert_eq!(outcomes.stale(), 0);
                 }
@@ -93,7 +93,7 @@ fn reload(project: &Project, hotrun: &Hotrun, reloads: u32, per_second: u32) {
                     "{address}: {sent} datagrams, {lost} lost, answers of {generations} generations"
                 ));
                 assert_eq!(answered.refused, 0, "{address}");
-                // The one that a process had read when it was told to end, and died with.
+                // A datagram that a process had read when it got the stop signal is lost with it.
                 assert!(lost <= reloads as usize, "{address}: {lost} of {sent} lost");
                 let (_, last) = answered.answers.last_key_value().unwrap();
                 assert_eq!(*last, format!("1 g{live}"));
@@ -106,7 +106,7 @@ fn reload(project: &Project, hotrun: &Hotrun, reloads: u32, per_second: u32) {
 
 const RELOADS: u32 = 20;
 
-/// Twenty reloads with these addresses.
+/// Reloads twenty times with these addresses.
 fn held(listen: &[&str]) -> (Project, Hotrun) {
     let project = Project::new("sockets");
     let args: Vec<&str> = listen
@@ -153,7 +153,7 @@ fn udp() {
     held(&["udp:127.0.0.1:0"]);
 }
 
-/// The app finds them in the order in which they were declared, by their names.
+/// The app gets the sockets in the declared order, with their names.
 #[test]
 fn several_with_names() {
     let listen = [
@@ -175,13 +175,13 @@ fn several_with_names() {
         "socket 5 name=log kind=UnixDatagram",
     ];
     assert_eq!(said, expected);
-    // The last ones may still be on their way.
+    // The last lines may not be printed yet.
     wait_until("the same each time", || {
         (hotrun.stdout().lines().count() == 6 * 21).then_some(())
     });
 }
 
-/// A socket that a process has open: its inode, and its flags as /proc has them.
+/// A socket that a process has open: its inode, and its flags from /proc.
 type Open = (u64, u32);
 
 fn sockets_of(pid: i32) -> Vec<Open> {
@@ -199,18 +199,17 @@ fn sockets_of(pid: i32) -> Vec<Open> {
         .collect()
 }
 
-/// Whether each held socket returns at once, as the live app has it.
+/// Whether each held socket is non-blocking in the live app.
 fn nonblocking(hotrun: &Hotrun) -> Vec<bool> {
     let live = hotrun.all("live").len() as u64;
     let held = sockets_of(hotrun.pid());
-    // A connection is the app's alone.
+    // Connections are left out: they are the app's own.
     let is_held = |(inode, _): &Open| held.iter().any(|(other, _)| other == inode);
     let sockets = sockets_of(hotrun.app(live).pid).into_iter().filter(is_held);
     sockets.map(|(_, flags)| flags & 0o4000 != 0).collect()
 }
 
-/// A server of the standard library waits in `accept` and `recv`, and takes an answer of "would
-/// block" for the end of the world.
+/// A server with only std waits in `accept` and `recv`, and takes `WouldBlock` for a fatal error.
 #[test]
 fn blocking_ones() {
     let project = Project::new("sockets");
@@ -225,12 +224,12 @@ fn blocking_ones() {
     assert_eq!(nonblocking(&hotrun), [false; 3]);
 }
 
-/// Clients of an address that nobody serves wait; whoever declared it should know.
+/// Connections to an address on which no process accepts wait, and the user should know.
 #[test]
 fn what_the_app_does_not_take_is_named() {
     let listen = ["127.0.0.1:0", "udp:127.0.0.1:0", "unix:app.sock"];
     let args = listen.map(|address| ["--listen", address]).concat();
-    // It takes the first one and no other.
+    // The app takes only the first socket.
     let hotrun = Hotrun::start(&Project::new("slow-drain"), &args);
     let event = hotrun.wait_for("unclaimed", |_| true);
     assert_eq!(event["generation"], 1);
@@ -238,7 +237,7 @@ fn what_the_app_does_not_take_is_named() {
     assert_eq!(named[..], hotrun.held()[1..]);
 }
 
-/// A program that was killed leaves its file, and no other may take the place of one that lives.
+/// A killed program leaves its socket file, which is replaced; the file of a running program is not.
 #[test]
 fn a_socket_file_is_replaced_when_nobody_is_behind_it() {
     let project = Project::new("sockets");
@@ -287,7 +286,7 @@ fn a_file_that_is_no_socket_stays() {
     assert_eq!(fs::read(&source).unwrap(), before);
 }
 
-/// A script can read them: one line for each, as they were declared.
+/// For a script: one line for each address, in the declared order.
 #[test]
 fn once_prints_each_address() {
     let project = Project::new("sockets");
@@ -309,8 +308,8 @@ fn once_prints_each_address() {
     assert!(!path.exists());
 }
 
-/// As under `systemd` or `systemfd`: two sockets come from outside, the app gets them first, and
-/// nobody else gets them at all. They outlive hotrun.
+/// As under `systemd` or `systemfd`: hotrun inherits two sockets, and only the app gets them, before the
+/// declared ones. They outlive hotrun.
 #[test]
 fn sockets_that_hotrun_is_started_with() {
     let project = Project::new("sockets");
@@ -339,7 +338,7 @@ fn sockets_that_hotrun_is_started_with() {
     ];
     assert_eq!(said, expected);
     assert_eq!(nonblocking(&hotrun), [true; 3]);
-    // What hotrun starts inherits none of them.
+    // All are close-on-exec, so no child of hotrun inherits them.
     let close_on_exec = |(_, flags): &Open| flags & 0o2_000_000 != 0;
     let open = sockets_of(hotrun.pid());
     assert!(open.len() > 3 && open.iter().all(close_on_exec), "{open:?}");
@@ -350,7 +349,7 @@ fn sockets_that_hotrun_is_started_with() {
     UnixStream::connect(&path).unwrap();
 }
 
-/// What is handed over and can't be served is no reason to run without it.
+/// If an inherited descriptor can't be served, hotrun refuses to start.
 #[test]
 fn what_is_no_listening_socket_is_refused() {
     let told = "export LISTEN_PID=$$ LISTEN_FDS";
@@ -378,7 +377,7 @@ fn what_is_no_listening_socket_is_refused() {
     assert!(said.contains("is no listening socket"), "{said}");
 }
 
-/// The readiness that asks needs somebody to ask; what is inherited counts.
+/// `http:` readiness needs a TCP address; an inherited one counts.
 #[test]
 fn http_asks_the_first_tcp_address() {
     let project = Project::new("sockets");

@@ -1,5 +1,4 @@
-//! A stopped process does nothing, so it can prove nothing: neither that it is ready nor that it
-//! hangs by its own fault.
+//! A stopped process (SIGSTOP, a debugger) is never ready, and does not hang by its own fault.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -10,8 +9,8 @@ fn is_suspended(suspended: bool) -> impl Fn(&Value) -> bool {
     move |event| event["suspended"] == suspended && event["generation"] == 2
 }
 
-/// A debugger that stops at the entry, or Ctrl-Z by mistake: the user is told, and when it goes on
-/// so does everything else.
+/// A debugger that stops at the entry, or Ctrl-Z by mistake: the user is told, and when the candidate is
+/// continued, it becomes live.
 #[test]
 fn a_stopped_candidate_becomes_live_when_it_goes_on() {
     let project = Project::new("slow-start");
@@ -22,7 +21,7 @@ fn a_stopped_candidate_becomes_live_when_it_goes_on() {
     let candidate = hotrun.app(2);
     candidate.signal(Signal::SIGSTOP);
     hotrun.wait_for("suspended", is_suspended(true));
-    // Meanwhile the old one serves.
+    // Meanwhile live serves.
     assert_eq!(hotrun.wait_version("1").generation, 1);
     candidate.signal(Signal::SIGCONT);
     hotrun.wait_for("suspended", is_suspended(false));
@@ -39,7 +38,7 @@ fn a_stopped_candidate_becomes_live_when_it_goes_on() {
     );
 }
 
-/// By the clock it would be ready long before its time is over. It is not, and why is said.
+/// By `settle` the candidate would be ready long before its timeout. It is not, and the line says why.
 #[test]
 fn a_stopped_candidate_is_not_ready_by_the_clock() {
     let project = Project::new("slow-drain");
@@ -58,14 +57,14 @@ fn a_stopped_candidate_is_not_ready_by_the_clock() {
     assert_eq!(event["event"], "not-ready");
     assert_eq!(event["suspended"], true);
     assert_eq!(event["next"]["keeps"], 1);
-    // A stopped process can be ended all the same.
+    // A stopped process can be killed all the same.
     hotrun.wait_for("gone", |event| event["generation"] == 2);
     assert!(!candidate.runs());
     assert!(hotrun.stderr().contains("it is stopped"));
 }
 
-/// Live itself is stopped when its successor is ready: it is continued, so that it can end in
-/// good order instead of being killed.
+/// Live is stopped (SIGSTOP) when the next generation is ready: it is continued, so that it can finish
+/// instead of being killed.
 #[test]
 fn a_stopped_live_version_ends_in_good_order() {
     let project = Project::new("slow-drain");

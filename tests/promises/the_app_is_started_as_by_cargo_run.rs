@@ -1,5 +1,5 @@
-//! The app finds what `cargo run` would give it, and what is hotrun's own on top; nothing is lost
-//! and nothing is leaked into it, however often it is started.
+//! The app gets what `cargo run` would give it, and hotrun's own additions; nothing is missing and
+//! nothing leaks into it, however often it is started.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,8 +21,8 @@ fn blocks(text: &str) -> Vec<BTreeSet<String>> {
         .collect()
 }
 
-/// A line as it is, but for the two signals that the C library keeps to itself (32 and 33, of which
-/// no program can know): it ignores them in what a program with threads starts.
+/// The line, without the two signals that the C library reserves (32 and 33): children of a program with
+/// threads have them ignored.
 fn comparable(line: &str) -> String {
     const INTERNAL: u64 = 0b11 << 31;
     match line.strip_prefix("signal ignored ") {
@@ -39,7 +39,7 @@ fn starts<'a>(lines: &'a BTreeSet<String>, start: &str) -> Vec<&'a str> {
     lines.filter(|line| line.starts_with(start)).collect()
 }
 
-/// Descriptors by number and kind: the inode of a pipe or a socket is another one each time.
+/// Descriptors by number and kind: the inode of a pipe or a socket differs each time.
 fn descriptors(lines: &BTreeSet<String>) -> Vec<String> {
     let kind = |line: &&str| line.split(":[").next().unwrap().to_owned();
     starts(lines, "fd ").iter().map(kind).collect()
@@ -53,7 +53,7 @@ fn only_what_is_hotruns_own_differs() {
     let mark = "surroundings";
     let mut cargo = project.command("cargo");
     cargo.args(["run", "--quiet", "--"]).args(ARGS);
-    // What hotrun itself is started with reaches the app; what speaks of others' sockets does not.
+    // Hotrun's environment reaches the app, except for variables about sockets of other programs.
     cargo.env("PASSED_ON", mark);
     let Output { stdout, status, .. } = cargo.output().unwrap();
     assert!(status.success(), "{status}");
@@ -77,9 +77,9 @@ fn only_what_is_hotruns_own_differs() {
         .difference(&by_hotrun)
         .map(String::as_str)
         .collect();
-    // The start of each line that may differ; what is in these is looked at below.
+    // The beginnings of the lines that may differ, which are checked below.
     let allowed = ["exe ", "fd ", "sid-is-own ", "tty "];
-    // What is added, sorted as the fixture does (the mark is this test's).
+    // The lines that are added, sorted as by the fixture (the mark is this test's).
     let own = [
         "env HOTRUN_GENERATION=1",
         "env HOTRUN_PROMISE=",
@@ -112,10 +112,10 @@ fn only_what_is_hotruns_own_differs() {
         "{notify}"
     );
 
-    // The program is the pinned one.
+    // The executable is the pinned one.
     let exe = starts(&by_hotrun, "exe ").remove(0);
     assert!(exe.contains("/target/hotrun."), "{exe}");
-    // No terminal (it is in its keeper's session), and no descriptor but its own.
+    // The app has no terminal (it is in its keeper's session), and no descriptor but its own.
     assert_eq!(app.session, app.parent);
     assert_ne!(app.parent, hotrun.pid());
     assert_eq!(starts(&by_hotrun, "tty "), ["tty false"]);
@@ -125,8 +125,8 @@ fn only_what_is_hotruns_own_differs() {
 /// What the app has open when it starts.
 const DESCRIPTORS: [&str; 4] = ["fd 0 /dev/null", "fd 1 pipe", "fd 2 pipe", "fd 3 socket"];
 
-/// Editors and shells leave things open in what they start. An app that inherits them keeps a file,
-/// a terminal or somebody's pipe open for a day.
+/// Editors and shells leave descriptors open in their children. An app that inherits them would keep a
+/// file, a terminal or a pipe open all day.
 #[test]
 fn what_leaked_into_hotrun_does_not_reach_the_app() {
     let project = Project::new("surroundings");
@@ -137,8 +137,8 @@ fn what_leaked_into_hotrun_does_not_reach_the_app() {
     assert_eq!(descriptors(&blocks(&hotrun.stdout())[0]), DESCRIPTORS);
 }
 
-/// Each build script, hook and compiler in a project may leave a daemon behind (a compile cache);
-/// what it inherited it keeps. The held socket must not be among it, nor may what speaks of it.
+/// Each build script, hook and compiler may leave a daemon behind (a compile cache), which keeps what it
+/// inherited. That must not include the held sockets, nor variables about them.
 #[test]
 fn cargo_gets_nothing_of_the_sockets() {
     let project = Project::new("slow-drain");
@@ -153,7 +153,7 @@ fn cargo_gets_nothing_of_the_sockets() {
     assert_eq!(event["event"], "live", "cargo got something");
 }
 
-/// A descriptor, a thread or a zombie that is left over per reload is noticed in the evening.
+/// A descriptor, a thread or a zombie that leaks with each reload adds up during a day.
 #[test]
 fn reloads_leave_nothing_open() {
     let project = Project::new("surroundings");
@@ -185,13 +185,14 @@ fn reloads_leave_nothing_open() {
     for block in &blocks {
         assert_eq!(descriptors(block), descriptors(&blocks[0]));
     }
-    // One keeper and one app: nothing of the ten before them, once the last cargo has ended.
+    // One keeper and one app are left, and no process of the ten before them, once the last cargo has
+    // ended.
     wait_until("the end of all but one keeper and one app", || {
         (hotrun.survivors().len() == 2).then_some(())
     });
 }
 
-/// The number of descriptors and threads, once nothing is under way any more.
+/// The number of descriptors and threads, once it does not change any more.
 fn size(hotrun: &Hotrun) -> (usize, i64) {
     let mut last = size_of(hotrun.pid()).unwrap();
     let mut same = 0;

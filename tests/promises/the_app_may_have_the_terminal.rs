@@ -1,5 +1,5 @@
-//! An app that reads, or that wants a terminal, can have what hotrun itself is given; the newest
-//! generation gets it, and nobody waits for one that does not read.
+//! An app that reads stdin, or wants a terminal, can have hotrun's; the newest generation gets the
+//! input, and one that does not read blocks nothing.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 
 use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
-/// A server that says whether it has a terminal, and what it reads.
+/// A server that prints whether it has a terminal, and what it reads.
 fn reading() -> Project {
     let project = Project::new("slow-drain");
     project.edit(
@@ -63,7 +63,7 @@ fn piped_in(tty: bool) {
     project.configure(&format!("[app]\ntty = {tty}\n"));
     let (reader, mut writer) = std::io::pipe().unwrap();
     let run = Run::new(&project, &[&ANY[..], &["--stdin", "app"]].concat()).stdin(reader);
-    // Before anybody can read it.
+    // Written before any generation can read it.
     writer.write_all(b"zero\n").unwrap();
     let hotrun = run.start();
     says(&hotrun, &format!("g1 has {:?}", [tty; 4]));
@@ -83,7 +83,7 @@ fn piped_in(tty: bool) {
     hotrun.assert_nothing_left();
 }
 
-/// Somebody types; the app believes that they type to it alone.
+/// The user types; the app has a terminal of its own.
 #[test]
 fn what_is_typed_reaches_the_app_at_a_terminal_of_its_own() {
     let project = reading();
@@ -95,7 +95,7 @@ fn what_is_typed_reaches_the_app_at_a_terminal_of_its_own() {
     keys.write_all(b"hello\nsize\n").unwrap();
     says(&hotrun, r#"g1 reads "hello\n""#);
     says(&hotrun, "33 101");
-    // The window changes: the terminal tells its own processes, hotrun tells the app's.
+    // The window is resized: SIGWINCH goes to hotrun, which resizes the app's terminal.
     resize(&name, "44", "102");
     hotrun.signal(Signal::SIGWINCH);
     project.set_version("2");
@@ -139,32 +139,32 @@ fn a_question_is_seen_before_it_is_answered() {
         writer.write_all(b"Ferris\n").unwrap();
         hotrun.wait_line(|line| line.ends_with("hello Ferris"));
         hotrun.wait_live(1);
-        // Its own line is not continued by ours.
+        // A line of hotrun does not continue the app's unfinished one.
         assert!(!hotrun.stderr().contains("name?"), "{}", hotrun.stderr());
     }
 }
 
-/// The size of a window follows while the same generation runs.
+/// The size of the app's terminal follows that of hotrun's while a generation runs.
 #[test]
 fn the_terminal_of_the_app_is_as_large_as_hotruns() {
     let project = reading();
     let (mut keys, terminal, name) = terminal();
     let run = Run::new(&project, &[&ANY[..], &["--stdin", "app"]].concat()).stdin(terminal);
     let hotrun = run.start();
-    // One that has no size is as large as they all once were.
+    // A terminal without a size counts as 24 by 80.
     keys.write_all(b"size\n").unwrap();
     says(&hotrun, "24 80");
     resize(&name, "44", "102");
     hotrun.signal(Signal::SIGWINCH);
-    // Signals are heard at some time after they are sent: asked until the answer is another one.
+    // Signals are handled some time after they were sent: asked until the size differs.
     crate::common::wait_until("another size", || {
         keys.write_all(b"size\n").unwrap();
         hotrun.stdout().contains("44 102\n").then_some(())
     });
 }
 
-/// An app that only wants to draw: no input, but colors and a width; and not a line of it is lost,
-/// though its terminal ends with it.
+/// An app that only draws: it gets no input, but colors and a width; and no line of it is lost, though
+/// its terminal ends with it.
 #[test]
 fn an_app_at_a_terminal_loses_no_line() {
     const LINES: usize = 20_000;

@@ -1,4 +1,4 @@
-//! A program that goes into the background is still the program: what it left behind serves, is
+//! A program that goes into the background is followed: the process that it left behind serves, is
 //! replaced without a loss, is started again when it dies, and ends with hotrun.
 
 use std::net::SocketAddr;
@@ -34,13 +34,13 @@ fn start(project: &Project, address: SocketAddr) -> Hotrun {
     hotrun
 }
 
-/// Puts one through a reload under load, and ends it.
+/// Reloads such a server under load, and ends it.
 fn reload(command: &str) {
     let project = detaches(command);
     let address = own_address();
     let hotrun = start(&project, address);
     let load = Load::start(address, 100, Kind::Mixed);
-    // It is asked to end as any other is, and finishes.
+    // It gets the stop signal like any other, and finishes its requests.
     let slow = thread::spawn(move || get_path(address, "/slow?ms=1500"));
     load.wait_more(50);
     project.set_version("2");
@@ -61,13 +61,13 @@ fn a_server_that_detaches_is_replaced_without_a_loss() {
     reload("new(exe)");
 }
 
-/// In a session of its own no signal to the group of its parent reaches it.
+/// In a session of its own, no signal to the process group of its parent reaches the server.
 #[test]
 fn a_server_in_a_session_of_its_own_is_replaced_without_a_loss() {
     reload("new(\"setsid\").arg(exe)");
 }
 
-/// It is no less of a server: its death is seen, though a helper of it lives on.
+/// Its death is noticed, though a helper process of it lives on.
 #[test]
 fn a_server_that_dies_in_the_background_is_started_again() {
     let project = detaches("new(exe)");
@@ -93,7 +93,7 @@ fn a_server_that_dies_in_the_background_is_started_again() {
     assert!(matches!(get_path(address, "/"), Outcome::Answer(_)));
 }
 
-/// What a program without an address leaves behind is no server.
+/// A process that a program without an address leaves behind is no server.
 #[test]
 fn a_worker_that_leaves_a_helper_has_finished() {
     let project = Project::of(&[

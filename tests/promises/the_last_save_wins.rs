@@ -1,5 +1,4 @@
-//! Whenever a file is saved, in whatever state hotrun is: what is served in the end is what was
-//! saved last.
+//! Whenever a file is saved, in whatever state hotrun is, the last save is served in the end.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +10,7 @@ fn save_on_and_on(seed: u64, handover: &str) {
     let project = Project::new("slow-drain");
     let hotrun = Hotrun::start(&project, &[&ANY[..], &["--handover", handover]].concat());
     let mut numbers = Numbers(seed);
-    // Also before the first build is done.
+    // Saves also come before the end of the first build.
     let mut saved = 0;
     while saved < SAVES {
         for _ in 0..=numbers.below(5) {
@@ -28,7 +27,7 @@ fn save_on_and_on(seed: u64, handover: &str) {
         }
         hotrun.wait_version(&format!("{handover}-{saved}"));
     }
-    // And nothing older comes after it: a build for a save would have to be later in the stream.
+    // No older version follows: the build of an earlier save would have to be later in the stream.
     project.save("src/version.rs", "pub const VERSION: &str = \"the-end\";\n");
     hotrun.wait_version("the-end");
     let builds = hotrun.all("building").len();

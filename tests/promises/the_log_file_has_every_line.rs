@@ -1,5 +1,5 @@
-//! What the app writes can also be kept in a file, as it was printed, with a mark where a generation
-//! begins and ends; whoever rotates it loses no line, and it is nobody's input.
+//! The app's output can also be kept in a file, as it was printed, with a mark where a generation begins
+//! and ends; rotating the file loses no line, and the file is no input.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::{ANY, Hotrun, Project, wait_until};
 
-/// In the middle of what is watched: were it an input, hotrun would build for ever.
+/// The log is in a watched directory: if it were an input, hotrun would build for ever.
 #[test]
 fn the_log_lies_in_the_project_and_starts_no_build() {
     let project = Project::new("slow-drain");
@@ -25,7 +25,7 @@ fn the_log_lies_in_the_project_and_starts_no_build() {
             .then_some(())
     });
     let lines: Vec<String> = log("app.log").lines().map(str::to_owned).collect();
-    // A candidate may be seen to be ready before its first line is.
+    // A candidate may be seen to be ready before its first line is read.
     assert_eq!(lines.iter().filter(|line| **line == listening).count(), 2);
     let marks: Vec<&String> = lines.iter().filter(|line| **line != listening).collect();
     let expected = [
@@ -50,7 +50,7 @@ fn the_log_lies_in_the_project_and_starts_no_build() {
     });
     assert!(!log("app.log.1").contains("g3 "));
     assert_eq!(hotrun.all("building").len(), 3);
-    // What is printed is the same as ever, and the next run goes on where this one ends.
+    // The printed output is unaffected, and the next run appends to the file.
     hotrun.interrupt();
     hotrun.wait_exit();
     let before = log("app.log");
@@ -62,7 +62,7 @@ fn the_log_lies_in_the_project_and_starts_no_build() {
     assert!(log("app.log").starts_with(&before));
 }
 
-/// A file that can't be opened is a mistake of the first moment, not of the first line.
+/// A file that can't be opened is reported at the start, not at the first line.
 #[test]
 fn a_log_in_no_directory_is_refused() {
     let project = Project::new("slow-drain");

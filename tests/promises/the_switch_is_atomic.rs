@@ -1,5 +1,6 @@
-//! A client is sent to one version alone. What was on its way to the old one at the switch is still
-//! answered, by it or by the new one, however late it comes; and nobody waits for who says nothing.
+//! A connection is steered to one generation. One that was on its way to the old generation at the
+//! switch is still answered, by the old or the new one, however late it completes; and silent
+//! connections delay nothing.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use procfs::process::{FDTarget, Process};
 use crate::common::load::{Kind, Outcomes};
 use crate::common::{ANY, Hotrun, LIMIT, Load, Outcome, Project, Run, get, say};
 
-/// Clients come while a real server is put through reloads, half of them with a body to upload.
+/// Reloads a real server while clients connect, half of them with a body to upload.
 fn reload(project: &Project, hotrun: &Hotrun, reloads: u32) -> Outcomes {
     hotrun.wait_live(1);
     let load = Load::start(hotrun.address(), 400, Kind::Mixed);
@@ -45,16 +46,17 @@ fn nothing_is_lost_and_nothing_stale() {
     }
 }
 
-/// Who wants one shared socket gets it, and what that promises.
+/// With `twins = false`, the promises of one shared socket hold.
 #[test]
 fn one_shared_socket_refuses_nobody() {
     let project = Project::hello();
     project.configure("[handover]\ntwins = false\n");
     let hotrun = Hotrun::start(&project, &ANY);
-    reload(&project, &hotrun, 5).assert_nobody_refused();
+    reload(&project, &hotrun, 5).assert_none_refused();
 }
 
-/// Only what the killed process had taken is lost; whatever waits is for the next one.
+/// Only connections that the killed process had accepted are lost; those in the queue are for the next
+/// generation.
 #[test]
 fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
     let project = Project::hello();
@@ -65,7 +67,7 @@ fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
     let mut taken = 0;
     for number in 0..4 {
         let place = hotrun.here();
-        // On the one side and on the other.
+        // With live on the one slot and on the other.
         if number == 2 {
             project.set_version("2");
             live = hotrun.wait_next_live(place);
@@ -74,12 +76,12 @@ fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
         let place = hotrun.here();
         let generation = live["generation"].as_u64().unwrap();
         let app = hotrun.app(generation);
-        // It takes no more, so that what it has can be counted.
+        // Stopped, the app accepts no more, so that its connections can be counted.
         app.signal(Signal::SIGSTOP);
         hotrun.wait_after(place, "suspended", |_| true);
         taken += connections(app.pid);
         app.signal(Signal::SIGKILL);
-        // The third within a minute is left alone until an edit.
+        // After the third death within a minute an edit is waited for.
         if number == 2 {
             hotrun.wait_after(place, "ended", |_| true);
             let place = hotrun.here();
@@ -92,12 +94,12 @@ fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
     load.wait_more(50);
     let outcomes = load.stop();
     say(&format!("{taken} taken; {}", outcomes.summary()));
-    outcomes.assert_nobody_refused();
+    outcomes.assert_none_refused();
     let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
     assert!(resets <= taken, "{resets} reset of {taken}");
 }
 
-/// How many connections this process has taken that are not over.
+/// How many open connections this process has accepted.
 fn connections(pid: i32) -> usize {
     let open = [TcpState::Established, TcpState::CloseWait];
     let inodes: HashSet<u64> = procfs::net::tcp()
@@ -112,9 +114,9 @@ fn connections(pid: i32) -> usize {
         .count()
 }
 
-/// Live dies while the next version starts beside it. Who comes meanwhile waits where live was.
+/// Live dies while a candidate starts beside it. New connections meanwhile are queued on live's slot.
 #[test]
-fn who_waits_for_a_dead_version_gets_the_next() {
+fn connections_queued_for_a_dead_generation_get_the_next() {
     let project = Project::new("slow-start");
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_live(1);
@@ -155,7 +157,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: promise\r\nConnection: close\r\n\r\n";
 
-/// The generation that answers.
+/// Sends a request; returns the generation that answers.
 #[track_caller]
 fn ask(client: &mut TcpStream) -> String {
     client.write_all(QUESTION).unwrap();
@@ -165,8 +167,8 @@ fn ask(client: &mut TcpStream) -> String {
     format!("g{generation}")
 }
 
-/// Opened before the switch, and silent until after it: the old version is not told to end before it
-/// has heard the question.
+/// A connection that is opened before the switch, and silent until after it: the old generation does not
+/// get the stop signal before it has read the request.
 #[test]
 fn a_client_that_hesitates_is_answered_by_whom_it_came_to() {
     let project = Project::hello();
@@ -184,10 +186,10 @@ fn a_client_that_hesitates_is_answered_by_whom_it_came_to() {
     assert_eq!(hotrun.all("cut").len(), 0);
 }
 
-/// A browser opens connections that it may never use, and keeps others open: the new version serves
-/// at once, and the old one is waited for no longer than is wanted.
+/// A browser opens connections that it may never use, and keeps others open: the new generation serves
+/// at once, and the old one gets the stop signal after `quiesce_max`.
 #[test]
-fn who_says_nothing_is_not_waited_for() {
+fn silent_connections_are_not_waited_for() {
     let project = Project::hello();
     project.configure("[handover]\nquiesce_max = \"1500ms\"\n");
     let hotrun = Hotrun::start(&project, &ANY);
@@ -199,7 +201,7 @@ fn who_says_nothing_is_not_waited_for() {
     let live = hotrun.wait_live(2);
     let waited = told["ms"].as_f64().unwrap() - live["ms"].as_f64().unwrap();
     assert!(waited >= 1500.0, "{waited} ms");
-    // One that is open, and has been used, says nothing more either: it is not waited for at all.
+    // An idle keep-alive connection is not waited for at all.
     let mut kept = connect(hotrun.address());
     kept.write_all(b"GET / HTTP/1.1\r\nHost: promise\r\n\r\n")
         .unwrap();
@@ -214,7 +216,7 @@ fn who_says_nothing_is_not_waited_for() {
 }
 
 sockopt_impl!(
-    /// For how many seconds a handshake may wait for the client's first word (tcp(7)).
+    /// For how many seconds a handshake may wait for the client's first bytes (tcp(7)).
     DeferAccept,
     SetOnly,
     libc::IPPROTO_TCP,
@@ -222,9 +224,9 @@ sockopt_impl!(
     u32
 );
 
-/// A handshake that began before the switch ends at the old version's socket whenever the client
-/// comes to it. With `TCP_DEFER_ACCEPT` it ends with the first word of the client, so that it can be
-/// told when: while the old version is still there, and when it has gone.
+/// A handshake that began before the switch completes on the old generation's slot, however late. With
+/// `TCP_DEFER_ACCEPT` it completes with the client's first bytes, so the test chooses when: while the
+/// old generation is still there, and when it is gone.
 #[test]
 fn a_handshake_that_takes_long_is_answered() {
     let project = Project::hello();
@@ -247,7 +249,7 @@ fn a_handshake_that_takes_long_is_answered() {
     assert_eq!(ask(&mut soon), "g1");
     hotrun.wait_for("gone", |event| event["generation"] == 1);
     assert_eq!(ask(&mut late), "g2");
-    // The third has the side of the first, and what comes there is its own again.
+    // The third generation has the slot of the first, and connections there are its own again.
     project.set_version("3");
     hotrun.wait_live(3);
     let mut later = connect(address);

@@ -1,15 +1,15 @@
-//! The rules of the code that a compiler does not check: who may know whom, and what stays out of
-//! where. A rule that is a test is a rule; see the map in `src/lib.rs`.
+//! The rules of the code that a compiler does not check: which module may use which, and what a module
+//! must not do; see the map in `src/lib.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which modules of the crate a module may use, apart from itself: a whole module, or a part of it. What
-/// is not here is not allowed; a new module is added with what it needs.
+/// Which modules of the crate a module may use, apart from itself: a whole module, or a part of it.
+/// Everything else is not allowed; a new module is added with what it needs.
 ///
-/// Effects that wait or touch the system know the words of the session and their own settings, and
-/// never each other: what one learns reaches another as a value in an action.
+/// Effects that wait or touch the system use the types of the session and their own settings, and never
+/// each other: what one learns reaches another as a value in an action.
 const KNOWS: &[(&str, &[&str])] = &[
     ("main", &[]),
     ("cli", &[]),
@@ -52,7 +52,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "sockets",
         &["defect", "sock_diag", "exit", "session::slots", "sys"],
     ),
-    // Answers at once, so it knows by itself what is held.
+    // Has to answer at once, so it reads the held addresses itself.
     (
         "capture",
         &[
@@ -154,7 +154,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    // A client of the public interface: of the session it knows the words.
+    // A client of the public interface; of the session it only uses types.
     (
         "verify",
         &[
@@ -171,7 +171,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("driver", &["session"]),
-    // Who carries out actions knows everybody who does.
+    // Carries out actions, so it uses all modules that do the work.
     (
         "effects",
         &[
@@ -181,11 +181,11 @@ const KNOWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Files that read the environment: settings in one place; what is passed on to a child as it is,
-/// and where this user's sockets belong, where they are needed.
+/// Files that may read the environment: settings are read in one place; the others pass it on to a
+/// child, or look up the directory for this user's sockets.
 const READS_ENVIRONMENT: &[&str] = &["build/surroundings.rs", "config/resolve.rs", "lib.rs"];
 
-/// A file of the crate, with what is compiled into the program.
+/// A source file of the crate.
 struct Source {
     /// From `src/`.
     path: String,
@@ -226,7 +226,7 @@ fn sources() -> Vec<Source> {
     files.map(|file| source(&src, &file)).collect()
 }
 
-/// The files of modules that are there for unit tests only.
+/// The files of modules that are only for unit tests.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -243,7 +243,7 @@ fn source(src: &Path, file: &Path) -> Source {
     let path = file.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
     let module = path.split('/').next().unwrap();
     let module = module.strip_suffix(".rs").unwrap_or(module).to_owned();
-    // Unit tests stand at the foot.
+    // Unit tests are at the end of the file.
     let (program, _) = text
         .split_once("\n#[cfg(test)]\nmod tests")
         .unwrap_or((&text, ""));
@@ -269,7 +269,7 @@ fn source(src: &Path, file: &Path) -> Source {
     }
 }
 
-/// What follows each occurrence of `start`, as long as it is part of a path.
+/// The rest of the path after each occurrence of `start`.
 fn paths<'a>(code: &'a str, start: &str) -> Vec<&'a str> {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.split(start)
@@ -302,7 +302,7 @@ fn modules_import_only_what_they_need() {
                 wrong.push(format!("{} uses `{used}`", source.path));
             }
         }
-        // A glob, or a group at the root, would hide who is used.
+        // A glob, or a group at the root, would hide which modules are used.
         if source.code.contains("crate::{") || source.code.contains("crate::*") {
             wrong.push(format!("{} uses the whole crate", source.path));
         }
@@ -343,8 +343,8 @@ fn the_environment_is_read_where_it_is_known_to_be() {
     none("read it in `config::resolve` and pass it on", &found);
 }
 
-/// The core decides about values that it is given. What reads a clock, a file or a socket can't be
-/// tested by all orders of events.
+/// The session only sees values. Code that reads a clock, a file or a socket can't be tested by all
+/// orders of events.
 #[test]
 fn the_session_is_pure() {
     let mut wrong = Vec::new();
@@ -385,7 +385,7 @@ fn the_session_is_pure() {
     none("not in the session", &wrong);
 }
 
-/// A file that calls itself pure is tested by its arguments alone.
+/// A file that calls itself pure can be tested by its arguments alone.
 #[test]
 fn what_says_that_it_is_pure_is() {
     let mut pure = 0;
@@ -433,7 +433,7 @@ fn unsafe_stays_in_sys() {
     );
 }
 
-/// Output has one order because it has one place. Others may ask what a stream is.
+/// Output has one order because one module prints. Others may only ask whether a stream is a terminal.
 #[test]
 fn only_the_ui_prints() {
     let mut wrong = Vec::new();
@@ -473,7 +473,7 @@ fn files_are_short_and_say_what_they_are() {
     none("split it, or write it", &wrong);
 }
 
-/// A forgotten file is a promise that nobody checks; so is a test that is switched off.
+/// A forgotten file is a promise that is not checked; so is an ignored test.
 #[test]
 fn every_promise_is_checked() {
     let dir = root().join("tests/promises");

@@ -1,5 +1,5 @@
-//! `hotrun verify` puts a project through reloads under load and says what became of every request:
-//! nothing where nothing was lost, and what was lost, when, and what to do about it.
+//! `hotrun verify` reloads a project under load and reports what became of every request: that nothing
+//! was lost, or what was lost, when, and what to do about it.
 
 use std::fs::{self, File, FileTimes};
 use std::net::TcpListener;
@@ -11,10 +11,10 @@ use nix::sys::signal::Signal;
 
 use crate::common::{ANY, Hotrun, Project, Run, say};
 
-/// Long before anything was built.
+/// A time stamp from long before any build.
 const OLD: Duration = Duration::from_secs(1_000_000_000);
 
-/// The file that gets newer time stamps, with an old one of its own.
+/// The source that `verify` touches, with an old time stamp.
 struct Source {
     path: PathBuf,
     text: String,
@@ -42,12 +42,12 @@ impl Source {
     }
 }
 
-/// A verification; the events are those of the hotrun under load.
+/// Starts a verification; its events are those of the hotrun under load.
 fn verify(project: &Project, args: &[&str]) -> Hotrun {
     Hotrun::start(project, &[&["verify"], args].concat())
 }
 
-/// The number behind this word of the report.
+/// The number after this word in the report.
 #[track_caller]
 fn count(report: &str, name: &str) -> usize {
     let line = report
@@ -57,7 +57,7 @@ fn count(report: &str, name: &str) -> usize {
     word.parse().expect(word)
 }
 
-/// The report of a verification that is over.
+/// The report of a verification, which must end with this code.
 #[track_caller]
 fn report(hotrun: &Hotrun, code: i32) -> String {
     hotrun.wait_code(code);
@@ -67,12 +67,12 @@ fn report(hotrun: &Hotrun, code: i32) -> String {
     report
 }
 
-/// It says so, with every count, and has done what it says: each reload was a build, a new process
-/// and the end of the old one, with clients all the time.
+/// The report says so, with every count, and they are true: each reload was a build, a new process and
+/// the end of the old one, with clients all the time.
 #[test]
 fn where_nothing_is_lost_it_says_so() {
     let project = Project::hello();
-    // A client that is kept waiting by others on this machine is not told to go.
+    // A client that is slow on a busy machine is not cut.
     project.configure("[handover]\nquiesce_max = \"60s\"\n");
     let source = Source::of(&project);
     let hotrun = verify(&project, &[&["--reloads", "3"], &ANY[..]].concat());
@@ -102,7 +102,7 @@ fn where_nothing_is_lost_it_says_so() {
         ["first start", "asked for", "asked for", "asked for"]
     );
     assert_eq!(hotrun.all("live").len(), 4);
-    // Cargo had something to do each time.
+    // Each reload was a real build.
     for live in hotrun.all("live").iter().skip(1) {
         let generation = &live["generation"];
         let compiled = hotrun.events().iter().any(|event| {
@@ -118,8 +118,8 @@ fn where_nothing_is_lost_it_says_so() {
     );
 }
 
-/// A program that leaves the stop signal to its default is cut off in the middle of the answers that
-/// take longer than it may.
+/// A program that does not handle the stop signal is ended in the middle of answers that take longer
+/// than `stop_timeout`.
 #[test]
 fn losses_are_told_with_their_cause() {
     let project = Project::new("crash-late");
@@ -143,8 +143,8 @@ fn losses_are_told_with_their_cause() {
     assert!(report.contains("`with_graceful_shutdown`"), "{report}");
 }
 
-/// Two versions accept from one socket, and the old one takes its time to go: it answers after the
-/// new one has. If this were not seen, no count of nothing stale would be worth anything.
+/// Two generations accept from one socket, and the old one drains slowly: it answers after the new one
+/// has. If `verify` did not see this, a count of no stale answers would mean nothing.
 #[test]
 fn answers_of_an_old_version_are_seen() {
     let project = Project::new("ignores-term");
@@ -157,7 +157,7 @@ fn answers_of_an_old_version_are_seen() {
     assert!(report.contains(hint), "{report}");
 }
 
-/// With a socket for each version the same program is never stale.
+/// With two slots, the same program has no stale answers.
 #[test]
 fn where_versions_do_not_share_nothing_is_stale() {
     let project = Project::new("ignores-term");
@@ -181,14 +181,14 @@ fn live_that_is_stopped_first_keeps_clients_waiting() {
     assert!(report.contains(hint), "{report}");
 }
 
-/// Unix sockets, and what nobody connects to.
+/// Unix sockets get load too; sockets without connections don't.
 #[test]
 fn every_address_that_takes_connections_is_loaded() {
     let project = Project::new("sockets");
     let addresses = ["unix:app.sock", "[::]:0", "udp:127.0.0.1:0"];
     let listen = addresses.map(|address| ["--listen", address]).concat();
     let hotrun = verify(&project, &[&["--reloads", "1"], &listen[..]].concat());
-    // It leaves the stop signal to its default, so a request may be cut.
+    // The app does not handle the stop signal, so a request may be cut.
     hotrun.wait_exit();
     hotrun.assert_nothing_left();
     let report = hotrun.stdout();
@@ -205,7 +205,7 @@ fn every_address_that_takes_connections_is_loaded() {
     }
 }
 
-/// The hotrun under load gets what ours was started with.
+/// The hotrun under load inherits the sockets that `verify` was started with.
 #[test]
 fn sockets_that_were_handed_over_are_handed_on() {
     let project = Project::new("sockets");
@@ -216,7 +216,7 @@ fn sockets_that_were_handed_over_are_handed_on() {
     let hotrun = Run::new(&project, &["verify", "--reloads", "1"])
         .inheriting("web:admin", [web.into(), admin.into()])
         .start();
-    // It leaves the stop signal to its default, so a request may be cut.
+    // The app does not handle the stop signal, so a request may be cut.
     hotrun.wait_exit();
     hotrun.assert_nothing_left();
     let held = [address, format!("unix:{}", path.display())];
@@ -228,9 +228,9 @@ fn sockets_that_were_handed_over_are_handed_on() {
     assert_eq!(count(&report, "refused"), 0, "{report}");
 }
 
-/// Nothing is known of what a client should say, so it says nothing; that is said.
+/// If the app does not speak HTTP, clients only connect, and the report says so.
 #[test]
-fn who_does_not_speak_http_is_only_connected_to() {
+fn apps_without_http_are_only_connected_to() {
     let project = Project::new("slow-drain");
     project.edit("src/http.rs", "\"HTTP/1.1 200 OK", "\"GOPHER/9 200 OK");
     let hotrun = verify(&project, &[&["--reloads", "2"], &ANY[..]].concat());
@@ -242,7 +242,7 @@ fn who_does_not_speak_http_is_only_connected_to() {
     );
 }
 
-/// A build that fails, at first or later, is told with what the compiler said.
+/// A build that fails, at first or later, is reported with the compiler's output.
 #[test]
 fn what_does_not_build_is_told() {
     let project = Project::new("slow-drain");
@@ -270,7 +270,7 @@ fn what_does_not_build_is_told() {
     source.assert_untouched();
 }
 
-/// So is a version that does not get ready, or does not stay.
+/// A generation that does not get ready, or dies, is reported with its last lines.
 #[test]
 fn what_does_not_serve_is_told_with_its_last_words() {
     let project = Project::new("never-ready");
@@ -312,9 +312,9 @@ fn what_holds_no_address_has_nothing_to_load() {
     );
 }
 
-/// What the hotrun under load refuses is refused with its words and its code.
+/// If the hotrun under load refuses to start, `verify` ends with the same message and code.
 #[test]
-fn who_is_in_the_way_is_named() {
+fn an_address_in_use_is_named() {
     let project = Project::new("slow-drain");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -325,7 +325,7 @@ fn who_is_in_the_way_is_named() {
     assert!(said.contains(&address), "{said}");
 }
 
-/// Whoever ends it: the file has its time stamp again, and nothing is left.
+/// However it is ended, the source has its time stamp again, and no process is left.
 #[test]
 fn a_signal_leaves_nothing_behind() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -342,12 +342,12 @@ fn a_signal_leaves_nothing_behind() {
         source.assert_untouched();
         hotrun.assert_nothing_left();
         assert_eq!(hotrun.stdout(), "");
-        // It was asked to end, not killed.
+        // The hotrun under load got a signal to end, and was not killed.
         assert_eq!(hotrun.all("quitting").len(), 1);
     }
 }
 
-/// Before there is anything to load, too.
+/// The same before there is an address to load.
 #[test]
 fn a_signal_at_the_start_leaves_nothing_behind() {
     let project = Project::new("slow-drain");
@@ -358,20 +358,20 @@ fn a_signal_at_the_start_leaves_nothing_behind() {
     hotrun.assert_nothing_left();
 }
 
-/// Under `nohup`, SIGHUP is ignored by whatever is started, and it is what asks for a reload.
+/// Under `nohup`, children inherit that SIGHUP is ignored, and `verify` asks for reloads by that signal.
 #[test]
 fn reloads_come_where_hangups_are_ignored() {
     let project = Project::new("slow-drain");
     let args = [&["verify", "--reloads", "1"], &ANY[..]].concat();
     let hotrun = Run::new(&project, &args).after("trap '' HUP").start();
-    // It means nothing to this one, and nothing happens.
+    // `verify` itself ignores the signal.
     hotrun.wait_for("building", |_| true);
     hotrun.hangup();
     let report = report(&hotrun, 0);
     assert!(report.starts_with("nothing lost: 1 reload, "), "{report}");
 }
 
-/// Its keeper ends the hotrun under load, whose keepers end the rest.
+/// The keeper of `verify` ends the hotrun under load, whose keepers end the rest.
 #[test]
 fn nothing_outlives_a_verification_that_is_killed() {
     let project = Project::new("slow-drain");

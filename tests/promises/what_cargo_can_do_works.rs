@@ -1,6 +1,6 @@
-//! Whatever cargo can be told, by options, manifests, its configuration and the environment: the
-//! app is what `cargo run` would start at that moment, in the same surroundings, and an edit of
-//! anything that it is made of is seen.
+//! Whatever cargo is told by options, manifests, its configuration and the environment, the app is what
+//! `cargo run` would start at that moment, in the same surroundings, and an edit of any of its sources
+//! is noticed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,8 +12,8 @@ use procfs::process::{FDTarget, Process};
 use crate::common::processes::Running;
 use crate::common::{ANY, Hotrun, Project, Run, say, wait_until};
 
-/// What every program here says of itself: its surroundings, without what is hotrun's own, and then
-/// the line that tests wait for. It ends then, so that `cargo run` can be asked for the same.
+/// The function by which every program here prints its surroundings, without hotrun's own additions, and
+/// then the line that tests wait for. The program ends then, so that it can be run with `cargo run` too.
 pub(crate) const TELL: &str = r#"
 pub fn tell(said: impl std::fmt::Display) {
     let own = |key: &str| key.starts_with("HOTRUN_") || key == "NOTIFY_SOCKET";
@@ -25,17 +25,17 @@ pub fn tell(said: impl std::fmt::Display) {
 }
 "#;
 
-/// A program that says this; it is formatted by `tell`'s caller.
+/// A program that prints this expression.
 pub(crate) fn main_of(said: &str) -> String {
     format!("fn main() {{ tell({said}); }}\n{TELL}")
 }
 
-/// A manifest with more than a name.
+/// A manifest with this name, and more lines.
 pub(crate) fn manifest(name: &str, more: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2024\"\n{more}\n")
 }
 
-/// The same words and variables, for hotrun and for `cargo run`.
+/// The same arguments and variables, for hotrun and for `cargo run`.
 pub(crate) struct Session<'a> {
     project: &'a Project,
     args: &'a [&'a str],
@@ -64,21 +64,21 @@ impl<'a> Session<'a> {
         session
     }
 
-    /// The app says this, sooner or later.
+    /// Waits until the app prints this.
     #[track_caller]
     pub(crate) fn says(&self, said: &str) {
         let said = format!("said {said}");
         self.hotrun.wait_line(|line| line == said);
     }
 
-    /// An edit makes the app say this.
+    /// Makes an edit and waits until the app prints this.
     #[track_caller]
     pub(crate) fn edit(&self, path: &str, from: &str, to: &str, said: &str) {
         self.project.edit(path, from, to);
         self.says(said);
     }
 
-    /// The app was started last as `cargo run` starts it now.
+    /// Checks that the app was last started as `cargo run` starts it now.
     #[track_caller]
     pub(crate) fn end(self) {
         let cargo = self.project.command("cargo");
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The last words of the app. A runner is given the path of the program, which is another one.
+/// The last output of the app. A runner gets the path of the program, which differs.
 fn words(said: &str) -> Vec<String> {
     let last = said.rfind("args [").unwrap();
     let name = |line: &str| match line.split_once("args [\"") {
@@ -144,7 +144,7 @@ fn features_and_profiles() {
     }
 }
 
-/// The triple that this machine builds for.
+/// The host target of this machine.
 pub(crate) fn host(project: &Project) -> String {
     let output = project.command("rustc").arg("-vV").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -160,7 +160,7 @@ fn a_target_with_a_runner() {
             "src/main.rs",
             &main_of("format_args!(\"1 {:?}\", std::env::var(\"RAN_BY\"))"),
         ),
-        // It is given the program and its arguments after its own.
+        // The runner gets the program and its arguments after its own.
         (
             "tools/run",
             "#!/bin/sh\nexport RAN_BY=\"$1 $(basename \"$2\") $#\"\nshift\nexec \"$@\"\n",
@@ -211,12 +211,12 @@ fn variables_of_cargos_configuration() {
     let config = ".cargo/config.toml";
     session.edit(config, "\"config\"", "\"edited\"", &expected(1, "edited"));
     session.edit("src/main.rs", "\"1", "\"2", &expected(2, "edited"));
-    // A program that does not change is still started in other surroundings.
+    // An unchanged program is started again if its surroundings change.
     session.edit(config, "\"edited\"", "\"again\"", &expected(2, "again"));
     session.end();
 }
 
-/// What build scripts read and crates include, in their package and outside of all packages.
+/// Files that build scripts read and crates include, in their package and outside of all packages.
 #[test]
 fn build_scripts_and_included_files() {
     let said = r#"format_args!("{} {} {}",
@@ -239,7 +239,7 @@ fn build_scripts_and_included_files() {
         ("../proto/deep/b.proto", "b1"),
         ("../shared/text", "c1"),
         ("quiet/Cargo.toml", &manifest("quiet", "")),
-        // It does not say what it reads, so it is everything.
+        // This script declares nothing, so every file of its package is a guess.
         (
             "quiet/build.rs",
             r#"fn main() {
@@ -255,20 +255,21 @@ fn build_scripts_and_included_files() {
         ("quiet/some/data.txt", "d1"),
     ]);
     let session = Session::start(&project, &[], &[], "a1 b1 d1 c1");
-    // At once: cargo has hardly told of these.
+    // At once, just after dep-info was written.
     session.edit("../proto/deep/b.proto", "b1", "b2", "a1 b2 d1 c1");
     session.edit("../shared/text", "c1", "c2", "a1 b2 d1 c2");
     session.edit("schema/a.sql", "a1", "a2", "a2 b2 d1 c2");
     session.edit("quiet/some/data.txt", "d1", "d2", "a2 b2 d2 c2");
-    // What is included from now on is watched from now on.
+    // A file that is included from now on is watched from now on.
     project.add("../shared/other", "c3");
     session.edit("src/main.rs", "shared/text", "shared/other", "a2 b2 d2 c3");
     session.edit("../shared/other", "c3", "c4", "a2 b2 d2 c4");
     session.end();
 }
 
-/// What is outside of all packages goes and comes back with branches of which one lacks it. What is
-/// made of it is the same again then, so that only hotrun can notice what is saved there later.
+/// A directory outside of all packages vanishes and comes back, as with branches of which one lacks it.
+/// The program is the same again then, so cargo reports no new dep-info, and later saves there have to
+/// be noticed all the same.
 #[test]
 fn inputs_outside_that_were_away() {
     let said = r#"format_args!("{} {}", env!("READ"), include_str!("../../shared/deep/text"))"#;
@@ -304,7 +305,7 @@ fn inputs_outside_that_were_away() {
     session.end();
 }
 
-/// Cargo goes by what is included, be it hidden, ignored by git or another package's.
+/// An included file is a source, even if it is hidden, ignored by git or in another package.
 #[test]
 fn included_files_that_look_like_no_inputs() {
     let said = r#"format_args!("{} {}", include_str!("../static/.well-known/text"),
@@ -326,7 +327,7 @@ fn included_files_that_look_like_no_inputs() {
     session.end();
 }
 
-/// Cargo builds for it as well, and each of its builds writes it anew.
+/// Cargo takes the file for an input, and each build writes it anew.
 #[test]
 fn what_a_build_script_writes_beside_the_code_is_no_reason_to_build() {
     let writes = "fn main() {
@@ -394,7 +395,7 @@ fn packages_of_every_kind() {
     session.edit("../outside/src/lib.rs", "o1", "o2", "1 m2 o2 p1");
     session.edit("../patched/src/lib.rs", "p1", "p2", "1 m2 o2 p2");
     session.edit("api/src/main.rs", "\"1 ", "\"2 ", "2 m2 o2 p2");
-    // The others' sources are nobody's here; what chooses among them is.
+    // The sources of the other platforms don't count here; the manifest that chooses among them does.
     session.edit(
         "Cargo.toml",
         "default-members = [\"api\"]",
@@ -404,8 +405,8 @@ fn packages_of_every_kind() {
     session.end();
 }
 
-/// Cargo knows nothing of what a procedural macro reads, so that it is built only if the user has
-/// named it: by `watch.paths` or by a rule.
+/// Cargo does not know the files that a procedural macro reads, so a change is built only if the user
+/// has named them: by `watch.paths` or by a rule.
 #[test]
 fn files_that_only_a_macro_reads() {
     let read = "extern crate proc_macro;\nuse proc_macro::{TokenStream, TokenTree};\n\
@@ -446,7 +447,7 @@ fn files_that_only_a_macro_reads() {
     session.end();
 }
 
-/// The directory above a package is nobody's input where the workspace has none at its root.
+/// The directory above a package is no input if the workspace has no package at its root.
 #[test]
 fn a_package_that_was_away() {
     let project = Project::of(&[
@@ -507,7 +508,7 @@ fn binaries_and_examples() {
     session.end();
 }
 
-/// With `prefer-dynamic` the program needs what only the library path leads to.
+/// With `prefer-dynamic` the program needs a library that is only found by the library path.
 #[test]
 fn a_dynamic_standard_library() {
     let project = Project::of(&[
@@ -531,7 +532,7 @@ fn a_target_directory_elsewhere() {
     ]);
     let outside = project.root().join("outside").display().to_string();
     let by_variable = [("CARGO_TARGET_DIR", &*outside)];
-    // The first is relative to the directory in which hotrun is started, and among its sources.
+    // The first one is relative to the directory in which hotrun is started, and lies among the sources.
     let by_option = ["--target-dir", "src/out"];
     let cases = [
         (&by_option[..], &[][..], "src/out"),
@@ -557,7 +558,7 @@ fn a_target_directory_elsewhere() {
     }
 }
 
-/// Intermediate files may be kept apart from the target directory; they are no inputs there either.
+/// Intermediate files may be outside of the target directory; they are no inputs there either.
 #[test]
 fn a_build_directory_elsewhere() {
     let project = Project::of(&[
@@ -578,7 +579,7 @@ fn a_build_directory_elsewhere() {
         ),
     ]);
     for (number, dir) in ["between", "../between"].into_iter().enumerate() {
-        // Cargo makes it under another name first.
+        // Cargo creates the directory under another name first.
         fs::create_dir(project.path(dir)).unwrap();
         let env = [("CARGO_BUILD_BUILD_DIR", dir)];
         let texts: Vec<String> = (1..4).map(|text| (2 * number + text).to_string()).collect();
@@ -593,7 +594,7 @@ fn a_build_directory_elsewhere() {
     }
 }
 
-/// The directory of the compiler that is used; rustup is told to use it by its name or its place.
+/// The app is built by the toolchain that `rust-toolchain.toml` names, by its name or its path.
 #[test]
 fn a_toolchain_of_the_project() {
     let project = Project::of(&[
@@ -627,7 +628,7 @@ fn a_toolchain_of_the_project() {
     let place = session.hotrun.here();
     toolchain("channel = \"there-is-none-of-this-name\"");
     session.hotrun.wait_after(place, "build-failed", |_| true);
-    // By its place: another name, which the app finds in its environment, for the same.
+    // By its path: the same toolchain under another name, which the app finds in its environment.
     let home = rustc.strip_suffix("/bin/rustc").unwrap();
     toolchain(&format!("path = \"{home}\""));
     let named = format!("\"RUSTUP_TOOLCHAIN\",\n        \"{home}\"");
@@ -641,8 +642,8 @@ fn a_toolchain_of_the_project() {
     session.end_as(cargo);
 }
 
-/// A compile cache starts its daemon with the first compiler that it wraps, and so within hotrun's
-/// cargo. It serves other projects too: it outlives hotrun, and holds nothing of it meanwhile.
+/// A compile cache starts its daemon with the first compiler that it wraps, and so below hotrun's cargo.
+/// The daemon serves other projects too: it outlives hotrun, and has none of its descriptors.
 #[test]
 fn a_compiler_wrapper_with_a_daemon() {
     let project = Project::new("slow-drain");

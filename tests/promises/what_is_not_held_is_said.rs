@@ -1,9 +1,9 @@
-//! What an app listens on and hotrun can't hold is refused while the app is replaced: that is never found
-//! out by the clients alone.
+//! Connections to an address that hotrun can't hold are refused while the app is replaced: a line says
+//! so before clients notice.
 
 use crate::common::{Hotrun, Project, Run, own_address, wait_until};
 
-/// Waits until it is said why, with the next step; nothing else is.
+/// Waits for the one line that says why, with the next step.
 #[track_caller]
 fn says(hotrun: &Hotrun, why: &str, hint: &str) {
     let said = hotrun.wait_for("uncaptured", |_| true);
@@ -11,7 +11,7 @@ fn says(hotrun: &Hotrun, why: &str, hint: &str) {
     assert!(text.starts_with(why), "{text}");
     let next = said["hint"].as_str().unwrap();
     assert!(next.contains(hint), "{next}");
-    // The next generation is no other reason to say it.
+    // The line is not repeated for the next generation.
     let place = hotrun.here();
     hotrun.hangup();
     hotrun.wait_next_live(place);
@@ -27,9 +27,9 @@ fn an_abstract_name() {
     says(&hotrun, &why, "use a path");
 }
 
-/// Root may look into everything, but for the one right that is taken away here.
+/// Root may read every process, except without the capability that is dropped here.
 #[test]
-fn a_program_that_lets_nobody_look_into_it() {
+fn a_program_that_can_not_be_inspected() {
     let project = Project::new("listens");
     let address = own_address().to_string();
     let args = ["--", "hides", &address];

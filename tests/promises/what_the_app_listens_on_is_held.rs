@@ -1,5 +1,5 @@
-//! What an app listens on by itself is held, with no change to it and no word of the user: no client
-//! is refused by a reload, or by a crash, and none is sent to an old version.
+//! Addresses that an app binds by itself are captured, without a change to the app or a setting: no
+//! client is refused by a reload, or by a crash, and none reaches an old generation after a newer one.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -22,9 +22,8 @@ use crate::common::{
 const RELOADS: u32 = 20;
 const CRASHES: u32 = 5;
 
-/// A crash soon after the start of a version is not the version's fault here. And on a machine that is
-/// busy, a server may take its time between two addresses, and what it has taken may have to wait for
-/// long before it is read.
+/// A crash soon after the start must not roll back here. And on a busy machine, a server may be slow
+/// between two addresses, and accepted connections may wait for long before they are read.
 const CONFIGURATION: &str =
     "[app]\nprobation = \"1ms\"\nsettle = \"5s\"\n[handover]\nquiesce_max = \"20s\"\n";
 
@@ -41,7 +40,8 @@ fn start(project: &Project, words: &[&str]) -> Hotrun {
     Hotrun::start(project, &args)
 }
 
-/// Waits until the first version is live and listens: one that begins late is live before.
+/// Waits until the first generation is live and listens on this many addresses: one that begins late is
+/// live before.
 fn wait_held(hotrun: &Hotrun, count: usize) -> Vec<String> {
     hotrun.wait_live(1);
     wait_until("all addresses to be held", || {
@@ -49,8 +49,8 @@ fn wait_held(hotrun: &Hotrun, count: usize) -> Vec<String> {
     })
 }
 
-/// Puts it through reloads, and lets live crash in some of them. How many connections the processes
-/// had that crashed.
+/// Reloads again and again, and has live crash in some of the reloads. Returns how many connections the
+/// crashed processes had.
 fn reload(hotrun: &Hotrun) -> usize {
     let mut live = hotrun.all("live").pop().unwrap()["generation"]
         .as_u64()
@@ -60,7 +60,8 @@ fn reload(hotrun: &Hotrun) -> usize {
         let place = hotrun.here();
         if number % (RELOADS / CRASHES) == 2 {
             let app = hotrun.app(live);
-            // It takes no more, so that what it has can be counted; nor does what it has started.
+            // Stopped, the app and its children accept no more, so that their connections can be
+            // counted.
             killpg(Pid::from_raw(app.pid), Signal::SIGSTOP).unwrap();
             hotrun.wait_after(place, "suspended", |_| true);
             taken += connections(&hotrun.addresses());
@@ -75,7 +76,7 @@ fn reload(hotrun: &Hotrun) -> usize {
     taken
 }
 
-/// The connections that somebody has accepted there: those that nobody has have no number.
+/// The accepted connections at these addresses: those still in a queue have no inode.
 fn connections(addresses: &[SocketAddr]) -> usize {
     let open = [TcpState::Established, TcpState::CloseWait];
     let is_accepted = |entry: &TcpNetEntry| {
@@ -90,7 +91,7 @@ fn connections(addresses: &[SocketAddr]) -> usize {
     all.filter(|entry| is_accepted(entry)).count()
 }
 
-/// Loads each address while it is put through reloads.
+/// Puts each address under load during reloads.
 fn loaded(hotrun: &Hotrun, addresses: &[SocketAddr], kind: Kind) {
     let loads: Vec<Load> = addresses
         .iter()
@@ -105,16 +106,16 @@ fn loaded(hotrun: &Hotrun, addresses: &[SocketAddr], kind: Kind) {
     assert_eq!(hotrun.all("uncaptured").len(), 0);
 }
 
-/// Nobody was refused, and nothing is stale. A process that crashes takes the requests with it that it
-/// had `taken`, and one that ends at its stop signal what it is answering at that moment. How many
-/// were reset.
+/// Checks that no connection was refused and no answer was stale. A process that crashes resets the
+/// `taken` connections that it had, and one that ends by its stop signal the one that it is answering.
+/// Returns how many were reset.
 fn check(outcomes: &Outcomes, taken: usize) -> usize {
     let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
     say(&format!(
         "{resets} reset, {taken} taken; {}",
         outcomes.summary()
     ));
-    outcomes.assert_nobody_refused();
+    outcomes.assert_none_refused();
     assert_eq!(outcomes.stale(), 0);
     assert!(resets <= taken + RELOADS as usize, "{resets} reset");
     resets
@@ -141,7 +142,7 @@ fn every_family() {
     let all = [
         format!("[::1]:{port}"),
         format!("127.0.0.1:{port}"),
-        // Java's way to say IPv4.
+        // IPv4 as Java binds it.
         format!("[::ffff:127.0.0.2]:{port}"),
     ];
     let words: Vec<&str> = std::iter::once("tcp")
@@ -178,7 +179,7 @@ fn a_server_that_speaks_first() {
     loaded(&hotrun, &[address], Kind::Nothing);
 }
 
-/// Which of them is which is told by their order.
+/// Ports 0 are told apart by their order.
 #[test]
 fn ports_that_the_system_chooses_stay() {
     let (_project, hotrun) = serve(&["tcp", "127.0.0.1:0", "127.0.0.1:0", "[::1]:0"]);
@@ -226,7 +227,7 @@ fn a_path() {
     let load = Load::start(&*path, 200, Kind::Get);
     reload(&hotrun);
     load.wait_more(20);
-    // Who is connected to a path can't be told by it.
+    // The kernel does not list which process a client of a unix socket is connected to.
     check(&load.stop(), 2 * RELOADS as usize);
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
@@ -250,7 +251,8 @@ fn datagrams() {
         answered.generations()
     ));
     assert_eq!(answered.refused, 0);
-    // The one that a process had read when it ended; and a queue has an end.
+    // Lost are datagrams that a process had read when it ended, and those that came when a queue was
+    // full.
     let dropped = dropped(address);
     assert!(
         lost <= RELOADS as usize + dropped,
@@ -258,7 +260,7 @@ fn datagrams() {
     );
 }
 
-/// How many datagrams to this address came when its queue was full.
+/// How many datagrams to this address were dropped because its queue was full.
 fn dropped(address: SocketAddr) -> usize {
     let SocketAddr::V4(v4) = address else {
         panic!("{address}");
@@ -279,7 +281,8 @@ fn dropped(address: SocketAddr) -> usize {
     .sum()
 }
 
-/// It can't run beside itself, which is found out once; its clients wait while it is started.
+/// The program is exclusive, which is learned once; its connections wait in the queue during later
+/// handovers.
 #[test]
 fn a_server_that_locks_a_file() {
     let address = own_address();
@@ -298,7 +301,7 @@ fn a_server_that_locks_a_file() {
     assert_eq!(hotrun.all("learned").len(), 1);
 }
 
-/// A port that is held for the program is not taken from its point of view.
+/// To the program, a port that is held for it is free.
 #[test]
 fn a_server_that_takes_the_next_free_port() {
     let port = own_port();
@@ -309,7 +312,7 @@ fn a_server_that_takes_the_next_free_port() {
     assert_eq!(hotrun.held(), [address]);
 }
 
-/// Of the frameworks, each as its own first page has it; `hello` is the one for axum.
+/// Starts the example of a framework, as its own first page has it; `hello` is the one for axum.
 fn framework(name: &str) -> (SocketAddr, Hotrun) {
     let address = own_address();
     let project = Project::frameworks();
@@ -349,7 +352,7 @@ fn tokio_alone() {
     loaded(&hotrun, &[address], Kind::Get);
 }
 
-/// gRPC, asked by a client of its own, for each question on a new connection.
+/// gRPC, with a client of its own that opens a new connection for each request.
 #[test]
 fn tonic() {
     let (address, hotrun) = framework("grpc");
@@ -388,7 +391,7 @@ fn tonic() {
         errors.len()
     );
     assert!(lines.iter().filter(|line| line.contains(" g")).count() > 100);
-    // Nobody who came after an answer of one version heard an older one.
+    // No request that began after an answer of one generation was answered by an older one.
     let mut answered: Vec<[u64; 3]> = lines
         .iter()
         .filter_map(|line| {
@@ -404,7 +407,7 @@ fn tonic() {
     }
 }
 
-/// A server that is another program, which the app has started.
+/// A server that is another program, started by the app.
 const PYTHON: &str = r#"
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -458,13 +461,13 @@ fn servers_in_other_languages() {
     assert!(found > 0, "neither Python nor Node is installed");
 }
 
-/// Has the app started with these arguments, and more of its settings.
+/// Configures the arguments of the app, and more of its settings.
 fn run_with(project: &Project, words: &str, more: &str) {
     let words: Vec<String> = words.split(' ').map(|word| format!("'{word}'")).collect();
     project.configure(&format!("[app]\n{more}\nargs = [{}]\n", words.join(", ")));
 }
 
-/// Whether it is ready is asked where it listens now, and of it alone.
+/// The probe goes to the address on which the candidate listens now, and to the candidate only.
 #[test]
 fn another_address_that_is_asked_over_http() {
     let project = Project::new("listens");
@@ -486,13 +489,13 @@ fn another_address_that_is_asked_over_http() {
         address = begin(next);
     }
     hotrun.wait_live(5);
-    // Each was started beside the one before.
+    // Each generation was started beside the one before.
     let starting = hotrun.all("starting");
     let beside: Vec<Option<u64>> = starting.iter().map(|one| one["beside"].as_u64()).collect();
     assert_eq!(beside, [None, Some(1), Some(2), Some(3), Some(4)]);
 }
 
-/// The address changes in the code: the new one is served by the same reload, the old one is let go.
+/// The address changes in the code: the new one is served by the same reload, the old one is released.
 fn another_address(handover: &str) {
     let port = own_port();
     let other = own_port();
@@ -528,13 +531,13 @@ fn another_address(handover: &str) {
                 .parse::<SocketAddr>()
                 .unwrap()),
         });
-        // Also who comes to what is still in the way, and when it is not any more.
+        // A client of the overlapping old address also reaches live, before and after it is released.
         let every = ["0.0.0.0", "[::]"].iter().any(|ip| held.starts_with(ip));
         let local = SocketAddr::from(([127, 0, 0, 1], other));
         if every {
             is_live(get(local));
         }
-        wait_until("the old address to be let go", || {
+        wait_until("the old address to be released", || {
             (hotrun.held() == [held.clone()]).then_some(())
         });
         wait_until("the end of the old sockets", || {
@@ -554,7 +557,7 @@ fn another_address(handover: &str) {
     assert_eq!(hotrun.all("learned").len(), 0);
 }
 
-/// Somebody listens at this very address.
+/// Some process listens on exactly this address.
 fn is_listened_on(address: SocketAddr) -> bool {
     let all = [procfs::net::tcp(), procfs::net::tcp6()];
     let mut all = all.into_iter().flatten().flatten();
@@ -571,8 +574,8 @@ fn another_address_with_live_stopped_first() {
     another_address("stop-first");
 }
 
-/// A server that takes its time to start is waited for where it was in the last run, through its
-/// probation, also by a smoke test of it, and by clients that are held back.
+/// The addresses of the last run are held for a server that listens late, through its probation, also
+/// with `--once`, and with parked connections.
 #[test]
 fn a_server_that_listens_late() {
     let address = own_address();
@@ -602,7 +605,7 @@ fn a_server_that_listens_late() {
         assert_eq!(get(address).answer().version, run.to_string());
         if let Some(load) = load {
             load.wait_more(20);
-            load.stop().assert_nobody_refused();
+            load.stop().assert_none_refused();
         }
         hotrun.interrupt();
         hotrun.wait_killed_by(Signal::SIGINT);
@@ -615,7 +618,7 @@ fn a_server_that_listens_late() {
     once.wait_code(1);
 }
 
-/// Who changes his mind gets what he wants at once, and back again.
+/// The setting takes effect at once, in both directions.
 #[test]
 fn capture_is_a_setting() {
     let address = own_address();
@@ -643,8 +646,8 @@ fn capture_is_a_setting() {
     );
 }
 
-/// What may connect to a path is what the app or its user has said of it; and a program that removes
-/// it when it ends removes nothing.
+/// A unix socket keeps the permissions that the app or its user gave it; and a program that removes its
+/// path when it ends does not remove it for clients.
 #[test]
 fn a_path_keeps_its_mode_and_is_always_there() {
     let project = Project::new("listens");
@@ -660,7 +663,7 @@ fn a_path_keeps_its_mode_and_is_always_there() {
         hotrun.wait_after(place, "gone", |_| true);
         assert_eq!(mode(), 0o640);
     };
-    // Of the first version nobody knew that it would have a path.
+    // The path was not known when the first generation was started.
     reload();
     let load = Load::start(&*path, 200, Kind::Get);
     for _ in 0..5 {
@@ -669,7 +672,7 @@ fn a_path_keeps_its_mode_and_is_always_there() {
     load.wait_more(20);
     let outcomes = load.stop();
     say(&outcomes.summary());
-    outcomes.assert_nobody_refused();
+    outcomes.assert_none_refused();
     assert_eq!(
         outcomes.count(|outcome| matches!(outcome, Outcome::Other(_))),
         0
@@ -680,7 +683,7 @@ fn a_path_keeps_its_mode_and_is_always_there() {
     assert_eq!(removed.count(), 6);
 }
 
-/// An address that is declared, and bound by a program that knows nothing of activation.
+/// A declared address, bound by a program that does not use activation.
 #[test]
 fn a_declared_address_that_the_app_binds_itself() {
     let address = own_address();
@@ -719,7 +722,7 @@ fn addresses_are_remembered() {
     });
     project.add("go", "");
     assert_eq!(asked.join().unwrap().answer().version, "1");
-    // The program has another one now: the old one is let go.
+    // The program has another address now: the old one is released.
     let other = own_address();
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
@@ -731,10 +734,10 @@ fn addresses_are_remembered() {
     wait_free(address);
 }
 
-/// A server that has become something else since then: it is not waited for to listen, and nobody is
-/// kept waiting where it was.
+/// A program that is no server any more: it becomes live without listening, and connections to the
+/// remembered address are refused and not kept waiting.
 #[test]
-fn what_was_remembered_in_vain_is_let_go() {
+fn what_was_remembered_in_vain_is_released() {
     let address = own_address();
     let (project, hotrun) = serve(&["tcp", &address.to_string()]);
     wait_held(&hotrun, 1);
@@ -748,7 +751,7 @@ fn what_was_remembered_in_vain_is_let_go() {
     wait_free(address);
 }
 
-/// Waits until nobody listens there any more; that it is not held is said a moment before.
+/// Waits until no process listens there any more; the line about the release comes a moment before.
 fn wait_free(address: SocketAddr) {
     wait_until("the address to be free", || {
         let connected = std::net::TcpStream::connect(address);
@@ -770,7 +773,7 @@ fn denied(number: i64, words: &[&str]) -> Hotrun {
     Run::new(&project, &args).by(&by).start()
 }
 
-/// Where no copy of another process's socket can be had, as Docker has it.
+/// Without `pidfd_getfd`, as under Docker's default profile.
 #[test]
 fn in_a_container() {
     let address = own_address();
@@ -786,7 +789,7 @@ fn in_a_container() {
     }
 }
 
-/// Where there are no filters at all, one line says so, and the app runs as ever.
+/// If no filter can be installed, one line says so, and the app runs without capture.
 #[test]
 fn where_a_sandbox_forbids_it() {
     let address = own_address();
@@ -799,14 +802,14 @@ fn where_a_sandbox_forbids_it() {
     let hint = said[0]["hint"].as_str().unwrap();
     assert!(hint.starts_with("declare its address"), "{hint}");
     get(address).answer();
-    // Once is enough, and there is only one port: the next version waits for it.
+    // The line is not repeated, and with only one port, the next generation has to wait for it.
     let place = hotrun.here();
     hotrun.hangup();
     hotrun.wait_next_live(place);
     assert_eq!(hotrun.all("uncaptured").len(), 1);
 }
 
-/// Who does not want it: nothing is held.
+/// With `capture = false`, nothing is held.
 #[test]
 fn nothing_is_captured_where_that_is_not_wanted() {
     let address = own_address();
@@ -819,7 +822,7 @@ fn nothing_is_captured_where_that_is_not_wanted() {
     get(address).answer();
 }
 
-/// A hotrun that is run by another one says why it can't, and the app runs.
+/// A hotrun that is run by another hotrun says why it can't capture, and its app runs.
 #[test]
 fn a_hotrun_under_a_hotrun_says_why_not() {
     let address = own_address();
@@ -844,7 +847,7 @@ fn a_hotrun_under_a_hotrun_says_why_not() {
     wait_until("the reason", || {
         hotrun.stderr().contains(line).then_some(())
     });
-    // What the inner one can't, the outer one does.
+    // The outer hotrun captures the address instead.
     wait_until("the address", || {
         let held = hotrun.all("held").pop()?;
         (held["sockets"][0]["address"] == text).then_some(())

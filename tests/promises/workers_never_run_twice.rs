@@ -1,4 +1,4 @@
-//! A program that holds no address would do its work twice if two of it ran: there is one at most.
+//! A program that holds no address would do its work twice if two generations ran: at most one runs.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ fn place(events: &[Value], name: &str, generation: u64) -> usize {
     events.iter().position(is).unwrap()
 }
 
-/// Two queue workers of different versions on one queue, or two bots in one chat: the new one is
-/// started when nothing of the old one is left, whatever `--handover` says.
+/// Two queue workers on one queue, or two bots in one chat: the new generation is started when no
+/// process of the old one is left, whatever `--handover` says.
 #[test]
 fn the_old_one_is_gone_before_the_new_one_starts() {
     let project = Project::new("worker");
@@ -24,12 +24,12 @@ fn the_old_one_is_gone_before_the_new_one_starts() {
         let events = hotrun.events();
         assert!(place(&events, "gone", 1) < place(&events, "starting", 2));
         hotrun.wait_line(|line| line == "working 2 g2");
-        // Each is stopped only when its successor is built.
+        // Each generation is stopped only when the next one is built.
         assert!(place(&events, "build-ended", 2) < place(&events, "draining", 1));
     }
 }
 
-/// A version that does not compile is no reason to stop working.
+/// Code that does not compile is no reason to stop the worker.
 #[test]
 fn a_failed_build_does_not_stop_a_worker() {
     let project = Project::new("worker");
@@ -44,8 +44,7 @@ fn a_failed_build_does_not_stop_a_worker() {
     hotrun.wait_live(3);
 }
 
-/// There is nothing to restart in a program that has done its work; it runs again when it is
-/// another one.
+/// A program that has finished is not restarted; it runs again when it has changed.
 #[test]
 fn a_program_that_finished_runs_again_after_a_change() {
     let project = Project::new("once");

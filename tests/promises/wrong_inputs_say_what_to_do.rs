@@ -1,11 +1,11 @@
-//! Whatever is typed, written or found wrong is answered with what is wrong, where, and the next
-//! step. Each answer is in `wrong_inputs/*.txt` as a whole, to be read one after the other.
+//! Every wrong option, setting or project is answered with what is wrong, where, and the next step. The
+//! complete answers are in `wrong_inputs/*.txt`.
 //!
-//! A case is what `.reload.toml` says (`| line`, if there is one), the command as a shell is given
-//! it (`$ command`), everything on its stderr, and its exit code (`[2]`); `#` starts a comment.
-//! `{app}` is the directory of the project, `{taken}` a port that the tests have (`$TAKEN` in a
-//! command), `...` any lines, or any part of one: what is cargo's own may read otherwise tomorrow. With `BLESS=1` in the environment the
-//! answers are written anew, to be read before they are believed.
+//! A case is the text of `.reload.toml` (`| line`, if there is one), the command for a shell (`$
+//! command`), everything on its stderr, and its exit code (`[2]`); `#` starts a comment. `{app}` is the
+//! directory of the project, `{taken}` a port that the tests occupy (`$TAKEN` in a command), `...` any
+//! lines, or any part of one, for cargo's own texts. With `BLESS=1` in the environment the answers are
+//! written anew; read them before you believe them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use crate::common::Project;
 /// One wrong input.
 #[derive(Default)]
 struct Case {
-    /// What stands above it.
+    /// The comments above it.
     notes: Vec<String>,
     configuration: Vec<String>,
     command: String,
@@ -27,7 +27,7 @@ struct Case {
 }
 
 impl Case {
-    /// Gives the input to a hotrun and tells what it said and how it ended.
+    /// Runs a hotrun with this input. Returns its output and how it ended.
     fn run(&self) -> (Vec<String>, String) {
         let project = Project::empty();
         let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
@@ -39,7 +39,7 @@ impl Case {
         }
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = taken.local_addr().unwrap().port().to_string();
-        // What starts a session instead of being refused is ended.
+        // An input that is not refused starts a session, which has to be ended.
         let mut command = project.command("timeout");
         let path = command.get_envs().find(|(name, _)| *name == "PATH");
         let path = path.and_then(|(_, path)| path).unwrap_or_default();
@@ -63,7 +63,7 @@ impl Case {
             .status
             .code()
             .map_or_else(String::new, |code| code.to_string());
-        // Other tests run cargo, too, and all of them have one cache of packages.
+        // Other tests run cargo too, and all share one package cache.
         let is_ours = |line: &&str| !line.contains("waiting for another cargo: package cache");
         (
             said.lines().filter(is_ours).map(str::to_owned).collect(),

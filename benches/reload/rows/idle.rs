@@ -11,7 +11,7 @@ use crate::{Result, proc};
 pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let span = lab.span(Duration::from_secs(10), Duration::from_secs(3));
     let mut hotrun = Hotrun::start(lab, &[])?;
-    // As after a morning's work: every probation is over, every thread that helped has gone.
+    // As after a morning's work: every probation is over, and every helper thread has ended.
     hotrun.reloads(3, Duration::from_millis(200))?;
     hotrun.listen(lab.span(Duration::from_secs(12), Duration::from_secs(1)));
     let own = proc::own(hotrun.pid());

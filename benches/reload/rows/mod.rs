@@ -15,15 +15,15 @@ use crate::table::Table;
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// How it is chosen.
+    /// The letter by which it is chosen.
     pub(crate) letter: char,
-    /// What it is about.
+    /// The title in the table.
     pub(crate) title: &'static str,
     /// Measures it.
     pub(crate) measure: fn(&Lab, &mut Table) -> Result<()>,
 }
 
-/// All of them, in order.
+/// All rows, in order.
 pub(crate) const ALL: [Row; 9] = [
     Row {
         letter: 'a',
@@ -72,7 +72,7 @@ pub(crate) const ALL: [Row; 9] = [
     },
 ];
 
-/// There is a row of this letter.
+/// There is a row with this letter.
 pub(crate) fn exists(letter: char) -> bool {
     ALL.iter().any(|row| row.letter == letter)
 }

@@ -11,7 +11,7 @@ use crate::stats::{Sample, ms};
 use crate::table::Table;
 use crate::{Result, http, proc};
 
-/// How long a build may take to be started by what should not start one.
+/// How long is waited for a build that should not start.
 fn window(lab: &Lab) -> Duration {
     lab.span(Duration::from_millis(1500), Duration::from_millis(600))
 }
@@ -48,7 +48,7 @@ fn noise(lab: &Lab, table: &mut Table) -> Result<()> {
         }
         let builds = hotrun.count(since, "building");
         let restarts = hotrun.count(since, "started");
-        // It must not have been asleep.
+        // Check that hotrun still notices saves.
         hotrun.reload()?;
         hotrun.rest()?;
         let counts = format!("{builds} / {restarts}");

@@ -10,18 +10,18 @@ use crate::stats::{Sample, ms};
 use crate::table::Table;
 use crate::{Result, http, proc};
 
-/// Where the time of one save went, by hand.
+/// The phases of one save by hand.
 struct ByHand {
     total: Duration,
     build: Duration,
 }
 
-/// The same with hotrun.
+/// The phases of one save with hotrun.
 struct ByHotrun {
     total: Duration,
-    /// To the moment at which hotrun was heard to build.
+    /// Until the event that hotrun builds.
     building: Duration,
-    /// To the moment at which hotrun was heard to be live.
+    /// Until the event that the generation is live.
     live: Duration,
     event: Event,
 }
@@ -29,7 +29,7 @@ struct ByHotrun {
 pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let mut server = Server::start(lab, &lab.bare)?;
     let mut hotrun = Hotrun::start(lab, &[])?;
-    // The first ones of both warm the caches.
+    // The first round of both warms the caches.
     by_hand(lab, &mut server)?;
     by_hotrun(lab, &mut hotrun)?;
     let mut pairs = Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Build, kill, start: the least that anybody could do.
+/// Build, kill, start: the least that a user could do.
 fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
     proc::rest(REST);
     let version = lab.next_version();

@@ -31,7 +31,7 @@ pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
         lab.reset()?;
         let mut hotrun = Hotrun::start(lab, &args)?;
         let address = hotrun.address()?;
-        // The same server, the same builds at the same pace, and nobody is replaced.
+        // The same server, the same builds at the same pace, and no generation is replaced.
         let beside = || {
             for _ in 0..rounds(lab) {
                 lab.bare.save(lab.next_version())?;
@@ -69,7 +69,7 @@ pub(super) fn keep_alive(lab: &Lab, table: &mut Table) -> Result<()> {
     let cut = format!("{} of {}", tally.lost_reused(), tally.asked());
     let what = "hotrun: of them over connections used before";
     table.value(what, cut, "requests", "≤ the next line");
-    // What the app itself cuts when it is asked to finish; that nobody listens then is left out.
+    // The connections that the app itself cuts when it finishes; refused connections are not counted.
     let mut server = Server::start(lab, &lab.bare)?;
     let ((), own) = load::keep_alive(server.address, 20, 200, || {
         for _ in 0..rounds(lab) {
@@ -101,7 +101,7 @@ pub(super) fn in_flight(lab: &Lab, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// How many were lost, and how.
+/// How many requests were lost, and how.
 fn losses(tally: &Tally) -> String {
     let kinds = [
         (Loss::Refused, "refused"),

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::load;
 use crate::table::Table;
 
-/// An answer that takes longer is none.
+/// An answer that takes longer counts as none.
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {

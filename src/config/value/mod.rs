@@ -1,5 +1,5 @@
-//! The values of settings as they are written: each knows how it is read from a text, what kind of
-//! thing it is called, and what is wrong with a text that it can't read. Pure.
+//! The types of settings: how each is read from text, what its kind is called, and what is wrong with
+//! text that it can't read. Pure.
 
 mod pattern;
 mod reaction;
@@ -19,12 +19,12 @@ use crate::sockets::spec::{self, Spec, Wrong};
 pub use pattern::Pattern;
 pub use reaction::{Command, Do, Dos};
 
-/// How a value is written in an environment variable, which is text and nothing else.
+/// How a value is written in an environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// As it is, without quotes.
+    /// As a string without quotes.
     Text,
-    /// As in the file, or one element as it is.
+    /// As in the file, or one element without quotes.
     List,
     /// As in the file.
     Toml,
@@ -32,30 +32,30 @@ pub enum Shape {
 
 /// What every value of a setting has.
 pub trait Value: Sized {
-    /// How it is written in an environment variable.
+    /// How the value is written in an environment variable.
     const SHAPE: Shape;
 
-    /// What it is called in the reference.
+    /// What the kind of value is called in the reference.
     fn kind() -> String;
 
-    /// This value where a lower layer has that one.
+    /// Lays this value over that of a lower layer.
     #[must_use]
     fn over(self, _lower: Self) -> Self {
         self
     }
 
-    /// What is relative in it is relative to this directory.
+    /// Makes a relative path in it relative to this directory.
     fn rebase(&mut self, _dir: &Path) {}
 }
 
-/// A value that is written as one text.
+/// A value that is written as one string.
 pub trait Text: Sized {
-    /// Reads it.
+    /// Parses the string.
     fn read(text: &str) -> Result<Self, Wrong>;
 }
 
-/// Reads a text value where serde wants one, with its own words for what is wrong. A number,
-/// or `true`, is read as the text that it is written as, so that it gets those words too.
+/// Deserializes a [`Text`] with its own errors. A number or `true` is read like the string that it is
+/// written as, so that it gets the same errors.
 pub(super) struct TextVisitor<T>(pub(super) PhantomData<T>);
 
 impl<T: Text> Visitor<'_> for TextVisitor<T> {
@@ -82,7 +82,8 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
     }
 }
 
-/// A type that is read by [`Text::read`] and is called this.
+/// Implements [`Value`] and `Deserialize` for types that are read by [`Text::read`] and have these
+/// kinds.
 macro_rules! text_value {
     ($($type:ty: $kind:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -176,8 +177,8 @@ impl Value for FilePath {
     }
 }
 
-/// How many compilers cargo runs at once: a number, below zero so many less than there are
-/// processors, or `default`.
+/// How many compilers cargo runs at once: a number, or a negative one to subtract from the processors,
+/// or `default`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jobs(pub String);
 
@@ -194,7 +195,7 @@ impl Text for Jobs {
     }
 }
 
-/// What cargo is told by its own `--config`: `KEY=VALUE`, or a file.
+/// A value for cargo's own `--config`: `KEY=VALUE`, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CargoConfig(pub String);
 
@@ -244,7 +245,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// More would be as good as for ever, and could not be added to a moment.
+/// The longest span: a longer one might overflow when added to a moment.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Text for Time {
@@ -356,13 +357,13 @@ impl Text for Ready {
     }
 }
 
-/// What follows the host in a URL.
+/// The text can follow the host in a URL.
 pub(super) fn is_url_path(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     text.starts_with('/') && !text.starts_with("//") && !text.contains(odd)
 }
 
-/// What is wrong, without the drawing that shows where.
+/// The last line of the error, without the drawing that shows where.
 fn last_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -403,7 +404,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// What it means; a path may turn out to be too long only now.
+    /// The parsed address; that a path is too long may only turn out now.
     pub fn spec(&self) -> Result<Spec, Wrong> {
         spec::parse(&self.text, &self.dir)
     }

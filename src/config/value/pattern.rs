@@ -11,9 +11,9 @@ use super::super::Reach;
 use super::{Shape, Text, TextVisitor, Value, wrong};
 use crate::sockets::spec::Wrong;
 
-/// Paths by their names: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names
-/// anywhere, as in a `.gitignore`; with one it is a path from the directory of the file, and with
-/// one at its end a directory and all in it.
+/// A glob: `*`, `?`, `[a-z]`, `{a,b}` and `**`. Without a slash it matches names anywhere, as in a
+/// `.gitignore`; with a slash it is a path from the directory of the file; with a slash at its end, a
+/// directory and everything in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -21,7 +21,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The patterns of whole paths; none for one that was not read by [`Text::read`].
+    /// The globs of whole paths; none if the pattern did not come from [`Text::read`].
     pub fn globs(&self) -> impl Iterator<Item = Glob> {
         let (dir, text) = self.place();
         let dir = dir.display().to_string();
@@ -39,7 +39,7 @@ impl Pattern {
         globs.filter_map(|text| glob(&text).ok())
     }
 
-    /// The directory it starts from, and the rest: what goes nowhere or up in front is gone.
+    /// The directory from which it starts, and the rest, without any leading `./` and `../`.
     fn place(&self) -> (&Path, &str) {
         let (mut dir, mut text) = (self.dir.as_path(), self.text.as_str());
         loop {
@@ -54,7 +54,7 @@ impl Pattern {
         }
     }
 
-    /// Where it can match, if it is a path: a name matches in what is watched anyway.
+    /// Where it can match, if it is a path; a name only matches in directories that are watched anyway.
     pub fn reach(&self) -> Option<Reach> {
         if !self.text.contains('/') {
             return None;

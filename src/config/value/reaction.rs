@@ -1,4 +1,4 @@
-//! Commands of the user, and what their rules do. Pure.
+//! The user's commands, and the reactions of rules. Pure.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -64,7 +64,7 @@ impl Value for Command {
     }
 }
 
-/// A reaction to a change, as `do` of `[[on]]` names it; `ignore` is none.
+/// A reaction to a change, as written in `do` of `[[on]]`; `None`: `ignore`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Do(pub Option<Reaction>);
 

@@ -1,4 +1,4 @@
-//! A client of the app: one connection, one request, and every way in which it can turn out.
+//! A client of the app: one connection, one request, and every possible outcome.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,22 +28,22 @@ impl From<&Path> for At {
     }
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A whole answer.
     Answer(Answer),
-    /// Nobody listened.
+    /// The connection was refused.
     Refused,
     /// The connection was closed before the answer was whole.
     Reset,
-    /// Nothing came.
+    /// No answer came in time.
     TimedOut,
     /// Anything else.
     Other(String),
 }
 
-/// A whole answer of an app of the fixtures.
+/// A whole answer of a fixture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Its HTTP status.
@@ -73,7 +73,7 @@ impl Outcome {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof => Self::Reset,
-            // A read that took too long is one that would block.
+            // A read that times out reports `WouldBlock`.
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::TimedOut,
             _ => Self::Other(error.to_string()),
         }
@@ -95,7 +95,7 @@ pub(crate) fn post(at: impl Into<At>, length: usize) -> Outcome {
     exchange(&at.into(), &request("POST", "/", length))
 }
 
-/// Hears what a server says on a new connection without being asked.
+/// Reads the greeting that a server sends on a new connection.
 pub(crate) fn hear(at: impl Into<At>) -> Outcome {
     match try_exchange(&at.into(), &[]) {
         Ok(bytes) => greeting(&String::from_utf8_lossy(&bytes)),
@@ -157,7 +157,7 @@ fn ask(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
-        // Whether what came before is whole is seen by its length.
+        // Whether the bytes before the reset are a whole answer shows by their length.
         Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => {}
         result => {
             result?;

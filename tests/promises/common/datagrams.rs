@@ -1,4 +1,4 @@
-//! Clients that send numbered datagrams at a fixed rate, and hear what is answered.
+//! Clients that send numbered datagrams at a fixed rate, and read the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -15,9 +15,9 @@ use super::{LIMIT, LOOK, now};
 /// One end of an exchange of datagrams.
 #[derive(Clone)]
 enum Client {
-    /// Connected, so that it hears when nobody is there.
+    /// Connected, so that it gets an error when no socket is bound there.
     Udp(Arc<UdpSocket>),
-    /// It looks for the path each time.
+    /// The path is resolved for each datagram.
     Unix(Arc<UnixDatagram>, PathBuf),
 }
 
@@ -39,7 +39,7 @@ impl Client {
         match received {
             Ok(length) => Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
             Err(error) => {
-                // A read that took too long is one that would block; a refusal counts when sending.
+                // A read that times out reports `WouldBlock`; a refusal counts when sending.
                 let soon = [ErrorKind::WouldBlock, ErrorKind::ConnectionRefused];
                 assert!(soon.contains(&error.kind()), "{error}");
                 None
@@ -48,7 +48,7 @@ impl Client {
     }
 }
 
-/// Datagrams on their way, until they are told to stop.
+/// Sends datagrams until it is stopped.
 pub(crate) struct Datagrams {
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<(u32, u32)>>,
@@ -57,7 +57,7 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
-    /// So many in a second, over UDP.
+    /// So many per second, over UDP.
     pub(crate) fn udp(to: SocketAddr, per_second: u32) -> Self {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = UdpSocket::bind(any).unwrap();
@@ -66,11 +66,11 @@ impl Datagrams {
         Self::start(&Client::Udp(socket.into()), per_second)
     }
 
-    /// So many in a second, to a unix socket; `own` is the path for the answers.
+    /// So many per second, to a unix socket; `own` is the path for the answers.
     pub(crate) fn unix(to: &Path, own: &Path, per_second: u32) -> Self {
         let socket = UnixDatagram::bind(own).unwrap();
         socket.set_read_timeout(Some(LOOK)).unwrap();
-        // It waits while the queue is full.
+        // Sending waits while the queue is full.
         socket.set_write_timeout(Some(LIMIT)).unwrap();
         Self::start(&Client::Unix(socket.into(), to.to_owned()), per_second)
     }
@@ -94,8 +94,8 @@ impl Datagrams {
         }
     }
 
-    /// Sends one more and waits for its answer, which there must be. When only one process is left,
-    /// which takes them in their order, no other answer comes after that.
+    /// Sends one more datagram and waits for its answer, which there must be. When only one process is
+    /// left, which answers in order, no other answer comes after that.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Answered {
         self.stop.store(true, Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Drop for Datagrams {
     }
 }
 
-/// Returns how many were sent, and how many of these nobody took.
+/// Returns how many were sent, and how many of these were refused.
 fn send(client: &Client, per_second: u32, stop: &AtomicBool) -> (u32, u32) {
     let start = now();
     let mut refused = 0;
@@ -152,23 +152,23 @@ fn receive(client: &Client, all: &std::sync::OnceLock<u32>) -> BTreeMap<u32, Str
     }
 }
 
-/// What came of all of them.
+/// The outcome of all datagrams.
 pub(crate) struct Answered {
-    /// How many there were.
+    /// How many were sent.
     pub(crate) sent: u32,
-    /// Those that nobody took.
+    /// How many were refused.
     pub(crate) refused: u32,
-    /// What was answered to each: version and generation.
+    /// The answer to each: version and generation.
     pub(crate) answers: BTreeMap<u32, String>,
 }
 
 impl Answered {
-    /// Those that were taken and never answered.
+    /// How many were neither refused nor answered.
     pub(crate) fn lost(&self) -> usize {
         self.sent as usize - self.refused as usize - self.answers.len()
     }
 
-    /// Those that an older generation has answered than one that was sent before.
+    /// How many were answered by an older generation than a datagram sent before.
     pub(crate) fn stale(&self) -> usize {
         let mut newest = 0;
         let generation = |said: &String| -> u32 {
@@ -186,7 +186,7 @@ impl Answered {
             .count()
     }
 
-    /// The generations that have answered.
+    /// How many generations have answered.
     pub(crate) fn generations(&self) -> usize {
         self.answers.values().collect::<BTreeSet<_>>().len()
     }

@@ -1,5 +1,5 @@
-//! A hotrun under test: started in a project, heard by its events, asked by signals, and ended
-//! with everything it started when the test is over.
+//! A hotrun under test: started in a project, followed by its events, controlled by signals, and ended
+//! with everything that it started when the test is over.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -23,7 +23,7 @@ use super::processes::{self, MARK, Running};
 use super::project::Project;
 use super::{LIMIT, LOOK, now, wait_until, wait_within};
 
-/// What hotrun leaves behind must be gone after this long, where no promise is stricter.
+/// All processes must be gone within this time, where no promise is stricter.
 const SOON: Duration = Duration::from_secs(5);
 
 /// How a hotrun is to be started.
@@ -85,20 +85,19 @@ impl Run {
         self
     }
 
-    /// By a shell that does this first and then becomes hotrun, under the same pid.
+    /// By a shell that runs this first and then execs hotrun, under the same pid.
     pub(crate) fn after(self, script: &str) -> Self {
         let script = format!("set -e; {script}; exec \"$0\" \"$@\"");
         self.by(&["/bin/sh", "-c", &script])
     }
 
-    /// By another program, which is given hotrun's command line after its own.
+    /// By another program, which gets hotrun's command line after its own.
     pub(crate) fn by(mut self, command: &[&str]) -> Self {
         self.before.extend(command.iter().map(ToString::to_string));
         self
     }
 
-    /// As the root of a user namespace of its own, whose limits and mounts are nobody else's,
-    /// after this script.
+    /// As root of a user namespace of its own, with limits and mounts of its own, after this script.
     pub(crate) fn in_its_own_namespaces(self, script: &str) -> Self {
         let unshare = ["unshare", "--user", "--map-root-user", "--mount"];
         let mut trial = self.project.command(unshare[0]);
@@ -112,10 +111,10 @@ impl Run {
         self.by(&unshare).after(script)
     }
 
-    /// By somebody who hands two sockets over, as a service manager does.
+    /// With two inherited sockets, as from a service manager.
     pub(crate) fn inheriting(mut self, names: &str, sockets: [OwnedFd; 2]) -> Self {
         self.sockets = Some(sockets);
-        // They come as stdin and stdout, which is what every child can be given.
+        // They are passed as stdin and stdout, which every child can get.
         self.after(&format!(
             "exec 3<&0 4>&1 0</dev/null >>\"$STDOUT\"; unset STDOUT; export LISTEN_PID=$$ \
              LISTEN_FDS=2 LISTEN_FDNAMES={names}"
@@ -144,7 +143,7 @@ impl Run {
         words.push(hotrun);
         let mut command = self.project.command(words[0]);
         command.args(&words[1..]);
-        // A group of its own, as a shell gives it: what is typed reaches hotrun alone.
+        // A process group of its own, as from a shell: Ctrl-C reaches hotrun alone.
         command
             .current_dir(&self.dir)
             .process_group(0)
@@ -155,7 +154,7 @@ impl Run {
         if let Some([stdin, stdout]) = self.sockets {
             command.stdin(stdin).stdout(stdout).env("STDOUT", &out);
         }
-        // A command stands before its options.
+        // A subcommand comes before its options.
         let is_command = |word: &&String| !word.starts_with('-');
         let (first, rest) = self
             .args
@@ -193,7 +192,7 @@ impl Run {
 struct Stream {
     events: Mutex<Vec<Value>>,
     more: Condvar,
-    /// Hotrun has ended: what is in the file now is all.
+    /// hotrun has ended, so the file is complete.
     last: AtomicBool,
     /// The test has ended.
     enough: AtomicBool,
@@ -212,7 +211,7 @@ impl Stream {
                 },
                 Some(file) => {
                     while file.read_line(&mut line).unwrap() > 0 {
-                        // The end of a line may not be there yet.
+                        // The line may not be complete yet.
                         if !line.ends_with('\n') {
                             break;
                         }
@@ -231,7 +230,7 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
-        // A test that fails while it looks at them still wants to see them.
+        // A test that failed while it held the lock still prints the events.
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -240,7 +239,7 @@ impl Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(pub(crate) usize);
 
-/// A hotrun that runs, or did. When it is dropped, everything it started is ended.
+/// A hotrun that runs or has ended. When it is dropped, everything that it started is ended.
 pub(crate) struct Hotrun {
     project: Project,
     child: Mutex<Child>,
@@ -253,7 +252,7 @@ pub(crate) struct Hotrun {
 }
 
 impl Hotrun {
-    /// Starts one in the directory of the project.
+    /// Starts a hotrun in the directory of the project.
     pub(crate) fn start(project: &Project, args: &[&str]) -> Self {
         Run::new(project, args).start()
     }
@@ -263,7 +262,7 @@ impl Hotrun {
         self.pid
     }
 
-    // ---- what it says
+    // ---- its output
 
     /// All events so far.
     pub(crate) fn events(&self) -> Vec<Value> {
@@ -304,8 +303,8 @@ impl Hotrun {
         event
     }
 
-    /// Waits for the first event that has one of these names and that `is` accepts, and tells its
-    /// place too.
+    /// Waits for the first event that has one of these names and that `is` accepts; returns its place
+    /// too.
     #[track_caller]
     pub(crate) fn wait_any(
         &self,
@@ -326,7 +325,7 @@ impl Hotrun {
             }
             let over = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
             let late = start.elapsed() > LIMIT;
-            // One more look after the end: the last events may have come with it.
+            // One more check after the end, with which the last events may have come.
             if (over && events.get(next).is_none()) || late {
                 drop(events);
                 let why = if late {
@@ -356,9 +355,9 @@ impl Hotrun {
         self.wait_after(place, "live", |_| true)
     }
 
-    /// Waits until the app says this version, and until its generation is known to be live.
-    /// Meanwhile there are answers of older ones; on a shared socket an old one may also accept a
-    /// client that it then does not answer.
+    /// Waits until the app answers with this version, and until its generation is live. Until then there
+    /// are answers of older generations; on a shared socket an old one may also accept a connection that
+    /// it then does not answer.
     #[track_caller]
     pub(crate) fn wait_version(&self, version: &str) -> Answer {
         let address = self.address();
@@ -370,7 +369,7 @@ impl Hotrun {
                 other => panic!("no answer: {other:?}"),
             },
         );
-        // On a shared socket a candidate answers a moment before anybody knows that it can.
+        // On a shared socket a candidate answers a moment before it is seen to be ready.
         self.wait_live(u64::from(answer.generation));
         answer
     }
@@ -417,12 +416,12 @@ impl Hotrun {
         self.all(name).into_iter().map(text).collect()
     }
 
-    /// What it has written to stdout.
+    /// Its stdout so far.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
-    /// What it has written to stderr.
+    /// Its stderr so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
     }
@@ -442,7 +441,7 @@ impl Hotrun {
         })
     }
 
-    // ---- what it is told
+    // ---- signals to it
 
     /// Ctrl-C: the terminal sends the signal to the whole group.
     pub(crate) fn interrupt(&self) {
@@ -459,13 +458,13 @@ impl Hotrun {
         self.signal(Signal::SIGHUP);
     }
 
-    /// It was started with that signal ignored, as these tests were.
+    /// It was started with SIGHUP ignored, if these tests were.
     pub(crate) fn ignores_hangup(&self) -> bool {
         let status = procfs::process::Process::new(self.pid).unwrap().status();
         status.unwrap().sigign & 1 != 0
     }
 
-    /// `kill -KILL`, which it never sees.
+    /// `kill -KILL`.
     pub(crate) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
@@ -479,9 +478,9 @@ impl Hotrun {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // ---- how it ends
+    // ---- its end
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub(crate) fn exited(&self) -> Option<ExitStatus> {
         let status = self.child().try_wait().unwrap();
         if status.is_some() {
@@ -490,7 +489,7 @@ impl Hotrun {
         status
     }
 
-    /// Waits until it has ended; all its events are there then.
+    /// Waits until it has ended and all its events were read.
     #[track_caller]
     pub(crate) fn wait_exit(&self) -> ExitStatus {
         let status = wait_until("the end of hotrun", || self.exited());
@@ -515,12 +514,12 @@ impl Hotrun {
         assert_eq!(status.signal(), Some(signal as i32), "{status}");
     }
 
-    /// Every process that it started, or one of those, and that runs.
+    /// Every running process that it started, directly or not.
     pub(crate) fn survivors(&self) -> Vec<Running> {
         processes::of_hotrun(self.pid, &self.mark, &self.project.root())
     }
 
-    /// It has ended and nothing that it started runs any more, nor do its sockets lie about.
+    /// Checks that it has ended, and that none of its processes and socket files is left.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
         self.assert_nothing_left_within(SOON);
@@ -568,7 +567,7 @@ impl Drop for Hotrun {
             self.signal(Signal::SIGKILL);
             self.child().wait().ok();
         }
-        // Its keepers do the same; but this test may be the one that finds out that they don't.
+        // The keepers end everything too, unless this test has found that they don't.
         let start = now();
         loop {
             let left = self.survivors();

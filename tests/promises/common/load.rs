@@ -1,4 +1,4 @@
-//! Clients that come at a fixed rate, whatever becomes of those before them.
+//! Clients that connect at a fixed rate, whatever becomes of those before them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use super::{now, wait_until};
 /// The body of every other request of [`Kind::Mixed`].
 const UPLOAD: usize = 16 * 1024;
 
-/// What the clients ask for.
+/// What the clients request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `GET /`.
@@ -30,9 +30,9 @@ pub(crate) enum Kind {
 pub(crate) struct Exchange {
     /// When its connection was begun.
     pub(crate) opened: Instant,
-    /// When it was over.
+    /// When it ended.
     pub(crate) ended: Instant,
-    /// What came of it.
+    /// Its outcome.
     pub(crate) outcome: Outcome,
 }
 
@@ -46,15 +46,15 @@ impl Exchange {
     }
 }
 
-/// Leave to load the machine: one test has it at a time. Two of them would starve each other, and what
-/// they saw would be the machine's doing.
+/// The right to load the machine, which one test has at a time: two loads would starve each other, and
+/// the tests would measure the machine.
 struct Turn;
 
-/// The thread of the test that has it, and for how many loads.
+/// The thread of the test that has the right, and for how many loads.
 static TURN: (Mutex<Option<(ThreadId, usize)>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl Turn {
-    /// Waits for it, unless this very test has it already.
+    /// Waits for the right, unless this test already has it.
     fn take() -> Self {
         let own = thread::current().id();
         let (turn, given) = &TURN;
@@ -80,7 +80,7 @@ impl Drop for Turn {
     }
 }
 
-/// Clients at work, until they are told to stop.
+/// Clients that go on until they are stopped.
 pub(crate) struct Load {
     _turn: Turn,
     stop: Arc<AtomicBool>,
@@ -89,7 +89,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// So many new connections in a second.
+    /// Starts so many new connections per second.
     pub(crate) fn start(at: impl Into<At>, per_second: u32, kind: Kind) -> Self {
         let turn = Turn::take();
         let at = at.into();
@@ -107,19 +107,19 @@ impl Load {
         }
     }
 
-    /// How many requests are over.
+    /// How many requests have ended.
     pub(crate) fn count(&self) -> usize {
         self.done.lock().unwrap().len()
     }
 
-    /// Waits until so many more are.
+    /// Waits until so many more have ended.
     #[track_caller]
     pub(crate) fn wait_more(&self, more: usize) {
         let goal = self.count() + more;
         wait_until("more answers", || (self.count() >= goal).then_some(()));
     }
 
-    /// Waits for all that are under way; every request in the order of its beginning.
+    /// Waits for requests in flight; returns all requests in the order of their beginning.
     pub(crate) fn stop(mut self) -> Outcomes {
         self.stop.store(true, Ordering::Relaxed);
         self.gate.take().unwrap().join().unwrap();
@@ -169,7 +169,7 @@ fn send(at: &At, per_second: u32, kind: Kind, stop: &AtomicBool, done: &Arc<Mute
     }
 }
 
-/// An app that did not get the whole body has answered something else.
+/// An app that did not get the whole body answers with another length.
 fn checked(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Answer(answer) if !answer.body.ends_with(&format!(" {UPLOAD}\n")) => {
@@ -179,7 +179,7 @@ fn checked(outcome: Outcome) -> Outcome {
     }
 }
 
-/// Everything that came of a load.
+/// All outcomes of a load.
 pub(crate) struct Outcomes(pub(crate) Vec<Exchange>);
 
 impl Outcomes {
@@ -209,8 +209,7 @@ impl Outcomes {
             .count()
     }
 
-    /// Answers of a generation to connections that were begun after somebody had had an answer of
-    /// a later one.
+    /// How many connections that began after an answer of one generation were answered by an older one.
     pub(crate) fn stale(&self) -> usize {
         let mut answered: Vec<(Instant, u32)> = self
             .0
@@ -238,16 +237,16 @@ impl Outcomes {
         self.0.iter().filter(stale).count()
     }
 
-    /// Every request was answered, whole.
+    /// Checks that every request got a whole answer.
     #[track_caller]
     pub(crate) fn assert_all_answered(&self) {
         let answered = self.count(|outcome| matches!(outcome, Outcome::Answer(_)));
         assert_eq!(answered, self.0.len(), "{}", self.summary());
     }
 
-    /// Nobody was refused and nobody waited in vain.
+    /// Checks that no connection was refused and none waited in vain.
     #[track_caller]
-    pub(crate) fn assert_nobody_refused(&self) {
+    pub(crate) fn assert_none_refused(&self) {
         let lost = self.count(|outcome| {
             matches!(
                 outcome,

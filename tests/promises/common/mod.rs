@@ -1,9 +1,9 @@
-//! What every promise test needs: a project in a directory of its own, a hotrun in it, clients of
-//! its app, and a look at the processes of the system.
+//! What every promise test needs: a project in a directory of its own, a hotrun in it, clients of its
+//! app, and the list of processes.
 //!
-//! Nothing here sleeps and hopes. A test waits for a fact: an event in hotrun's stream, an answer,
-//! a process that is gone. Whatever does not come within [`LIMIT`] fails the test, and the whole
-//! stream and all of hotrun's output are printed.
+//! No test sleeps and hopes. A test waits for a fact: an event of hotrun, an answer, a process that is
+//! gone. If the fact does not come true within [`LIMIT`], the test fails, and all events and all of
+//! hotrun's output are printed.
 
 pub(crate) mod client;
 pub(crate) mod datagrams;
@@ -25,17 +25,17 @@ pub(crate) use hotrun::{Hotrun, Run};
 pub(crate) use load::Load;
 pub(crate) use project::Project;
 
-/// How long a fact may take to come true, on a machine that has other things to do.
+/// How long a fact may take to come true, on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
-/// Between two looks at something that can't be waited for.
+/// The pause between two checks.
 const LOOK: Duration = Duration::from_millis(4);
 
-/// The address option of most tests: one is chosen and told in the `held` event.
+/// The address option of most tests: the port is chosen by the system, and named in the `held` event.
 pub(crate) const ANY: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// An address that nobody else has: every test that asks has its own interface, and no client gets
-/// this port from the system.
+/// An address that is free: every test gets its own loopback address, and the port is not in the range
+/// that the system gives to clients.
 pub(crate) fn own_address() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id() * 61 + COUNT.fetch_add(1, Ordering::Relaxed);
@@ -43,7 +43,7 @@ pub(crate) fn own_address() -> SocketAddr {
     (Ipv4Addr::new(127, 1 + high % 250, low, 9), 4711).into()
 }
 
-/// A port that nobody has on any interface, below those that the system gives to clients.
+/// A port that is free on all interfaces, below the range that the system gives to clients.
 pub(crate) fn own_port() -> u16 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let free = |number: u32| {
@@ -66,13 +66,13 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Looks until there is something to see; `what` names it if it does not come in time.
+/// Checks until there is a result; `what` names it if it does not come in time.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_within(LIMIT, what, look)
 }
 
-/// Looks until there is something to see, for a promise that has a time in it.
+/// Checks until there is a result, for a promise with a time limit.
 #[track_caller]
 pub(crate) fn wait_within<T>(
     limit: Duration,
@@ -81,7 +81,7 @@ pub(crate) fn wait_within<T>(
 ) -> T {
     let start = now();
     loop {
-        // The clock first: a look that succeeds late is late.
+        // The clock is read first: a check that succeeds late is late.
         let late = start.elapsed() > limit;
         if let Some(seen) = look() {
             return seen;

@@ -1,4 +1,4 @@
-//! Who runs on this machine, as far as it is ours.
+//! The processes on this machine that belong to a test.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use procfs::process::{Process, Stat, all_processes};
 /// environment.
 pub(crate) const MARK: &str = "HOTRUN_PROMISE";
 
-/// A process, told from a later one with the same number.
+/// A process, told from a later one with the same pid by its start time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Running {
     pub(crate) pid: i32,
@@ -30,7 +30,7 @@ impl fmt::Display for Running {
 }
 
 impl Running {
-    /// The process of this number, if it runs; one that only waits to be reaped does not.
+    /// The process with this pid, if it runs; a zombie does not.
     pub(crate) fn find(pid: i32) -> Option<Self> {
         let process = Process::new(pid).ok()?;
         let stat = alive(&process)?;
@@ -52,7 +52,7 @@ impl Running {
         }
     }
 
-    /// It still runs.
+    /// The process still runs.
     pub(crate) fn runs(&self) -> bool {
         Self::find(self.pid).is_some_and(|found| found.started == self.started)
     }
@@ -71,9 +71,9 @@ fn alive(process: &Process) -> Option<Stat> {
         .filter(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Everything that belongs to a hotrun, itself left out: what descends from it, what has its mark
-/// in the environment, and, of what has no mark at all, each program of its project and whatever
-/// works in one of its directories.
+/// All processes of a hotrun, except itself: its descendants, processes with its mark in the
+/// environment, and of those without any mark, programs of its project and processes that work in one of
+/// its directories.
 pub(crate) fn of_hotrun(pid: i32, mark: &str, root: &Path) -> Vec<Running> {
     let all: Vec<(Process, Stat)> = all_processes()
         .unwrap()
@@ -95,7 +95,7 @@ pub(crate) fn of_hotrun(pid: i32, mark: &str, root: &Path) -> Vec<Running> {
         .collect()
 }
 
-/// This process and all that descend from it.
+/// This process and all its descendants.
 fn family(pid: i32, all: &[&Stat]) -> HashSet<i32> {
     let mut family = HashSet::from([pid]);
     loop {
@@ -117,8 +117,8 @@ fn at_home(process: &Process, root: &Path) -> bool {
     places.into_iter().flatten().any(|at| at.starts_with(root))
 }
 
-/// The processes that descend from this one, have ended and wait to be reaped.
-pub(crate) fn zombies_of_family(pid: i32) -> Vec<i32> {
+/// The zombies among the descendants of this process.
+pub(crate) fn zombies_below(pid: i32) -> Vec<i32> {
     let all: Vec<Stat> = all_processes()
         .unwrap()
         .filter_map(|process| process.ok()?.stat().ok())
@@ -130,7 +130,7 @@ pub(crate) fn zombies_of_family(pid: i32) -> Vec<i32> {
         .collect()
 }
 
-/// How many children of this process have ended and wait to be reaped.
+/// How many children of this process are zombies.
 pub(crate) fn zombies_of(pid: i32) -> usize {
     let processes = all_processes().unwrap().flatten();
     processes

@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use super::warm::{self, Packages};
 
-/// Where the fixtures are.
+/// The directory of the fixtures.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// A build script that fails if it finds anything of held sockets.
+/// A build script that fails if it finds held sockets or variables about them.
 pub(crate) const REFUSES_SOCKETS: &str = "fn main() {
     for (key, _) in std::env::vars() {
         let of_ours = [\"LISTEN\", \"NOTIFY\", \"HOTRUN_SESSION\", \"HOTRUN_GEN\"];
@@ -49,12 +49,12 @@ impl Project {
         project
     }
 
-    /// A copy of `hello`, a real server with real dependencies, which are built already.
+    /// A copy of `hello`, a real server whose dependencies are already built.
     pub(crate) fn hello() -> Self {
         Self::member("hello")
     }
 
-    /// A copy of `readers`, three programs that take sockets over, with their dependencies built.
+    /// A copy of `readers`, three programs that use activation, with their dependencies built.
     pub(crate) fn readers() -> Self {
         Self::member("readers")
     }
@@ -96,7 +96,7 @@ impl Project {
             .prefix("promise-")
             .tempdir()
             .unwrap();
-        // Where temporary directories are may be named by a link; paths in events are real.
+        // The temporary directory may be a link; paths in events are real.
         let root = temp.path().canonicalize().unwrap();
         let dir = root.join("app");
         for name in [&dir, &root.join("home"), &root.join("run")] {
@@ -118,7 +118,7 @@ impl Project {
         self.temp.path().canonicalize().unwrap()
     }
 
-    /// Where sockets of this user belong, as far as this test's hotrun knows.
+    /// The directory for this user's sockets (`XDG_RUNTIME_DIR`) of this test's hotrun.
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.root().join("run")
     }
@@ -128,7 +128,7 @@ impl Project {
         self.dir.join(path)
     }
 
-    /// Saves a file as most editors do: to a file beside it, which then takes its place.
+    /// Saves a file as most editors do: writes a file beside it and renames that over it.
     pub(crate) fn save(&self, path: &str, content: &str) {
         static SAVES: AtomicU32 = AtomicU32::new(0);
         let save = SAVES.fetch_add(1, Ordering::Relaxed);
@@ -139,30 +139,30 @@ impl Project {
         fs::rename(beside, path).unwrap();
     }
 
-    /// Saves a file as the other editors do: where it is.
+    /// Saves a file in place, as other editors do.
     pub(crate) fn save_in_place(&self, path: &str, content: &str) {
         fs::write(self.path(path), content).unwrap();
     }
 
-    /// Adds a file, with the directories it is in.
+    /// Adds a file, with its directories.
     pub(crate) fn add(&self, path: &str, content: &str) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         self.save_in_place(path, content);
     }
 
-    /// Makes the app say another version.
+    /// Changes the version with which the app answers.
     pub(crate) fn set_version(&self, version: &str) {
         self.save("src/version.rs", &version_file(version));
     }
 
-    /// The same, as the other editors do it.
+    /// The same, saved in place.
     pub(crate) fn set_version_in_place(&self, version: &str) {
         self.save_in_place("src/version.rs", &version_file(version));
     }
 
-    /// Waits until no file was written a moment ago. What was saved while hotrun read the project
-    /// may be in that or not, and time stamps are coarse; so such a file is built once more, which
-    /// is right and would be one generation too many for a test.
+    /// Waits until the last write is a moment ago. A file that was saved while hotrun read the project
+    /// may have been missed, and time stamps are coarse; so hotrun builds such a file once more, which
+    /// is right but would be one generation too many for a test.
     pub(crate) fn wait_until_old(&self) {
         const OLD: Duration = Duration::from_millis(60);
         while let Some(rest) = youngest(&self.dir).and_then(|age| OLD.checked_sub(age)) {
@@ -210,7 +210,7 @@ impl Project {
     }
 }
 
-/// How long ago the last file was written, what was built left out.
+/// How long ago the last file was written, except in the target directory.
 #[expect(
     clippy::disallowed_methods,
     reason = "compared with the time stamps of files"
@@ -238,7 +238,7 @@ fn version_file(version: &str) -> String {
     format!("pub const VERSION: &str = \"{version}\";\n")
 }
 
-/// Copies a directory with its hidden files, without what was built there.
+/// Copies a directory with its hidden files, without the target directory.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

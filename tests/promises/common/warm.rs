@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::project::fixtures;
 
-/// What cargo and rustc are found by, the same wherever the tests start them.
+/// The variables by which cargo and rustc are found, the same for all commands of the tests.
 pub(super) fn toolchain() -> Vec<(OsString, OsString)> {
     let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
     let or_default = |key: &str, default: &str| {
@@ -33,13 +33,13 @@ pub(super) fn toolchain() -> Vec<(OsString, OsString)> {
     variables
 }
 
-/// Gives a workspace of fixtures what is built of them already.
+/// Copies the target directory with the built dependencies into a workspace of fixtures.
 ///
-/// What rustc made of the dependencies is linked, since nobody writes to it again; cargo's notes,
-/// which it overwrites where they are, are copied. Time stamps stay, since cargo goes by them.
+/// The output of rustc is hard-linked, since it is not written to again; cargo's own files, which it
+/// overwrites in place, are copied. Time stamps stay, since cargo goes by them.
 pub(super) fn copy_target(of: Packages, to: &Path) {
     let target = built(of);
-    // Another run of the tests may be building at this moment.
+    // Another run of the tests may be building now.
     let lock = lock(target);
     for part in ["build", "deps", ".fingerprint"] {
         let from = target.join("debug").join(part);
@@ -48,12 +48,12 @@ pub(super) fn copy_target(of: Packages, to: &Path) {
     drop(lock);
 }
 
-/// What is built into one directory.
+/// The fixtures that are built into one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packages {
     /// `hello` and `readers`, which most tests need.
     Few,
-    /// `frameworks`, with so many dependencies that nobody else should have to copy them.
+    /// `frameworks`, with so many dependencies that other tests should not have to copy them.
     Frameworks,
 }
 
@@ -68,8 +68,8 @@ fn built(packages: Packages) -> &'static Path {
         };
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);
-        // One after the other, as hotrun builds them: cargo unites the features of what it builds
-        // together, and would build the dependencies once more for one alone.
+        // One after the other, as hotrun builds them: cargo unifies the features of packages that it
+        // builds together, and would build the dependencies again for a single package.
         for package in packages {
             build(package, &target);
         }
