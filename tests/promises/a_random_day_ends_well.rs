@@ -96,6 +96,8 @@ struct Day {
     guess: Option<Instant>,
     log: Vec<String>,
     operations: usize,
+    /// The names of those that were done.
+    done: BTreeSet<&'static str>,
     moments: usize,
     slowest: Duration,
 }
@@ -122,6 +124,7 @@ impl Day {
             guess: None,
             log: Vec::new(),
             operations: 0,
+            done: BTreeSet::new(),
             moments: 0,
             slowest: Duration::ZERO,
         };
@@ -252,16 +255,29 @@ impl Day {
     }
 
     fn operate(&mut self) {
+        let &Operation(_, name, how) = self.choose();
+        self.operations += 1;
+        self.done.insert(name);
+        self.log.push(format!("{name}:"));
+        how(self);
+    }
+
+    /// One of those that were not done yet, at every second time, so that a short day has most of them.
+    fn choose(&mut self) -> &'static Operation {
+        let is_new = |operation: &&Operation| !self.done.contains(operation.1);
+        let new: Vec<&Operation> = OPERATIONS.iter().filter(is_new).collect();
+        if !new.is_empty() && self.chance(50) {
+            return new[usize::try_from(self.below(new.len() as u64)).unwrap()];
+        }
         let all: u64 = OPERATIONS.iter().map(|operation| operation.0).sum();
         let mut chosen = self.below(all);
-        for Operation(weight, name, how) in OPERATIONS {
-            if chosen < *weight {
-                self.operations += 1;
-                self.log.push(format!("{name}:"));
-                return how(self);
-            }
-            chosen -= weight;
-        }
+        let mut operations = OPERATIONS.iter();
+        let is_chosen = |operation: &&Operation| {
+            let left = chosen.checked_sub(operation.0);
+            chosen = left.unwrap_or_default();
+            left.is_none()
+        };
+        operations.find(is_chosen).unwrap()
     }
 
     fn burst(&mut self) {
@@ -650,10 +666,11 @@ fn go_through_a_day(declares: bool) {
     let told = &day.told;
     let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
     say(&format!(
-        "seed {seed}: {} operations, {} saves, {} quiet moments, the slowest after {:?}; \
+        "seed {seed}: {} operations of {} kinds, {} saves, {} quiet moments, the slowest after {:?}; \
          {} builds, {} cancelled, {} failed, {} unchanged; {} times live, {} crashes of live; \
          own writing {:?}; {} requests, {resets} reset",
         day.operations,
+        day.done.len(),
         day.saves,
         day.moments,
         day.slowest,
