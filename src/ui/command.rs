@@ -49,7 +49,7 @@ pub fn defect(panic: &PanicHookInfo<'_>) {
     .ok();
 }
 
-/// Prints what somebody else has said.
+/// Prints the lines of another hotrun.
 pub fn pass_on(lines: &[String]) {
     let mut stderr = io::stderr().lock();
     for line in lines {

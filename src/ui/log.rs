@@ -1,5 +1,5 @@
 //! The log file: what the app writes, in the order in which it is printed, and a line of ours where
-//! a generation becomes live and where it ends. Appended, never colored by us, nobody's input.
+//! a generation becomes live and where it ends. Appended, never colored by us, and never a source of the program.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl Log {
 
     /// Writes lines of the app.
     pub(super) fn lines(&mut self, lines: &[u8]) -> Option<String> {
-        // A last line without an end would be continued by somebody else.
+        // A last line without an end would be continued by the next generation.
         let result = if lines.ends_with(b"\n") {
             self.file.write_all(lines)
         } else {

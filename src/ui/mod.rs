@@ -43,7 +43,7 @@ use log::Log;
 use sd_notify::ServiceManager;
 use style::Style;
 
-/// How long a word may take to get out when hotrun ends: nobody may read it.
+/// How long a word may take to get out when hotrun ends: a reader of the pipe may hang.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// So much is written at once.
@@ -153,7 +153,7 @@ impl Reporter {
         self.messages.send(Message::Base(base)).ok();
     }
 
-    /// Goes on in a log file of the same name: somebody moved the old one away.
+    /// Goes on in a log file of the same name: the old one was moved away.
     pub fn reopen_log(&self) {
         self.messages.send(Message::ReopenLog).ok();
     }
@@ -163,7 +163,7 @@ impl Reporter {
         self.messages.send(Message::Prepared).ok();
     }
 
-    /// Waits until everything so far is out and the status line is erased, unless nobody takes it;
+    /// Waits until everything so far is out and the status line is erased, unless the output is not read;
     /// nothing more is printed until the result is dropped.
     pub fn pause(&self) -> Paused {
         let (done, out) = mpsc::sync_channel(1);
@@ -173,7 +173,7 @@ impl Reporter {
         Paused(paused)
     }
 
-    /// Waits until everything so far is out, unless nobody takes it.
+    /// Waits until everything so far is out, unless the output is not read.
     pub fn flush(&self) {
         let (done, out) = mpsc::sync_channel(1);
         self.messages.send(Message::Flush(done)).ok();
@@ -219,7 +219,7 @@ struct Printer {
     markers: Markers,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
-    /// Who has begun a line that has no end yet.
+    /// The generation and stream whose last line has no end yet.
     unfinished: Option<(Generation, Stream)>,
     /// The line at the bottom of a terminal.
     status: Option<String>,
@@ -342,7 +342,7 @@ impl Printer {
         });
     }
 
-    /// A line of ours must not continue somebody else's last one.
+    /// A line of ours must not continue a line of the app.
     fn finish_line(&mut self) {
         if self.unfinished.take().is_some() {
             writeln!(io::stderr().lock()).ok();
@@ -495,7 +495,7 @@ impl Printer {
     }
 
     fn draw_status(&mut self) {
-        // Somebody may be about to type where it would stand.
+        // The app may be asking there, and the user about to type.
         let wanted = self.status.as_ref().filter(|_| self.unfinished.is_none());
         self.drawn = wanted.is_some();
         if let Some(status) = wanted {

@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::report::event::Event;
 use crate::report::text;
 
-/// How long the printing thread may wait for room in the socket: nobody may read it.
+/// How long the printing thread may wait for room in the socket: a service manager that hangs does not read it.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The service manager that started hotrun and wants to know.
@@ -79,7 +79,7 @@ impl ServiceManager {
         }
     }
 
-    /// Nobody there is nobody to tell.
+    /// A service manager that is gone misses nothing.
     fn send(&self, message: &str) {
         self.socket
             .send_to_addr(message.as_bytes(), &self.address)
@@ -147,7 +147,7 @@ mod tests {
         ServiceManager::at(OsStr::new("/no/such/socket"))
             .unwrap()
             .ready();
-        // A socket that nobody reads is full after a while.
+        // A socket that is not read is full after a while.
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let _listener = UnixDatagram::bind(&path).unwrap();

@@ -232,7 +232,7 @@ mod tests {
             count,
         };
         let expected = [
-            // There was nobody else whose it could be.
+            // There was only one generation.
             lost(Phase::Calm, Some(FIRST), Loss::Refused, 1),
             lost(SWAP, None, Loss::Reset, 1),
             lost(SWAP, Some(FIRST), Loss::Reset, 2),

@@ -75,7 +75,7 @@ pub enum How {
 /// Why a request has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
-    /// Nobody listened.
+    /// It was refused: no socket listened there.
     Refused,
     /// The connection was cut.
     Reset,
@@ -137,7 +137,7 @@ pub struct Facts {
     pub requests: usize,
     /// Those without an answer.
     pub lost: Vec<Lost>,
-    /// Answers of an old version over connections that were begun after somebody had an answer of a
+    /// Answers of an old version over connections that were begun after a client had an answer of a
     /// newer one.
     pub stale: usize,
     /// Answers while two versions had processes.

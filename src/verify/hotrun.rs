@@ -105,7 +105,7 @@ impl Hotrun {
             Some(News::Failed { what, .. }) => self.errors = format!("error: {what}").into_bytes(),
             Some(_) => {}
             None => {
-                // The keeper itself was killed: nobody else ends what it kept.
+                // The keeper itself was killed, so that its children are ended here.
                 self.signal(Signal::SIGKILL);
                 drain(&self.output.stdout, self.events.buffer());
                 drain(&self.output.stderr, &mut self.errors);
@@ -138,7 +138,7 @@ impl Hotrun {
     }
 }
 
-/// Takes what is there; somebody who inherited the pipe may keep it open for ever.
+/// Takes what is there; a process that inherited the pipe may keep it open for ever.
 fn drain(pipe: &pipe::Receiver, buffer: &mut Vec<u8>) {
     while let Ok(1..) = take_rest(pipe, buffer) {}
 }

@@ -20,7 +20,7 @@ const STACK: usize = 256 * 1024;
 
 /// Where clients report, and see whether they are to go on.
 #[derive(Debug)]
-struct NotifyLoop {
+struct ClientPool {
     /// When all clocks begin.
     start: Instant,
     witness: Arc<Witness>,
@@ -28,7 +28,7 @@ struct NotifyLoop {
     requests: Mutex<Vec<Request>>,
 }
 
-impl NotifyLoop {
+impl ClientPool {
     fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +37,7 @@ impl NotifyLoop {
 /// Clients at work. When this is dropped they ask no more.
 #[derive(Debug)]
 pub(super) struct Load {
-    notify_loop: Arc<NotifyLoop>,
+    pool: Arc<ClientPool>,
     clients: Vec<JoinHandle<()>>,
 }
 
@@ -48,24 +48,24 @@ impl Load {
         witness: Arc<Witness>,
         start: Instant,
     ) -> io::Result<Self> {
-        let notify_loop = Arc::new(NotifyLoop {
+        let pool = Arc::new(ClientPool {
             start,
             witness,
             closed: AtomicBool::new(false),
             requests: Mutex::new(Vec::new()),
         });
         let mut load = Self {
-            notify_loop,
+            pool,
             clients: Vec::new(),
         };
         for target in targets {
             for number in 0..CLIENTS {
-                let (notify_loop, target) = (load.notify_loop.clone(), target.clone());
+                let (pool, target) = (load.pool.clone(), target.clone());
                 let begin = Instant::now() + EVERY * number / CLIENTS;
                 let client = thread::Builder::new()
                     .name("client".into())
                     .stack_size(STACK)
-                    .spawn(move || ask_again_and_again(&notify_loop, &target, begin))?;
+                    .spawn(move || ask_again_and_again(&pool, &target, begin))?;
                 load.clients.push(client);
             }
         }
@@ -74,60 +74,60 @@ impl Load {
 
     /// How many requests there were so far, and how many of them were lost.
     pub(super) fn count(&self) -> (usize, usize) {
-        let requests = self.notify_loop.requests();
+        let requests = self.pool.requests();
         let lost = requests.iter().filter(|request| request.outcome.is_err());
         (requests.len(), lost.count())
     }
 
     /// Waits for the requests that are under way; every one that was made. Blocking.
     pub(super) fn finish(mut self) -> Vec<Request> {
-        self.notify_loop.closed.store(true, Ordering::Relaxed);
+        self.pool.closed.store(true, Ordering::Relaxed);
         for client in mem::take(&mut self.clients) {
             client.join().ok();
         }
-        mem::take(&mut *self.notify_loop.requests())
+        mem::take(&mut *self.pool.requests())
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.notify_loop.closed.store(true, Ordering::Relaxed);
+        self.pool.closed.store(true, Ordering::Relaxed);
     }
 }
 
-fn ask_again_and_again(notify_loop: &NotifyLoop, target: &Target, mut due: Instant) {
-    // A signal is for who waits for it, and must not interrupt a connection.
+fn ask_again_and_again(pool: &ClientPool, target: &Target, mut due: Instant) {
+    // Signals are for the main thread, and must not interrupt a connection.
     SigSet::all().thread_block().ok();
     loop {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        if notify_loop.closed.load(Ordering::Relaxed) {
+        if pool.closed.load(Ordering::Relaxed) {
             return;
         }
         due = Instant::now() + EVERY;
-        let request = ask(notify_loop, target);
-        notify_loop.requests().push(request);
+        let request = ask(pool, target);
+        pool.requests().push(request);
     }
 }
 
-fn ask(notify_loop: &NotifyLoop, target: &Target) -> Request {
-    let begun = notify_loop.start.elapsed();
+fn ask(pool: &ClientPool, target: &Target) -> Request {
+    let begun = pool.start.elapsed();
     let mut looking = Duration::ZERO;
     let mut seen = None;
     let mut talk = || -> Result<Answer, Loss> {
         let mut talk = Talk::begin(&target.at)?;
-        let (connected, ends) = (notify_loop.start.elapsed(), talk.ends());
-        seen = notify_loop.witness.whose(ends);
-        // Who was not accepted meanwhile has waited for that, not for us.
+        let (connected, ends) = (pool.start.elapsed(), talk.ends());
+        seen = pool.witness.whose(ends);
+        // A client that was not accepted meanwhile has waited for that, not for the look.
         if seen.is_some() {
-            looking = notify_loop.start.elapsed().saturating_sub(connected);
+            looking = pool.start.elapsed().saturating_sub(connected);
         }
         talk.finish(target.how, &target.request, || {
-            seen = seen.or_else(|| notify_loop.witness.glance(ends?));
+            seen = seen.or_else(|| pool.witness.glance(ends?));
             seen.is_none()
         })
     };
     let outcome = talk();
-    let ended = notify_loop.start.elapsed();
+    let ended = pool.start.elapsed();
     Request {
         begun,
         ended,

@@ -277,7 +277,7 @@ impl<T: FnMut(Progress)> Run<T> {
     }
 }
 
-/// Waits until somebody wants the run to end; the signal. What the main job does with others makes no
+/// Waits for a signal that ends the run. What the main job does with others makes no
 /// sense here: a load that was stopped for a while would measure just that.
 async fn asked_to_end(signals: &mut UnboundedReceiver<Event>) -> i32 {
     loop {

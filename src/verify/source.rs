@@ -1,5 +1,5 @@
 //! The file that the app begins in: a newer time stamp has cargo compile it. Its content is never
-//! touched, and its own time stamp comes back in the end, unless somebody saved it meanwhile. Where
+//! touched, and its own time stamp comes back in the end, unless it was saved meanwhile. Where
 //! this process is killed it stays: cargo compiles the file once more, and that is all.
 
 use std::fs::{File, FileTimes};

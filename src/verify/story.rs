@@ -213,7 +213,7 @@ impl Story {
                 after,
             });
         }
-        // The first one has nobody to be started beside.
+        // The first generation has no live one beside it.
         let reloads = || {
             self.versions
                 .values()

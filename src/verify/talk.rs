@@ -18,7 +18,7 @@ use super::facts::{How, Loss, PATIENCE};
 use super::target::At;
 use crate::sock_diag;
 
-/// Who waits for an answer for this long has time to look around; in milliseconds.
+/// A client that has waited for its answer for so long looks whose connection it is; in milliseconds.
 const GLANCE: u8 = 20;
 /// Between two looks whether a connection was accepted.
 const LOOK: Duration = Duration::from_millis(1);
@@ -85,7 +85,7 @@ impl Talk {
         }
     }
 
-    /// Asks and reads the whole answer; or, where nothing is asked, waits until somebody accepts.
+    /// Asks and reads the whole answer; or, where nothing is asked, waits until it is accepted.
     /// `waiting` is called now and then while nothing comes, for as long as it wants to be.
     pub(super) fn finish(
         &mut self,
@@ -148,7 +148,7 @@ impl Talk {
         }
     }
 
-    /// Who closes it in good order has accepted it, and so has who says something.
+    /// A server that closes it in good order, or says something, has accepted it.
     fn wait_accepted(&mut self) -> Result<Answer, Loss> {
         let ends = self.ends();
         self.socket
@@ -175,7 +175,7 @@ impl Talk {
 /// What an error of the system means for a client.
 fn loss(error: &io::Error) -> Loss {
     match error.kind() {
-        // Nobody has the path of a unix socket.
+        // `NotFound`: there is no unix socket at the path.
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => Loss::Refused,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             Loss::Reset

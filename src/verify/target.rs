@@ -106,9 +106,9 @@ pub(super) fn how(at: &At, request: &[u8]) -> How {
     let mut silent = true;
     for _ in 0..QUESTIONS {
         match Talk::begin(at).and_then(|mut talk| talk.ask(request, || false)) {
-            // That nobody is there says nothing of what is spoken.
+            // A refusal does not tell which protocol is spoken.
             Ok(_) | Err(Loss::Refused) => return How::Ask,
-            // Who says nothing is not waited for three times.
+            // A silent server is not waited for three times.
             Err(Loss::TimedOut) => break,
             Err(loss) => silent &= !matches!(loss, Loss::Other(_)),
         }

@@ -1,5 +1,5 @@
-//! Whose connection it is: while two versions have processes, the kernel is asked for the server's
-//! end of a connection, and /proc for who has that open. No word of the app is needed.
+//! Which generation has accepted a connection: while two have processes, the kernel is asked for the
+//! server's end, and /proc for the process that has it open. The app need not say anything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ use super::talk::Ends;
 use crate::process_tree;
 use crate::session::model::Generation;
 
-/// Between two looks at a connection, and how many there are: most are accepted at once, and who
-/// waits in a queue for long must not wait for us as well.
+/// Between two looks at a connection, and how many there are: most are accepted at once, and a
+/// client that is queued for long must not wait for us as well.
 const LOOK: Duration = Duration::from_micros(500);
 const LOOKS: u32 = 10;
 
@@ -81,13 +81,13 @@ impl Witness {
         None
     }
 
-    /// One look, whether it is needed or not: who waits for an answer has time for it, and nobody
-    /// knows what happens until that comes.
+    /// One look, whether it is needed or not: a client that waits for its answer has time for it, and
+    /// what happens until that comes is not known.
     pub(super) fn glance(&self, ends: Ends) -> Option<Generation> {
         self.owner(ends.accepted().ok()??)
     }
 
-    /// Who has this socket open.
+    /// The generation whose process has this socket open.
     fn owner(&self, inode: u64) -> Option<Generation> {
         let mut versions = self.versions();
         let find = |versions: &[Version]| {
@@ -127,7 +127,7 @@ mod tests {
         witness.started(Generation(1), own);
         let talk = Talk::begin(&at).unwrap();
         let (_server, _) = listener.accept().unwrap();
-        // There is nobody else.
+        // There is only one generation.
         assert_eq!(witness.whose(talk.ends()), None);
         let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         witness.started(Generation(2), other.id());
