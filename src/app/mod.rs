@@ -11,7 +11,6 @@ mod accept_probe;
 mod adopted;
 mod background;
 mod captured;
-mod caught_signals;
 pub mod input;
 mod launch;
 mod output;
@@ -203,7 +202,7 @@ impl App {
         let keeper = self.keeper.clone();
         move || {
             let keeper = keeper.get().copied();
-            keeper.is_some_and(|keeper| caught_signals::is_ended_by(keeper, signal, &sockets))
+            keeper.is_some_and(|keeper| stop_signal::ends_at_once(keeper, signal, &sockets))
         }
     }
 
