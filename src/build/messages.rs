@@ -16,7 +16,7 @@ use crate::session::reason::Reason;
 pub enum Told {
     /// A message of the compiler.
     Diagnostic {
-        /// It is an error.
+        /// It is an error, or a remark that belongs below errors ("try `rustc --explain E0425`").
         error: bool,
         /// It counts as an error or warning: it is not one of rustc's closing remarks.
         counts: bool,
@@ -45,7 +45,10 @@ pub fn stdout(line: &str) -> Told {
     match message {
         Message::CompilerMessage(message) => {
             let level = message.message.level;
-            let error = matches!(level, DiagnosticLevel::Error | DiagnosticLevel::Ice);
+            let error = matches!(
+                level,
+                DiagnosticLevel::Error | DiagnosticLevel::Ice | DiagnosticLevel::FailureNote
+            );
             Told::Diagnostic {
                 error,
                 // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
@@ -220,6 +223,29 @@ mod tests {
         let line = Said::Line("   Compiling a v0.1.0".into());
         says("\u{1b}[K   Compiling a v0.1.0\n", &line);
         says("\n", &Said::Nothing);
+    }
+
+    #[test]
+    fn what_rustc_says_at_last_belongs_below_the_errors() {
+        let message = |level: &str, spans: &str| {
+            let line = format!(
+                r#"{{"reason":"compiler-message","package_id":"path+file:///a#0.1.0","manifest_path":"",
+                "target":{{"name":"a","kind":["bin"],"crate_types":["bin"],"src_path":"src/main.rs"}},
+                "message":{{"message":"m","level":"{level}","code":null,"spans":[{spans}],"children":[],
+                "rendered":"m"}}}}"#
+            );
+            match stdout(&line) {
+                Told::Diagnostic { error, counts, .. } => (error, counts),
+                other => panic!("{other:?}"),
+            }
+        };
+        let span = r#"{"file_name":"a.rs","byte_start":0,"byte_end":1,"line_start":1,"line_end":1,
+            "column_start":1,"column_end":2,"is_primary":true,"text":[],"label":null,
+            "suggested_replacement":null,"suggestion_applicability":null,"expansion":null}"#;
+        assert_eq!(message("error", span), (true, true));
+        assert_eq!(message("warning", span), (false, true));
+        assert_eq!(message("error", ""), (true, false));
+        assert_eq!(message("failure-note", ""), (true, false));
     }
 
     #[test]
