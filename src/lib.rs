@@ -68,6 +68,7 @@ use driver::{Clock, Inbox};
 use effects::{Executor, Tasks, cautions, names, policy};
 use exit::{ExitKind, Failure};
 use hooks::Hooks;
+use report::Note;
 use session::Session;
 use session::event::Event;
 use session::model::Ending;
@@ -75,8 +76,8 @@ use sockets::activation;
 use sockets::held::HeldSet;
 use sockets::inherited::Environment;
 use sockets::remembered;
+use ui::Reporter;
 use ui::style::Style;
-use ui::{Note, Reporter};
 use verify::Outcome;
 use watch::Watch;
 

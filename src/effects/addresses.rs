@@ -4,12 +4,12 @@
 use super::{Executor, names, policy};
 use crate::app::Captured;
 use crate::capture::{Capture, filter};
+use crate::report::Note;
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
 use crate::session::slots::Slot;
 use crate::sockets::relay::{self, Relay};
 use crate::sockets::remembered;
-use crate::ui::Note;
 
 impl Executor {
     /// What capture of the next generation needs, which gets this slot. It is expected to listen where

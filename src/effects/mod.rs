@@ -22,6 +22,8 @@ use crate::exit::Failure;
 use crate::hooks::Hooks;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
+use crate::report::Note;
+use crate::report::values::HeldAddress;
 use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{Effect, Event, Reconfigured};
@@ -32,8 +34,8 @@ use crate::session::reason::Reason;
 use crate::session::slots::Slot;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sys;
+use crate::ui::Reporter;
 use crate::ui::log::Log;
-use crate::ui::{HeldAddress, Note, Reporter};
 use crate::watch::Watch;
 
 pub use slots::{Running, Tasks};

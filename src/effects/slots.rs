@@ -7,12 +7,12 @@ use tokio::task::JoinHandle;
 
 use super::{Executor, probes_http};
 use crate::app::{App, Reach};
+use crate::report::Note;
 use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
 use crate::session::slots::{self, Slot};
 use crate::sockets::quiesce::{self, Limits, Quiesce};
 use crate::sockets::relay::Relay;
-use crate::ui::Note;
 
 /// A generation with processes.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Executor {
         self.tasks.relay = None;
         self.tasks.relay = wanted.map(|wanted| {
             let standbys = self.held.lock().standby(wanted.from);
-            (wanted, Relay::start(standbys, wanted.alone))
+            (wanted, Relay::start(standbys, wanted.unowned))
         });
     }
 

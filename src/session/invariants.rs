@@ -469,7 +469,7 @@ impl World {
                 );
                 let unowned = owners().next().is_none();
                 self.must(
-                    relay.alone == unowned,
+                    relay.unowned == unowned,
                     "the owner of the standby slot is not known",
                 );
                 let over = told || self.session.slots.is_unparked();

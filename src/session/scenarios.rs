@@ -436,7 +436,7 @@ fn action(action: &Action) -> String {
         Action::Left { generation, .. } => format!("{generation} has left"),
         Action::Activate(slot) => format!("{SLOTS}: activate {}", place(*slot)),
         Action::Relay(Some(relay)) => {
-            let unowned = if relay.alone {
+            let unowned = if relay.unowned {
                 ", which no generation has"
             } else {
                 ""

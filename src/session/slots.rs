@@ -75,7 +75,7 @@ pub struct Relay {
     /// The standby slot.
     pub from: Slot,
     /// No process owns the standby slot, so none can accept a connection there before the relay does.
-    pub alone: bool,
+    pub unowned: bool,
 }
 
 impl Slots {
@@ -153,10 +153,10 @@ impl Session {
             .chain(&swap.candidate)
             .chain(&swap.draining);
         let mut owners = all.filter(|process| process.slot == from).peekable();
-        let alone = owners.peek().is_none();
+        let unowned = owners.peek().is_none();
         let over = self.slots.parking == Parking::Over;
         let goes = |process: &Process| over || process.told != Told::Nothing;
-        let relay = owners.all(goes).then_some(Relay { from, alone });
+        let relay = owners.all(goes).then_some(Relay { from, unowned });
         let was_lost = std::mem::take(&mut self.slots.is_lost);
         if was_lost || relay != self.slots.relay {
             self.slots.relay = relay;

@@ -45,11 +45,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to accept on these sockets. `alone`: no process has them, so that no other accepts there.
-    pub fn start(standbys: Vec<Standby>, alone: bool) -> Self {
+    /// Starts to accept on these sockets. `unowned`: no process has them, so that no other accepts there.
+    pub fn start(standbys: Vec<Standby>, unowned: bool) -> Self {
         let start = |standby| {
             tokio::spawn(
-                async move { while defect::guarded(take(&standby, alone)).await.is_err() {} },
+                async move { while defect::guarded(take(&standby, unowned)).await.is_err() {} },
             )
         };
         Self {
@@ -85,13 +85,13 @@ pub fn take_last(standbys: Vec<Standby>) {
 }
 
 /// Runs until the socket does not listen any more, because an app shut it down.
-async fn take(standby: &Standby, alone: bool) {
+async fn take(standby: &Standby, unowned: bool) {
     defect::point("relay");
     let Ok(socket) = sys::readable(standby.socket.clone()) else {
         return;
     };
     loop {
-        let accept = |socket: &Arc<OwnedFd>| accept(socket, &standby.live, alone);
+        let accept = |socket: &Arc<OwnedFd>| accept(socket, &standby.live, unowned);
         match socket.async_io(Interest::READABLE, accept).await {
             // A probe: dropped, and the prober tries again.
             Ok(Some((_, Some(from)))) if standby.probe_port == Some(from.port()) => {}
@@ -113,14 +113,14 @@ async fn take(standby: &Standby, alone: bool) {
 fn accept(
     socket: &Arc<OwnedFd>,
     live: &Arc<OwnedFd>,
-    alone: bool,
+    unowned: bool,
 ) -> io::Result<Option<(Socket, Option<SocketAddr>)>> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     if poll(&mut asked, PollTimeout::ZERO)? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     let socket = SockRef::from(socket);
-    let returns = alone || socket.nonblocking()?;
+    let returns = unowned || socket.nonblocking()?;
     if !returns || !SockRef::from(live).is_listener()? {
         return Ok(None);
     }

@@ -175,8 +175,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "effects",
         &[
-            "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper", "session",
-            "sockets", "sys", "ui", "watch",
+            "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper", "report",
+            "session", "sockets", "sys", "ui", "watch",
         ],
     ),
 ];
