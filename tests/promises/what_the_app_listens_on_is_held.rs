@@ -196,9 +196,14 @@ fn ports_that_the_system_chooses_stay() {
         .filter_map(|line| line.strip_prefix("listening on "))
         .collect();
     let first: Vec<&str> = said[..3].to_vec();
-    assert_eq!(said.len() % 3, 0);
-    for version in said.chunks(3) {
-        assert_eq!(version, first);
+    let mut next = 0;
+    for line in said {
+        if line == first[0] {
+            // A generation that is killed at once may not have said all.
+            next = 0;
+        }
+        assert_eq!(Some(&line), first.get(next));
+        next += 1;
     }
 }
 
