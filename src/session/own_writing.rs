@@ -2,8 +2,8 @@
 //!
 //! A path is named as somebody's own writing by what was seen to happen, never by its name alone:
 //! it changed in several builds in a row while nothing else did, or it changed at the start of a
-//! generation whose build was made for just that, or it has caused more builds within a short time
-//! than people do. Until then every change counts, so that no save is lost; and what counts as own
+//! generation whose build was made for just that, or it is among what has caused more builds within a
+//! short time than people do. Until then every change counts, so that no save is lost; and what counts as own
 //! is limited to the occasion on which it was seen: what a build writes is a change at all other
 //! times.
 
@@ -31,6 +31,8 @@ const JITTER: Duration = Duration::from_millis(100);
 
 /// More than so many builds for guesses alone in so short a time are not made for people.
 const HASTY: usize = 3;
+/// After so many, it does not matter any more for which.
+const OVERHASTY: usize = 6;
 const HASTE: Duration = Duration::from_secs(8);
 /// What was written in two builds in a row, and is written again within this time after the second.
 const GOES_ON: Duration = Duration::from_secs(2);
@@ -124,8 +126,8 @@ pub(super) struct OwnWriting {
     once: BTreeSet<PathBuf>,
     /// The last build was for that alone.
     was_for_own: bool,
-    /// The last builds for guesses alone.
-    hasty: VecDeque<Moment>,
+    /// The last builds for guesses alone, and for which.
+    hasty: VecDeque<(Moment, Vec<PathBuf>)>,
     quiet: Vec<Quiet>,
     told: BTreeSet<PathBuf>,
     news: Vec<(PathBuf, Writer)>,
@@ -210,8 +212,12 @@ impl OwnWriting {
             quiet.until = quiet.until.max(now + QUIET);
             return false;
         }
-        let recent = |at: &&Moment| now.saturating_sub(**at) < HASTE;
-        if self.hasty.iter().filter(recent).count() >= HASTY {
+        let is_recent = |at: Moment| now.saturating_sub(at) < HASTE;
+        let recent = self.hasty.iter().filter(|(at, _)| is_recent(*at));
+        let mut causes = recent.clone().flat_map(|(_, paths)| paths);
+        let builds = recent.count();
+        let is_among = builds >= HASTY && causes.any(|cause| is_alike(change, cause));
+        if is_among || builds >= OVERHASTY {
             self.quiet.push(Quiet {
                 place: place.clone(),
                 until: now + QUIET,
@@ -278,8 +284,8 @@ impl OwnWriting {
         self.was_for_own = !asked && self.is_for_own(paths);
         self.once.clear();
         if guesses && !asked && !self.was_for_own {
-            self.hasty.push_back(now);
-            if self.hasty.len() > HASTY {
+            self.hasty.push_back((now, paths.to_vec()));
+            if self.hasty.len() > OVERHASTY {
                 self.hasty.pop_front();
             }
         }
@@ -312,11 +318,25 @@ impl OwnWriting {
     }
 }
 
+/// Who has written the other path may have written this one too: it is the same, or a new one in the
+/// same directory at the top, in which names are given by a program.
+fn is_alike(change: &Change, other: &Path) -> bool {
+    let top = |path: &Path| {
+        let mut parts = path.components();
+        let first = parts.next().map(|first| first.as_os_str().to_owned());
+        parts.next().and(first)
+    };
+    change.path == other || is_new(change) && top(&change.path) == top(other)
+}
+
+fn is_new(change: &Change) -> bool {
+    matches!(change.before, None | Some(Content::Missing))
+}
+
 /// What would be silent for this change: its directory where the name is new.
 fn place(change: &Change) -> PathBuf {
-    let is_new = matches!(change.before, None | Some(Content::Missing));
     match change.path.parent() {
-        Some(dir) if is_new && !dir.as_os_str().is_empty() => dir.to_owned(),
+        Some(dir) if is_new(change) && !dir.as_os_str().is_empty() => dir.to_owned(),
         _ => change.path.clone(),
     }
 }
