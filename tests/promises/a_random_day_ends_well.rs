@@ -227,26 +227,31 @@ impl Day {
     /// One of the files that the program is made of, and that is there.
     fn any_source(&mut self) -> &'static str {
         let part = self.part().unwrap_or("src/main.rs");
-        let may_guess = !self.declares && self.may_guess();
+        let may_guess = self.may_guess();
         match self.below(13) {
             0..=3 => "src/main.rs",
             4..=5 => part,
             8..=9 => "dep/src/lib.rs",
-            10 => "schema/a.sql",
-            11 if may_guess => "page.html",
-            6..=7 | 11 => "src/text",
+            10 if self.declares || may_guess => "schema/a.sql",
+            11 if !self.declares && may_guess => "page.html",
+            6..=7 | 10..=11 => "src/text",
             _ => "Cargo.toml",
         }
     }
 
-    /// A person may save again what only cargo's guess makes a source.
+    /// Only cargo's guess makes it a source.
+    fn is_guess(&self, path: &str) -> bool {
+        !self.declares && ["schema/a.sql", "page.html"].contains(&path)
+    }
+
+    /// A person may save such a file again.
     fn may_guess(&self) -> bool {
         self.guess
             .is_none_or(|last| last.elapsed() > AS_PEOPLE_SAVE)
     }
 
     fn save_number(&mut self, path: &str) {
-        if path == "page.html" {
+        if self.is_guess(path) {
             self.guess = Some(now());
         }
         if let Some(text) = self.numbered(path) {
@@ -439,14 +444,14 @@ fn save_twice(day: &mut Day) {
     let path = day.any_source();
     day.save_number(path);
     day.pause(60);
-    if path != "page.html" {
+    if !day.is_guess(path) {
         day.save_number(path);
     }
 }
 
 fn save_and_take_back(day: &mut Day) {
     let path = day.any_source();
-    let Some(old) = day.text(path).filter(|_| path != "page.html") else {
+    let Some(old) = day.text(path).filter(|_| !day.is_guess(path)) else {
         return;
     };
     day.save_number(path);
@@ -618,11 +623,7 @@ fn checkout(day: &mut Day) {
 }
 
 fn stash(day: &mut Day) {
-    // Its bytes are guesses, and may change twice faster than people save.
-    let quick = ["README.md", "page.html"];
-    if !day.declares && quick.iter().any(|path| !day.project.path(path).exists()) {
-        return;
-    }
+    day.guess = Some(now());
     git(day, "git stash --quiet");
     day.pause(700);
     git(
