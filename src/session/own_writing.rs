@@ -118,6 +118,9 @@ pub(super) struct OwnWriting {
     streaks: BTreeMap<PathBuf, Streak>,
     /// Sources that builds write.
     of_builds: BTreeSet<PathBuf>,
+    /// Those of which the next build has to show it once more: a person may have saved them at just the
+    /// moments at which a build would have written them.
+    unproved: BTreeSet<PathBuf>,
     /// Guesses that changed while something was built or started, and what would be silent for each.
     held: BTreeMap<PathBuf, PathBuf>,
     /// Places that generations write to when they start.
@@ -160,14 +163,27 @@ impl OwnWriting {
         // A build that was ended may not have come that far.
         self.streaks
             .retain(|path, _| cancelled || during.contains_key(path));
+        if !cancelled {
+            for path in std::mem::take(&mut self.unproved) {
+                if during.contains_key(&path) {
+                    self.tell(path, Writer::Build);
+                } else {
+                    self.of_builds.remove(&path);
+                }
+            }
+        }
         for (path, written) in during {
+            if self.of_builds.contains(&path) {
+                verdict.own.push(path);
+                continue;
+            }
             let streak = Streak::next(self.streaks.remove(&path), &written);
             let scripted = streak.scripted.map_or(0, |(times, _)| times);
-            if streak.times >= ALWAYS || scripted >= SCRIPTED || self.of_builds.contains(&path) {
-                if self.of_builds.insert(path.clone()) {
-                    self.tell(path.clone(), Writer::Build);
-                }
-                verdict.own.push(path);
+            if streak.times >= ALWAYS || scripted >= SCRIPTED {
+                verdict.wait = verdict.wait.max(SUSPECT);
+                self.once.insert(path.clone());
+                self.unproved.insert(path.clone());
+                self.of_builds.insert(path);
                 continue;
             }
             if !cancelled && streak.same < SAME {
