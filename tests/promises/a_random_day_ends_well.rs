@@ -33,9 +33,12 @@ const CRASH: Duration = Duration::from_secs(1);
 /// writing, and rightly so.
 const AS_PEOPLE_SAVE: Duration = Duration::from_secs(4);
 
-/// Where cargo looks at every file, so many builds in a row may be for what the app and the build script
-/// have written, until it is known that it is theirs.
-const OWN_BUILDS: usize = 6;
+/// So many builds in a row may be for a source that the build script has written: with what it has read
+/// back as it was, two builds find only this changed.
+const BUILDS_FOR_SCRIPT: usize = 2;
+/// The same where cargo looks at every file, with those for what the app has written, until it is known
+/// that it is its own.
+const BUILDS_FOR_OWN: usize = 6;
 
 /// An operation: how often it is chosen among others, its name, and how it is done.
 struct Operation(u64, &'static str, fn(&mut Day));
@@ -384,7 +387,12 @@ impl Day {
             .iter()
             .rev()
             .take_while(|build| build.is_for_own());
-        let (own, limit) = (own.count(), if self.declares { 1 } else { OWN_BUILDS });
+        let limit = if self.declares {
+            BUILDS_FOR_SCRIPT
+        } else {
+            BUILDS_FOR_OWN
+        };
+        let own = own.count();
         assert!(
             own <= limit,
             "{own} builds in a row for what nobody has saved"
