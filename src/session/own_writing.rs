@@ -1,10 +1,10 @@
 //! Telling the user's saves from own writing: what builds and the app write themselves.
 //!
 //! A path counts as own writing by what was seen to happen, never by its name alone: it changed in
-//! several builds in a row, or at the start of a generation whose build was made only for such a path,
-//! or it has caused builds faster than people save. Until then every change counts, so that no save is
-//! lost; and own writing is limited to the occasion on which it was seen: what a build writes still is a
-//! change at all other times.
+//! several builds in a row while nothing else did, or at the start of a generation whose build was made
+//! only for such a path, or it is among what has caused builds faster than people save. Until then every
+//! change counts, so that no save is lost; and own writing is limited to the occasion on which it was
+//! seen: what a build writes still is a change at all other times.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ const JITTER: Duration = Duration::from_millis(100);
 
 /// More than so many builds for guesses alone within this time are not caused by people.
 const HASTY: usize = 3;
+/// After so many, it does not matter any more for which.
+const OVERHASTY: usize = 6;
 const HASTE: Duration = Duration::from_secs(8);
 /// After a guess was written at two starts in a row, a further write within this time shows that the app
 /// writes it all the time.
@@ -119,6 +121,9 @@ pub(super) struct OwnWriting {
     streaks: BTreeMap<PathBuf, Streak>,
     /// Sources that are the builds' own writing.
     of_builds: BTreeSet<PathBuf>,
+    /// Those of which the next build has to show it once more: the user may have saved them at just the
+    /// moments at which a build would have written them.
+    unproved: BTreeSet<PathBuf>,
     /// Guesses that changed during a build or a start, and the place that would be silent for each.
     held: BTreeMap<PathBuf, PathBuf>,
     /// Places that generations write to when they start.
@@ -127,8 +132,8 @@ pub(super) struct OwnWriting {
     once: BTreeSet<PathBuf>,
     /// The last build was for such paths alone.
     was_for_own: bool,
-    /// When the last builds for guesses alone began.
-    hasty: VecDeque<Moment>,
+    /// When the last builds for guesses alone began, and for which.
+    hasty: VecDeque<(Moment, Vec<PathBuf>)>,
     quiet: Vec<Quiet>,
     told: BTreeSet<PathBuf>,
     news: Vec<(PathBuf, Writer)>,
@@ -161,14 +166,27 @@ impl OwnWriting {
         // A cancelled build may not have come far enough to write.
         self.streaks
             .retain(|path, _| cancelled || during.contains_key(path));
+        if !cancelled {
+            for path in std::mem::take(&mut self.unproved) {
+                if during.contains_key(&path) {
+                    self.tell(path, Writer::Build);
+                } else {
+                    self.of_builds.remove(&path);
+                }
+            }
+        }
         for (path, written) in during {
+            if self.of_builds.contains(&path) {
+                verdict.own.push(path);
+                continue;
+            }
             let streak = Streak::next(self.streaks.remove(&path), &written);
             let scripted = streak.scripted.map_or(0, |(times, _)| times);
-            if streak.times >= ALWAYS || scripted >= SCRIPTED || self.of_builds.contains(&path) {
-                if self.of_builds.insert(path.clone()) {
-                    self.tell(path.clone(), Writer::Build);
-                }
-                verdict.own.push(path);
+            if streak.times >= ALWAYS || scripted >= SCRIPTED {
+                verdict.wait = verdict.wait.max(SUSPECT);
+                self.once.insert(path.clone());
+                self.unproved.insert(path.clone());
+                self.of_builds.insert(path);
                 continue;
             }
             if !cancelled && streak.same < SAME {
@@ -213,8 +231,12 @@ impl OwnWriting {
             quiet.until = quiet.until.max(now + QUIET);
             return false;
         }
-        let recent = |at: &&Moment| now.saturating_sub(**at) < HASTE;
-        if self.hasty.iter().filter(recent).count() >= HASTY {
+        let is_recent = |at: Moment| now.saturating_sub(at) < HASTE;
+        let recent = self.hasty.iter().filter(|(at, _)| is_recent(*at));
+        let mut causes = recent.clone().flat_map(|(_, paths)| paths);
+        let builds = recent.count();
+        let is_among = builds >= HASTY && causes.any(|cause| is_alike(change, cause));
+        if is_among || builds >= OVERHASTY {
             self.quiet.push(Quiet {
                 place: place.clone(),
                 until: now + QUIET,
@@ -281,8 +303,8 @@ impl OwnWriting {
         self.was_for_own = !asked && self.is_for_own(paths);
         self.once.clear();
         if guesses && !asked && !self.was_for_own {
-            self.hasty.push_back(now);
-            if self.hasty.len() > HASTY {
+            self.hasty.push_back((now, paths.to_vec()));
+            if self.hasty.len() > OVERHASTY {
                 self.hasty.pop_front();
             }
         }
@@ -315,11 +337,25 @@ impl OwnWriting {
     }
 }
 
+/// The program that has written the other path may have written this one too: it is the same, or a new one
+/// in the same directory at the top, in which names are given by a program.
+fn is_alike(change: &Change, other: &Path) -> bool {
+    let top = |path: &Path| {
+        let mut parts = path.components();
+        let first = parts.next().map(|first| first.as_os_str().to_owned());
+        parts.next().and(first)
+    };
+    change.path == other || is_new(change) && top(&change.path) == top(other)
+}
+
+fn is_new(change: &Change) -> bool {
+    matches!(change.before, None | Some(Content::Missing))
+}
+
 /// The place that would be silent for this change: the path, or its directory where the file is new.
 fn place(change: &Change) -> PathBuf {
-    let is_new = matches!(change.before, None | Some(Content::Missing));
     match change.path.parent() {
-        Some(dir) if is_new && !dir.as_os_str().is_empty() => dir.to_owned(),
+        Some(dir) if is_new(change) && !dir.as_os_str().is_empty() => dir.to_owned(),
         _ => change.path.clone(),
     }
 }

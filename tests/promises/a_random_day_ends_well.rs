@@ -33,9 +33,12 @@ const CRASH: Duration = Duration::from_secs(1);
 /// writing, and rightly so.
 const AS_PEOPLE_SAVE: Duration = Duration::from_secs(4);
 
-/// Where cargo looks at every file, so many builds in a row may be for what the app and the build script
-/// have written, until it is known that it is theirs.
-const OWN_BUILDS: usize = 6;
+/// So many builds in a row may be for a source that the build script has written: with what it has read
+/// back as it was, two builds find only this changed.
+const BUILDS_FOR_SCRIPT: usize = 2;
+/// The same where cargo looks at every file, with those for what the app has written, until it is known
+/// that it is its own.
+const BUILDS_FOR_OWN: usize = 6;
 
 /// An operation: how often it is chosen among others, its name, and how it is done.
 struct Operation(u64, &'static str, fn(&mut Day));
@@ -92,7 +95,7 @@ struct Day {
     served: String,
     /// The last number that was given to a save: no two saves are the same.
     saves: u32,
-    /// When a file was written that cargo looks at and that nobody depends on.
+    /// When a file was written that cargo looks at and that nothing depends on.
     guess: Option<Instant>,
     log: Vec<String>,
     operations: usize,
@@ -150,7 +153,7 @@ impl Day {
         thread::sleep(Duration::from_millis(pause));
     }
 
-    /// One step of an operation, after which the tree is as somebody has left it.
+    /// One step of an operation, after which the tree is as it is left.
     fn step(&mut self, what: &str, action: impl FnOnce(&Project)) {
         let at = self.start.elapsed().as_millis();
         self.log.push(format!("{at:>8} ms: {what}"));
@@ -227,26 +230,31 @@ impl Day {
     /// One of the files that the program is made of, and that is there.
     fn any_source(&mut self) -> &'static str {
         let part = self.part().unwrap_or("src/main.rs");
-        let may_guess = !self.declares && self.may_guess();
+        let may_guess = self.may_guess();
         match self.below(13) {
             0..=3 => "src/main.rs",
             4..=5 => part,
             8..=9 => "dep/src/lib.rs",
-            10 => "schema/a.sql",
-            11 if may_guess => "page.html",
-            6..=7 | 11 => "src/text",
+            10 if self.declares || may_guess => "schema/a.sql",
+            11 if !self.declares && may_guess => "page.html",
+            6..=7 | 10..=11 => "src/text",
             _ => "Cargo.toml",
         }
     }
 
-    /// A person may save again what only cargo's guess makes a source.
+    /// Only cargo's guess makes it a source.
+    fn is_guess(&self, path: &str) -> bool {
+        !self.declares && ["schema/a.sql", "page.html"].contains(&path)
+    }
+
+    /// A person may save such a file again.
     fn may_guess(&self) -> bool {
         self.guess
             .is_none_or(|last| last.elapsed() > AS_PEOPLE_SAVE)
     }
 
     fn save_number(&mut self, path: &str) {
-        if path == "page.html" {
+        if self.is_guess(path) {
             self.guess = Some(now());
         }
         if let Some(text) = self.numbered(path) {
@@ -379,7 +387,12 @@ impl Day {
             .iter()
             .rev()
             .take_while(|build| build.is_for_own());
-        let (own, limit) = (own.count(), if self.declares { 1 } else { OWN_BUILDS });
+        let limit = if self.declares {
+            BUILDS_FOR_SCRIPT
+        } else {
+            BUILDS_FOR_OWN
+        };
+        let own = own.count();
         assert!(
             own <= limit,
             "{own} builds in a row for what nobody has saved"
@@ -439,14 +452,14 @@ fn save_twice(day: &mut Day) {
     let path = day.any_source();
     day.save_number(path);
     day.pause(60);
-    if path != "page.html" {
+    if !day.is_guess(path) {
         day.save_number(path);
     }
 }
 
 fn save_and_take_back(day: &mut Day) {
     let path = day.any_source();
-    let Some(old) = day.text(path).filter(|_| path != "page.html") else {
+    let Some(old) = day.text(path).filter(|_| !day.is_guess(path)) else {
         return;
     };
     day.save_number(path);
@@ -618,11 +631,7 @@ fn checkout(day: &mut Day) {
 }
 
 fn stash(day: &mut Day) {
-    // Its bytes are guesses, and may change twice faster than people save.
-    let quick = ["README.md", "page.html"];
-    if !day.declares && quick.iter().any(|path| !day.project.path(path).exists()) {
-        return;
-    }
+    day.guess = Some(now());
     git(day, "git stash --quiet");
     day.pause(700);
     git(

@@ -40,6 +40,8 @@ pub(super) struct Told {
     next: Place,
     /// The build that runs.
     building: Option<u64>,
+    /// The build that has ended, and its cause: what it has built was not started yet.
+    built: Option<(u64, String)>,
     candidate: Option<u64>,
     /// Something was announced that has not begun: another build, or another start.
     announced: bool,
@@ -61,6 +63,7 @@ impl Told {
         Self {
             next: Place(0),
             building: None,
+            built: None,
             candidate: None,
             announced: true,
             live: None,
@@ -95,6 +98,10 @@ impl Told {
                     cause: event["cause"].as_str().unwrap().to_owned(),
                 });
             }
+            "build-ended" => {
+                let begun = self.builds.last().filter(|_| self.building == generation);
+                self.built = begun.map(|build| (build.generation, build.cause.clone()));
+            }
             "cancelled" => {
                 self.cancelled += 1;
                 self.building = None;
@@ -112,11 +119,12 @@ impl Told {
                 self.last = Some(Last::Unchanged);
             }
             "starting" => {
-                // It has another number where something else was started since the build began.
-                let cause = event["cause"].as_str();
-                let begun = self.builds.last().map(|build| &*build.cause);
-                if self.building.is_some() && cause == begun {
-                    self.building = None;
+                // It has another number than its build where something else was started meanwhile.
+                let of_build = |(built, why): &mut (u64, String)| {
+                    Some(*built) == generation || event["cause"] == **why
+                };
+                if let Some((built, _)) = self.built.take_if(of_build) {
+                    self.building.take_if(|building| *building == built);
                     self.last = Some(Last::Started);
                 }
                 self.candidate = generation;
