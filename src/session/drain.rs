@@ -21,7 +21,7 @@ impl Session {
         let Some(live) = self.swap.live.take() else {
             return;
         };
-        self.good(live.artifact.clone());
+        self.good(&live);
         if drains {
             // Not parked: the draining generation owns the standby slot and would accept the
             // connections.

@@ -295,8 +295,13 @@ impl Session {
         }
     }
 
-    fn good(&mut self, artifact: ArtifactRef) {
-        self.swap.last_good = Some(artifact);
+    /// Live was good until now, and has proved it if it has no deadline for that any more.
+    fn good(&mut self, live: &swap::Process) {
+        let artifact = &live.artifact;
+        self.swap.last_good = Some(artifact.clone());
+        if live.deadline.is_none() {
+            self.swap.proved = Some(artifact.clone());
+        }
     }
 
     fn remember(&mut self, artifact: &ArtifactRef) {

@@ -281,7 +281,7 @@ impl Session {
         }
         let old = self.swap.live.replace(process);
         if let Some(old) = old {
-            self.good(old.artifact.clone());
+            self.good(&old);
             self.quiesce(now, old);
         }
         // Without an address, `--once` runs the program to its end.
@@ -415,12 +415,13 @@ impl Session {
     }
 
     /// A program that holds no address ended with success: its work is done.
-    fn finished(&mut self, now: Moment, process: Process) {
+    fn finished(&mut self, now: Moment, mut process: Process) {
+        process.deadline = None;
         self.show(View::Finished {
             generation: process.generation,
             ran: process.ran(now),
         });
-        self.good(process.artifact.clone());
+        self.good(&process);
         self.end_once(Exit::Status(0));
         self.kill(process);
     }
@@ -453,14 +454,12 @@ impl Session {
         if let Some(candidate) = self.swap.candidate.take_if(due) {
             self.not_ready(now, candidate);
         }
-        if let Some(live) = self.swap.live.as_mut()
-            && due(live)
-        {
+        if let Some(mut live) = self.swap.live.take_if(due) {
             live.deadline = None;
-            let (generation, artifact) = (live.generation, live.artifact.clone());
-            self.good(artifact);
-            self.out.push(Action::Proved(generation));
+            self.good(&live);
+            self.out.push(Action::Proved(live.generation));
             self.out.push(Action::ReleaseUnclaimed);
+            self.swap.live = Some(live);
         }
         let mut quiescing = Vec::new();
         for process in &mut self.swap.draining {

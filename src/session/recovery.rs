@@ -93,10 +93,11 @@ impl Session {
         failed: Generation,
         program: &ArtifactRef,
     ) -> Option<Next> {
-        let last_good = self.swap.last_good.clone()?;
-        if last_good.built_by == program.built_by {
-            return None;
-        }
+        let good = [self.swap.last_good.clone(), self.swap.proved.clone()];
+        let mut good = good.into_iter().flatten();
+        let last_good = good.find(|good| good.built_by != program.built_by)?;
+        // What has failed is not gone back to.
+        self.swap.last_good = Some(last_good.clone());
         let to = last_good.built_by;
         let cause = Cause::Rollback(failed);
         self.again(now, last_good, cause, Kind::Rollback, Duration::ZERO);

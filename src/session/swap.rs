@@ -135,6 +135,9 @@ pub(super) struct Swap {
     pub(super) failed: bool,
     /// The newest artifact that stayed live through its probation, or until it was replaced.
     pub(super) last_good: Option<ArtifactRef>,
+    /// The newest that stayed live through its probation: what is left if the last good one was replaced
+    /// too early for that, and fails too.
+    pub(super) proved: Option<ArtifactRef>,
 }
 
 impl Swap {
@@ -179,6 +182,7 @@ impl Swap {
             .map(|process| &process.artifact)
             .chain(self.pending.iter().map(|launch| &launch.artifact))
             .chain(self.last_good.iter())
+            .chain(self.proved.iter())
     }
 
     /// The next moment at which a deadline or a back-off ends.
