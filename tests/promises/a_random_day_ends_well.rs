@@ -72,6 +72,9 @@ struct Burst {
     written: BTreeSet<String>,
     /// The versions that the tree has had.
     versions: BTreeSet<String>,
+    /// What was written before the last quiet moment. Where a build script may have written it, the build
+    /// for it is put off.
+    before: BTreeSet<String>,
     asked: bool,
     git: bool,
     /// How many builds were begun before it.
@@ -289,7 +292,9 @@ impl Day {
     }
 
     fn burst(&mut self) {
+        let last = std::mem::take(&mut self.burst);
         self.burst = Burst {
+            before: last.written,
             versions: BTreeSet::from([self.served.clone()]),
             builds: self.told.builds.len(),
             ..Burst::default()
@@ -415,6 +420,7 @@ impl Day {
             .changed
             .iter()
             .chain(written)
+            .chain(&self.burst.before)
             .filter(may_be)
             .any(names)
     }
