@@ -487,6 +487,9 @@ impl BuildSlot {
         let verdict = self.own.build_is_over(running.cancelled);
         self.dirty
             .retain(|changed| !verdict.own.contains(&changed.path));
+        for path in &verdict.changed {
+            self.dirty.forget_used(path);
+        }
         for (path, now) in verdict.rewritten {
             self.dirty.add(&Change {
                 path,

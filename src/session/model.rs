@@ -311,6 +311,14 @@ impl Changes {
         self.0.retain(Changed::differs);
     }
 
+    /// What used this path may have read any of the bytes that it has had since: whatever is there from now
+    /// on is a change.
+    pub fn forget_used(&mut self, path: &Path) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.path == path) {
+            known.used = None;
+        }
+    }
+
     /// All paths, with their contents.
     pub fn iter(&self) -> impl Iterator<Item = &Changed> {
         self.0.iter()

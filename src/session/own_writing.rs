@@ -106,6 +106,8 @@ impl Written {
 pub(super) struct Verdict {
     /// Sources that have the same bytes as before the build, and may have had others in between.
     pub(super) rewritten: Vec<(PathBuf, Content)>,
+    /// Sources that have other bytes than before: which of them the build has read is not known.
+    pub(super) changed: Vec<PathBuf>,
     /// Sources that are known to be the builds' own writing.
     pub(super) own: Vec<PathBuf>,
     /// How long the next build waits, if it is for such sources alone.
@@ -179,6 +181,9 @@ impl OwnWriting {
             if self.of_builds.contains(&path) {
                 verdict.own.push(path);
                 continue;
+            }
+            if !cancelled && written.start != Some(written.now) {
+                verdict.changed.push(path.clone());
             }
             let streak = Streak::next(self.streaks.remove(&path), &written);
             let scripted = streak.scripted.map_or(0, |(times, _)| times);
