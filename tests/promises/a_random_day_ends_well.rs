@@ -33,6 +33,8 @@ const CRASH: Duration = Duration::from_secs(1);
 /// writing, and rightly so.
 const AS_PEOPLE_SAVE: Duration = Duration::from_secs(4);
 
+/// What a build script may have written is built for so late, if nothing else is to be built.
+const PUT_OFF: Duration = Duration::from_secs(10);
 /// So many builds in a row may be for a source that the build script has written: with what it has read
 /// back as it was, two builds find only this changed.
 const BUILDS_FOR_SCRIPT: usize = 2;
@@ -72,9 +74,6 @@ struct Burst {
     written: BTreeSet<String>,
     /// The versions that the tree has had.
     versions: BTreeSet<String>,
-    /// What was written before the last quiet moment. Where a build script may have written it, the build
-    /// for it is put off.
-    before: BTreeSet<String>,
     asked: bool,
     git: bool,
     /// How many builds were begun before it.
@@ -94,6 +93,8 @@ struct Day {
     /// What people have written, as it was after the last operation.
     files: BTreeMap<String, Vec<u8>>,
     burst: Burst,
+    /// When a person has written a file the last time before this burst.
+    written: BTreeMap<String, Instant>,
     /// What was served at the last quiet moment.
     served: String,
     /// The last number that was given to a save: no two saves are the same.
@@ -125,6 +126,7 @@ impl Day {
             told: Told::new(),
             start,
             burst: Burst::default(),
+            written: BTreeMap::new(),
             served: String::new(),
             saves: 0,
             guess: None,
@@ -292,9 +294,7 @@ impl Day {
     }
 
     fn burst(&mut self) {
-        let last = std::mem::take(&mut self.burst);
         self.burst = Burst {
-            before: last.written,
             versions: BTreeSet::from([self.served.clone()]),
             builds: self.told.builds.len(),
             ..Burst::default()
@@ -352,6 +352,9 @@ impl Day {
         self.moments += 1;
         self.served = version;
         self.check_reasons();
+        let written = std::mem::take(&mut self.burst.written);
+        self.written
+            .extend(written.into_iter().map(|path| (path, began)));
     }
 
     /// This answer is what is to be served once all is done.
@@ -416,11 +419,14 @@ impl Day {
         }
         // What is written while it is read may have had other bytes for a moment.
         let written = self.burst.written.iter().filter(|_| later);
+        let is_recent = |at: &Instant| at.elapsed() < PUT_OFF;
+        let put_off = self.written.iter().filter(|(_, at)| is_recent(at));
+        let put_off = put_off.map(|(path, _)| path);
         self.burst
             .changed
             .iter()
             .chain(written)
-            .chain(&self.burst.before)
+            .chain(put_off)
             .filter(may_be)
             .any(names)
     }
