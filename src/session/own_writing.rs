@@ -30,6 +30,9 @@ const SUSPECT: Duration = Duration::from_secs(2);
 /// How much the time from a build script's start to its write may differ between runs.
 const JITTER: Duration = Duration::from_millis(100);
 
+/// After so many builds in a row for guesses that changed during a build or a start, whatever changes
+/// meanwhile is own writing. Before that, the user may have saved another file just then.
+const CERTAIN: usize = 2;
 /// More than so many builds for guesses alone within this time are not caused by people.
 const HASTY: usize = 3;
 /// After so many, it does not matter any more for which.
@@ -40,6 +43,15 @@ const HASTE: Duration = Duration::from_secs(8);
 const GOES_ON: Duration = Duration::from_secs(2);
 /// A place that the app writes to all the time is quiet until it was not written to for so long.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// A guess that changed during a build or a start.
+#[derive(Clone, Debug)]
+struct Held {
+    /// What would be silent for it.
+    place: PathBuf,
+    /// It was not there before.
+    is_new: bool,
+}
 
 /// How many builds in a row wrote a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,13 +139,13 @@ pub(super) struct OwnWriting {
     /// moments at which a build would have written them.
     unproved: BTreeSet<PathBuf>,
     /// Guesses that changed during a build or a start, and the place that would be silent for each.
-    held: BTreeMap<PathBuf, PathBuf>,
+    held: BTreeMap<PathBuf, Held>,
     /// Places that generations write to when they start.
     of_starts: BTreeSet<PathBuf>,
     /// Paths to be built for once, though they may be own writing.
     once: BTreeSet<PathBuf>,
-    /// The last build was for such paths alone.
-    was_for_own: bool,
+    /// What the last builds were for, in a row, each for such paths alone.
+    suspects: Vec<Vec<PathBuf>>,
     /// When the last builds for guesses alone began, and for which.
     hasty: VecDeque<(Moment, Vec<PathBuf>)>,
     quiet: Vec<Quiet>,
@@ -221,7 +233,9 @@ impl OwnWriting {
         let place = place(change);
         let known = [&change.path, &place].map(|at| self.of_starts.contains(at));
         if !known.contains(&true) {
-            self.held.insert(change.path.clone(), place);
+            let is_new = is_new(change);
+            self.held
+                .insert(change.path.clone(), Held { place, is_new });
         }
     }
 
@@ -240,7 +254,8 @@ impl OwnWriting {
         let recent = self.hasty.iter().filter(|(at, _)| is_recent(*at));
         let mut causes = recent.clone().flat_map(|(_, paths)| paths);
         let builds = recent.count();
-        let is_among = builds >= HASTY && causes.any(|cause| is_alike(change, cause));
+        let is_among =
+            builds >= HASTY && causes.any(|cause| is_alike(&change.path, is_new(change), cause));
         if is_among || builds >= OVERHASTY {
             self.quiet.push(Quiet {
                 place: place.clone(),
@@ -277,20 +292,22 @@ impl OwnWriting {
         if held.is_empty() {
             return false;
         }
-        if self.was_for_own {
-            for (_, place) in held {
-                self.of_starts.insert(place.clone());
-                // A write that follows soon shows that the app writes there all the time.
-                self.quiet.push(Quiet {
-                    place: place.clone(),
-                    until: now + GOES_ON,
-                });
-                self.tell(place, Writer::Start);
+        let is_sure = self.suspects.len() >= CERTAIN;
+        for (path, Held { place, is_new }) in held {
+            let again = |suspect: &PathBuf| is_alike(&path, is_new, suspect);
+            if !is_sure && !self.suspects.iter().flatten().any(again) {
+                self.once.insert(path);
+                continue;
             }
-            return false;
+            self.of_starts.insert(place.clone());
+            // A write that follows soon shows that the app writes there all the time.
+            self.quiet.push(Quiet {
+                place: place.clone(),
+                until: now + GOES_ON,
+            });
+            self.tell(place, Writer::Start);
         }
-        self.once.extend(held.into_keys());
-        true
+        !self.once.is_empty()
     }
 
     // ---- both
@@ -305,9 +322,14 @@ impl OwnWriting {
         guesses: bool,
     ) {
         self.during.clear();
-        self.was_for_own = !asked && self.is_for_own(paths);
+        let is_for_own = !asked && self.is_for_own(paths);
+        if is_for_own {
+            self.suspects.push(paths.to_vec());
+        } else {
+            self.suspects.clear();
+        }
         self.once.clear();
-        if guesses && !asked && !self.was_for_own {
+        if guesses && !asked && !is_for_own {
             self.hasty.push_back((now, paths.to_vec()));
             if self.hasty.len() > OVERHASTY {
                 self.hasty.pop_front();
@@ -344,13 +366,13 @@ impl OwnWriting {
 
 /// The program that has written the other path may have written this one too: it is the same, or a new one
 /// in the same directory at the top, in which names are given by a program.
-fn is_alike(change: &Change, other: &Path) -> bool {
+fn is_alike(path: &Path, is_new: bool, other: &Path) -> bool {
     let top = |path: &Path| {
         let mut parts = path.components();
         let first = parts.next().map(|first| first.as_os_str().to_owned());
         parts.next().and(first)
     };
-    change.path == other || is_new(change) && top(&change.path) == top(other)
+    path == other || is_new && top(path) == top(other)
 }
 
 fn is_new(change: &Change) -> bool {
