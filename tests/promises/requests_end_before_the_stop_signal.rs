@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::load::Kind;
-use crate::common::{Hotrun, LIMIT, Load, Project, own_address, say};
+use crate::common::{Hotrun, LIMIT, Load, Project, own_address, say, wait_until};
 
 const SWAPS: u32 = 10;
 
@@ -147,8 +147,12 @@ fn a_stream_delays_nothing_and_is_named() {
             assert!(waited < 5000.0, "{waited} ms");
             assert_eq!(draining["streams"], 1, "{draining}");
         }
-        let stderr = hotrun.stderr();
-        assert_eq!(stderr.matches("to finish with 1 open stream").count(), 2);
+        // The lines come by another pipe than the events.
+        let stderr = wait_until("both streams to be named", || {
+            let said = hotrun.stderr();
+            let named = said.matches("to finish with 1 open stream").count();
+            (named == 2).then_some(said)
+        });
         assert_eq!(stderr.matches("hint: a stream or WebSocket").count(), 1);
     }
 }
