@@ -213,7 +213,7 @@ pub struct Args {
     )]
     pub while_building: Option<WhileBuilding>,
 
-    /// Quiet period after a save [default: 8ms]
+    /// Quiet period in a burst of saves [default: 8ms]
     #[arg(long, value_name = "TIME", help_heading = "Watching")]
     pub debounce: Option<String>,
     /// Poll for changes at this interval instead of waiting for events [default: 1s]

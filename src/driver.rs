@@ -218,6 +218,7 @@ mod tests {
             kind,
             before: Some(Content::Digest(1)),
             now: Content::Digest(2),
+            saved: false,
             script: None,
         }])
     }

@@ -249,7 +249,9 @@ pub const POLL: Time = Time::ms(1_000);
 section! {
     /// What is watched, and when it counts.
     Watch {
-        /// The quiet period after a save.
+        /// How long a build waits for more changes: in a burst of saves, before a command of yours
+        /// (`before_build`), and where the system does not tell when a file is finished. A single finished
+        /// save is built at once.
         debounce: Time = Time::ms(8), Next;
         /// Its cap when saves keep coming.
         max_wait: Time = Time::ms(500), Next;

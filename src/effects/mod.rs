@@ -301,6 +301,7 @@ impl Executor {
                 kind: ChangeKind::Config,
                 before: None,
                 now: Content::Unreadable,
+                saved: false,
                 script: None,
             };
             events.send(Event::Changed(vec![change])).ok();

@@ -122,6 +122,7 @@ mod tests {
             kind: ChangeKind::Source,
             before: Some(before),
             now,
+            saved: false,
             script: None,
         };
         for path in changes {

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::before_build::{BeforeBuild, Stage};
+use super::burst::Burst;
 use super::model::{
     ArtifactRef, Cause, Change, ChangeKind, Changes, Content, Generation, Moment, Writer,
 };
 use super::own_writing::OwnWriting;
 use super::{OnChange, Policy};
 
-/// How often the quiet period is doubled at most.
-const LONGER: u32 = 4;
 /// An operation of git is over when git has done nothing for so long.
 const GIT_IS_DONE: Duration = Duration::from_secs(1);
 
@@ -103,8 +102,21 @@ pub(super) struct Running {
     pub(super) baseline: Option<ArtifactRef>,
     /// Cargo reads the project: a write to `Cargo.lock` is its own.
     pub(super) reading: bool,
+    /// It is shown that it runs: not for as long as it may be cancelled by what else belongs to its burst
+    /// of changes, which leaves no trace then.
+    shown: bool,
+    /// The command that cargo was started with, to be shown after that.
+    pub(super) command: Option<String>,
     /// The build was told to end; its result is stale.
     cancelled: bool,
+}
+
+impl Running {
+    /// When it is shown, if it is not yet.
+    fn shown_at(&self, policy: &Policy) -> Option<Moment> {
+        let is_open = !self.shown && !self.cancelled;
+        is_open.then(|| self.started + Burst::longest(policy))
+    }
 }
 
 /// At most one running and one requested build, and what has changed.
@@ -114,9 +126,8 @@ pub(super) struct BuildSlot {
     running: Option<Running>,
     /// What differs from what the running build began with, or without one, the last finished build.
     dirty: Changes,
-    /// How many builds in a row were cancelled.
-    cancelled: u32,
-    /// The last one of them, until another one takes its place.
+    burst: Burst,
+    /// The last build that was cancelled and shown, until another one takes its place.
     replaced: Option<Generation>,
     /// Git may do more until then.
     git_until: Moment,
@@ -137,8 +148,11 @@ pub(super) struct BuildSlot {
 pub(super) enum Over {
     /// Its result counts.
     Finished(Running),
-    /// Its result must not be used; `true`: another build is requested.
-    Cancelled,
+    /// Its result must not be used.
+    Cancelled {
+        /// It was shown that it runs.
+        shown: bool,
+    },
     /// Not the running build.
     Unknown,
 }
@@ -150,8 +164,9 @@ impl BuildSlot {
         now: Moment,
         cause: Cause,
         forced: bool,
-        on_change: OnChange,
+        policy: &Policy,
     ) -> Option<Generation> {
+        self.burst.goes_on(now, policy);
         if cause == Cause::Asked {
             self.own.forget();
         }
@@ -159,7 +174,7 @@ impl BuildSlot {
         request.last = now;
         request.forced |= forced;
         request.merge(Some(cause));
-        self.outdated(on_change)
+        self.outdated(policy)
     }
 
     /// Has the running or requested build followed by a start of the app, whatever its result. Returns
@@ -189,6 +204,7 @@ impl BuildSlot {
         for change in changes {
             let known = self.dirty.get(&change.path).is_some();
             self.dirty.add(change);
+            self.burst.saw(change);
             let differs = self.dirty.get(&change.path).is_some();
             if self.before_build.writes(&change.path) {
                 continue;
@@ -219,6 +235,7 @@ impl BuildSlot {
             }
         }
         if counts {
+            self.burst.goes_on(now, policy);
             let request = self.requested.get_or_insert_with(|| Request::new(now));
             request.last = now;
         }
@@ -229,9 +246,16 @@ impl BuildSlot {
         }
         self.drop_if_empty(now);
         if worthless {
-            self.outdated(policy.on_change)
+            self.outdated(policy)
         } else {
             None
+        }
+    }
+
+    /// The writers of these changed files are done.
+    pub(super) fn saved(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            self.burst.saved(path);
         }
     }
 
@@ -252,7 +276,7 @@ impl BuildSlot {
         if missing.is_empty() {
             return None;
         }
-        let stale = self.outdated(policy.on_change)?;
+        let stale = self.outdated(policy)?;
         Some((stale, missing.paths()))
     }
 
@@ -304,20 +328,22 @@ impl BuildSlot {
         self.own.news()
     }
 
-    fn outdated(&mut self, on_change: OnChange) -> Option<Generation> {
-        match on_change {
-            OnChange::Cancel => self.cancel(),
-            OnChange::Queue => None,
+    fn outdated(&mut self, policy: &Policy) -> Option<Generation> {
+        if policy.on_change == OnChange::Queue {
+            return None;
         }
+        let stale = self.cancel()?;
+        if let Some(running) = &self.running {
+            self.burst.cancelled(running.started, policy);
+        }
+        Some(stale)
     }
 
     /// Marks the running build as cancelled. Returns its generation, unless it was marked before.
     pub(super) fn cancel(&mut self) -> Option<Generation> {
         let running = self.running.as_mut().filter(|running| !running.cancelled)?;
         running.cancelled = true;
-        let generation = running.generation;
-        self.cancelled += 1;
-        Some(generation)
+        Some(running.generation)
     }
 
     /// hotrun ends: drops the request, and takes none for cancelled builds any more.
@@ -335,8 +361,9 @@ impl BuildSlot {
 
     /// When the next build starts, if nothing more changes.
     pub(super) fn due(&self, policy: &Policy) -> Option<Moment> {
-        if self.running.is_some() {
-            return self.doubt;
+        if let Some(running) = &self.running {
+            let shown = running.shown_at(policy);
+            return self.doubt.into_iter().chain(shown).min();
         }
         let request = self.requested.as_ref()?;
         let quiet = match &request.reason {
@@ -364,22 +391,26 @@ impl BuildSlot {
 
     /// When nothing more is waited for: after a quiet period, or its cap.
     fn quiet_at(&self, request: &Request, policy: &Policy) -> Moment {
-        // Editors leave a file empty for a moment: its content follows at once.
-        let unfinished = |content: Content| content == Content::Empty;
-        let unfinished = self.dirty.iter().any(|changed| unfinished(changed.now));
-        // After several cancelled builds, more changes are likely to come.
-        let debounce = if unfinished {
-            policy.max_wait
-        } else {
-            policy.debounce * (1 << self.cancelled.min(LONGER))
-        };
-        let quiet = (request.last + debounce).min(request.first + policy.max_wait);
+        if self.is_at_once(request, policy) {
+            return request.last.max(self.git_until);
+        }
+        let quiet = request.last + self.burst.quiet(&self.dirty, policy);
+        let quiet = quiet.min(request.first + policy.max_wait);
         let own_until = if self.is_for_own() {
             self.own_until
         } else {
             Moment::ZERO
         };
         quiet.max(self.git_until).max(own_until)
+    }
+
+    /// What is requested waits for nothing. A command of the user is not started for what may be cancelled
+    /// at once.
+    fn is_at_once(&self, request: &Request, policy: &Policy) -> bool {
+        request.is_for_changes()
+            && policy.hooks.before_build.is_none()
+            && !self.burst.is_long()
+            && self.burst.is_finished(&self.dirty)
     }
 
     /// Whether the user's `before_build` has to run now; if so, it counts as begun.
@@ -426,6 +457,8 @@ impl BuildSlot {
         if self.running.is_some() || self.due(policy)? > now {
             return None;
         }
+        let request = self.requested.as_ref()?;
+        let shown = !self.is_at_once(request, policy) && !self.burst.is_long();
         let prepared = self.before_build.took(now);
         let changes = std::mem::take(&mut self.dirty);
         let told = self.told(now, &changes);
@@ -436,6 +469,7 @@ impl BuildSlot {
         let guesses = told.iter().all(|one| one.kind == ChangeKind::Guess);
         let asked = !request.is_for_changes();
         self.own.build_begins(now, &told.paths(), asked, guesses);
+        self.burst.built(&changes);
         Some(self.running.insert(Running {
             generation: generation(),
             started: now,
@@ -445,8 +479,24 @@ impl BuildSlot {
             prepared,
             baseline: None,
             reading: false,
+            shown,
+            command: None,
             cancelled: false,
         }))
+    }
+
+    /// The running build, if it is to be shown now: its burst is over, or it has something to say.
+    pub(super) fn show(&mut self, now: Moment, policy: &Policy, says: bool) -> Option<&Running> {
+        let running = self.running.as_mut().filter(|running| !running.cancelled)?;
+        let is_due = running.shown_at(policy)? <= now || says;
+        running.shown = is_due;
+        is_due.then_some(running)
+    }
+
+    /// It is shown that this build runs.
+    pub(super) fn is_shown(&self, generation: Generation) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.shown && running.generation == generation)
     }
 
     /// The changes that are shown as the cause of a build: own writing is built too, but is no cause.
@@ -496,19 +546,23 @@ impl BuildSlot {
                 kind: ChangeKind::Source,
                 before: None,
                 now,
+                saved: true,
                 script: None,
             });
         }
         self.own_until = now + verdict.wait;
         if !running.cancelled {
-            self.cancelled = 0;
+            self.burst.end();
             self.drop_if_empty(now);
             return Over::Finished(running);
         }
+        let shown = running.shown;
         if self.closed {
-            return Over::Cancelled;
+            return Over::Cancelled { shown };
         }
-        self.replaced = Some(generation);
+        if shown {
+            self.replaced = Some(generation);
+        }
         let newer = std::mem::replace(&mut self.dirty, running.changes);
         self.dirty.extend(newer);
         let mut request = running.request;
@@ -521,15 +575,16 @@ impl BuildSlot {
         }
         self.requested = Some(request);
         self.drop_if_empty(now);
-        Over::Cancelled
+        Over::Cancelled { shown }
     }
 
     /// All that the last cancelled build was for is again as it was before: its generation, once.
     pub(super) fn nothing_to_build(&mut self) -> Option<Generation> {
         let busy = self.busy();
-        let replaced = self.replaced.take_if(|_| !busy)?;
-        self.cancelled = 0;
-        Some(replaced)
+        if !busy {
+            self.burst.end();
+        }
+        self.replaced.take_if(|_| !busy)
     }
 
     /// A build runs or is requested.

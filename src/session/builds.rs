@@ -118,7 +118,7 @@ impl Session {
         self.hold_again();
         let stale = self
             .builds
-            .request(now, cause.clone(), forced, self.policy.on_change);
+            .request(now, cause.clone(), forced, &self.policy);
         self.cancel(stale, cause);
     }
 
@@ -135,7 +135,9 @@ impl Session {
     /// Cancels a build whose result a newer change made stale.
     fn cancel(&mut self, stale: Option<Generation>, cause: Cause) {
         if let Some(generation) = stale {
-            self.show(View::BuildCancelled { generation, cause });
+            if self.builds.is_shown(generation) {
+                self.show(View::BuildCancelled { generation, cause });
+            }
             self.out.push(Action::CancelBuild(generation));
         }
     }
@@ -170,13 +172,28 @@ impl Session {
         self.numbered = numbered;
         // A manifest that changes from here on has to be read by the next build.
         self.stale_project = false;
-        self.show(View::Building { generation, cause });
+        if self.builds.is_shown(generation) {
+            self.show(View::Building { generation, cause });
+        }
         self.out.push(Action::StartBuild {
             generation,
             load,
             baseline,
             changed,
         });
+    }
+
+    /// Shows that a build runs, once that is due or it `says` something itself.
+    pub(super) fn show_build(&mut self, now: Moment, says: bool) {
+        let Some(running) = self.builds.show(now, &self.policy, says) else {
+            return;
+        };
+        let generation = running.generation;
+        let (cause, command) = (running.cause.clone(), running.command.clone());
+        self.show(View::Building { generation, cause });
+        if let Some(command) = command {
+            self.show(View::Build(generation, BuildNews::Command(command)));
+        }
     }
 
     /// `before_build` has ended; `failed`: why that is a failure.
@@ -206,8 +223,14 @@ impl Session {
             }
             // These inputs stay right, whatever became of the build.
             BuildNews::Inputs(scope) => self.out.push(Action::Rewatch(scope)),
+            BuildNews::Command(command) if !self.builds.is_shown(generation) => {
+                if let Some(running) = self.builds.current(generation) {
+                    running.command = Some(command);
+                }
+            }
             news => {
                 if self.builds.current(generation).is_some() {
+                    self.show_build(now, true);
                     self.show(View::Build(generation, news));
                 }
             }
@@ -217,10 +240,20 @@ impl Session {
     fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
         // If the build ended before the project was read, the next one has to read it.
         self.stale_project |= self.builds.reading();
-        let over = self.builds.done(now, generation);
-        let finished = match over {
+        if self.builds.current(generation).is_some() {
+            self.show_build(now, true);
+        }
+        let finished = match self.builds.done(now, generation) {
             Over::Finished(running) => Some(running),
-            Over::Cancelled | Over::Unknown => None,
+            Over::Cancelled { shown } => {
+                let has_left_nothing = !shown && outcome == BuildOutcome::Cancelled;
+                if has_left_nothing && self.numbered == generation.0 {
+                    // Nobody has heard of it: the next one gets its number.
+                    self.numbered -= 1;
+                }
+                None
+            }
+            Over::Unknown => None,
         };
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: the artifact will never be launched.

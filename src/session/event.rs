@@ -15,6 +15,8 @@ pub enum Event {
     Begin,
     /// Files were written, removed, or moved; their contents before and now.
     Changed(Vec<Change>),
+    /// The writers of these files, which were reported as changed before, are done.
+    Saved(Vec<PathBuf>),
     /// Git is in the middle of an operation.
     GitWorks {
         /// How long ago git did its last step.

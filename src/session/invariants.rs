@@ -533,6 +533,7 @@ fn changed(path: &str, kind: ChangeKind, number: u64) -> Event {
         kind,
         before: Some(Content::Digest(number)),
         now: Content::Digest(number + 1),
+        saved: number.is_multiple_of(2),
         script: None,
     }])
 }

@@ -12,6 +12,7 @@ mod backoff;
 mod before_build;
 mod build_slot;
 mod builds;
+mod burst;
 mod conflict;
 mod drain;
 pub mod event;
@@ -187,6 +188,7 @@ impl Session {
         match event {
             Event::Begin => self.request(now, Cause::Start, false),
             Event::Changed(changes) => self.changed(now, changes),
+            Event::Saved(paths) => self.builds.saved(&paths),
             Event::Rescan => {
                 self.stale_project = true;
                 self.read_settings();
@@ -213,6 +215,7 @@ impl Session {
         self.deadlines(now);
         self.react(now);
         self.settle(now);
+        self.show_build(now, false);
         self.start_build(now);
         self.hold(now);
         self.launch(now);

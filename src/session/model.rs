@@ -198,8 +198,9 @@ pub struct Change {
     pub before: Option<Content>,
     /// The content now.
     pub now: Content,
-    /// If a build script of its package was running when it was written: the time since the script
-    /// began.
+    /// Its writer is known to be done: the file was closed after writing, or renamed into place.
+    pub saved: bool,
+    /// If a build script of its package was running when it was written: for how long.
     pub script: Option<Duration>,
 }
 

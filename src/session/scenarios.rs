@@ -2,7 +2,8 @@
 //! hotrun does when; here is how they are read.
 //!
 //! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes first.
-//! In `changed`, a path has bytes that it never had before; `=path` has the same as before, `path@7`
+//! `saved` are changes whose writers are done, `changed` those of which that is unknown until `closed`.
+//! In both, a path has bytes that it never had before; `=path` has the same as before, `path@7`
 //! those of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing
 //! depends on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
 //! began. Between two events the session is woken at every moment for which it asks; its actions then
@@ -132,11 +133,12 @@ struct Files {
 }
 
 impl Files {
-    fn changes(&mut self, words: &[&str]) -> Vec<Change> {
-        words.iter().map(|word| self.change(word)).collect()
+    fn changes(&mut self, words: &[&str], saved: bool) -> Event {
+        let changes = words.iter().map(|word| self.change(word, saved));
+        Event::Changed(changes.collect())
     }
 
-    fn change(&mut self, word: &str) -> Change {
+    fn change(&mut self, word: &str, saved: bool) -> Change {
         let (mark, path) = match word.chars().next() {
             Some(mark @ ('+' | '-' | '=' | '?' | '~')) => (Some(mark), &word[1..]),
             _ => (None, word),
@@ -190,6 +192,7 @@ impl Files {
             kind,
             before: Some(before),
             now,
+            saved,
             script,
         }
     }
@@ -250,7 +253,9 @@ fn event(text: &str, files: &mut Files) -> Event {
     match words.as_slice() {
         ["begin"] => Event::Begin,
         ["tick"] => Event::Tick,
-        ["changed", paths @ ..] => Event::Changed(files.changes(paths)),
+        ["changed", paths @ ..] => files.changes(paths, false),
+        ["saved", paths @ ..] => files.changes(paths, true),
+        ["closed", paths @ ..] => Event::Saved(paths.iter().map(PathBuf::from).collect()),
         ["git-works", ago] => Event::GitWorks {
             ago: Duration::from_millis(ago.parse().unwrap()),
         },

@@ -6,11 +6,11 @@
 //! of each file, since walking, watching and reading can block. It takes in raw events and new scopes
 //! through one channel, reads the paths that they name, and sends [`Event::Changed`] with the contents
 //! before and now. The kind of an event does not matter: the content decides. Native events are taken as
-//! they come, since the session keeps the quiet period. Where there are none, or inotify's limits are
-//! reached (`silence`), everything is polled from then on, and changes in between are looked for.
-//! Directories are watched, never files, because editors save by renaming. A wanted path may not exist
-//! yet, or vanish and come back: the nearest existing directory above it is watched too. Deliberately
-//! absent: any quiet period, any decision about what to do.
+//! they come, with what they tell of writers that are done: the session keeps the quiet period. Where
+//! there are none, or inotify's limits are reached (`silence`), everything is polled from then on, and
+//! changes in between are looked for. Directories are watched, never files, because editors save by
+//! renaming. A wanted path may not exist yet, or vanish and come back: the nearest existing directory
+//! above it is watched too. Deliberately absent: any quiet period, any decision about what to do.
 
 mod backend;
 pub mod classify;
@@ -21,6 +21,7 @@ mod git;
 mod places;
 mod silence;
 mod tree;
+mod writers;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ use filter::{Counts, Filter};
 use git::Git;
 use places::Places;
 use silence::Silence;
+use writers::Writers;
 
 use crate::config;
 use crate::defect::{caught, point};
@@ -87,6 +89,7 @@ impl Watch {
             filter: Filter::new(&Scope::default(), settings),
             settings: settings.clone(),
             contents: Contents::default(),
+            writers: Writers::default(),
             git: None,
             messages: messages.clone(),
             events,
@@ -160,6 +163,7 @@ struct Watcher {
     filter: Filter,
     settings: config::Watch,
     contents: Contents,
+    writers: Writers,
     /// The repository that the project is in.
     git: Option<Git>,
     /// The channel for the events of further backends.
@@ -313,9 +317,11 @@ impl Watcher {
         if events.iter().any(lost) {
             return self.rescan();
         }
+        let events: Vec<notify::Event> = events.into_iter().flatten().collect();
+        let done = self.writers.take(&events);
         let mut changes = Vec::new();
         let mut looked = HashSet::new();
-        for event in events.into_iter().flatten() {
+        for event in events {
             if !matters(event.kind, polled) {
                 continue;
             }
@@ -337,7 +343,21 @@ impl Watcher {
                 }
             }
         }
+        // What they have written since the last look is a change, too.
+        let mut saved = Vec::new();
+        for path in done.iter().filter(|path| !looked.contains(*path)) {
+            for change in self.look(path) {
+                if change.is_same() {
+                    saved.push(change.path);
+                } else {
+                    changes.push(change);
+                }
+            }
+        }
         self.tell(changes);
+        if !saved.is_empty() {
+            self.events.send(Event::Saved(saved)).ok();
+        }
     }
 
     /// A path appeared, vanished, or was moved: a watched directory may have been replaced.
@@ -406,7 +426,8 @@ impl Watcher {
         for source in sources.iter().map(PathBuf::as_path).chain([path]) {
             if self.filter.kind(source).is_some() {
                 let found = self.contents.look(source);
-                changes.extend(found.and_then(|found| self.change(source, found)));
+                let saved = self.writers.are_done(path);
+                changes.extend(found.and_then(|found| self.change(source, found, saved)));
             } else if is_code(source) && self.contents.len() < OTHERS {
                 // The file may be part of the program with the next build.
                 self.contents.look(source);
@@ -432,10 +453,10 @@ impl Watcher {
         let told = kind.builds() || matches!(why, Why::Came(_) | Why::Lost);
         found
             .filter(|_| told)
-            .and_then(|found| self.change(path, found))
+            .and_then(|found| self.change(path, found, false))
     }
 
-    fn change(&mut self, path: &Path, found: Found) -> Option<Change> {
+    fn change(&mut self, path: &Path, found: Found, saved: bool) -> Option<Change> {
         let kind = self.filter.kind(path)?;
         let script = kind
             .is_source()
@@ -446,6 +467,7 @@ impl Watcher {
             kind,
             before: found.before,
             now: found.now,
+            saved,
             script,
         })
     }

@@ -1,0 +1,100 @@
+//! How long a build waits for more changes.
+//!
+//! A finished save of a source is built at once. Whatever follows closely belongs to the same burst (a
+//! second write by a formatter, "save all", a checkout): it cancels that build, which has cost next to
+//! nothing by then, and the next one waits for a quiet period, longer each time. The quiet period also
+//! stands for what nobody tells: that the writer of a file is done.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Policy;
+use super::model::{Change, Changes, Content, Moment};
+
+/// How often the quiet period is doubled at most.
+const LONGER: u32 = 4;
+
+/// The changes that follow each other closely.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Burst {
+    /// When the last one came.
+    last: Moment,
+    /// How many builds they have cancelled.
+    cancelled: u32,
+    /// Changed files whose writers may not be done.
+    open: BTreeSet<PathBuf>,
+}
+
+impl Burst {
+    /// The longest quiet period: what comes later belongs to another burst.
+    pub(super) fn longest(policy: &Policy) -> Duration {
+        (policy.debounce * (1 << LONGER)).min(policy.max_wait)
+    }
+
+    /// Something is a reason to build now.
+    pub(super) fn goes_on(&mut self, now: Moment, policy: &Policy) {
+        if now.saturating_sub(self.last) > Self::longest(policy) {
+            self.cancelled = 0;
+        }
+        self.last = now;
+    }
+
+    /// This file has changed.
+    pub(super) fn saw(&mut self, change: &Change) {
+        if change.saved {
+            self.saved(&change.path);
+        } else {
+            self.open.insert(change.path.clone());
+        }
+    }
+
+    /// The writer of this file is done.
+    pub(super) fn saved(&mut self, path: &Path) {
+        self.open.remove(path);
+    }
+
+    /// It has cancelled a build that began at this moment.
+    pub(super) fn cancelled(&mut self, began: Moment, policy: &Policy) {
+        // What has run for longer was begun for an earlier burst.
+        if self.last.saturating_sub(began) <= Self::longest(policy) {
+            self.cancelled += 1;
+        }
+    }
+
+    /// A build has begun with all of these changes.
+    pub(super) fn built(&mut self, changes: &Changes) {
+        self.open
+            .retain(|path| changes.iter().all(|changed| changed.path != *path));
+    }
+
+    /// It has cancelled builds, so more changes are likely to come.
+    pub(super) fn is_long(&self) -> bool {
+        self.cancelled > 0
+    }
+
+    /// It is over: a build has finished, or there is nothing to build.
+    pub(super) fn end(&mut self) {
+        self.cancelled = 0;
+    }
+
+    /// One of these changes is a finished save of a source, and none is the middle of one.
+    pub(super) fn is_finished(&self, changes: &Changes) -> bool {
+        let mut sources = changes
+            .iter()
+            .filter(|changed| changed.kind.is_source())
+            .peekable();
+        sources.peek().is_some()
+            && sources
+                .all(|source| !source.now.is_transitional() && !self.open.contains(&source.path))
+    }
+
+    /// How long these changes wait for more.
+    pub(super) fn quiet(&self, changes: &Changes, policy: &Policy) -> Duration {
+        // Editors leave a file empty for a moment: its content follows at once.
+        if changes.iter().any(|changed| changed.now == Content::Empty) {
+            return policy.max_wait;
+        }
+        policy.debounce * (1 << self.cancelled.saturating_sub(1).min(LONGER))
+    }
+}
