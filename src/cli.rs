@@ -140,6 +140,9 @@ pub struct Args {
     /// Build with this profile
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub profile: Option<String>,
+    /// Build with less debug information, into a directory of its own
+    #[arg(long, help_heading = "Compilation")]
+    pub fast: bool,
     /// Build for this target triple
     #[arg(long, value_name = "TRIPLE", help_heading = "Compilation")]
     pub target: Option<String>,

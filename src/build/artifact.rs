@@ -210,12 +210,8 @@ pub fn discard(dir: &Path) {
 
 /// The key that tells this target from all others that are built into the same directory.
 fn key(target: &Target, build: &Build) -> String {
-    let profile = match (&build.profile, build.release) {
-        (Some(profile), _) => profile,
-        (None, true) => "release",
-        (None, false) => "dev",
-    };
-    let mut parts = vec![part(&target.package), part(&target.name), part(profile)];
+    let profile = part(&build.profile());
+    let mut parts = vec![part(&target.package), part(&target.name), profile];
     if target.kind == TargetKind::Example {
         parts[1].push_str("+example");
     }
@@ -250,6 +246,7 @@ mod tests {
             kind,
             name: name.into(),
             source: PathBuf::new(),
+            fast: None,
         };
         key(&target, build)
     }

@@ -171,6 +171,18 @@ impl CargoConfig {
             .unwrap_or_else(|| "rustc".into())
     }
 
+    /// The setting `key` of this profile.
+    pub(super) fn of_profile(&self, profile: &str, key: &str) -> Option<Value> {
+        let name = format!("CARGO_PROFILE_{profile}_{key}");
+        let name = name.to_uppercase().replace('-', "_");
+        let variable = || Some(Value::from(self.variable(&name)?.into_string().ok()?));
+        let written = |layer: &Layer| {
+            let profiles = layer.table.get("profile")?;
+            profiles.get(profile)?.get(key).cloned()
+        };
+        self.first(variable, written)
+    }
+
     /// The target that the program is built for, as cargo determines it; `chosen`: by `--target`, which
     /// comes first.
     pub(super) fn target(&self, chosen: Option<&str>, host: &str) -> String {

@@ -50,7 +50,11 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     for features in &build.features {
         flag("--features", Some(OsStr::new(features)));
     }
-    flag("--profile", build.profile.as_deref().map(OsStr::new));
+    let named = build.fast || build.profile.is_some();
+    flag(
+        "--profile",
+        named.then(|| build.profile()).as_deref().map(OsStr::new),
+    );
     flag("--target", build.target.as_deref().map(OsStr::new));
     flag(
         "--target-dir",
@@ -60,7 +64,7 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
     for (name, on) in [
         ("--all-features", build.all_features),
         ("--no-default-features", build.no_default_features),
-        ("--release", build.release),
+        ("--release", build.release && !build.fast),
         ("--keep-going", build.keep_going),
         ("--ignore-rust-version", build.ignore_rust_version),
     ] {
@@ -69,6 +73,9 @@ pub fn select(subcommand: &str, build: &Build, target: &Target) -> Vec<OsString>
         }
     }
     args.extend(everywhere(build));
+    for value in target.fast.iter().flatten() {
+        args.extend(["--config".into(), value.into()]);
+    }
     args
 }
 
@@ -192,6 +199,7 @@ mod tests {
             kind: TargetKind::Bin,
             name: "server".into(),
             source: "src/main.rs".into(),
+            fast: None,
         };
         let build = Build {
             manifest: "x y/Cargo.toml".into(),
@@ -214,6 +222,19 @@ mod tests {
         assert_eq!(
             shown(&select("run", &plain, &alone)),
             "cargo run --example server"
+        );
+        let quick = Target {
+            fast: Some(vec!["profile.x.debug=0".into()]),
+            ..alone.clone()
+        };
+        let fast = Build {
+            fast: true,
+            ..build
+        };
+        assert_eq!(
+            shown(&select("run", &fast, &quick)),
+            "cargo run --manifest-path \"x y/Cargo.toml\" --example server --features a,b \
+             --profile fast-release --config profile.x.debug=0"
         );
         let more = ["worker".to_owned()];
         assert_eq!(

@@ -14,6 +14,7 @@ pub mod artifact;
 pub mod cargo_config;
 pub mod command;
 mod dep_info;
+mod fast;
 pub mod inputs;
 mod invalidate;
 mod lock_holder;

@@ -25,6 +25,9 @@ pub struct Target {
     pub name: String,
     /// Its root source file.
     pub source: PathBuf,
+    /// The values for cargo's `--config` that make the fast profile, if it is built with that; set by the
+    /// reader.
+    pub fast: Option<Vec<String>>,
 }
 
 /// What `cargo run` can run.
@@ -287,6 +290,7 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
                 kind,
                 name: target.name.clone(),
                 source: target.src_path.as_std_path().to_owned(),
+                fast: None,
             },
         )),
         ([], Some(wanted)) => {

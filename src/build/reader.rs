@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use super::cargo_config::{self, CargoConfig};
+use super::fast;
 use super::lock_holder::{Tell, Waits};
 use super::messages::{self, Said};
 use super::project::{self, Problem, Project};
@@ -44,6 +45,8 @@ pub(super) async fn read_project(
     })?;
     let mut project = project::choose(&metadata, build).map_err(Unread::Problem)?;
     (project.host, project.configuration) = (host, configuration);
+    let fast = || fast::config(build, &config, &project.workspace);
+    project.target.fast = build.fast.then(fast);
     let lock = digest::of(&project.workspace.join("Cargo.lock"));
     Ok((project, Seen { at, lock }))
 }

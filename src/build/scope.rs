@@ -90,10 +90,11 @@ pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: S
 
 /// Where cargo keeps its fingerprints, as long as it has not named an executable.
 pub fn default_profile(project: &Project, build: &Build) -> PathBuf {
-    let dir = match (build.profile.as_deref(), build.release) {
-        (None | Some("dev" | "test"), false) => "debug",
-        (None | Some("bench"), _) => "release",
-        (Some(name), _) => name,
+    let profile = build.profile();
+    let dir = match &*profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        name => name,
     };
     match &build.target {
         Some(triple) => project.build_dir.join(triple).join(dir),

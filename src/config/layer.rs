@@ -146,6 +146,10 @@ section! {
         release: bool = false, Rebuild;
         /// `--profile`
         profile: String, Rebuild;
+        /// A profile of its own that inherits the chosen one, with less debug information: line numbers
+        /// of your own packages, for panics and backtraces, and nothing else. It is built into a
+        /// directory of its own, so that no other cargo is waited for.
+        fast: bool = false, Rebuild;
         /// `--target`
         target: String, Rebuild;
         /// `--target-dir`

@@ -19,6 +19,7 @@ pub mod variables;
 pub mod verification;
 mod wording;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,6 +111,8 @@ pub struct Build {
     pub release: bool,
     /// `--profile`.
     pub profile: Option<String>,
+    /// With less debug information, in a profile of its own that inherits the chosen one.
+    pub fast: bool,
     /// `--target`.
     pub target: Option<String>,
     /// `--target-dir`.
@@ -136,6 +139,23 @@ pub struct Build {
     pub args: Vec<String>,
     /// What a change does to a running build.
     pub on_change: OnChange,
+}
+
+impl Build {
+    /// The name of the profile that cargo builds with.
+    pub fn profile(&self) -> Cow<'_, str> {
+        let chosen = self.chosen_profile();
+        if self.fast {
+            return format!("fast-{chosen}").into();
+        }
+        chosen.into()
+    }
+
+    /// The name of the user's profile.
+    pub fn chosen_profile(&self) -> &str {
+        let by_default = if self.release { "release" } else { "dev" };
+        self.profile.as_deref().unwrap_or(by_default)
+    }
 }
 
 /// How the app is started and stopped.

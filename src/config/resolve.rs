@@ -95,7 +95,7 @@ impl Sources {
         Ok(Settings {
             handover: handover(&layer, &app, tcp)?,
             watch: self.watch(&layer, places, log.as_deref())?,
-            build: self.build(&layer.build),
+            build: self.build(&layer.build)?,
             hooks: hooks(&layer.hooks),
             twins: layer.handover.twins(),
             quiesce_max: layer.handover.quiesce_max().0,
@@ -167,14 +167,23 @@ impl Sources {
         })
     }
 
-    fn build(&self, build: &layer::Build) -> Build {
+    fn build(&self, build: &layer::Build) -> Result<Build, Failure> {
+        let args = build.args.clone().unwrap_or_default();
+        if build.fast()
+            && let Some(arg) = args.iter().find(|arg| chooses_profile(arg))
+        {
+            return Err(Failure::usage(format!(
+                "build.fast is a profile of its own, and build.args has `{arg}`"
+            ))
+            .hint("write `build.release` or `build.profile` instead, which build.fast inherits"));
+        }
         let scrubbed = |key: &OsString| {
             let ours = key.to_string_lossy().starts_with(variables::PREFIX);
             ours || SCRUBBED.iter().chain(&OUTER).any(|name| key == name)
         };
         let inherited = env::vars_os().filter(|(key, _)| !scrubbed(key)).collect();
         let Called { cargo, env } = parent::called(inherited, |path| self.dir.join(path).is_file());
-        Build {
+        Ok(Build {
             dir: self.dir.clone(),
             cargo,
             env,
@@ -189,6 +198,7 @@ impl Sources {
             no_default_features: build.no_default_features(),
             release: build.release(),
             profile: build.profile.clone(),
+            fast: build.fast(),
             target: build.target.clone(),
             target_dir: build.target_dir.clone().map(|path| path.0),
             jobs: build.jobs.clone().map(|jobs| jobs.0),
@@ -205,12 +215,12 @@ impl Sources {
                 .map(|one| one.0.clone())
                 .collect(),
             unstable: build.unstable.clone().unwrap_or_default(),
-            args: build.args.clone().unwrap_or_default(),
+            args,
             on_change: match build.on_change() {
                 layer::OnChange::Cancel => OnChange::Cancel,
                 layer::OnChange::Queue => OnChange::Queue,
             },
-        }
+        })
     }
 
     fn watch(
@@ -506,6 +516,12 @@ fn colored(wanted: cli::Color, terminal: bool) -> bool {
         cli::Color::Auto if set("NO_COLOR") => false,
         cli::Color::Auto => on("CLICOLOR_FORCE") || (terminal && !off("CLICOLOR")),
     }
+}
+
+/// An argument of `cargo build` that chooses a profile.
+fn chooses_profile(arg: &str) -> bool {
+    let name = arg.split_once('=').map_or(arg, |(name, _)| name);
+    matches!(name, "--profile" | "--release" | "-r")
 }
 
 #[cfg(test)]

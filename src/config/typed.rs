@@ -32,6 +32,7 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
             no_default_features: args.no_default_features.then_some(true),
             release: args.release.then_some(true),
             profile: args.profile.clone(),
+            fast: args.fast.then_some(true),
             target: args.target.clone(),
             target_dir: args.target_dir.clone().map(FilePath),
             jobs: read("--jobs", args.jobs.as_ref())?,

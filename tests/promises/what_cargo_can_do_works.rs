@@ -2,7 +2,7 @@
 //! `cargo run` would start at that moment, in the same surroundings, and an edit of any of its sources
 //! is noticed.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -142,6 +142,69 @@ fn features_and_profiles() {
         session.edit("src/main.rs", &from, &to, &format!("{next}{features}"));
         session.end();
     }
+}
+
+/// The fast profile is the user's with less debug information: backtraces keep the lines of the packages
+/// at hand, everything else is as it was, and another cargo's lock is not waited for.
+#[test]
+fn the_fast_profile() {
+    let said = r#"format_args!("1 {} {} {} {}",
+        std::backtrace::Backtrace::force_capture().to_string().contains("src/main.rs:"),
+        option_env!("MINE").is_some() && cfg!(by_flag),
+        cfg!(overflow_checks_off),
+        quiet::optimized())"#;
+    let more = "[profile.dev]\noverflow-checks = false\n\
+                [profile.dev.package.quiet]\nopt-level = 3\n\
+                [dependencies]\nquiet = { path = \"quiet\" }\n\
+                [lints.rust]\nunexpected_cfgs = \"allow\"\n";
+    let build = r#"fn main() {
+        let set = |key: &str, value: &str| std::env::var(key).is_ok_and(|is| is == value);
+        assert!(set("PROFILE", "debug"));
+        println!("cargo::rerun-if-changed=build.rs");
+        if set("OPT_LEVEL", "0") { println!("cargo::rustc-cfg=overflow_checks_off"); }
+    }"#;
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", more)),
+        ("build.rs", build),
+        ("src/main.rs", &main_of(said)),
+        ("quiet/Cargo.toml", &manifest("quiet", "")),
+        (
+            "quiet/build.rs",
+            r#"fn main() {
+                println!("cargo::rerun-if-changed=build.rs");
+                println!("cargo::rustc-env=LEVEL={}", std::env::var("OPT_LEVEL").unwrap());
+            }"#,
+        ),
+        (
+            "quiet/src/lib.rs",
+            "pub fn optimized() -> bool { env!(\"LEVEL\") == \"3\" }",
+        ),
+        ("target/debug/.cargo-lock", ""),
+    ]);
+    // As an editor's check, or a test run, would for as long as it lasts.
+    let other = File::open(project.path("target/debug/.cargo-lock")).unwrap();
+    other.lock().unwrap();
+    let run = Run::new(&project, &["--fast"]).env("MINE", "1");
+    let hotrun = run.env("RUSTFLAGS", "--cfg by_flag").start();
+    let says = |said: &str| {
+        let said = format!("said {said}");
+        hotrun.wait_line(|line| line == said);
+    };
+    says("1 true true true true");
+    project.edit("src/main.rs", "\"1 ", "\"2 ");
+    says("2 true true true true");
+    assert!(project.path("target/fast-dev/app").exists());
+    assert!(!project.path("target/debug/app").exists());
+    // A profile that asks for no debug information stays as it is.
+    project.edit(
+        "Cargo.toml",
+        "[profile.dev]\n",
+        "[profile.dev]\ndebug = 0\n",
+    );
+    says("2 false true true true");
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
 }
 
 /// The host target of this machine.
