@@ -94,7 +94,7 @@ pub(crate) async fn run_until_enough(
             news = keeper.next() => {
                 match news {
                     Some(News::Started(pid)) => group = i32::try_from(pid).ok().map(Pid::from_raw),
-                    Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
+                    Some(News::Exited(ended)) => exit = Some(ended),
                     Some(News::Failed { what, code }) => {
                         problem = Some(explain(&program, what, code));
                     }

@@ -351,7 +351,7 @@ impl Task {
                         check.suspended(suspended);
                         self.tell(AppNews::Suspended(suspended));
                     }
-                    Some(News::Exited(ended)) => {
+                    Some(News::Exited(exit)) => {
                         drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
@@ -365,7 +365,6 @@ impl Task {
                             let taken = next_taken(&mut self.refused, beside).await;
                             self.could_not_bind(taken);
                         }
-                        let exit = Exit::from(ended);
                         if exit.success() && !self.told_to_end {
                             background = Background::of(keeper_pid, &inodes(&held));
                         }

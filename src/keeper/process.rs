@@ -18,7 +18,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid, setsid};
 
 use super::Mode;
-use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
+use super::protocol::{Frames, Input, Launch, News, Order, encode};
+use crate::session::model::Exit;
 use crate::sys::{self, Spawned};
 
 /// Milliseconds between two checks of killed children.
@@ -325,8 +326,8 @@ impl Keeper {
             | WaitPidFlag::WNOWAIT;
         while !self.child.is_some_and(|child| child.ended) {
             let ended = match waitid(Id::Pid(child.pid), flags) {
-                Ok(WaitStatus::Exited(_, code)) => Ended::Status(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Signal(signal as i32),
+                Ok(WaitStatus::Exited(_, code)) => Exit::Status(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
                 Ok(WaitStatus::Stopped(..)) => {
                     consume(child.pid, WaitPidFlag::WSTOPPED);
                     self.tell(&News::Suspended(true));
@@ -338,7 +339,7 @@ impl Keeper {
                     continue;
                 }
                 // A realtime signal, for which nix has no name.
-                Err(Errno::EINVAL) => Ended::Unknown,
+                Err(Errno::EINVAL) => Exit::Unknown,
                 _ => break,
             };
             self.child = Some(Kept {

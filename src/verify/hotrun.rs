@@ -100,7 +100,7 @@ impl Hotrun {
             Some(News::Started(pid)) => self.pid = Some(Pid::from_raw(pid.cast_signed())),
             Some(News::Exited(ended)) => {
                 self.pid = None;
-                self.exit = Some(ended.into());
+                self.exit = Some(ended);
             }
             Some(News::Failed { what, .. }) => self.errors = format!("error: {what}").into_bytes(),
             Some(_) => {}
