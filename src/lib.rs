@@ -292,7 +292,8 @@ async fn load(
 }
 
 fn listen_for_signals(urgent: &mpsc::UnboundedSender<Event>) -> Result<(), Failure> {
-    signals::listen(urgent)
+    sys::note_continuations()
+        .and_then(|()| signals::listen(urgent))
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
 }
 
@@ -309,6 +310,7 @@ async fn serve(
     let mut inbox = Inbox {
         urgent: urgent_inbox,
         events: events_inbox,
+        since_continued: sys::since_continued,
     };
     // Before anything that would have to be cleaned up.
     listen_for_signals(&urgent)?;
