@@ -161,4 +161,14 @@ mod tests {
             assert_eq!(seen, orders, "cut at {cut}");
         }
     }
+    #[test]
+    fn a_launch_is_hardly_longer_than_what_is_in_it() {
+        let variable = |number: usize| (format!("NAME_{number:03}").into(), "x".repeat(92).into());
+        let launch = Launch {
+            env: (0..500).map(variable).collect(),
+            ..Launch::default()
+        };
+        let length = encode(&Order::Launch(Box::new(launch))).len();
+        assert!((50_000..53_000).contains(&length), "{length}");
+    }
 }
