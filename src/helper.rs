@@ -48,7 +48,7 @@ pub(crate) enum After {
 }
 
 /// The task of a command that is still exiting.
-pub(crate) type Rest = JoinHandle<()>;
+pub(crate) type Rest = JoinHandle<Result<(), String>>;
 
 /// Runs `launch` to its end, and passes its output on in pieces that end in a newline or a carriage
 /// return.
@@ -107,7 +107,7 @@ pub(crate) async fn run_until_enough(
         if matches!(after, After::Enough) && !is_cancelled {
             stderr.drain(&output.stderr);
             stderr.pieces(&mut piece);
-            let rest = tokio::spawn(let_end(keeper, output));
+            let rest = defect::spawn("end of cargo", let_end(keeper, output));
             return Ok((Exit::Status(0), Some(rest)));
         }
     }
@@ -131,6 +131,7 @@ pub(crate) async fn run_until_enough(
 
 /// Keeps a command's pipes open until it has exited.
 async fn let_end(mut keeper: Keeper, mut output: Output) {
+    defect::point("end of cargo");
     let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
     // A process that inherited the pipes may keep them open for longer; its output is not wanted.
     let ended = async { while keeper.next().await.is_some() {} };

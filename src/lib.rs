@@ -83,6 +83,7 @@ use watch::Watch;
 
 /// The whole program: what `main` calls.
 pub fn run() -> ExitCode {
+    defect::arm(std::env::var("HOTRUN_PANIC").ok());
     if let Some(mode) = keeper::Mode::requested() {
         return keeper::process::run(mode).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
@@ -92,8 +93,7 @@ pub fn run() -> ExitCode {
     if let Some(answer) = capture::trial::requested() {
         return print(answer);
     }
-    std::panic::set_hook(Box::new(ui::command::defect));
-    defect::arm(std::env::var("HOTRUN_PANIC").ok());
+    defect::tell_by(ui::command::defect);
     let inherited = sockets::inherited::take(&listen_environment());
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);
@@ -234,10 +234,22 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let done = runtime.block_on(work);
+    let work = async {
+        defect::point("main");
+        work.await
+    };
+    let done = runtime.block_on(defect::guarded("main", work));
     // A blocking task, like a comparison of two files, may still run; it is not waited for.
     runtime.shutdown_background();
-    Ok(done)
+    done.map_err(|panic| ended_by(&panic))
+}
+
+/// The failure after a panic in the main loop; the keepers end what it had started.
+fn ended_by(panic: &str) -> Failure {
+    Failure::failed(format!(
+        "hotrun ends because of a defect of its own: {panic}"
+    ))
+    .hint("please report it, with the lines above")
 }
 
 /// Runs `hotrun verify`: a hotrun with clients, and the report.
@@ -337,7 +349,9 @@ async fn serve(
             reporter.flush();
             return Ok(ending.into());
         }
-        prepared = prepare => prepared.inspect_err(|_| reporter.flush())?,
+        prepared = defect::guarded("prepare", prepare) => prepared
+            .unwrap_or_else(|panic| Err(ended_by(&panic)))
+            .inspect_err(|_| reporter.flush())?,
     };
     if let Some(Loaded { project, .. }) = &loaded {
         reporter.note(
@@ -393,14 +407,15 @@ async fn serve(
         session: name,
         runtime_dir: runtime_dir(),
     };
-    let ending = driver::run(session, inbox, clock, &mut executor).await;
+    let driven = driver::run(session, inbox, clock, &mut executor);
+    let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
     drop(executor);
     // Lets the builder unlock its directory.
     tokio::task::yield_now().await;
     reporter.flush();
-    Ok(ending.into())
+    Ok(ending.map_err(|panic| ended_by(&panic))?.into())
 }
 
 /// Waits for the end of hotrun to be asked for, before a session handles events.
@@ -421,6 +436,7 @@ async fn prepare(
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
+    defect::point("prepare");
     // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
     let line = |line: String| {
