@@ -415,24 +415,28 @@ mod tests {
     }
 
     /// Connections are carried and output is passed on meanwhile.
-    #[tokio::test]
-    async fn a_probe_does_not_hold_up_the_runtime() {
+    #[test]
+    fn a_probe_does_not_hold_up_the_runtime() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inodes = HashSet::from([inode(&listener)]);
-        let own = std::process::id();
-        let mut probes = Probes::default();
-        let mut turns = 0;
-        let mut found = std::pin::pin!(probes.next(own, &inodes, true));
-        let (seen, files) = loop {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let mut other = defect::spawn_blocking("other", move || wait.recv());
+            let mut probes = Probes::default();
+            let mut found = std::pin::pin!(probes.next(std::process::id(), &inodes, true));
+            // The probe waits for the thread that the other work has.
             tokio::select! {
                 biased;
-                found = &mut found => break found,
-                () = tokio::task::yield_now() => turns += 1,
+                _ = &mut found => panic!("it ran in the thread of the runtime"),
+                () = tokio::task::yield_now() => {}
             }
-        };
-        assert!(turns > 0);
-        assert_eq!(seen.accepts(), Accepts::NotYet);
-        assert_eq!(files, HashSet::new());
+            go.send(()).unwrap();
+            let (seen, _) = found.await;
+            assert_eq!(seen.accepts(), Accepts::NotYet);
+            other.done().await.unwrap().unwrap();
+        });
     }
 
     #[test]
