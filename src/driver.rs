@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
+use crate::defect;
 use crate::session::Session;
 use crate::session::action::Action;
 use crate::session::event::Event;
@@ -93,6 +94,9 @@ pub async fn run(
     let mut event = Event::Begin;
     loop {
         let now = clock.now();
+        if matches!(event, Event::Changed(_)) {
+            defect::point("session");
+        }
         for action in session.handle(now, event) {
             if let Action::End(ending) = action {
                 return ending;

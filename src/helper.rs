@@ -51,7 +51,7 @@ pub(crate) enum After {
 }
 
 /// The task of a command that is still exiting.
-pub(crate) type Rest = JoinHandle<()>;
+pub(crate) type Rest = JoinHandle<Result<(), String>>;
 
 /// What a command does.
 #[derive(Debug)]
@@ -157,6 +157,7 @@ impl Running {
 
     /// Keeps its pipes open until it has exited.
     async fn let_end(mut self) {
+        defect::point("end of cargo");
         let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
         // A process that inherited the pipes may keep them open for longer; its output is not wanted.
         let ended = async { while self.keeper.next().await.is_some() {} };
@@ -220,7 +221,7 @@ pub(crate) async fn run_until_enough(
                     {
                         piece(stream, &bytes);
                     }
-                    let rest = tokio::spawn(command.let_end());
+                    let rest = defect::spawn("end of cargo", command.let_end());
                     return Ok((Exit::Status(0), Some(rest)));
                 }
             }

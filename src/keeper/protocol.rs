@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::defect::Defect;
 use crate::session::model::Exit;
 
 /// What a keeper is to start. Paths are `OsString`s, since serde accepts only paths that are UTF-8. Its
@@ -78,6 +79,8 @@ pub enum News {
     Suspended(bool),
     /// The child exited.
     Exited(Exit),
+    /// The keeper has panicked, and goes on.
+    Defect(Defect),
     /// No process is left; the last message.
     Gone {
         /// Processes that could not be killed.

@@ -29,6 +29,7 @@ use serve::serve;
 
 /// The whole program: what `main` calls.
 pub fn run() -> ExitCode {
+    defect::arm(std::env::var("HOTRUN_PANIC").ok());
     if let Some(mode) = keeper::Mode::requested() {
         return keeper::process::run(mode).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
@@ -38,8 +39,7 @@ pub fn run() -> ExitCode {
     if let Some(answer) = capture::trial::requested() {
         return print(answer);
     }
-    std::panic::set_hook(Box::new(ui::command::defect));
-    defect::arm(std::env::var("HOTRUN_PANIC").ok());
+    defect::tell_by(ui::command::defect);
     let inherited = inherited::take(&listen_environment());
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let under_load = words.get(1).is_some_and(|word| word == verify::ARGUMENT);
@@ -180,10 +180,22 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let done = runtime.block_on(work);
+    let work = async {
+        defect::point("main");
+        work.await
+    };
+    let done = runtime.block_on(defect::guarded("main", work));
     // A blocking task, like a comparison of two files, may still run; it is not waited for.
     runtime.shutdown_background();
-    Ok(done)
+    done.map_err(|panic| ended_by(&panic))
+}
+
+/// The failure after a panic in the main loop; the keepers end what it had started.
+fn ended_by(panic: &str) -> Failure {
+    Failure::failed(format!(
+        "hotrun ends because of a defect of its own: {panic}"
+    ))
+    .hint("please report it, with the lines above")
 }
 
 fn listen_for_signals(urgent: &mpsc::UnboundedSender<Event>) -> Result<(), Failure> {

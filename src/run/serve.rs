@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::listen_for_signals;
+use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
 use crate::build::{self, Loaded, scope};
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
+use crate::defect;
 use crate::driver::{self, Clock, Inbox};
 use crate::effects::{Executor, Tasks, cautions, names, policy};
 use crate::exit::{ExitKind, Failure};
@@ -67,7 +68,9 @@ pub(super) async fn serve(
             reporter.flush();
             return Ok(ending.into());
         }
-        prepared = prepare => prepared.inspect_err(|_| reporter.flush())?,
+        prepared = defect::guarded("prepare", prepare) => prepared
+            .unwrap_or_else(|panic| Err(ended_by(&panic)))
+            .inspect_err(|_| reporter.flush())?,
     };
     if let Some(Loaded { project, .. }) = &loaded {
         reporter.note(
@@ -123,14 +126,15 @@ pub(super) async fn serve(
         session: name,
         runtime_dir: runtime_dir(),
     };
-    let ending = driver::run(session, inbox, clock, &mut executor).await;
+    let driven = driver::run(session, inbox, clock, &mut executor);
+    let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
     drop(executor);
     // Lets the builder unlock its directory.
     tokio::task::yield_now().await;
     reporter.flush();
-    Ok(ending.into())
+    Ok(ending.map_err(|panic| ended_by(&panic))?.into())
 }
 
 /// Waits for the end of hotrun to be asked for, before a session handles events.
@@ -151,6 +155,7 @@ async fn prepare(
     reporter: &Reporter,
     clock: Clock,
 ) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
+    defect::point("prepare");
     // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
     let line = |line: String| {

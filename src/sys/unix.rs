@@ -50,7 +50,16 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::
 /// Receives bytes and the descriptors that came with them, all close-on-exec. No bytes: the other
 /// end is closed.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let space = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
+    receive_into(vec![MaybeUninit::uninit(); space], socket, buffer)
+}
+
+/// The same with this room for descriptors.
+fn receive_into(
+    mut space: Vec<MaybeUninit<u8>>,
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut parts = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg(socket, &mut slices, &mut parts, RecvFlags::CMSG_CLOEXEC)?;
@@ -349,6 +358,20 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    /// As where this process may not open as many.
+    #[test]
+    fn of_descriptors_that_come_in_part_none_stays_open() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        send(ours.as_fd(), b"hello", &[writer.as_raw_fd(); 5]).unwrap();
+        drop(writer);
+        let room = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let error = receive_into(room, theirs.as_fd(), &mut [0; 16]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        reader.set_nonblocking(true).unwrap();
+        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]
