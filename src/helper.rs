@@ -1,10 +1,13 @@
-//! Runs a command to its end under a keeper: cargo or a command of the user. Passes its lines on as they
-//! come; a cancel leaves none of its processes running.
+//! A command under a keeper: cargo, a command of the user, or the hotrun that is verified. Its output and
+//! its end are one stream of events, or passed on until it ends; a cancel leaves none of its processes
+//! running.
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -48,10 +51,131 @@ pub(crate) enum After {
 }
 
 /// The task of a command that is still exiting.
-pub(crate) type Rest = JoinHandle<()>;
+pub(crate) type Rest = JoinHandle<Result<(), String>>;
 
-/// Runs `launch` to its end, and passes its output on in pieces that end in a newline or a carriage
-/// return.
+/// What a command does.
+#[derive(Debug)]
+pub(crate) enum CommandEvent {
+    /// It wrote a piece that ends in a newline or a carriage return, or its last words.
+    Output(Stream, Vec<u8>),
+    /// Its first process exited.
+    Exited(Exit),
+    /// It could not be started.
+    CannotStart {
+        /// The errno, if there is one.
+        code: Option<i32>,
+        /// What was tried, and the error message.
+        what: String,
+    },
+}
+
+/// A command under a keeper. Dropped, it is ended.
+#[derive(Debug)]
+pub(crate) struct Running {
+    keeper: Keeper,
+    output: Output,
+    readers: [Reader; 2],
+    /// Its first process, which leads its process group, until that exits.
+    pid: Option<Pid>,
+    is_gone: bool,
+}
+
+impl Running {
+    /// Starts a command with these sockets. Must be called inside the runtime.
+    pub(crate) async fn start(launch: Launch, sockets: &[Arc<OwnedFd>]) -> io::Result<Self> {
+        let keeper = Keeper::spawn(Mode::Group)?;
+        let output = keeper.launch(launch, sockets).await?;
+        Ok(Self {
+            keeper,
+            output,
+            readers: [Stream::Stdout, Stream::Stderr].map(Reader::new),
+            pid: None,
+            is_gone: false,
+        })
+    }
+
+    /// The next event; `None` once all of it was told and none of its processes is left. Safe to drop
+    /// while it waits.
+    pub(crate) async fn next(&mut self) -> Option<CommandEvent> {
+        loop {
+            if let Some(piece) = self.readers.iter_mut().find_map(Reader::piece) {
+                return Some(piece);
+            }
+            if self.is_gone {
+                return self.readers.iter_mut().find_map(Reader::rest);
+            }
+            let [stdout, stderr] = &mut self.readers;
+            tokio::select! {
+                biased;
+                () = stdout.read_with_room(&mut self.output.stdout), if stdout.open => {}
+                () = stderr.read_with_room(&mut self.output.stderr), if stderr.open => {}
+                news = self.keeper.next() => match news {
+                    Some(News::Started(pid)) => self.pid = i32::try_from(pid).ok().map(Pid::from_raw),
+                    Some(News::Exited(exit)) => {
+                        self.pid = None;
+                        return Some(CommandEvent::Exited(exit));
+                    }
+                    Some(News::Failed { code, what }) => {
+                        return Some(CommandEvent::CannotStart { code, what });
+                    }
+                    Some(_) => {}
+                    None => self.gone(),
+                }
+            }
+        }
+    }
+
+    /// The keeper has ended.
+    fn gone(&mut self) {
+        self.is_gone = true;
+        // It was killed itself, and its children were reparented to hotrun.
+        if let Some(group) = self.pid.take() {
+            killpg(group, Signal::SIGKILL).ok();
+        }
+        self.drain();
+    }
+
+    /// Reads what is in the pipes; a process that inherited them may keep them open for ever.
+    fn drain(&mut self) {
+        let pipes = [&self.output.stdout, &self.output.stderr];
+        for (pipe, reader) in pipes.into_iter().zip(&mut self.readers) {
+            while let Ok(1..) = take_rest(pipe, reader.lines.buffer()) {}
+        }
+    }
+
+    /// Signals its first process, if that runs.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid {
+            kill(pid, signal).ok();
+        }
+    }
+
+    /// Gives its keeper an order.
+    pub(crate) async fn order(&self, order: &Order) {
+        self.keeper.order(order).await;
+    }
+
+    /// Keeps its pipes open until it has exited.
+    async fn let_end(mut self) {
+        defect::point("end of cargo");
+        let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
+        // A process that inherited the pipes may keep them open for longer; its output is not wanted.
+        let ended = async { while self.keeper.next().await.is_some() {} };
+        let written = async {
+            let _ = tokio::join!(
+                tokio::io::copy(&mut self.output.stdout, &mut stdout),
+                tokio::io::copy(&mut self.output.stderr, &mut stderr),
+            );
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = written => {}
+        }
+    }
+}
+
+/// Runs `launch` to its end, and passes its output on in pieces.
 pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
@@ -67,6 +191,7 @@ pub(crate) async fn run_until_enough(
     cancel: &mut Cancel,
     mut piece: impl FnMut(Stream, &str) -> After,
 ) -> Result<(Exit, Option<Rest>), Stopped> {
+    let mut piece = |stream, bytes: &[u8]| piece(stream, &String::from_utf8_lossy(bytes));
     let failed = |error: io::Error| {
         Stopped::Failed(Reason::new(
             format!("cannot start a keeper: {error}"),
@@ -74,76 +199,39 @@ pub(crate) async fn run_until_enough(
         ))
     };
     let program = launch.program.clone();
-    let mut keeper = Keeper::spawn(Mode::Group).map_err(failed)?;
-    let mut output = keeper.launch(launch, &[]).await.map_err(failed)?;
-    let (mut stdout, mut stderr) = (Reader::new(Stream::Stdout), Reader::new(Stream::Stderr));
-    let mut exit = None;
-    let mut problem = None;
+    let mut command = Running::start(launch, &[]).await.map_err(failed)?;
+    let mut ended = Ok(Exit::Unknown);
     let mut is_cancelled = false;
-    let mut group = None;
     loop {
-        let after = tokio::select! {
+        let event = tokio::select! {
             biased;
             () = async { _ = cancel.wait_for(|cancelled| *cancelled).await }, if !is_cancelled => {
                 is_cancelled = true;
-                keeper.order(&Order::Kill).await;
-                After::GoOn
+                command.order(&Order::Kill).await;
+                continue;
             }
-            () = stdout.read_with_room(&mut output.stdout), if stdout.open => stdout.pieces(&mut piece),
-            () = stderr.read_with_room(&mut output.stderr), if stderr.open => stderr.pieces(&mut piece),
-            news = keeper.next() => {
-                match news {
-                    Some(News::Started(pid)) => group = i32::try_from(pid).ok().map(Pid::from_raw),
-                    Some(News::Exited(ended)) => exit = Some(Exit::from(ended)),
-                    Some(News::Failed { what, code }) => {
-                        problem = Some(explain(&program, what, code));
-                    }
-                    Some(_) => {}
-                    None => break,
-                }
-                After::GoOn
-            }
+            event = command.next() => event,
         };
-        if matches!(after, After::Enough) && !is_cancelled {
-            stderr.drain(&output.stderr);
-            stderr.pieces(&mut piece);
-            let rest = tokio::spawn(let_end(keeper, output));
-            return Ok((Exit::Status(0), Some(rest)));
+        match event {
+            Some(CommandEvent::Output(stream, bytes)) => {
+                if matches!(piece(stream, &bytes), After::Enough) && !is_cancelled {
+                    command.drain();
+                    while let Some(CommandEvent::Output(stream, bytes)) =
+                        command.readers.iter_mut().find_map(Reader::piece)
+                    {
+                        piece(stream, &bytes);
+                    }
+                    let rest = defect::spawn("end of cargo", command.let_end());
+                    return Ok((Exit::Status(0), Some(rest)));
+                }
+            }
+            Some(CommandEvent::Exited(exit)) => ended = Ok(exit),
+            Some(CommandEvent::CannotStart { code, what }) => {
+                ended = Err(Stopped::Failed(explain(&program, what, code)));
+            }
+            None if is_cancelled => return Err(Stopped::Cancelled),
+            None => return Ok((ended?, None)),
         }
-    }
-    // The keeper itself was killed, and its children were reparented to hotrun.
-    if let Some(group) = group.filter(|_| exit.is_none()) {
-        killpg(group, Signal::SIGKILL).ok();
-    }
-    for (reader, pipe) in [(&mut stdout, &output.stdout), (&mut stderr, &output.stderr)] {
-        reader.drain(pipe);
-        reader.pieces(&mut piece);
-        reader.rest(&mut piece);
-    }
-    if is_cancelled {
-        return Err(Stopped::Cancelled);
-    }
-    match problem {
-        Some(problem) => Err(Stopped::Failed(problem)),
-        None => Ok((exit.unwrap_or(Exit::Unknown), None)),
-    }
-}
-
-/// Keeps a command's pipes open until it has exited.
-async fn let_end(mut keeper: Keeper, mut output: Output) {
-    let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
-    // A process that inherited the pipes may keep them open for longer; its output is not wanted.
-    let ended = async { while keeper.next().await.is_some() {} };
-    let written = async {
-        let _ = tokio::join!(
-            tokio::io::copy(&mut output.stdout, &mut stdout),
-            tokio::io::copy(&mut output.stderr, &mut stderr),
-        );
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = ended => {}
-        () = written => {}
     }
 }
 
@@ -159,6 +247,7 @@ fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
 }
 
 /// One output pipe, read in pieces.
+#[derive(Debug)]
 struct Reader {
     stream: Stream,
     lines: Lines,
@@ -182,27 +271,15 @@ impl Reader {
         self.open = matches!(read, Ok(1..));
     }
 
-    /// Reads what is in the pipe after the writer has exited; a process that inherited the pipe may keep
-    /// it open for ever.
-    fn drain(&mut self, pipe: &pipe::Receiver) {
-        while let Ok(1..) = take_rest(pipe, self.lines.buffer()) {}
+    /// The next whole piece that was read.
+    fn piece(&mut self) -> Option<CommandEvent> {
+        let piece = self.lines.piece()?;
+        Some(CommandEvent::Output(self.stream, piece))
     }
 
-    /// Passes every whole piece on.
-    fn pieces(&mut self, piece: &mut impl FnMut(Stream, &str) -> After) -> After {
-        let mut after = After::GoOn;
-        while let Some(bytes) = self.lines.piece() {
-            if let After::Enough = piece(self.stream, &String::from_utf8_lossy(&bytes)) {
-                after = After::Enough;
-            }
-        }
-        after
-    }
-
-    fn rest(&mut self, piece: &mut impl FnMut(Stream, &str) -> After) {
-        let bytes = self.lines.rest();
-        if !bytes.is_empty() {
-            piece(self.stream, &String::from_utf8_lossy(&bytes));
-        }
+    /// What was read of a piece that has no end.
+    fn rest(&mut self) -> Option<CommandEvent> {
+        let rest = self.lines.rest();
+        (!rest.is_empty()).then_some(CommandEvent::Output(self.stream, rest))
     }
 }

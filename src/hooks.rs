@@ -46,8 +46,8 @@ impl Hooks {
         let timeout = settings.hook_timeout;
         let events = self.events.clone();
         let running = run(id, launch, timeout, (cancel, cancelled), events.clone());
-        tokio::spawn(async move {
-            if let Err(panic) = defect::guarded(running).await {
+        defect::spawn("hook", async move {
+            if let Err(panic) = defect::guarded("hook", running).await {
                 let reason = defect::reason("its exit status is unknown", &panic);
                 events
                     .send(Event::Job(id, JobNews::Ended(Err(reason))))

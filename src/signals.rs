@@ -36,18 +36,20 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
     let number = passed_on.as_raw_value();
     forward(passed_on, events, move || Event::Signal(number))?;
     let mut children = signal(SignalKind::child())?;
-    tokio::spawn(async move {
+    let reap = async move || {
         while children.recv().await.is_some() {
-            defect::caught(reap).ok();
+            defect::point("reap");
+            reap();
         }
-    });
+    };
+    defect::spawn("reap", defect::again("reap", reap));
     Ok(())
 }
 
 fn forward(
     kind: SignalKind,
     events: &UnboundedSender<Event>,
-    event: impl Fn() -> Event + Send + 'static,
+    event: impl Fn() -> Event + Send + Sync + 'static,
 ) -> io::Result<()> {
     // Ignored on purpose by the parent: `nohup`, or a shell without job control that started it with
     // `&`.
@@ -56,18 +58,14 @@ fn forward(
     }
     let mut signals = signal(kind)?;
     let events = events.clone();
-    tokio::spawn(async move {
+    // After a panic the next signal is still handled.
+    let hand_on = async move || {
         while signals.recv().await.is_some() {
-            let event = defect::caught(|| {
-                defect::point("signal");
-                event()
-            });
-            // After a panic the next signal is still handled.
-            if let Ok(event) = event {
-                events.send(event).ok();
-            }
+            defect::point("signal");
+            events.send(event()).ok();
         }
-    });
+    };
+    defect::spawn("signal", defect::again("signal", hand_on));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use procfs::net::UnixState;
 use procfs::process::{FDPermissions, FDTarget, Process, StatFlags, Syscall};
 
 use super::HeldSocket;
+use crate::defect::{self, Blocking};
 use crate::process_tree;
 use crate::sock_diag;
 use crate::sockets::address::{Address, is_behind};
@@ -74,15 +75,60 @@ impl Seen {
     }
 }
 
-pub(super) fn probe(tree: &[Process], inodes: &HashSet<u64>) -> Seen {
+/// Whether one of these processes accepts on one of these sockets.
+fn probe(tree: &[Process], inodes: &HashSet<u64>) -> Seen {
+    probe_where(call::ARE_KNOWN, tree, inodes)
+}
+
+/// What one accept probe of a keeper's processes found, and the files that they have open.
+pub(super) type Probed = (Seen, HashSet<PathBuf>);
+
+/// Accept probes, one after the other, in a thread of the runtime: all that /proc shows of a large
+/// program takes longer to read than connections and output may wait.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    running: Option<Blocking<Probed>>,
+}
+
+impl Probes {
+    /// Starts a probe, unless one runs, and waits for what it finds. Safe to drop while it waits.
+    pub(super) async fn next(
+        &mut self,
+        keeper: u32,
+        inodes: &HashSet<u64>,
+        with_files: bool,
+    ) -> Probed {
+        let running = self.running.get_or_insert_with(|| {
+            let inodes = inodes.clone();
+            defect::spawn_blocking("accept probe", move || {
+                defect::point("accept probe");
+                let tree = process_tree::of(keeper);
+                let files = with_files.then(|| open_files(&tree).collect());
+                (probe(&tree, &inodes), files.unwrap_or_default())
+            })
+        });
+        let found = running.done().await;
+        self.running = None;
+        // After a panic nothing was seen, and another probe follows.
+        found.unwrap_or_default()
+    }
+
+    /// What a running probe finds does not count any more.
+    pub(super) fn forget(&mut self) {
+        self.running = None;
+    }
+}
+
+/// The same where the numbers of system calls `are_known`, or are not.
+fn probe_where(are_known: bool, tree: &[Process], inodes: &HashSet<u64>) -> Seen {
     let mut found = Seen::default();
     for process in tree {
-        probe_process(process, inodes, &mut found);
+        probe_process(are_known, process, inodes, &mut found);
     }
     found
 }
 
-fn probe_process(process: &Process, inodes: &HashSet<u64>, found: &mut Seen) {
+fn probe_process(are_known: bool, process: &Process, inodes: &HashSet<u64>, found: &mut Seen) {
     let descriptors = match process.fd() {
         Ok(descriptors) => descriptors,
         Err(error) => {
@@ -116,7 +162,7 @@ fn probe_process(process: &Process, inodes: &HashSet<u64>, found: &mut Seen) {
         };
         match thread.syscall() {
             Ok(Syscall::Running) => found.busy = true,
-            Ok(call) if call::ARE_KNOWN => waits(process.pid(), &call, &sockets, found),
+            Ok(call) if are_known => waits(process.pid(), &call, &sockets, found),
             // On an unknown architecture it may be the accepting thread.
             Ok(_) => found.unseen = true,
             Err(ProcError::PermissionDenied(_)) => found.unseen |= !is_ending(&thread),
@@ -291,7 +337,7 @@ fn locked(process: &Process) -> Vec<(u64, u64)> {
 }
 
 /// The files outside of /dev that these processes have open.
-pub(super) fn open_files(tree: &[Process]) -> impl Iterator<Item = PathBuf> {
+fn open_files(tree: &[Process]) -> impl Iterator<Item = PathBuf> {
     let descriptors = tree
         .iter()
         .flat_map(|process| process.fd().into_iter().flatten());
@@ -368,6 +414,31 @@ mod tests {
         assert_eq!(number("", "TracerPid:"), None);
     }
 
+    /// Connections are carried and output is passed on meanwhile.
+    #[test]
+    fn a_probe_does_not_hold_up_the_runtime() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inodes = HashSet::from([inode(&listener)]);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let mut other = defect::spawn_blocking("other", move || wait.recv());
+            let mut probes = Probes::default();
+            let mut found = std::pin::pin!(probes.next(std::process::id(), &inodes, true));
+            // The probe waits for the thread that the other work has.
+            tokio::select! {
+                biased;
+                _ = &mut found => panic!("it ran in the thread of the runtime"),
+                () = tokio::task::yield_now() => {}
+            }
+            go.send(()).unwrap();
+            let (seen, _) = found.await;
+            assert_eq!(seen.accepts(), Accepts::NotYet);
+            other.done().await.unwrap().unwrap();
+        });
+    }
+
     #[test]
     fn a_socket_is_accepting_once_it_is_in_an_epoll_set() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -382,6 +453,24 @@ mod tests {
         let _guard = runtime.enter();
         let _registered = tokio::net::TcpListener::from_std(listener).unwrap();
         assert_eq!(probe(&own, &inodes).accepting, inodes);
+    }
+
+    /// A server that blocks in `accept` must not count as one that does not accept.
+    #[test]
+    fn where_system_calls_have_unknown_numbers_a_blocked_thread_may_accept() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let inodes = HashSet::from([inode(&listener)]);
+        let own = [Process::myself().unwrap()];
+        let waiting = thread::spawn(move || listener.accept().unwrap());
+        while probe(&own, &inodes).accepting != inodes {
+            assert!(!waiting.is_finished());
+            thread::yield_now();
+        }
+        let unknown = probe_where(false, &own, &inodes);
+        assert_eq!(unknown.accepts(), Accepts::Unseen);
+        TcpStream::connect(address).unwrap();
+        waiting.join().unwrap();
     }
 
     #[test]

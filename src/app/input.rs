@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::thread;
 
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::mpsc;
@@ -62,12 +62,16 @@ impl Input {
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let typed = stdin.is_terminal();
         let (pieces, inbox) = mpsc::channel(1);
-        thread::Builder::new().name("input".into()).spawn(move || {
-            // After a panic the next turn reads on; nothing was read yet.
-            while defect::caught(|| read(&stdin, typed, &pieces)).is_err() {}
-        })?;
-        let (messages, orders) = mpsc::unbounded_channel();
-        tokio::spawn(hand_on(inbox, orders));
+        let step = move |stdin: &mut File| {
+            read(stdin, typed, &pieces);
+            ControlFlow::Break(())
+        };
+        let run = move || defect::repeat("input", stdin, step, |_| ());
+        defect::spawn_thread("input", None, run)?;
+        let (messages, mut orders) = mpsc::unbounded_channel();
+        let (mut inbox, mut state) = (inbox, HandOn::default());
+        let hand_on = async move || hand_on(&mut state, &mut inbox, &mut orders).await;
+        defect::spawn("stdin", defect::again("stdin", hand_on));
         Ok(Self { messages })
     }
 
@@ -119,10 +123,11 @@ struct HandOn {
 }
 
 async fn hand_on(
-    mut pieces: mpsc::Receiver<Vec<u8>>,
-    mut orders: mpsc::UnboundedReceiver<Message>,
+    state: &mut HandOn,
+    pieces: &mut mpsc::Receiver<Vec<u8>>,
+    orders: &mut mpsc::UnboundedReceiver<Message>,
 ) {
-    let mut state = HandOn::default();
+    defect::point("stdin");
     loop {
         let newest = state.readers.last_key_value().map(|(_, reader)| reader);
         let idle = state.rest.is_empty();

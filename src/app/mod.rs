@@ -145,7 +145,7 @@ impl App {
             program: start.artifact.path.clone(),
             told_to_end: false,
         };
-        tokio::spawn(task.run_to_the_end(start, inbox));
+        defect::spawn("app", task.run_to_the_end(start, inbox));
         Self { orders, keeper }
     }
 
@@ -242,7 +242,10 @@ impl Task {
     /// Reports the end even if the task panics: the keeper then ends the processes.
     async fn run_to_the_end(self, start: Start, inbox: mpsc::UnboundedReceiver<Order>) {
         let (events, generation) = (self.events.clone(), self.generation);
-        if defect::guarded(self.run(start, inbox)).await.is_err() {
+        if defect::guarded("app", Box::pin(self.run(start, inbox)))
+            .await
+            .is_err()
+        {
             let gone = AppNews::Gone {
                 cut: 0,
                 survivors: Vec::new(),
@@ -351,7 +354,7 @@ impl Task {
                         check.suspended(suspended);
                         self.tell(AppNews::Suspended(suspended));
                     }
-                    Some(News::Exited(ended)) => {
+                    Some(News::Exited(exit)) => {
                         drop(attached.take());
                         for pipe in [&mut stdout, &mut stderr] {
                             let lines = pipe.finish(self.generation, &sink);
@@ -365,7 +368,6 @@ impl Task {
                             let taken = next_taken(&mut self.refused, beside).await;
                             self.could_not_bind(taken);
                         }
-                        let exit = Exit::from(ended);
                         if exit.success() && !self.told_to_end {
                             background = Background::of(keeper_pid, &inodes(&held));
                         }
@@ -382,6 +384,8 @@ impl Task {
                         }
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
+                    // Told already.
+                    Some(News::Defect(_)) => {}
                     None => break,
                 },
                 Some(heard) = heard(&mut listening) => {

@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::accept_probe::{Accepts, left_over, locks, open_files, probe};
+use super::accept_probe::{Accepts, Probes, left_over, locks};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
-use crate::process_tree;
+use crate::defect;
 use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::{Address, reachable};
@@ -94,7 +94,7 @@ impl AcceptState {
 /// A repeated HTTP probe; dropped, it stops.
 #[derive(Debug)]
 struct HttpProbe {
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), String>>,
     /// Answers other than success, whenever they change.
     answers: mpsc::UnboundedReceiver<Answer>,
 }
@@ -102,7 +102,12 @@ struct HttpProbe {
 impl HttpProbe {
     fn start(request: &Request, address: SocketAddr) -> Self {
         let (tell, answers) = mpsc::unbounded_channel();
-        let task = tokio::spawn(request_until_ready(request.clone(), address, tell));
+        let request = request.clone();
+        // Its end is a proof, so it must not end by a panic.
+        let probe = defect::again("probe", async move || {
+            request_until_ready(&request, address, &tell).await;
+        });
+        let task = defect::spawn("probe", probe);
         Self { task, answers }
     }
 }
@@ -140,6 +145,7 @@ pub(super) struct Check {
     how: How,
     started: Instant,
     next_probe: Instant,
+    probes: Probes,
     suspended: bool,
     done: bool,
     /// When to probe for unclaimed sockets.
@@ -199,6 +205,7 @@ impl Check {
             how,
             started: Instant::now(),
             next_probe: Instant::now(),
+            probes: Probes::default(),
             suspended: false,
             done: false,
             next_claim_probe: None,
@@ -269,6 +276,7 @@ impl Check {
     /// It was stopped (SIGSTOP) or continued; a stopped process is never ready.
     pub(super) fn suspended(&mut self, suspended: bool) {
         self.suspended = suspended;
+        self.probes.forget();
     }
 
     /// Whether this proof counts; only the first one does.
@@ -280,6 +288,7 @@ impl Check {
         let first = counts && !self.done;
         if first {
             self.done = true;
+            self.probes.forget();
             if let How::Accepts(state) = &self.how
                 && !self.given.is_empty()
             {
@@ -350,7 +359,7 @@ impl Check {
         let inodes = &self.given;
         loop {
             sleep_until(at).await;
-            let found = probe(&process_tree::of(keeper), inodes);
+            let (found, _) = self.probes.next(keeper, inodes, false).await;
             self.claim_probes += if found.busy { 1 } else { WEIGHT };
             self.claimed.extend(found.accepting);
             let left: HashSet<u64> = inodes.difference(&self.claimed).copied().collect();
@@ -396,6 +405,9 @@ impl Check {
             How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
             How::Accepts(state) => {
                 sleep_until(self.next_probe).await;
+                let is_beside = self.beside.is_some();
+                let (seen, files) = self.probes.next(keeper, &state.inodes, is_beside).await;
+                self.files.extend(files);
                 let alive = self.started.elapsed();
                 let wait = if alive < SLOW_AFTER {
                     INTERVAL
@@ -403,11 +415,7 @@ impl Check {
                     SLOW_INTERVAL
                 };
                 self.next_probe = Instant::now() + wait;
-                let tree = process_tree::of(keeper);
-                if self.beside.is_some() {
-                    self.files.extend(open_files(&tree));
-                }
-                let accepts = probe(&tree, &state.inodes).accepts();
+                let accepts = seen.accepts();
                 if accepts == Accepts::Accepting {
                     state.since.get_or_insert_with(Instant::now);
                 }
@@ -423,14 +431,15 @@ impl Check {
 
 /// Probes until the answer is a success, and reports other answers.
 async fn request_until_ready(
-    request: Request,
+    request: &Request,
     address: SocketAddr,
-    tell: mpsc::UnboundedSender<Answer>,
+    tell: &mpsc::UnboundedSender<Answer>,
 ) {
+    defect::point("probe");
     let mut last = None;
     loop {
         sleep(HTTP_INTERVAL).await;
-        let Ok(Ok(answer)) = timeout(HTTP_TIMEOUT, request_once(&request, address)).await else {
+        let Ok(Ok(answer)) = timeout(HTTP_TIMEOUT, request_once(request, address)).await else {
             continue;
         };
         if matches!(answer, Answer::Status(..400)) {

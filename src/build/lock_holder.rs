@@ -10,6 +10,7 @@ use std::time::Duration;
 use procfs::process::Process;
 use tokio::task::JoinHandle;
 
+use crate::defect;
 use crate::process_tree;
 
 /// Milliseconds before each look at /proc/locks. A shorter wait is not worth a line: cargos that read a
@@ -30,7 +31,7 @@ pub(super) struct Waits {
 
 struct Wait {
     told: Arc<AtomicBool>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), String>>,
 }
 
 impl Waits {
@@ -46,15 +47,9 @@ impl Waits {
         self.end();
         let told = Arc::new(AtomicBool::new(false));
         let (tell, is_told) = (self.tell.clone(), told.clone());
-        let task = tokio::spawn(async move {
-            let mut holder = None;
-            for pause in LOOKS {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-                holder = find();
-                if holder.is_some() {
-                    break;
-                }
-            }
+        let task = defect::spawn("lock", async move {
+            // The wait is told without it.
+            let holder = defect::guarded("lock", look()).await.ok().flatten();
             is_told.store(true, Ordering::Relaxed);
             tell(Some(match holder {
                 Some(holder) => format!("{on}, held by {holder}"),
@@ -81,6 +76,19 @@ impl Drop for Waits {
             wait.task.abort();
         }
     }
+}
+
+/// The same, once the wait has lasted.
+async fn look() -> Option<String> {
+    for pause in LOOKS {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        defect::point("lock");
+        let holder = find();
+        if holder.is_some() {
+            return holder;
+        }
+    }
+    None
 }
 
 /// The holder of the lock for which a cargo below this process waits.

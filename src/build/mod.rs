@@ -48,7 +48,7 @@ use toolchain::Toolchain;
 pub use versions::versions;
 
 use crate::config::Settings;
-use crate::defect::{guarded, point};
+use crate::defect::{self, guarded, point};
 use crate::exit::Failure;
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
@@ -173,10 +173,10 @@ pub fn spawn(
     loaded: Option<Loaded>,
     events: mpsc::UnboundedSender<Event>,
 ) -> Builder {
-    let (orders, inbox) = mpsc::unbounded_channel();
+    let (orders, mut inbox) = mpsc::unbounded_channel();
     let stores = loaded.iter().map(|loaded| loaded.store.clone()).collect();
     let siblings = loaded.as_ref().map(|loaded| loaded.store.siblings());
-    let work = Work {
+    let mut work = Work {
         settings,
         loaded,
         stores,
@@ -188,7 +188,9 @@ pub fn spawn(
         ending: None,
         events,
     };
-    tokio::spawn(work.run(inbox));
+    // Each order is taken once, also after a panic.
+    let run = async move || Box::pin(work.run(&mut inbox)).await;
+    defect::spawn("builder", defect::again("builder", run));
     Builder { orders }
 }
 
@@ -221,7 +223,7 @@ struct Finished {
 }
 
 impl Work {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    async fn run(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) {
         loop {
             let order = tokio::select! {
                 biased;
@@ -255,13 +257,14 @@ impl Work {
             let mut running = Vec::new();
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = guarded(self.build(
+                let build = self.build(
                     generation,
                     load,
                     baseline.as_ref(),
                     &changed,
                     &mut cancelled,
-                ));
+                );
+                let build = guarded("build", build);
                 tokio::pin!(build);
                 loop {
                     tokio::select! {
@@ -279,7 +282,9 @@ impl Work {
                     }
                 }
             };
-            self.settings = configured.unwrap_or(self.settings);
+            if let Some(settings) = configured {
+                self.settings = settings;
+            }
             let outcome = outcome.unwrap_or_else(|panic| Err(Stopped::by_defect(&panic)));
             let outcome = match outcome {
                 Ok(outcome) => outcome,
@@ -293,6 +298,7 @@ impl Work {
 
     /// Adds siblings that the program was seen to start: they are built with it from now on.
     fn learn(&mut self, running: &[PathBuf]) {
+        point("builder");
         let Some(loaded) = self.loaded.as_ref() else {
             return;
         };

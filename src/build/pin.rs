@@ -13,9 +13,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::artifact::discard;
+use crate::defect::{self, Blocking, spawn_blocking};
 use crate::session::model::{Artifact, Generation, Surroundings};
 
 /// The name of the note in each pinned directory, which is needed to move the program's files out of it.
@@ -42,7 +42,7 @@ pub(super) struct Pins {
     /// All pinned files, likewise.
     files: BTreeSet<PathBuf>,
     /// Copies that are not finished yet.
-    copies: Vec<JoinHandle<io::Result<()>>>,
+    copies: Vec<Blocking<io::Result<()>>>,
     kept: bool,
 }
 
@@ -76,7 +76,11 @@ impl Pins {
             // Another file system, or one without hard links. The open file stays what cargo has built,
             // even if the path is replaced; the copy shares blocks (reflink) where the file system can.
             let from = File::open(file)?;
-            self.copies.push(spawn_blocking(move || copy(from, &to)));
+            let copy = move || {
+                defect::point("copy");
+                copy(from, &to)
+            };
+            self.copies.push(spawn_blocking("copy", copy));
         }
         self.files.insert(relative);
         Ok(())
@@ -94,8 +98,8 @@ impl Pins {
 
     /// Waits until everything is pinned, and links everything else in cargo's directory.
     pub(super) async fn complete(&mut self) -> io::Result<()> {
-        for copy in self.copies.drain(..) {
-            copy.await??;
+        for mut copy in self.copies.drain(..) {
+            copy.done().await??;
         }
         let mut shown = vec![(self.profile_dir.clone(), self.dir.clone())];
         if let Some(inner) = self
@@ -111,6 +115,7 @@ impl Pins {
         };
         let dir = self.dir.clone();
         let work = move || {
+            defect::point("pin");
             // A path that JSON can't hold gets no note, and files written there are not moved.
             if let Ok(text) = serde_json::to_string(&note) {
                 fs::write(dir.join(NOTE), text)?;
@@ -120,7 +125,7 @@ impl Pins {
             }
             shown.iter().try_for_each(|(from, to)| show(from, to))
         };
-        spawn_blocking(work).await?
+        spawn_blocking("pin", work).done().await?
     }
 
     /// Whether the program equals this artifact; one that can't be read counts as different.
@@ -139,9 +144,11 @@ impl Pins {
                 is_older(&dir.join(file), &of_artifact.join(NOTE))
             }
         };
-        let compared =
-            spawn_blocking(move || files.iter().all(|file| is_same(file).unwrap_or(false)));
-        compared.await.unwrap_or(false)
+        let mut compared = spawn_blocking("compare", move || {
+            defect::point("compare");
+            files.iter().all(|file| is_same(file).unwrap_or(false))
+        });
+        compared.done().await.unwrap_or(false)
     }
 
     /// Makes it the artifact of a generation, which later ones may run too.
@@ -489,6 +496,11 @@ mod tests {
         let link = dir.path().join("link");
         let linked = fs::hard_link(&executable, link);
         assert!(linked.is_err(), "one file system: the test shows nothing");
+        defect::arm(Some("copy".into()));
+        let mut pins = Pins::new(dir.path().join("g0"), &profile_dir, &executable).unwrap();
+        pins.add(&executable).unwrap();
+        let error = pins.complete().await.unwrap_err().to_string();
+        assert!(error.starts_with("a defect of hotrun ("), "{error}");
         let mut pins = Pins::new(dir.path().join("g1"), &profile_dir, &executable).unwrap();
         pins.add(&executable).unwrap();
         fs::remove_file(&executable).unwrap();

@@ -34,6 +34,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::defect;
 use crate::session::slots::Slot;
 use crate::sockets::address::Address;
 use crate::sockets::held::SharedSet;
@@ -91,10 +92,7 @@ impl Capture {
     pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
         let (events, listening) = mpsc::unbounded_channel();
         let notify_loop = NotifyLoop::new(listener, self, events);
-        std::thread::Builder::new()
-            .name("hotrun-capture".into())
-            .stack_size(256 * 1024)
-            .spawn(move || notify_loop.serve())?;
+        defect::spawn_thread("capture", Some(256 * 1024), move || notify_loop.serve())?;
         Ok(listening)
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -67,6 +67,8 @@ pub(super) struct NotifyLoop {
     /// Process and descriptor of each call that a signal interrupted before the answer: the program
     /// makes it again.
     interrupted: HashSet<(i32, i32)>,
+    /// The call that is being answered.
+    current: Option<u64>,
 }
 
 impl NotifyLoop {
@@ -84,38 +86,47 @@ impl NotifyLoop {
             handed: HashMap::new(),
             unheld: HashMap::new(),
             interrupted: HashSet::new(),
+            current: None,
         }
     }
 
-    /// Answers until the last process under the filter has ended.
-    pub(super) fn serve(mut self) {
-        loop {
-            let keeps = !self.beside.is_empty() || !self.handed.is_empty();
-            let wait = if keeps {
-                PollTimeout::from(TIDY_INTERVAL)
-            } else {
-                PollTimeout::NONE
-            };
-            let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut source, wait) {
-                Err(Errno::EINTR) => continue,
-                Err(_) => return,
-                Ok(_) => {}
+    /// Answers until the last process under the filter has ended. No other thread answers, and once the
+    /// descriptor is closed each later call fails.
+    pub(super) fn serve(self) {
+        defect::repeat("capture", self, Self::answer_next, |own| {
+            if let Some(id) = own.current.take() {
+                let_through(own.listener.as_fd(), id).ok();
             }
-            let ready = source[0].revents().unwrap_or(PollFlags::empty());
-            if ready.contains(PollFlags::POLLIN) {
-                if let Ok(notification) = receive_notification(self.listener.as_fd()) {
-                    // No other thread answers, and once the descriptor is closed each later call fails.
-                    if defect::caught(|| self.answer_call(&notification)).is_err() {
-                        let_through(self.listener.as_fd(), notification.id).ok();
-                    }
-                }
-            } else if !ready.is_empty() {
-                return;
-            } else {
-                self.tidy();
-            }
+        });
+    }
+
+    /// Waits for the next call and answers it.
+    fn answer_next(&mut self) -> ControlFlow<()> {
+        let keeps = !self.beside.is_empty() || !self.handed.is_empty();
+        let wait = if keeps {
+            PollTimeout::from(TIDY_INTERVAL)
+        } else {
+            PollTimeout::NONE
+        };
+        let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut source, wait) {
+            Err(Errno::EINTR) => return ControlFlow::Continue(()),
+            Err(_) => return ControlFlow::Break(()),
+            Ok(_) => {}
         }
+        let ready = source[0].revents().unwrap_or(PollFlags::empty());
+        if ready.contains(PollFlags::POLLIN) {
+            if let Ok(notification) = receive_notification(self.listener.as_fd()) {
+                self.current = Some(notification.id);
+                self.answer_call(&notification);
+                self.current = None;
+            }
+        } else if !ready.is_empty() {
+            return ControlFlow::Break(());
+        } else {
+            self.tidy();
+        }
+        ControlFlow::Continue(())
     }
 
     /// Drops the sockets that the program has closed without listening.
@@ -291,16 +302,14 @@ impl NotifyLoop {
         // The lookup takes milliseconds, and the program is blocked.
         let wanted = address.clone();
         let find = move || {
+            defect::point("port owner");
             let found = port_owner::of(&wanted).map(|holder| Owner {
                 pid: holder.process.as_ref().map(|(pid, _)| *pid),
                 name: holder.located(),
             });
             tell.send(found).ok();
         };
-        thread::Builder::new()
-            .name("hotrun-holder".into())
-            .spawn(find)
-            .ok();
+        defect::spawn_thread("port owner", None, find).ok();
     }
 
     fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
@@ -496,4 +505,41 @@ fn errno(error: &io::Error) -> Errno {
     error
         .raw_os_error()
         .map_or(Errno::EADDRINUSE, Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::session::slots::Slot;
+
+    /// The address is free again, though hotrun had bound the socket for the program.
+    #[test]
+    fn a_socket_goes_when_the_program_has_closed_it() {
+        let capture = Capture {
+            held: HeldSet::default().into(),
+            slot: Slot::First,
+        };
+        let listener = File::open("/dev/null").unwrap().into();
+        let (events, _told) = tokio::sync::mpsc::unbounded_channel();
+        let mut notify_loop = NotifyLoop::new(listener, capture, events);
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = bound.local_addr().unwrap();
+        // This process is the program.
+        let own = bound.try_clone().unwrap();
+        let inode = fstat(own.as_fd()).unwrap().st_ino;
+        let kept = notify_loop.keep_beside(bound.into(), Address::Tcp(at));
+        drop(kept.unwrap());
+        let process = std::process::id().cast_signed();
+        notify_loop.bind_table.give(process, own.as_raw_fd(), inode);
+        notify_loop.tidy();
+        assert_eq!(notify_loop.beside.len(), 1);
+        drop(own);
+        notify_loop.tidy();
+        assert_eq!(notify_loop.beside.len(), 0);
+        TcpListener::bind(at).unwrap();
+    }
 }

@@ -11,6 +11,7 @@ use super::Finding;
 use crate::app::why_not_captured;
 use crate::capture::{Capture, Listening, Why, filter, may_copy, trial};
 use crate::config::Settings;
+use crate::defect;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{Launch, News};
@@ -110,8 +111,11 @@ async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
             Listening::Bound(_) | Listening::Taken(..) => {}
         }
     };
-    let connected = tokio::task::spawn_blocking(move || trial::connect(address.tcp()?).err());
-    let failed = connected.await.ok().flatten();
+    let mut connected = defect::spawn_blocking("trial", move || {
+        defect::point("trial");
+        trial::connect(address.tcp()?).err()
+    });
+    let failed = connected.done().await.unwrap_or_else(Some);
     let failed =
         failed.map(|error| format!("a client of a held address was refused: {error}").into());
     Some(failed.map_or(Ok(()), Err))

@@ -17,6 +17,7 @@ use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
 use crate::config::{Ready, Settings};
+use crate::defect;
 use crate::driver::Effects;
 use crate::exit::Failure;
 use crate::hooks::Hooks;
@@ -161,6 +162,9 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
 
 impl Effects for Executor {
     fn perform(&mut self, now: Moment, action: Action) {
+        if matches!(action, Action::Stop(_)) {
+            defect::point("effects");
+        }
         match action {
             Action::Rewatch(scope) => {
                 self.base.clone_from(&scope.base);
@@ -294,8 +298,12 @@ impl Executor {
     /// Reads the configuration once more, after a while.
     fn read_later(&self) {
         let (events, wait) = (self.events.clone(), self.settings.watch.max_wait);
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+        defect::spawn("configuration", async move {
+            let waited = async {
+                defect::point("configuration");
+                tokio::time::sleep(wait).await;
+            };
+            defect::guarded("configuration", waited).await.ok();
             let change = Change {
                 path: FILE_NAME.into(),
                 kind: ChangeKind::Config,
@@ -344,7 +352,8 @@ impl Executor {
     /// Warns of what could not be watched, once that is known.
     pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<Reason>>) {
         let reporter = self.reporter.clone();
-        tokio::spawn(async move {
+        defect::spawn("unwatched", async move {
+            defect::point("unwatched");
             for problem in watching.await.unwrap_or_default() {
                 reporter.note(now, Note::Unwatched(problem));
             }

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{Executor, probes_http};
 use crate::app::{App, Reach};
+use crate::defect;
 use crate::report::Note;
 use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
@@ -38,9 +39,9 @@ pub struct Tasks {
     /// Forwards connections to overlapping addresses to live.
     pub(super) forward: Option<Relay>,
     /// Restores held paths while a generation that may unlink them ends.
-    relink: Option<JoinHandle<()>>,
+    relink: Option<JoinHandle<Result<(), String>>>,
     /// Watches the connections of an old generation until none is busy.
-    quiescing: Option<(Generation, JoinHandle<()>)>,
+    quiescing: Option<(Generation, JoinHandle<Result<(), String>>)>,
 }
 
 impl Executor {
@@ -103,9 +104,10 @@ impl Executor {
         let (silent, answer) = (self.settings.quiesce_max, app.stop_timeout);
         let events = self.events.clone();
         let look = async move {
+            defect::point("quiesce");
             // Taken now, so that the connections of this moment are the old ones.
             let quiesce = Quiesce::begin(slots).await?;
-            let dies = tokio::task::spawn_blocking(dies).await?;
+            let dies = defect::spawn_blocking("quiesce", dies).done().await?;
             let limits = Limits {
                 finishes: !dies,
                 silent,
@@ -123,8 +125,9 @@ impl Executor {
         };
         self.end_quiescing(|_| true);
         let unknown = self.events.clone();
-        let task = tokio::spawn(async move {
-            if look.await.is_err() {
+        let task = defect::spawn("quiesce", async move {
+            // Without it the swap goes on.
+            if !matches!(defect::guarded("quiesce", look).await, Ok(Ok(()))) {
                 unknown.send(Event::Open(generation, None)).ok();
             }
         });
@@ -141,14 +144,16 @@ impl Executor {
         let (slot, unlinks) = (running.slot, running.unlinks);
         if unlinks && self.held.lock().paths().next().is_some() {
             let held = self.held.clone();
-            let relink = async move {
+            let relink = async move || {
+                defect::point("relink");
                 loop {
                     held.lock().restore_paths();
                     tokio::time::sleep(RELINK).await;
                 }
             };
             self.end_relinking();
-            self.tasks.relink = Some(tokio::spawn(relink));
+            let relink = defect::again("relink", relink);
+            self.tasks.relink = Some(defect::spawn("relink", relink));
         }
         self.held.lock().end_probe(slot).ok();
     }

@@ -14,6 +14,7 @@ use tokio::net::unix::pipe;
 use super::protocol::{Frames, Input, Launch, News, Order, encode};
 use super::terminal::{self, Terminal};
 use super::{ARGUMENT, Mode};
+use crate::defect;
 use crate::sys;
 
 /// A keeper and the processes below it. Dropped, it ends them: the keeper sees the end of its socket.
@@ -97,8 +98,13 @@ impl Keeper {
     /// Receives the next news; `None` once it has exited. Safe to drop while it waits.
     pub async fn next(&mut self) -> Option<News> {
         loop {
-            if let Some(news) = self.frames.message() {
-                return Some(news);
+            match self.frames.message() {
+                Some(News::Defect(defect)) => {
+                    defect::report(&defect);
+                    continue;
+                }
+                Some(news) => return Some(news),
+                None => {}
             }
             let mut buffer = [0; 4096];
             let socket = &self.socket;

@@ -2,6 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
@@ -18,7 +19,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid, setsid};
 
 use super::Mode;
-use super::protocol::{Ended, Frames, Input, Launch, News, Order, encode};
+use super::protocol::{Frames, Input, Launch, News, Order, encode};
+use crate::defect;
+use crate::session::model::Exit;
 use crate::sys::{self, Spawned};
 
 /// Milliseconds between two checks of killed children.
@@ -54,11 +57,31 @@ pub fn run(mode: Mode) -> io::Result<()> {
         child: None,
         rounds: None,
     };
-    while !keeper.over() {
-        keeper.wait(&signals)?;
+    defect::tell_later();
+    let mut panics = 0;
+    loop {
+        let step = || {
+            if keeper.over() {
+                return Ok(ControlFlow::Break(()));
+            }
+            keeper.wait(&signals).map(ControlFlow::Continue)
+        };
+        match defect::caught("keeper", step) {
+            Ok(Ok(ControlFlow::Continue(()))) => {}
+            Ok(Ok(ControlFlow::Break(()))) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            // Hotrun then ends the processes, which are reparented to it.
+            Err(panic) if panics == MOST_PANICS => return Err(io::Error::other(panic)),
+            Err(panic) => {
+                panics += 1;
+                keeper.recover(&panic);
+            }
+        }
     }
-    Ok(())
 }
+
+/// After this many panics it is given up.
+const MOST_PANICS: u32 = 10;
 
 /// The child.
 #[derive(Clone, Copy)]
@@ -110,6 +133,9 @@ impl Keeper {
                 .last()
                 .is_some_and(|last| last.any().unwrap_or_default());
         self.rounds = self.rounds.map(|rounds| rounds + u32::from(idle));
+        if self.child.is_some() {
+            defect::point("keeper");
+        }
         let mut child_changed = false;
         while let Ok(Some(_)) = signals.read_signal() {
             child_changed = true;
@@ -128,6 +154,22 @@ impl Keeper {
             self.kill_round();
         }
         Ok(())
+    }
+
+    /// Goes on after a panic, if the child is known.
+    fn recover(&mut self, panic: &str) {
+        if let Some(defect) = defect::take_last() {
+            self.tell(&News::Defect(defect));
+        }
+        if self.child.is_none() {
+            let what = format!("cannot be started: a defect of hotrun ({panic})");
+            self.tell(&News::Failed { what, code: None });
+            // It may have been started.
+            for pid in children() {
+                kill(pid, Signal::SIGKILL).ok();
+            }
+            self.kill();
+        }
     }
 
     fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
@@ -182,6 +224,9 @@ impl Keeper {
     // ---- starting
 
     fn launch(&mut self, launch: &Launch) {
+        if self.mode == Mode::Tree {
+            defect::point("start");
+        }
         match self.start(launch) {
             Ok(Spawned { pid, listener }) => {
                 self.child = Some(Kept {
@@ -325,8 +370,8 @@ impl Keeper {
             | WaitPidFlag::WNOWAIT;
         while !self.child.is_some_and(|child| child.ended) {
             let ended = match waitid(Id::Pid(child.pid), flags) {
-                Ok(WaitStatus::Exited(_, code)) => Ended::Status(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Signal(signal as i32),
+                Ok(WaitStatus::Exited(_, code)) => Exit::Status(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
                 Ok(WaitStatus::Stopped(..)) => {
                     consume(child.pid, WaitPidFlag::WSTOPPED);
                     self.tell(&News::Suspended(true));
@@ -338,7 +383,7 @@ impl Keeper {
                     continue;
                 }
                 // A realtime signal, for which nix has no name.
-                Err(Errno::EINVAL) => Ended::Unknown,
+                Err(Errno::EINVAL) => Exit::Unknown,
                 _ => break,
             };
             self.child = Some(Kept {

@@ -1,10 +1,11 @@
-//! The protocol between hotrun and a keeper: frames of one JSON value, each after its length.
+//! The protocol between hotrun and a keeper: messages in the `postcard` format, each after its length.
 
 use std::ffi::OsString;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::defect::Defect;
 use crate::session::model::Exit;
 
 /// What a keeper is to start. Paths are `OsString`s, since serde accepts only paths that are UTF-8. Its
@@ -77,7 +78,9 @@ pub enum News {
     /// The child was stopped by a signal, or continued.
     Suspended(bool),
     /// The child exited.
-    Exited(Ended),
+    Exited(Exit),
+    /// The keeper has panicked, and goes on.
+    Defect(Defect),
     /// No process is left; the last message.
     Gone {
         /// Processes that could not be killed.
@@ -85,34 +88,13 @@ pub enum News {
     },
 }
 
-/// [`Exit`] in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ended {
-    /// With this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-    /// In a way that the kernel did not report.
-    Unknown,
-}
-
-impl From<Ended> for Exit {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Status(code) => Self::Status(code),
-            Ended::Signal(number) => Self::Signal(number),
-            Ended::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// The bytes of the length before each frame.
 const PREFIX: usize = size_of::<u32>();
 
 /// Encodes one message as a frame. The message types always serialize, and a launch is far below 4 GiB.
 pub fn encode(message: &impl Serialize) -> Vec<u8> {
-    let mut frame = vec![0; PREFIX];
-    serde_json::to_writer(&mut frame, message).unwrap_or_default();
+    let frame = vec![0; PREFIX];
+    let mut frame = postcard::to_extend(message, frame).unwrap_or_else(|_| vec![0; PREFIX]);
     let length = u32::try_from(frame.len() - PREFIX).unwrap_or_default();
     frame[..PREFIX].copy_from_slice(&length.to_le_bytes());
     frame
@@ -141,7 +123,7 @@ impl Frames {
             let prefix = self.bytes.first_chunk::<PREFIX>()?;
             let end = PREFIX + u32::from_le_bytes(*prefix) as usize;
             let frame = self.bytes.get(PREFIX..end)?;
-            let message = serde_json::from_slice(frame);
+            let message = postcard::from_bytes(frame);
             self.bytes.drain(..end);
             if let Ok(message) = message {
                 return Some(message);
@@ -181,5 +163,15 @@ mod tests {
             }
             assert_eq!(seen, orders, "cut at {cut}");
         }
+    }
+    #[test]
+    fn a_launch_is_hardly_longer_than_what_is_in_it() {
+        let variable = |number: usize| (format!("NAME_{number:03}").into(), "x".repeat(92).into());
+        let launch = Launch {
+            env: (0..500).map(variable).collect(),
+            ..Launch::default()
+        };
+        let length = encode(&Order::Launch(Box::new(launch))).len();
+        assert!((50_000..53_000).contains(&length), "{length}");
     }
 }

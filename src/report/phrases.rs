@@ -1,6 +1,9 @@
 //! Parts of the lines for people. Pure.
 
+use std::fmt;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use super::text::Level;
 use super::values::{AnyPath, Cure, HeldAddress, Millis, Next, Phases};
@@ -13,6 +16,19 @@ pub fn ms(time: Duration) -> String {
         format!("{:.1} s", time.as_secs_f64())
     } else {
         format!("{} ms", time.as_millis())
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "signal {number} ({signal})"),
+                Err(_) => write!(f, "signal {number}"),
+            },
+            Self::Unknown => f.write_str("unknown exit status"),
+        }
     }
 }
 

@@ -229,6 +229,18 @@ mod tests {
         assert!(!set.hold_again(inode));
     }
 
+    /// A session may release as many as it likes.
+    #[test]
+    fn a_released_address_that_no_process_has_is_forgotten() {
+        let ports: Vec<SocketAddr> = (0..3).map(|_| at("127.0.0.1", free_port())).collect();
+        let mut set = held(&[]);
+        for port in ports {
+            listen(&mut set, port, Slot::First);
+            set.release_where(|_| true);
+            assert!(set.released.len() <= 1, "{}", set.released.len());
+        }
+    }
+
     #[test]
     fn a_socket_for_each_family_is_remembered() {
         let port = free_port();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::busy::Activity;
+use crate::defect;
 use crate::sock_diag::{self, ESTABLISHED, Entry, LISTENING};
 
 pub use super::busy::Limits;
@@ -104,13 +105,16 @@ impl Quiesce {
 /// On a thread of its own, since the dump would block the runtime.
 async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
     let dump = move || {
+        defect::point("dump of connections");
         let seen = slots.iter().map(|slot| match slot.address {
             Some(address) => sock_diag::dump(address).map(Dump::Tcp),
             None => sock_diag::queued(slot.inode).map(Dump::Unix),
         });
         seen.collect()
     };
-    tokio::task::spawn_blocking(dump).await?
+    defect::spawn_blocking("dump of connections", dump)
+        .done()
+        .await?
 }
 
 /// The connections of one slot.

@@ -41,16 +41,15 @@ pub struct Standby {
 /// no more; connections already accepted are still carried.
 #[derive(Debug)]
 pub struct Relay {
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<Result<(), String>>>,
 }
 
 impl Relay {
     /// Starts to accept on these sockets. `unowned`: no process has them, so that no other accepts there.
     pub fn start(standbys: Vec<Standby>, unowned: bool) -> Self {
         let start = |standby| {
-            tokio::spawn(
-                async move { while defect::guarded(take(&standby, unowned)).await.is_err() {} },
-            )
+            let take = defect::again("relay", async move || take(&standby, unowned).await);
+            defect::spawn("relay", take)
         };
         Self {
             tasks: standbys.into_iter().map(start).collect(),
@@ -75,13 +74,15 @@ impl Drop for Relay {
 
 /// Carries what is queued on sockets that are being released; later connects are refused.
 pub fn take_last(standbys: Vec<Standby>) {
-    tokio::spawn(async move {
-        for standby in standbys {
+    let take = async move || {
+        defect::point("last connections");
+        for standby in &standbys {
             while let Ok(Some((client, _))) = accept(&standby.socket, &standby.live, true) {
-                tokio::spawn(carry(client, standby.address.clone(), standby.forward));
+                start_to_carry(client, standby);
             }
         }
-    });
+    };
+    defect::spawn("last connections", defect::again("last connections", take));
 }
 
 /// Runs until the socket does not listen any more, because an app shut it down.
@@ -96,7 +97,7 @@ async fn take(standby: &Standby, unowned: bool) {
             // A probe: dropped, and the prober tries again.
             Ok(Some((_, Some(from)))) if standby.probe_port == Some(from.port()) => {}
             Ok(Some((client, _))) => {
-                tokio::spawn(carry(client, standby.address.clone(), standby.forward));
+                start_to_carry(client, standby);
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
             // The client is gone, or there are too many descriptors: the next try may succeed.
@@ -128,8 +129,14 @@ fn accept(
     Ok(Some((client, from.as_socket())))
 }
 
+fn start_to_carry(client: Socket, standby: &Standby) {
+    let carried = carry(client, standby.address.clone(), standby.forward);
+    defect::spawn("carry", carried);
+}
+
 /// Runs until both ends have sent all, or one has reset the connection.
 async fn carry(client: Socket, to: Address, forward: Option<SocketAddr>) -> io::Result<()> {
+    defect::point("carry");
     client.set_nonblocking(true)?;
     if let Some(path) = to.path() {
         let client = UnixStream::from_std(client.into())?;
@@ -203,6 +210,25 @@ mod tests {
             client.read_to_string(&mut said).await.unwrap();
             assert_eq!(said, "answer");
         }
+    }
+
+    /// Only then a new relay accepts on the socket after its repair.
+    #[tokio::test]
+    async fn a_relay_has_ended_when_its_socket_was_shut_down() {
+        let (mut set, _) = switched(false);
+        set.switch(Slot::Second).unwrap();
+        let relay = Relay::start(set.standby(Slot::First), true);
+        tokio::task::yield_now().await;
+        assert!(!relay.has_ended());
+        let idle = socket(&set, Slot::First);
+        SockRef::from(&idle).shutdown(Shutdown::Both).unwrap();
+        let ended = async {
+            while !relay.has_ended() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(10);
+        tokio::time::timeout(limit, ended).await.unwrap();
     }
 
     /// Live would answer the probe in the candidate's place.

@@ -6,15 +6,19 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
 #[cfg(unix)]
+mod signals;
+#[cfg(unix)]
 mod terminal;
 #[cfg(unix)]
 mod unix;
 #[cfg(target_os = "linux")]
 pub use linux::{option, set_option, steer};
 #[cfg(unix)]
+pub use signals::{die_by, note_continuations, since_continued, stop_by};
+#[cfg(unix)]
 pub use terminal::{set_terminal_size, take_terminal, terminal_size};
 #[cfg(unix)]
 pub use unix::{
-    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, Spawned, adopt, close_inherited, die_by, readable,
-    receive, send, spawn_activated, stop_by,
+    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, Spawned, adopt, close_inherited, readable,
+    receive, send, spawn_activated,
 };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
@@ -50,7 +50,16 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::
 /// Receives bytes and the descriptors that came with them, all close-on-exec. No bytes: the other
 /// end is closed.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let space = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
+    receive_into(vec![MaybeUninit::uninit(); space], socket, buffer)
+}
+
+/// The same with this room for descriptors.
+fn receive_into(
+    mut space: Vec<MaybeUninit<u8>>,
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut parts = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg(socket, &mut slices, &mut parts, RecvFlags::CMSG_CLOEXEC)?;
@@ -255,36 +264,11 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Lets `signal`, one that stops, have its default effect on this process. Returns when it is continued;
-/// at once where the kernel ignores the signal (PID 1, or a process group without a shell above it),
-/// because no process could continue it.
-pub fn stop_by(signal: Signal) {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_DFL runs no code of ours.
-    let Ok(ours) = (unsafe { sigaction(signal, &default) }) else {
-        return;
-    };
-    let _ = raise(signal);
-    // SAFETY: restores the action that was there before.
-    let _ = unsafe { sigaction(signal, &ours) };
-}
-
-/// Kills this process with `signal`, so that its parent sees that signal.
-pub fn die_by(signal: i32) {
-    if let Ok(signal) = Signal::try_from(signal) {
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: SIG_DFL runs no code of ours.
-        if unsafe { sigaction(signal, &default) }.is_ok() {
-            let _ = raise(signal);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use nix::fcntl::FdFlag;
-    use nix::sys::wait::{WaitPidFlag, WaitStatus};
     use std::io::{Read, Write};
+
+    use nix::sys::signal::Signal;
 
     use super::*;
 
@@ -376,6 +360,20 @@ mod tests {
         assert_eq!(text, "x");
     }
 
+    /// As where this process may not open as many.
+    #[test]
+    fn of_descriptors_that_come_in_part_none_stays_open() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        send(ours.as_fd(), b"hello", &[writer.as_raw_fd(); 5]).unwrap();
+        drop(writer);
+        let room = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let error = receive_into(room, theirs.as_fd(), &mut [0; 16]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        reader.set_nonblocking(true).unwrap();
+        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    }
+
     #[test]
     fn an_adopted_descriptor_is_no_childs() {
         let (socket, _) = UnixStream::pair().unwrap();
@@ -385,25 +383,6 @@ mod tests {
         assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
         let error = adopt(1_000_000_000).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    }
-
-    #[test]
-    fn a_process_that_stops_is_seen_to_stop_and_goes_on() {
-        // SAFETY: the child does nothing but stop and leave by `_exit`.
-        let child = match unsafe { fork() }.unwrap() {
-            ForkResult::Parent { child } => child,
-            ForkResult::Child => {
-                // In a group of its own below a parent in the same session, so that it can be continued.
-                let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                stop_by(Signal::SIGTSTP);
-                // SAFETY: ends the child at once.
-                unsafe { libc::_exit(7) }
-            }
-        };
-        let stopped = waitpid(child, Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert_eq!(stopped, WaitStatus::Stopped(child, Signal::SIGTSTP));
-        nix::sys::signal::kill(child, Signal::SIGCONT).unwrap();
-        assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 7));
     }
 
     #[test]

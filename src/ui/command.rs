@@ -1,10 +1,9 @@
 //! What is said outside of a session: why hotrun can't go on, and what a command reports.
 
 use std::io::{self, Write};
-use std::panic::PanicHookInfo;
-use std::thread;
 
 use super::style::Style;
+use crate::defect::Defect;
 use crate::exit::Failure;
 use crate::report::text::{Level, Text};
 
@@ -30,12 +29,12 @@ pub fn say(line: &Text, style: Style) {
 }
 
 /// Prints that a part of hotrun has panicked: where, why, and what to do.
-pub fn defect(panic: &PanicHookInfo<'_>) {
-    let thread = thread::current();
-    let part = thread.name().unwrap_or("a thread").to_owned();
-    let place = panic.location().map(ToString::to_string);
-    let place = place.unwrap_or_default();
-    let message = panic.payload_as_str().unwrap_or("no message");
+pub fn defect(defect: &Defect) {
+    let Defect {
+        part,
+        place,
+        message,
+    } = defect;
     let issues = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
     writeln!(
         io::stderr(),

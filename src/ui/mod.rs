@@ -14,11 +14,11 @@ pub mod verdict;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
 use crossterm::QueueableCommand;
@@ -26,7 +26,7 @@ use crossterm::cursor::MoveToColumn;
 use crossterm::terminal::{Clear, ClearType};
 
 use crate::config::{Format, Settings, Verbosity};
-use crate::defect::{caught, point};
+use crate::defect::{self, point};
 use crate::exit::Failure;
 use crate::lines::Stream;
 use crate::report::Note;
@@ -85,7 +85,7 @@ impl Reporter {
             ..Context::default()
         };
         context.adopt(settings);
-        let mut printer = Printer {
+        let printer = Printer {
             written: written.clone(),
             format: output.format,
             verbosity: output.verbosity,
@@ -105,21 +105,19 @@ impl Reporter {
             manager: output.supervisor.as_deref().and_then(ServiceManager::at),
         };
         let (messages, inbox) = mpsc::channel();
-        let run = move || {
-            for message in inbox {
-                // What is said of it is not said by the same way.
-                let is_counted = matches!(message, Message::View(..) | Message::Note(..));
-                caught(|| printer.take(message)).ok();
-                if is_counted {
-                    Backlog::own().printed();
-                }
-            }
+        let step = move |printer: &mut Printer| {
+            let Ok(message) = inbox.recv() else {
+                return ControlFlow::Break(());
+            };
+            let is_counted = matches!(message, Message::View(..) | Message::Note(..));
+            let _counted = is_counted.then(Printed::default);
+            printer.take(message);
+            ControlFlow::Continue(())
         };
+        // A message is lost to a panic, which is told in another way.
+        let run = move || defect::repeat("print", printer, step, |_| ());
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
-        thread::Builder::new()
-            .name("print".into())
-            .spawn(run)
-            .map_err(failed)?;
+        defect::spawn_thread("print", None, run).map_err(failed)?;
         Ok(Self { messages, written })
     }
 
@@ -186,6 +184,16 @@ impl Reporter {
             }
             before = now;
         }
+    }
+}
+
+/// Counts a line as printed when it is dropped, after a panic too.
+#[derive(Default)]
+struct Printed;
+
+impl Drop for Printed {
+    fn drop(&mut self) {
+        Backlog::own().printed();
     }
 }
 

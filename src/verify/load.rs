@@ -14,6 +14,7 @@ use super::facts::{CLIENTS, EVERY, Loss};
 use super::talk::Talk;
 use super::target::Target;
 use super::witness::Witness;
+use crate::defect;
 
 /// Enough for a client.
 const STACK: usize = 256 * 1024;
@@ -38,7 +39,7 @@ impl ClientPool {
 #[derive(Debug)]
 pub(super) struct Load {
     pool: Arc<ClientPool>,
-    clients: Vec<JoinHandle<()>>,
+    clients: Vec<JoinHandle<Result<(), String>>>,
 }
 
 impl Load {
@@ -62,10 +63,8 @@ impl Load {
             for number in 0..CLIENTS {
                 let (pool, target) = (load.pool.clone(), target.clone());
                 let begin = Instant::now() + EVERY * number / CLIENTS;
-                let client = thread::Builder::new()
-                    .name("client".into())
-                    .stack_size(STACK)
-                    .spawn(move || ask_again_and_again(&pool, &target, begin))?;
+                let client = move || ask_again_and_again(&pool, &target, begin);
+                let client = defect::spawn_thread("client", Some(STACK), client)?;
                 load.clients.push(client);
             }
         }
@@ -79,13 +78,14 @@ impl Load {
         (requests.len(), lost.count())
     }
 
-    /// Waits for the requests that are under way; every one that was made. Blocking.
-    pub(super) fn finish(mut self) -> Vec<Request> {
+    /// Waits for the requests that are under way; every one that was made. Blocking. An error is the
+    /// panic of a client, whose requests are not all known.
+    pub(super) fn finish(mut self) -> Result<Vec<Request>, String> {
         self.pool.closed.store(true, Ordering::Relaxed);
         for client in mem::take(&mut self.clients) {
-            client.join().ok();
+            client.join().unwrap_or_else(|_| Err("no message".into()))?;
         }
-        mem::take(&mut *self.pool.requests())
+        Ok(mem::take(&mut *self.pool.requests()))
     }
 }
 
@@ -99,6 +99,7 @@ fn ask_again_and_again(pool: &ClientPool, target: &Target, mut due: Instant) {
     // Signals are for the main thread, and must not interrupt a connection.
     SigSet::all().thread_block().ok();
     loop {
+        defect::point("client");
         thread::sleep(due.saturating_duration_since(Instant::now()));
         if pool.closed.load(Ordering::Relaxed) {
             return;

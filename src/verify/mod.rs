@@ -37,6 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
+use crate::defect;
 use crate::exit::Failure;
 use crate::keeper::protocol::Order;
 use crate::report::{self, Record};
@@ -88,6 +89,14 @@ pub enum Outcome {
     Failed(Vec<String>, Failure),
     /// It was asked to end by this signal.
     Signal(i32),
+}
+
+/// A panic of the clients, after which the numbers would be wrong.
+fn not_counted(panic: &str) -> Failure {
+    Failure::failed(format!(
+        "the clients were not counted, by a defect of hotrun: {panic}"
+    ))
+    .hint("please report it, with the lines above")
 }
 
 /// Why it stops before its time.
@@ -201,8 +210,16 @@ impl<T: FnMut(Progress)> Run<T> {
             counted = (requests, lost);
         }
         self.meanwhile(tokio::time::sleep(CALM)).await?;
-        let requests = tokio::task::spawn_blocking(|| load.finish());
-        let requests = self.meanwhile(requests).await?.unwrap_or_default();
+        let finish = || {
+            defect::point("count");
+            load.finish()
+        };
+        let mut requests = defect::spawn_blocking("count", finish);
+        let requests = match self.meanwhile(requests.done()).await? {
+            Ok(Ok(requests)) => requests,
+            Ok(Err(panic)) => return Err(not_counted(&panic).into()),
+            Err(error) => return Err(not_counted(&error.to_string()).into()),
+        };
         Ok(facts(&requests, &self.story, loaded, &self.plan))
     }
 

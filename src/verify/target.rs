@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::facts::{How, Loaded, Loss};
 use super::talk::Talk;
 use super::trouble::nothing_to_load;
+use crate::defect;
 use crate::exit::Failure;
 use crate::report::values::HeldAddress;
 use crate::sockets::address::reachable;
@@ -62,11 +63,14 @@ pub(super) async fn find_out_how(targets: &mut [Target]) {
         .iter()
         .map(|target| {
             let (at, request) = (target.at.clone(), target.request.clone());
-            tokio::task::spawn_blocking(move || how(&at, &request))
+            defect::spawn_blocking("first request", move || {
+                defect::point("first request");
+                how(&at, &request)
+            })
         })
         .collect();
-    for (target, asked) in targets.iter_mut().zip(asked) {
-        target.how = asked.await.unwrap_or(How::Ask);
+    for (target, mut asked) in targets.iter_mut().zip(asked) {
+        target.how = asked.done().await.unwrap_or(How::Ask);
     }
 }
 

@@ -24,6 +24,7 @@ mod tree;
 mod writers;
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -45,7 +46,7 @@ use silence::Silence;
 use writers::Writers;
 
 use crate::config;
-use crate::defect::{caught, point};
+use crate::defect::{self, point};
 use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Scope};
@@ -61,6 +62,8 @@ const LOOK: Duration = Duration::from_millis(2);
 /// A message to the watching thread.
 enum Message {
     Found(notify::Result<notify::Event>),
+    /// An event was lost.
+    Lost,
     Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
     Settings(config::Watch),
 }
@@ -83,7 +86,7 @@ impl Watch {
             .map_err(|error| Failure::failed(format!("cannot watch files: {error}")))?;
         let lag = backend.lag();
         events.send(Event::Watching { lag }).ok();
-        let mut watcher = Watcher {
+        let watcher = Watcher {
             places: Places::new(backend, problems),
             scope: Scope::default(),
             filter: Filter::new(&Scope::default(), settings),
@@ -94,23 +97,18 @@ impl Watch {
             messages: messages.clone(),
             events,
         };
-        let run = move || {
-            let mut next = inbox.recv().ok();
-            while let Some(message) = next {
-                let taken = caught(|| watcher.take(message, &inbox));
-                // The message was lost to the panic: everything may have changed.
-                let more = taken.unwrap_or_else(|_| {
-                    watcher.rescan();
-                    None
-                });
-                next = more.or_else(|| inbox.recv().ok());
-            }
+        let mut next = None;
+        let step = move |watcher: &mut Watcher| {
+            let Some(message) = next.take().or_else(|| inbox.recv().ok()) else {
+                return ControlFlow::Break(());
+            };
+            next = watcher.take(message, &inbox);
+            ControlFlow::Continue(())
         };
+        // A message is lost to a panic: everything may have changed.
+        let run = move || defect::repeat("watch", watcher, step, Watcher::rescan);
         let failed = |error| Failure::failed(format!("cannot start a thread: {error}"));
-        thread::Builder::new()
-            .name("watch".into())
-            .spawn(run)
-            .map_err(failed)?;
+        defect::spawn_thread("watch", None, run).map_err(failed)?;
         Ok(Self { messages })
     }
 
@@ -153,7 +151,14 @@ fn backend(
 fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Event>) + use<> {
     let messages = messages.clone();
     move |event| {
-        messages.send(Message::Found(event)).ok();
+        // In a thread of `notify`, which would not start again.
+        let hand_on = || {
+            defect::point("file events");
+            messages.send(Message::Found(event)).ok();
+        };
+        if defect::caught("file events", hand_on).is_err() {
+            messages.send(Message::Lost).ok();
+        }
     }
 }
 
@@ -206,6 +211,7 @@ impl Watcher {
                 self.tell(missed);
             }
             Message::Settings(settings) => self.configure(settings),
+            Message::Lost => self.rescan(),
             Message::Found(event) => {
                 let mut events = vec![event];
                 self.wait_for_git();

@@ -154,3 +154,24 @@ fn sighup_rebuilds_and_restarts() {
     hotrun.wait_killed_by(Signal::SIGINT);
     hotrun.assert_nothing_left();
 }
+
+/// The socket file is there before the project is read: from then on there is something to clean up.
+#[test]
+fn ctrl_c_right_after_the_first_socket_leaves_no_file() {
+    let project = Project::new("sockets");
+    let files = || {
+        let all = fs::read_dir(project.dir()).unwrap().flatten();
+        let names = all.map(|entry| entry.file_name().into_string().unwrap());
+        names
+            .filter(|name| name.contains("app.sock"))
+            .collect::<Vec<_>>()
+    };
+    let hotrun = Hotrun::start(&project, &["--listen", "unix:app.sock"]);
+    wait_until("the socket", || {
+        files().contains(&"app.sock".into()).then_some(())
+    });
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
+    assert_eq!(files(), [""; 0]);
+}

@@ -1,14 +1,16 @@
 //! If a part of hotrun panics, only its current work is lost: that is said, with a request to report it,
-//! later saves are served, and nothing is left behind at the end.
+//! later saves are served, and nothing is left behind at the end. Without the main loop hotrun ends, and
+//! says so. `tidy.rs` checks that each part is here.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::Process;
 
-use crate::common::{Hotrun, Outcome, Project, Run, get, own_address, wait_until};
+use crate::common::{ANY, Hotrun, Outcome, Project, Run, get, own_address, own_port, wait_until};
 
 fn wait_version(address: SocketAddr, version: &str) {
     wait_until("the version to be served", || {
@@ -17,25 +19,39 @@ fn wait_version(address: SocketAddr, version: &str) {
     });
 }
 
-/// Has one task or thread panic once, which only a debug build of hotrun supports.
+/// Starts a hotrun of which one part will panic once, which only a debug build supports.
+fn start(project: &Project, part: &str, args: &[&str]) -> Hotrun {
+    let run = Run::new(project, args).stdin(Stdio::null());
+    run.env("HOTRUN_PANIC", part).start()
+}
+
+/// Waits until the panic is told, with its part and a request to report it.
+fn wait_told(hotrun: &Hotrun, part: &str) {
+    let said = wait_until("the panic", || {
+        let said = hotrun.stderr();
+        said.contains(&format!("{part} was asked to panic"))
+            .then_some(said)
+    });
+    let told = said
+        .lines()
+        .find(|line| line.contains("a defect of hotrun, in `"));
+    assert!(told.is_some(), "{said}");
+    assert!(said.contains("hint: please report it"), "{said}");
+}
+
+/// A part that panics while an app is started, replaced and replaced again, with a hook and stdin.
 fn survives(part: &str) {
     let address = own_address();
     let project = Project::new("listens");
     project.configure("[hooks]\nbefore_start = \"true\"\n");
     let args = ["--stdin", "app", "--", "tcp", &address.to_string()];
-    let run = Run::new(&project, &args).stdin(Stdio::null());
-    let hotrun = run.env("HOTRUN_PANIC", part).start();
-    let told = || {
-        let said = hotrun.stderr();
-        said.contains(&format!("{part} was asked to panic"))
-            .then_some(said)
-    };
+    let hotrun = start(&project, part, &args);
     // These parts run, and panic, before the app serves.
-    let at_the_start = ["print", "build", "app", "capture", "hook", "input"];
+    let at_the_start = ["print", "build", "pin", "app", "capture", "hook", "input"];
     if at_the_start.contains(&part) {
-        wait_until("the panic", told);
+        wait_told(&hotrun, part);
     }
-    let is_lost = ["build", "app", "hook"].contains(&part);
+    let is_lost = ["build", "app", "hook", "pin"].contains(&part);
     if !is_lost {
         wait_version(address, "1");
     }
@@ -44,14 +60,34 @@ fn survives(part: &str) {
     if part == "signal" {
         hotrun.hangup();
     }
-    let said = wait_until("the panic", told);
-    assert!(said.contains("hotrun: a defect of hotrun, in `"), "{said}");
-    assert!(said.contains("hint: please report it"), "{said}");
+    wait_told(&hotrun, part);
     project.set_version("3");
     wait_version(address, "3");
+    ends_well(&hotrun);
+}
+
+fn ends_well(hotrun: &Hotrun) {
     hotrun.interrupt();
     hotrun.wait_killed_by(Signal::SIGINT);
     hotrun.assert_nothing_left();
+}
+
+/// A part without which there is no session: hotrun says why it ends, and ends what it has started.
+fn ends(part: &str) {
+    let address = own_address();
+    let project = Project::new("listens");
+    let hotrun = start(&project, part, &["--", "tcp", &address.to_string()]);
+    if ["session", "effects"].contains(&part) {
+        wait_version(address, "1");
+        project.set_version("2");
+    }
+    wait_told(&hotrun, part);
+    hotrun.wait_code(1);
+    let said = hotrun.stderr();
+    let error = "error: hotrun ends because of a defect of its own: ";
+    assert!(said.contains(error), "{said}");
+    hotrun.assert_nothing_left();
+    assert_eq!(get(address), Outcome::Refused);
 }
 
 #[test]
@@ -65,13 +101,48 @@ fn in_what_watches() {
 }
 
 #[test]
+fn in_what_gets_file_events() {
+    survives("file events");
+}
+
+#[test]
 fn in_what_builds() {
     survives("build");
 }
 
 #[test]
+fn in_what_takes_orders_to_build() {
+    survives("builder");
+}
+
+#[test]
+fn in_what_waits_for_the_end_of_cargo() {
+    survives("end of cargo");
+}
+
+#[test]
+fn in_what_pins_what_was_built() {
+    survives("pin");
+}
+
+#[test]
+fn in_what_compares_what_was_built() {
+    survives("compare");
+}
+
+#[test]
 fn in_what_runs_the_app() {
     survives("app");
+}
+
+#[test]
+fn in_what_keeps_processes() {
+    survives("keeper");
+}
+
+#[test]
+fn in_what_sees_the_app_accept() {
+    survives("accept probe");
 }
 
 #[test]
@@ -90,13 +161,238 @@ fn in_what_hears_signals() {
 }
 
 #[test]
+fn in_what_reaps_processes() {
+    survives("reap");
+}
+
+#[test]
 fn in_what_reads_the_input() {
     survives("input");
 }
 
 #[test]
-fn in_what_carries_late_connections() {
+fn in_what_hands_the_input_on() {
+    survives("stdin");
+}
+
+#[test]
+fn in_what_waits_for_requests_to_end() {
+    survives("quiesce");
+}
+
+#[test]
+fn in_what_asks_for_connections() {
+    survives("dump of connections");
+}
+
+#[test]
+fn in_what_warns_of_what_is_not_watched() {
+    survives("unwatched");
+}
+
+#[test]
+fn in_what_takes_late_connections() {
     survives("relay");
+}
+
+/// A proof of readiness must not come from a panic.
+#[test]
+fn in_what_asks_the_app_whether_it_is_ready() {
+    let address = own_address();
+    let project = Project::new("listens");
+    project.configure("[app]\nready = \"http:/\"\n");
+    let hotrun = start(&project, "probe", &["--", "tcp", &address.to_string()]);
+    assert_eq!(hotrun.wait_live(1)["proof"], "answered");
+    wait_told(&hotrun, "probe");
+    project.set_version("2");
+    wait_version(address, "2");
+    ends_well(&hotrun);
+}
+
+/// The app can't be started without it: that is said, and the next save is served.
+#[test]
+fn in_what_starts_the_app() {
+    let address = own_address();
+    let project = Project::new("listens");
+    let hotrun = start(&project, "start", &["--", "tcp", &address.to_string()]);
+    wait_told(&hotrun, "start");
+    let said = wait_until("the reason", || {
+        let said = hotrun.stderr();
+        said.contains("cannot be started: a defect of hotrun")
+            .then_some(said)
+    });
+    assert!(said.contains("in `keeper` at src/keeper/"), "{said}");
+    ends_well(&hotrun);
+}
+
+#[test]
+fn in_what_restores_socket_files() {
+    let project = Project::new("sockets");
+    let hotrun = start(
+        &project,
+        "relink",
+        &["--no-capture", "--listen", "unix:app.sock"],
+    );
+    hotrun.wait_live(1);
+    project.set_version("2");
+    hotrun.wait_live(2);
+    wait_told(&hotrun, "relink");
+    let path = project.path("app.sock");
+    wait_until("the version to be served", || {
+        let answer = get(path.as_path());
+        matches!(answer, Outcome::Answer(answer) if answer.version == "2").then_some(())
+    });
+    ends_well(&hotrun);
+    assert!(!path.exists());
+}
+
+#[test]
+fn in_what_reads_the_configuration_again() {
+    let address = own_address();
+    let project = Project::new("listens");
+    project.configure("[app]\nprobation = \"1s\"\n");
+    let hotrun = start(
+        &project,
+        "configuration",
+        &["--", "tcp", &address.to_string()],
+    );
+    wait_version(address, "1");
+    project.configure("");
+    wait_told(&hotrun, "configuration");
+    hotrun.wait_for("configured", |_| true);
+    project.set_version("2");
+    wait_version(address, "2");
+    ends_well(&hotrun);
+}
+
+#[test]
+fn in_what_finds_who_has_a_lock() {
+    let address = own_address();
+    let project = Project::new("listens");
+    let hotrun = start(&project, "lock", &["--", "tcp", &address.to_string()]);
+    wait_version(address, "1");
+    let lock = File::open(project.path("target/debug/.cargo-lock")).unwrap();
+    lock.lock().unwrap();
+    project.set_version("2");
+    wait_told(&hotrun, "lock");
+    hotrun.wait_for("blocked", |event| event["on"].is_string());
+    drop(lock);
+    wait_version(address, "2");
+    ends_well(&hotrun);
+}
+
+#[test]
+fn in_what_finds_who_has_an_address() {
+    let address = own_address();
+    let project = Project::new("listens");
+    let other = TcpListener::bind(address).unwrap();
+    let hotrun = start(&project, "port owner", &["--", "tcp", &address.to_string()]);
+    wait_told(&hotrun, "port owner");
+    hotrun.wait_for("address-in-use", |_| true);
+    drop(other);
+    project.set_version("2");
+    wait_version(address, "2");
+    ends_well(&hotrun);
+}
+
+/// Version 2 listens at all addresses: until the old address is released, its clients are carried.
+fn of_an_old_address(part: &str) {
+    let (port, project) = (own_port(), Project::new("listens"));
+    let listen_at = |host: &str| {
+        project.configure(&format!(
+            "[app]\nargs = [\"tcp\", \"{host}:{port}\"]\nprobation = \"300ms\"\n"
+        ));
+    };
+    listen_at("127.0.0.1");
+    let hotrun = start(&project, part, &[]);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    wait_version(address, "1");
+    listen_at("0.0.0.0");
+    wait_until("the panic", || {
+        get(address);
+        let said = hotrun.stderr();
+        said.contains(&format!("{part} was asked to panic"))
+            .then_some(())
+    });
+    wait_told(&hotrun, part);
+    project.set_version("2");
+    wait_version(address, "2");
+    ends_well(&hotrun);
+}
+
+#[test]
+fn in_what_carries_connections() {
+    of_an_old_address("carry");
+}
+
+#[test]
+fn in_what_takes_the_last_connections() {
+    of_an_old_address("last connections");
+}
+
+#[test]
+fn in_the_main_loop() {
+    ends("main");
+}
+
+#[test]
+fn in_what_decides() {
+    ends("session");
+}
+
+#[test]
+fn in_what_carries_decisions_out() {
+    ends("effects");
+}
+
+#[test]
+fn in_what_reads_the_project() {
+    ends("prepare");
+}
+
+/// The doctor does not take a panic for a good sign.
+#[test]
+fn in_the_doctor() {
+    let project = Project::new("plain");
+    let hotrun = start(&project, "trial", &["doctor"]);
+    hotrun.wait_code(1);
+    wait_told(&hotrun, "trial");
+    let said = hotrun.stdout();
+    assert!(
+        said.contains("a client of a held address was refused"),
+        "{said}"
+    );
+}
+
+/// Clients that are not counted must not look like clients that were served.
+fn of_verify(part: &str, code: i32) {
+    let project = Project::hello();
+    let args = [&["verify", "--reloads", "1"], &ANY[..]].concat();
+    let hotrun = start(&project, part, &args);
+    hotrun.wait_code(code);
+    wait_told(&hotrun, part);
+    let said = hotrun.stderr();
+    assert_eq!(
+        said.contains("error: the clients were not counted"),
+        code == 1,
+        "{said}"
+    );
+    hotrun.assert_nothing_left();
+}
+
+#[test]
+fn in_a_client_of_verify() {
+    of_verify("client", 1);
+}
+
+#[test]
+fn in_what_counts_for_verify() {
+    of_verify("count", 1);
+}
+
+#[test]
+fn in_the_first_request_of_verify() {
+    of_verify("first request", 0);
 }
 
 /// A process that never reports its end: two Ctrl-Cs wait for it.

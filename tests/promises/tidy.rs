@@ -23,7 +23,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("exit", &["session::model", "session::reason"]),
     ("sink", &["lines", "session::model"]),
     ("config", &["cli", "exit", "session", "sockets"]),
-    ("keeper", &["session::model", "sys"]),
+    ("keeper", &["defect", "session::model", "sys"]),
     (
         "helper",
         &[
@@ -142,6 +142,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "doctor",
         &[
+            "defect",
             "app",
             "build",
             "capture",
@@ -158,10 +159,12 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "verify",
         &[
+            "defect",
             "sock_diag",
             "exit",
             "process_tree",
-            "keeper",
+            "helper",
+            "keeper::protocol",
             "lines",
             "report",
             "session::action",
@@ -170,20 +173,26 @@ const KNOWS: &[(&str, &[&str])] = &[
             "sockets::address",
         ],
     ),
-    ("driver", &["session"]),
+    ("driver", &["defect", "session"]),
     // Carries out actions, so it uses all modules that do the work.
     (
         "effects",
         &[
-            "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper", "report",
-            "session", "sockets", "sys", "ui", "watch",
+            "defect", "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper",
+            "report", "session", "sockets", "sys", "ui", "watch",
         ],
     ),
 ];
 
 /// Files that may read the environment: settings are read in one place; the others pass it on to a
 /// child, or look up the directory for this user's sockets.
-const READS_ENVIRONMENT: &[&str] = &["build/surroundings.rs", "config/resolve.rs", "lib.rs"];
+const READS_ENVIRONMENT: &[&str] = &[
+    "build/surroundings.rs",
+    "config/resolve.rs",
+    "run/load.rs",
+    "run/mod.rs",
+    "run/serve.rs",
+];
 
 /// A source file of the crate.
 struct Source {
@@ -289,7 +298,10 @@ fn none(what: &str, found: &[String]) {
 #[test]
 fn modules_import_only_what_they_need() {
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.module != "lib") {
+    for source in sources()
+        .iter()
+        .filter(|source| source.module != "lib" && source.module != "run")
+    {
         let Some((_, allowed)) = KNOWS.iter().find(|(module, _)| *module == source.module) else {
             wrong.push(format!("{}: this module is not in the table", source.path));
             continue;
@@ -327,7 +339,7 @@ fn only_the_settings_read_the_command_line() {
         "config/typed.rs",
         "config/verification.rs",
     ];
-    assert_eq!(found, [&settings[..], &["lib.rs"]].concat());
+    assert_eq!(found, [&settings[..], &["run/mod.rs"]].concat());
 }
 
 #[test]
@@ -443,7 +455,7 @@ fn only_the_ui_prints() {
                 wrong.push(format!("{} has `{word}`", source.path));
             }
         }
-        if ["ui", "lib"].contains(&&*source.module) {
+        if ["ui", "run"].contains(&&*source.module) {
             continue;
         }
         for stream in ["stdout()", "stderr()"] {
@@ -507,4 +519,65 @@ fn every_promise_is_checked() {
         }
     }
     none("tests/promises", &wrong);
+}
+
+/// What starts a task or a thread, apart from `defect`.
+const STARTS: [&str; 8] = [
+    "tokio::spawn",
+    "task::spawn",
+    "thread::spawn",
+    "thread::scope",
+    "thread::Builder",
+    "spawn_local",
+    "JoinSet",
+    "Handle::current",
+];
+
+/// The doors of `defect`: each takes the name of its part.
+const DOORS: [&str; 7] = [
+    "spawn(\"",
+    "spawn_blocking(\"",
+    "spawn_thread(\"",
+    "again(\"",
+    "repeat(\"",
+    "guarded(\"",
+    "caught(\"",
+];
+
+/// A task or thread that panics unnoticed may leave hotrun waiting for ever.
+#[test]
+fn every_task_and_thread_is_supervised() {
+    let all = sources();
+    let others = || all.iter().filter(|source| source.module != "defect");
+    let mut wrong = Vec::new();
+    for source in others() {
+        for word in STARTS.iter().filter(|word| source.code.contains(**word)) {
+            wrong.push(format!("{} has `{word}`", source.path));
+        }
+    }
+    none("start it by a function of `defect`", &wrong);
+    // Without white space, since a call may be broken into lines.
+    let dense = |text: &str| text.split_whitespace().collect::<String>();
+    let code: Vec<String> = others().map(|source| dense(&source.code)).collect();
+    let named = |door: &str| -> BTreeSet<String> {
+        let calls = code.iter().flat_map(|code| code.split(door).skip(1));
+        calls
+            .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+            .collect()
+    };
+    let parts: BTreeSet<String> = DOORS.iter().flat_map(|door| named(door)).collect();
+    assert!(parts.len() > 20, "the parts are not found: {parts:?}");
+    let panics = named("point(\"");
+    let missing: Vec<String> = parts.difference(&panics).cloned().collect();
+    none("give it a `defect::point`", &missing);
+    let test = root().join("tests/promises/defects_of_hotrun_are_survived.rs");
+    let test = dense(&fs::read_to_string(test).unwrap());
+    let untested = panics
+        .iter()
+        .filter(|part| !test.contains(&format!("\"{part}\"")));
+    let untested: Vec<String> = untested.filter(|part| *part != "copy").cloned().collect();
+    none(
+        "have it panic in defects_of_hotrun_are_survived.rs",
+        &untested,
+    );
 }

@@ -1,7 +1,9 @@
 //! The output of cargo and hooks is read only as fast as it is printed: a paused terminal costs no
 //! memory.
 
+use std::fs;
 use std::io::{Read, pipe};
+use std::os::unix::fs::PermissionsExt;
 
 use procfs::process::{Process, all_processes};
 
@@ -21,42 +23,70 @@ fn written(process: &Process) -> Option<u64> {
     process.io().ok().map(|io| io.wchar)
 }
 
-#[test]
-fn of_a_hook() {
-    let project = Project::new("listens");
-    let count = BYTES + u64::from(std::process::id());
-    project.configure(&format!(
-        "[hooks]\nbefore_build = [\"sh\", \"-c\", \"yes | head -c {count}; touch done\"]\n"
-    ));
+/// Runs hotrun until the process with these arguments, which writes [`BYTES`] as a part of a build, is
+/// made to wait by a terminal that nobody reads; then reads it.
+fn is_made_to_wait(project: &Project, run: impl Fn(Run) -> Run, words: &[&str]) {
     let (mut nobody, stdout) = pipe().unwrap();
     let address = own_address().to_string();
     let args = ["--format", "json", "--", "tcp", &address];
-    let hotrun = Run::new(&project, &args).stdout(stdout).start();
-    let words = ["head".to_owned(), "-c".to_owned(), count.to_string()];
-    let writer = wait_until("the hook", || {
+    let hotrun = run(Run::new(project, &args)).stdout(stdout).start();
+    let writer = wait_until("the writer", || {
         let mut all = all_processes().unwrap().flatten();
         all.find(|process| process.cmdline().is_ok_and(|own| own == words))
     });
     let before = memory(hotrun.pid());
-    // Until the hook makes no progress for many checks in a row, or has written everything.
+    // Until it makes no progress for many checks in a row, or has written everything.
     let mut last = (None, 0);
-    wait_until("the hook to be made to wait", || {
-        assert!(!project.path("done").exists(), "all of it was taken");
+    wait_until("the writer to be made to wait", || {
         let now = written(&writer);
+        assert!(now.is_some(), "all of it was taken");
         last = (now, if last.0 == now { last.1 + 1 } else { 0 });
         (last.1 > 50).then_some(())
     });
     let grown = memory(hotrun.pid()).saturating_sub(before);
     assert!(grown < GROWN, "{grown} KiB more");
-    // The hook goes on when the output is read.
+    // It goes on when the output is read.
     let reader = std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         while nobody.read(&mut buffer).is_ok_and(|count| count > 0) {}
     });
     let place = last.0;
-    wait_until("the hook to go on", || {
+    wait_until("the writer to go on", || {
         (written(&writer) != place).then_some(())
     });
     drop(hotrun);
     reader.join().unwrap();
+}
+
+/// A size that no other test asks for.
+fn own_size(number: u64) -> String {
+    (BYTES + number * 10_000_000 + u64::from(std::process::id())).to_string()
+}
+
+#[test]
+fn of_a_hook() {
+    let project = Project::new("listens");
+    let count = own_size(0);
+    project.configure(&format!(
+        "[hooks]\nbefore_build = [\"sh\", \"-c\", \"yes | head -c {count}\"]\n"
+    ));
+    is_made_to_wait(&project, |run| run, &["head", "-c", &count]);
+}
+
+/// What the compiler, a macro or a build script writes comes by cargo, as lines of its own.
+#[test]
+fn of_cargo() {
+    let project = Project::new("listens");
+    let count = own_size(1);
+    let wrapper = project.path("wrapper");
+    // Cargo also asks the compiler for its version.
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--crate-name\\ listens*) yes | head -c {count} >&2 ;; esac\n\
+         exec \"$@\"\n"
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let wrapper = wrapper.to_str().unwrap();
+    let run = |run: Run| run.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+    is_made_to_wait(&project, run, &["head", "-c", &count]);
 }

@@ -1,0 +1,231 @@
+//! The main job: one session, put together from all modules, from its first socket to its last process.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{ended_by, listen_for_signals};
+use crate::app::input::Input;
+use crate::build::{self, Loaded, scope};
+use crate::config::resolve::Sources;
+use crate::config::{Settings, Stdin};
+use crate::defect;
+use crate::driver::{self, Clock, Inbox};
+use crate::effects::{Executor, Tasks, cautions, names, policy};
+use crate::exit::{ExitKind, Failure};
+use crate::hooks::Hooks;
+use crate::report::Note;
+use crate::session::Session;
+use crate::session::event::Event;
+use crate::session::model::Ending;
+use crate::sockets::held::HeldSet;
+use crate::sockets::remembered;
+use crate::sys;
+use crate::ui::Reporter;
+use crate::watch::Watch;
+
+/// Runs it.
+pub(super) async fn serve(
+    sources: Sources,
+    settings: Settings,
+    mut held: HeldSet,
+) -> Result<ExitKind, Failure> {
+    let clock = Clock::start();
+    let settings = Arc::new(settings);
+    let (urgent, urgent_inbox) = mpsc::unbounded_channel();
+    let (events, events_inbox) = mpsc::unbounded_channel();
+    let mut inbox = Inbox {
+        urgent: urgent_inbox,
+        events: events_inbox,
+        since_continued: sys::since_continued,
+    };
+    // Before anything that would have to be cleaned up.
+    listen_for_signals(&urgent)?;
+    // From here on no connection is refused.
+    held.adapt(&settings.listen, settings.twins)?;
+    if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
+        let reason = held
+            .iter()
+            .find_map(|held| held.shared())
+            .unwrap_or_default();
+        let problem = format!("`hold` needs two sockets behind an address: {reason}");
+        return Err(Failure::usage(problem).hint("leave --while-building out"));
+    }
+    let reporter = Reporter::start(&settings)?;
+    if !held.is_empty() {
+        reporter.note(clock.now(), Note::Held(names(&held)));
+    }
+    for note in cautions(&settings, &held) {
+        reporter.note(clock.now(), note);
+    }
+    let prepare = prepare(&settings, &events, &reporter, clock);
+    // A signal is handled meanwhile, since cargo may wait for a lock or the network.
+    let (loaded, watch) = tokio::select! {
+        biased;
+        ending = asked_to_end(&mut inbox) => {
+            reporter.flush();
+            return Ok(ending.into());
+        }
+        prepared = defect::guarded("prepare", prepare) => prepared
+            .unwrap_or_else(|panic| Err(ended_by(&panic)))
+            .inspect_err(|_| reporter.flush())?,
+    };
+    if let Some(Loaded { project, .. }) = &loaded {
+        reporter.note(
+            clock.now(),
+            Note::Session {
+                package: project.target.package.clone(),
+                target: project.target.name.clone(),
+                workspace: project.workspace.clone(),
+                source: project.target.source.clone(),
+            },
+        );
+    }
+    let base = match &loaded {
+        Some(loaded) => loaded.project.workspace.clone(),
+        None => scope::of_manifest(&settings.build).base,
+    };
+    let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
+    // A smoke test (`--once`) starts without them, to see what the app does by itself.
+    let remembers = settings.app.capture && !settings.once;
+    if let Some(memory) = memory.as_ref().filter(|_| remembers)
+        && held.remember(&remembered::read(memory))
+    {
+        reporter.note(clock.now(), Note::Held(names(&held)));
+    }
+    let input = match settings.app.stdin {
+        Stdin::App => Some(Input::start().map_err(|error| {
+            Failure::failed(format!("cannot read stdin: {error}"))
+                .hint("leave `--stdin app` out, or redirect it from a file")
+        })?),
+        Stdin::None => None,
+    };
+    reporter.prepared();
+    let session = Session::new(policy(&settings, &held), loaded.is_some());
+    let builder = build::spawn(settings.clone(), loaded, events.clone());
+    let name: Arc<str> = session_name(clock).into();
+    let mut executor = Executor {
+        sources,
+        hooks: Hooks::new(events.clone(), name.clone()),
+        settings,
+        waited: false,
+        events,
+        reporter: reporter.clone(),
+        builder,
+        watch,
+        base,
+        announced: names(&held),
+        held: held.into(),
+        remembered: memory,
+        apps: HashMap::new(),
+        tasks: Tasks::default(),
+        spare: None,
+        input,
+        session: name,
+        runtime_dir: runtime_dir(),
+    };
+    let driven = driver::run(session, inbox, clock, &mut executor);
+    let ending = defect::guarded("session", driven).await;
+    // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
+    executor.held.lock().release_all();
+    drop(executor);
+    // Lets the builder unlock its directory.
+    tokio::task::yield_now().await;
+    reporter.flush();
+    Ok(ending.map_err(|panic| ended_by(&panic))?.into())
+}
+
+/// Waits for the end of hotrun to be asked for, before a session handles events.
+async fn asked_to_end(inbox: &mut Inbox) -> Ending {
+    loop {
+        match inbox.urgent.recv().await {
+            Some(Event::Quit(ending)) => return ending,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Reads the project and starts to watch it.
+async fn prepare(
+    settings: &Settings,
+    events: &mpsc::UnboundedSender<Event>,
+    reporter: &Reporter,
+    clock: Clock,
+) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
+    defect::point("prepare");
+    // An error in a manifest is reported by the first build, which reads it again.
+    let mut broken = false;
+    let line = |line: String| {
+        broken |= line.starts_with("error");
+        if !broken {
+            reporter.note(clock.now(), Note::Cargo(line));
+        }
+    };
+    let waiting = {
+        let reporter = reporter.clone();
+        move |on| reporter.note(clock.now(), Note::Blocked(on))
+    };
+    let loaded = build::load(settings, line, waiting).await?;
+    let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
+    Ok((loaded, watch))
+}
+
+/// Starts watching; returns once everything is watched, so that no save is missed.
+async fn watch_project(
+    settings: &Settings,
+    loaded: Option<&Loaded>,
+    events: &mpsc::UnboundedSender<Event>,
+    reporter: &Reporter,
+    clock: Clock,
+) -> Result<Option<Watch>, Failure> {
+    if settings.once {
+        return Ok(None);
+    }
+    let scope = match loaded {
+        Some(Loaded { project, seen, .. }) => {
+            scope::of_project(project, settings, &scope::Known::default(), *seen)
+        }
+        None => scope::of_manifest(&settings.build),
+    };
+    reporter.paths_from(scope.base.clone());
+    let watch = Watch::start(&settings.watch, events.clone())?;
+    for problem in watch.rewatch(scope).await.unwrap_or_default() {
+        reporter.note(clock.now(), Note::Unwatched(problem));
+    }
+    Ok(Some(watch))
+}
+
+/// A name that no other run on this machine has. The pid alone may be reused; with the start time it is
+/// unique even if the wall clock is set back.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "part of a name, not of a decision"
+)]
+fn session_name(clock: Clock) -> String {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let micros = started
+        .unwrap_or_default()
+        .saturating_sub(clock.now())
+        .as_micros();
+    format!("{}-{micros:x}", std::process::id())
+}
+
+/// The directory for sockets of this user. The path of a unix socket has at most 107 bytes (unix(7)), of
+/// which hotrun needs some 40.
+fn runtime_dir() -> PathBuf {
+    let dirs = [
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        Some(std::env::temp_dir()),
+    ];
+    let fits = |dir: &PathBuf| {
+        let writable = nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok();
+        dir.is_dir() && writable && dir.as_os_str().len() <= 64
+    };
+    dirs.into_iter()
+        .flatten()
+        .find(fits)
+        .unwrap_or_else(|| Path::new("/tmp").to_owned())
+}
