@@ -143,6 +143,11 @@ fn where_a_sandbox_forbids_much() {
             libc::SYS_pidfd_getfd,
             "   capture   a container denies copies of other processes' sockets",
         ),
+        // Without it, the protocol of the program's socket is not known.
+        (
+            libc::SYS_getxattr,
+            "   capture   a program that listens was not answered in time",
+        ),
     ] {
         let by = [program.to_str().unwrap(), "denies", &call.to_string()];
         let hotrun = Run::new(&project, &["doctor"]).by(&by).start();

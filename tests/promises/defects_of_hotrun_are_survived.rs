@@ -195,17 +195,17 @@ fn in_what_takes_late_connections() {
     survives("relay");
 }
 
-/// A proof of readiness must not come from a panic.
+/// A proof of readiness must not come from a panic: this app gives no answer that is one.
 #[test]
 fn in_what_asks_the_app_whether_it_is_ready() {
     let address = own_address();
     let project = Project::new("listens");
-    project.configure("[app]\nready = \"http:/\"\n");
-    let hotrun = start(&project, "probe", &["--", "tcp", &address.to_string()]);
-    assert_eq!(hotrun.wait_live(1)["proof"], "answered");
+    project.configure("[app]\nready = \"http:/\"\nready_timeout = \"2s\"\n");
+    let args = ["--", "speaks-first", &address.to_string()];
+    let hotrun = start(&project, "probe", &args);
+    hotrun.wait_for("not-ready", |_| true);
     wait_told(&hotrun, "probe");
-    project.set_version("2");
-    wait_version(address, "2");
+    assert_eq!(hotrun.all("live").len(), 0);
     ends_well(&hotrun);
 }
 
