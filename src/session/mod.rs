@@ -12,6 +12,7 @@ mod backoff;
 mod before_build;
 mod build_slot;
 mod builds;
+pub mod claims;
 mod conflict;
 mod drain;
 pub mod event;

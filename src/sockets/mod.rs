@@ -4,7 +4,6 @@ pub mod activation;
 pub mod address;
 mod busy;
 pub mod captured;
-mod claims;
 mod declared;
 pub mod held;
 pub mod inherited;

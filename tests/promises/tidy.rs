@@ -50,7 +50,14 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("signals", &["defect", "session::event", "session::model"]),
     (
         "sockets",
-        &["defect", "sock_diag", "exit", "session::slots", "sys"],
+        &[
+            "defect",
+            "sock_diag",
+            "exit",
+            "session::claims",
+            "session::slots",
+            "sys",
+        ],
     ),
     // Has to answer at once, so it reads the held addresses itself.
     (
