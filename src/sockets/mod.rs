@@ -12,6 +12,8 @@ mod options;
 mod overlap;
 pub mod port_owner;
 pub mod quiesce;
+#[cfg(test)]
+mod random_orders;
 pub mod relay;
 pub mod remembered;
 mod reuseport_bpf;
