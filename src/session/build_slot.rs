@@ -29,6 +29,8 @@ pub(super) struct Request {
     reason: Option<Cause>,
     /// Restart the app even if the program turns out to be unchanged.
     pub(super) forced: bool,
+    /// The user has asked for it, so a debugger that is attached to live does not count.
+    pub(super) asked: bool,
     /// Start the app again even if the build fails.
     pub(super) restart: bool,
 }
@@ -40,6 +42,7 @@ impl Request {
             last: now,
             reason: None,
             forced: false,
+            asked: false,
             restart: false,
         }
     }
@@ -173,6 +176,7 @@ impl BuildSlot {
         let request = self.requested.get_or_insert_with(|| Request::new(now));
         request.last = now;
         request.forced |= forced;
+        request.asked |= cause == Cause::Asked;
         request.merge(Some(cause));
         self.outdated(policy)
     }
@@ -570,6 +574,7 @@ impl BuildSlot {
             // Only the newer changes need a quiet period: the older ones have had theirs.
             (request.first, request.last) = (newer.first, newer.last);
             request.forced |= newer.forced;
+            request.asked |= newer.asked;
             request.restart |= newer.restart;
             request.merge(newer.reason);
         }

@@ -307,7 +307,7 @@ impl Session {
                             due: false,
                             exclusive: self.is_exclusive(),
                             prepared: Prepared::No,
-                            debugger: if running.request.forced {
+                            debugger: if running.request.asked {
                                 Debugger::Ignored
                             } else {
                                 Debugger::default()

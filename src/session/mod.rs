@@ -13,6 +13,7 @@ mod before_build;
 mod build_slot;
 mod builds;
 mod burst;
+pub mod claims;
 mod conflict;
 mod drain;
 pub mod event;

@@ -313,7 +313,7 @@ impl Session {
                 self.finished(now, candidate);
                 return;
             }
-            let next = match self.end_once(exit) {
+            let next = match self.end_once(now, exit) {
                 Some(next) => next,
                 None if asks => self.after_asking(now, &candidate),
                 None => self.after_candidate(now, &candidate, evidence(last_lines, &conflict)),
@@ -343,7 +343,7 @@ impl Session {
                 self.finished(now, live);
                 return;
             }
-            let next = match self.end_once(exit) {
+            let next = match self.end_once(now, exit) {
                 Some(next) => next,
                 None => self.after_live(now, &live),
             };
@@ -403,15 +403,17 @@ impl Session {
         self.exited(now, generation, exit, &[], None);
     }
 
-    fn end_once(&mut self, exit: Exit) -> Option<Next> {
-        if !self.policy.once || self.ending.is_some() {
-            return self.ending.map(|_| Next::End);
+    fn end_once(&mut self, now: Moment, exit: Exit) -> Option<Next> {
+        let serving = self.policy.serving;
+        self.end_once_as(now, Ending::AppEnded { exit, serving });
+        self.ending.map(|_| Next::End)
+    }
+
+    /// Under `--once`, hotrun ends for this reason, with all that still runs.
+    fn end_once_as(&mut self, now: Moment, ending: Ending) {
+        if self.policy.once && self.ending.is_none() {
+            self.quit(now, ending);
         }
-        self.ending = Some(Ending::AppEnded {
-            exit,
-            serving: self.policy.serving,
-        });
-        Some(Next::End)
     }
 
     /// A program that holds no address ended with success: its work is done.
@@ -422,7 +424,7 @@ impl Session {
             ran: process.ran(now),
         });
         self.good(&process);
-        self.end_once(Exit::Status(0));
+        self.end_once(now, Exit::Status(0));
         self.kill(process);
     }
 
@@ -432,7 +434,7 @@ impl Session {
             return;
         };
         let next = if self.policy.once {
-            self.ending.get_or_insert(Ending::CannotStart);
+            self.end_once_as(now, Ending::CannotStart);
             Next::End
         } else {
             self.after_candidate(now, &candidate, None)
@@ -481,7 +483,7 @@ impl Session {
             return self.finished(now, candidate);
         }
         let next = if self.policy.once {
-            self.ending.get_or_insert(Ending::NotReady);
+            self.end_once_as(now, Ending::NotReady);
             Next::End
         } else {
             self.after_candidate(now, &candidate, None)

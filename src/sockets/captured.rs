@@ -11,7 +11,6 @@ use std::sync::Arc;
 use socket2::SockRef;
 
 use super::address::Address;
-use super::claims::Claims;
 use super::declared::beside;
 use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, bind, is_taken, open};
@@ -19,6 +18,7 @@ use super::options::carry;
 use super::remembered::Port;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
+use crate::session::claims::Claims;
 use crate::session::slots::Slot;
 
 /// An address as the program passed it to `bind`. For port 0, it carries how many such binds came

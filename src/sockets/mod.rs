@@ -4,7 +4,6 @@ pub mod activation;
 pub mod address;
 mod busy;
 pub mod captured;
-mod claims;
 mod declared;
 pub mod held;
 pub mod inherited;
@@ -13,6 +12,8 @@ mod options;
 mod overlap;
 pub mod port_owner;
 pub mod quiesce;
+#[cfg(test)]
+mod random_orders;
 pub mod relay;
 pub mod remembered;
 mod reuseport_bpf;

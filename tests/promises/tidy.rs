@@ -50,7 +50,14 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("signals", &["defect", "session::event", "session::model"]),
     (
         "sockets",
-        &["defect", "sock_diag", "exit", "session::slots", "sys"],
+        &[
+            "defect",
+            "sock_diag",
+            "exit",
+            "session::claims",
+            "session::slots",
+            "sys",
+        ],
     ),
     // Has to answer at once, so it reads the held addresses itself.
     (
@@ -235,16 +242,21 @@ fn sources() -> Vec<Source> {
     files.map(|file| source(&src, &file)).collect()
 }
 
-/// The files of modules that are only for unit tests.
+/// The files of modules that are only for unit tests: a file each, or a directory.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines
+    let names = lines
         .windows(2)
         .filter(|pair| pair[0] == "#[cfg(test)]")
-        .filter_map(|pair| pair[1].strip_suffix(';')?.split("mod ").nth(1))
-        .map(|name| file.with_file_name(format!("{name}.rs")))
-        .collect()
+        .filter_map(|pair| pair[1].strip_suffix(';')?.split("mod ").nth(1));
+    let files = names.flat_map(|name| {
+        let dir = fs::read_dir(file.with_file_name(name));
+        let inside = dir.into_iter().flatten();
+        let inside = inside.map(|entry| entry.unwrap().path());
+        inside.chain([file.with_file_name(format!("{name}.rs"))])
+    });
+    files.collect()
 }
 
 fn source(src: &Path, file: &Path) -> Source {

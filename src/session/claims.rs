@@ -1,10 +1,11 @@
-//! Which generations claim one captured address, and so whether it may be released. Pure.
+//! Which generations claim one captured address, and so whether it may be released. Pure. `sockets`
+//! keeps one value of this beside each captured address and reports to it what programs do.
 //!
 //! A generation claims an address from its `bind` on, by its slot: what it has bound it is about to
 //! listen on. An address without a claim may still be awaited: from the generation after the one that
 //! served last, or, if the last run of hotrun remembered it, from the program of this run.
 
-use crate::session::slots::Slot;
+use super::slots::Slot;
 
 /// What the generation of one slot has done with the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ enum Kept {
 
 /// The claims on one captured address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claims {
+pub struct Claims {
     slots: [Claim; 2],
     kept: Kept,
 }
@@ -41,7 +42,7 @@ pub(super) struct Claims {
 impl Claims {
     /// The claims on an address that is being captured. The program had it until this moment, so it is
     /// kept until the program has claimed it.
-    pub(super) fn captured() -> Self {
+    pub fn captured() -> Self {
         Self {
             slots: [Claim::None; 2],
             kept: Kept::ForNext,
@@ -49,7 +50,7 @@ impl Claims {
     }
 
     /// The claims on an address that a program of an earlier run listened on.
-    pub(super) fn remembered() -> Self {
+    pub fn remembered() -> Self {
         Self {
             kept: Kept::Remembered { passed_over: false },
             ..Self::captured()
@@ -57,7 +58,7 @@ impl Claims {
     }
 
     /// The slot's generation has bound the address.
-    pub(super) fn bind(&mut self, slot: Slot) {
+    pub fn bind(&mut self, slot: Slot) {
         let claim = slot.of_mut(&mut self.slots);
         if *claim == Claim::None {
             *claim = Claim::Bound;
@@ -65,20 +66,20 @@ impl Claims {
     }
 
     /// The slot's generation listens on the address; whether that is new.
-    pub(super) fn listen(&mut self, slot: Slot) -> bool {
+    pub fn listen(&mut self, slot: Slot) -> bool {
         self.kept = Kept::No;
         std::mem::replace(slot.of_mut(&mut self.slots), Claim::Listens) != Claim::Listens
     }
 
     /// The slot's generation does not use the address any more.
-    pub(super) fn give_up(&mut self, slot: Slot) {
+    pub fn give_up(&mut self, slot: Slot) {
         *slot.of_mut(&mut self.slots) = Claim::None;
     }
 
     /// The slot gets another generation, or has none any more. If its generation was the one that is
     /// `serving`, or served last, and listened on the address, then the next generation is awaited
     /// there.
-    pub(super) fn forget(&mut self, slot: Slot, serving: Slot) {
+    pub fn forget(&mut self, slot: Slot, serving: Slot) {
         let claim = std::mem::take(slot.of_mut(&mut self.slots));
         if claim == Claim::Listens && slot == serving {
             self.kept = Kept::ForNext;
@@ -87,7 +88,7 @@ impl Claims {
 
     /// A generation became live. During its probation it may still claim the address, if its predecessor
     /// or an earlier run had that; later no generation will.
-    pub(super) fn live(&mut self) {
+    pub fn live(&mut self) {
         self.kept = match self.kept {
             Kept::Remembered { .. } => Kept::Remembered { passed_over: true },
             Kept::No | Kept::ForNext => Kept::No,
@@ -95,35 +96,35 @@ impl Claims {
     }
 
     /// The slot's generation listens on the address.
-    pub(super) fn is_listened_on_by(self, slot: Slot) -> bool {
+    pub fn is_listened_on_by(self, slot: Slot) -> bool {
         *slot.of(&self.slots) == Claim::Listens
     }
 
     /// The slot's generation has bound the address, or listens on it.
-    pub(super) fn is_claimed_by(self, slot: Slot) -> bool {
+    pub fn is_claimed_by(self, slot: Slot) -> bool {
         *slot.of(&self.slots) != Claim::None
     }
 
     /// A generation has bound the address, or listens on it.
-    pub(super) fn is_claimed(self) -> bool {
+    pub fn is_claimed(self) -> bool {
         Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
     }
 
     /// An earlier run had the address, and no program of this run has listened on it.
-    pub(super) fn is_remembered(self) -> bool {
+    pub fn is_remembered(self) -> bool {
         matches!(self.kept, Kept::Remembered { .. })
     }
 
     /// The next generation is ready only when it listens on the address: the one that is `serving`, or
     /// served last, does. Not so for a remembered address, since the program may differ from that of the
     /// earlier run.
-    pub(super) fn is_awaited(self, serving: Slot) -> bool {
+    pub fn is_awaited(self, serving: Slot) -> bool {
         self.kept == Kept::ForNext || self.is_listened_on_by(serving)
     }
 
     /// The address may be released, once live has passed its probation and so has claimed all that it
     /// will.
-    pub(super) fn may_be_released(self) -> bool {
+    pub fn may_be_released(self) -> bool {
         let kept = matches!(
             self.kept,
             Kept::ForNext | Kept::Remembered { passed_over: false }

@@ -1,0 +1,685 @@
+//! The invariants, each by the name that a failure shows, and with the promise that it keeps (the
+//! README's list).
+
+use std::collections::BTreeSet;
+
+use super::super::action::Action;
+use super::super::claims::Claims;
+use super::super::model::{Generation, Handover, Occasion};
+use super::super::slots::{Relay, Slot};
+use super::super::swap::{Process as Known, Told};
+use super::play::Play;
+use super::policies::Program;
+use super::world::Process;
+
+/// `Err`: in what way it does not hold.
+type Holds = Result<(), &'static str>;
+
+/// Something that holds whatever happens.
+pub(super) struct Invariant {
+    pub(super) name: &'static str,
+    /// Before an action is carried out.
+    pub(super) action: fn(&Play, &Action) -> Holds,
+    /// After every event.
+    pub(super) state: fn(&Play) -> Holds,
+    /// When nothing happens any more, and all that was asked has been answered well.
+    pub(super) rest: fn(&Play) -> Holds,
+}
+
+impl Invariant {
+    const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            action: |_, _| Ok(()),
+            state: |_| Ok(()),
+            rest: |_| Ok(()),
+        }
+    }
+}
+
+/// All of them.
+pub(super) const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        action: one_launch_a_slot,
+        state: one_owner_a_slot,
+        ..Invariant::named("2: a slot has one owner, and a generation one slot")
+    },
+    Invariant {
+        action: releases,
+        state: listeners_are_held,
+        ..Invariant::named("2: nothing is released that a generation claims")
+    },
+    Invariant {
+        state: parking_is_limited,
+        rest: nothing_is_parked,
+        ..Invariant::named("2: parking ends")
+    },
+    Invariant {
+        state: stragglers,
+        ..Invariant::named(
+            "2: stragglers reach live, and the relay takes from no running generation",
+        )
+    },
+    Invariant {
+        action: stops,
+        ..Invariant::named("3: live stops only for its successor")
+    },
+    Invariant {
+        action: one_at_a_time,
+        state: two_generations,
+        ..Invariant::named("3: one build, one run of a command and one candidate at a time")
+    },
+    Invariant {
+        action: becomes_live,
+        state: live_was_ready,
+        ..Invariant::named("4: only what was ready becomes live")
+    },
+    Invariant {
+        action: keeps_programs,
+        state: good_is_kept,
+        rest: good_is_live,
+        ..Invariant::named("4: the last good program is kept, and comes back")
+    },
+    Invariant {
+        action: serves_the_newest,
+        state: reaches_no_older,
+        ..Invariant::named("5: new connections reach no older generation")
+    },
+    Invariant {
+        action: debugged_stays,
+        ..Invariant::named("6: what has a debugger is replaced only when asked for")
+    },
+    Invariant {
+        action: reads_manifests,
+        rest: newest_is_live,
+        ..Invariant::named("8: the newest good save is live")
+    },
+    Invariant {
+        action: names,
+        state: sends_for_its_own,
+        ..Invariant::named("9: an action names a generation that it is right for")
+    },
+    Invariant {
+        action: ends,
+        state: nobody_is_forgotten,
+        rest: programs_are_removed,
+        ..Invariant::named("9: nothing is left behind")
+    },
+    Invariant {
+        action: begins_nothing,
+        state: ends_in_time,
+        ..Invariant::named("9: it ends when it is asked to")
+    },
+    Invariant {
+        state: is_not_stuck,
+        rest: has_an_end,
+        ..Invariant::named("it is never stuck")
+    },
+];
+
+/// The name of the one that is broken when a session does not end.
+pub(super) const ENDS: &str = "9: it ends when it is asked to";
+/// The same when a story goes on for ever.
+pub(super) const STUCK: &str = "it is never stuck";
+
+fn must(holds: bool, what: &'static str) -> Holds {
+    if holds { Ok(()) } else { Err(what) }
+}
+
+/// The processes that the session knows.
+fn known(play: &Play) -> impl Iterator<Item = &Known> {
+    let swap = &play.session.swap;
+    let all = swap.live.iter().chain(&swap.candidate);
+    all.chain(&swap.draining)
+}
+
+/// It runs, and was not told to end.
+fn goes_on(process: &Process) -> bool {
+    !process.ended && !process.is_told()
+}
+
+// ---- slots
+
+fn one_launch_a_slot(play: &Play, action: &Action) -> Holds {
+    let Action::Launch {
+        generation, slot, ..
+    } = action
+    else {
+        return Ok(());
+    };
+    let mut processes = play.world.processes.iter();
+    must(
+        processes.all(|(other, process)| other != generation && process.slot != *slot),
+        "two generations have one slot",
+    )?;
+    let relayed = play.world.relay.is_some_and(|relay| relay.from == *slot);
+    must(!relayed, "the relay takes the candidate's connections")
+}
+
+fn one_owner_a_slot(play: &Play) -> Holds {
+    for process in known(play) {
+        let there = play.world.processes.get(&process.generation);
+        let same = there.is_none_or(|there| there.slot == process.slot);
+        must(same, "the session takes another slot for the generation's")?;
+    }
+    let slots = |slot: Slot| known(play).filter(|process| process.slot == slot).count();
+    must(
+        slots(Slot::First) <= 1 && slots(Slot::Second) <= 1,
+        "two owners",
+    )
+}
+
+fn releases(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    match action {
+        Action::ReleaseUnclaimed => {
+            let is_over = play.now >= world.live_since + play.session.policy.probation;
+            must(world.live().is_some() && is_over, "live may still claim it")?;
+            let goes = world.address.is_some_and(Claims::may_be_released);
+            let bound = world.processes.values().any(|process| process.bound);
+            must(!(goes && bound), "a generation has the address")
+        }
+        Action::Free => must(
+            world.live().is_none() && !world.processes.values().any(goes_on),
+            "a generation runs",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn listeners_are_held(play: &Play) -> Holds {
+    let world = &play.world;
+    let mut listen = world.processes.values().filter(|process| process.listens);
+    let held = |process: &Process| {
+        let claims = world.address;
+        claims.is_some_and(|claims| claims.is_listened_on_by(process.slot))
+    };
+    must(listen.all(held), "the claim of a generation is forgotten")?;
+    let remembered = world.address.is_some_and(Claims::is_remembered);
+    // Until the program has been live once, it may be about to bind the address.
+    let waits = world.program == Program::BindsRemembered
+        && world.live == Generation(0)
+        && !play.session.freed;
+    let claimed = world.address.is_some();
+    must(
+        !waits || remembered || claimed,
+        "a remembered address is released too early",
+    )
+}
+
+fn parking_is_limited(play: &Play) -> Holds {
+    let world = &play.world;
+    let (Some(since), Some(_)) = (world.parked, world.live()) else {
+        return Ok(());
+    };
+    let Some(limit) = play.session.policy.hold else {
+        return Err("connections are parked and nobody wants that");
+    };
+    must(
+        play.now < since + limit,
+        "connections are parked for longer than the limit",
+    )?;
+    let due = play.session.due();
+    must(
+        due.is_some_and(|due| due <= since + limit),
+        "no end of parking is due",
+    )
+}
+
+fn nothing_is_parked(play: &Play) -> Holds {
+    let live = play.world.live();
+    let parked = live.is_some_and(|live| live.slot != play.world.active);
+    must(!parked, "connections are parked for ever")
+}
+
+fn stragglers(play: &Play) -> Holds {
+    let world = &play.world;
+    let standby = world.active.other();
+    let owner = world
+        .processes
+        .values()
+        .find(|process| process.slot == standby);
+    let is_told = owner.is_none_or(|owner| owner.stopped || owner.killed);
+    let Some(Relay { from, unowned }) = world.relay else {
+        return must(!is_told, "nobody takes what comes to the standby slot");
+    };
+    must(from == standby, "the active slot is relayed to itself")?;
+    must(
+        unowned == owner.is_none(),
+        "the owner of the standby slot is not known",
+    )?;
+    let over = is_told || play.session.slots.is_unparked();
+    must(over, "the relay takes a running generation's connections")
+}
+
+// ---- live
+
+/// The generation that an action tells to end, or not to be reached any more.
+fn told(action: &Action) -> Option<Generation> {
+    match action {
+        Action::Quiesce(generation) | Action::Stop(generation) | Action::Kill(generation) => {
+            Some(*generation)
+        }
+        _ => None,
+    }
+}
+
+fn stops(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    let is_live = told(action) == Some(world.live) && world.live().is_some();
+    if !is_live || world.ending {
+        return Ok(());
+    }
+    let learned = world.in_the_way && play.session.policy.handover == Handover::Auto;
+    must(
+        world.stop_first || learned,
+        "live is stopped before its successor is ready",
+    )?;
+    let coming = play.session.swap.pending.as_ref();
+    must(coming.is_some(), "live is stopped for nobody")
+}
+
+fn one_at_a_time(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    match action {
+        Action::StartBuild { .. } => must(world.build.is_none(), "two builds"),
+        Action::Run(_, job) => {
+            let alone = [Occasion::BeforeBuild, Occasion::BeforeStart, Occasion::Rule];
+            let mut jobs = world.jobs.values();
+            let beside = jobs.any(|running| running.occasion == job.occasion);
+            must(
+                !(beside && alone.contains(&job.occasion)),
+                "two runs of one command",
+            )?;
+            let prepares = job.occasion == Occasion::BeforeBuild;
+            must(
+                !(prepares && world.build.is_some()),
+                "`before_build` runs beside a build",
+            )
+        }
+        Action::Reconfigure => must(
+            world.reading_settings == 0,
+            "settings are read twice at once",
+        ),
+        Action::Launch { .. } => {
+            let untold = world.processes.values().filter(|process| goes_on(process));
+            must(untold.count() <= 1, "two candidates")?;
+            must(
+                world.processes.len() < 2,
+                "three generations have processes",
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn two_generations(play: &Play) -> Holds {
+    must(known(play).count() <= 2, "three generations have processes")
+}
+
+fn becomes_live(play: &Play, action: &Action) -> Holds {
+    let Action::Serving(generation) = action else {
+        return Ok(());
+    };
+    let process = play.world.processes.get(generation);
+    let was_ready = process.is_some_and(|process| process.was_ready && goes_on(process));
+    must(was_ready, "it is not ready, or was told to end")
+}
+
+fn live_was_ready(play: &Play) -> Holds {
+    let Some(live) = &play.session.swap.live else {
+        return Ok(());
+    };
+    let process = play.world.processes.get(&live.generation);
+    let runs = process.is_some_and(|process| !process.ended);
+    must(runs, "live has no process")?;
+    must(live.generation == play.world.live, "live was not announced")
+}
+
+fn keeps_programs(play: &Play, action: &Action) -> Holds {
+    let programs = &play.world.programs;
+    match action {
+        Action::Launch { artifact, .. } => must(
+            programs.contains_key(&artifact.built_by),
+            "a program that is removed is launched",
+        ),
+        Action::StartBuild {
+            baseline: Some(baseline),
+            ..
+        } => must(
+            programs.contains_key(&baseline.built_by),
+            "the baseline is removed",
+        ),
+        Action::Discard(artifact) => {
+            let by = artifact.built_by;
+            let mut processes = play.world.processes.values();
+            must(
+                !processes.any(|process| process.built_by == by),
+                "the program of a process is removed",
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn good_is_kept(play: &Play) -> Holds {
+    let proved = play.world.proved;
+    let kept = proved.is_none_or(|proved| play.world.programs.contains_key(&proved));
+    must(kept, "the program that has proved itself is removed")?;
+    let Some(live) = play.world.live() else {
+        return Ok(());
+    };
+    let is_over = play.now >= play.world.live_since + play.session.policy.probation;
+    // The policy may have changed since the end of probation was set.
+    let due = play
+        .session
+        .swap
+        .live
+        .as_ref()
+        .and_then(|live| live.deadline);
+    let good = play.session.swap.last_good.is_some();
+    must(
+        !is_over || due.is_some() || good,
+        "live has proved itself, and is not kept",
+    )?;
+    must(
+        play.world.programs.contains_key(&live.built_by),
+        "the program of live is removed",
+    )
+}
+
+fn good_is_live(play: &Play) -> Holds {
+    let world = &play.world;
+    let tried = &world.tried;
+    let is_wanted = play.session.policy.serving && !play.session.policy.once && !world.ending;
+    let once = tried.deaths <= 1 && !tried.command_failed;
+    let expected = is_wanted && once && tried.beside_live && world.proved.is_some();
+    must(
+        !expected || world.live().is_some(),
+        "nobody serves after one failure",
+    )
+}
+
+fn serves_the_newest(play: &Play, action: &Action) -> Holds {
+    let Action::Serving(generation) = action else {
+        return Ok(());
+    };
+    let world = &play.world;
+    must(*generation > world.live, "an older generation becomes live")?;
+    let slot = world.processes.get(generation).map(|process| process.slot);
+    must(
+        slot == Some(world.active),
+        "new connections don't go to live",
+    )
+}
+
+fn reaches_no_older(play: &Play) -> Holds {
+    let world = &play.world;
+    let mut older = world.processes.range(..world.live);
+    must(
+        older.all(|(_, process)| process.slot != world.active),
+        "new connections go to an older generation",
+    )?;
+    let Some(live) = world.live() else {
+        return Ok(());
+    };
+    let reached = live.slot == world.active || world.parked.is_some();
+    must(reached, "new connections don't go to live")
+}
+
+fn debugged_stays(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    let live = Some(world.live).filter(|_| world.live().is_some());
+    let is_free = live.is_none() || world.undebugged == live;
+    let replaces = matches!(action, Action::Launch { .. })
+        || told(action).is_some() && told(action) == live && !world.ending;
+    must(
+        !replaces || is_free || world.asked.is_some(),
+        "live is replaced, and nobody looked for a debugger, or one is there",
+    )
+}
+
+// ---- builds
+
+fn reads_manifests(play: &Play, action: &Action) -> Holds {
+    let Action::StartBuild { load, .. } = action else {
+        return Ok(());
+    };
+    must(
+        *load || !play.world.unread_manifest,
+        "a changed manifest is not read",
+    )
+}
+
+fn newest_is_live(play: &Play) -> Holds {
+    let world = &play.world;
+    let is_wanted = !play.session.policy.once && !world.ending && !world.own_writing;
+    if !is_wanted || world.bad.contains(&world.files) {
+        return Ok(());
+    }
+    must(world.live().is_some(), "what was saved last is not served")?;
+    let of = world.built_of(world.live);
+    must(
+        of.contains(&world.files),
+        "something older than the last save is served",
+    )
+}
+
+// ---- the end
+
+fn names(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    let live = Some(world.live).filter(|_| world.live().is_some());
+    let process = |generation: &Generation| world.processes.get(generation);
+    match action {
+        Action::CancelBuild(generation) => {
+            let running = world.build.filter(|build| !build.cancelled);
+            let is_it = running.is_some_and(|build| build.generation == *generation);
+            must(is_it, "a stale build is cancelled, or one twice")
+        }
+        Action::StartBuild { generation, .. } => {
+            must(*generation > world.launched, "a build has an older number")
+        }
+        Action::Launch {
+            generation, beside, ..
+        } => {
+            must(*generation > world.launched, "an older number is launched")?;
+            must(
+                *beside == live,
+                "it is launched beside another one than live",
+            )
+        }
+        Action::Look(generation) | Action::FindWriter { generation, .. } => {
+            must(live == Some(*generation), "it is not live")
+        }
+        Action::Signal { generation, .. } => must(
+            live == Some(*generation),
+            "a signal for one that is not live",
+        ),
+        Action::Quiesce(generation) => {
+            let untold = process(generation).is_some_and(|process| !process.is_told());
+            must(untold, "a stale generation is quiesced, or one twice")
+        }
+        Action::Stop(generation) => {
+            let once = |process: &Process| !process.stopped && !process.killed;
+            must(
+                process(generation).is_some_and(once),
+                "a stale generation is stopped, or one twice",
+            )
+        }
+        Action::Kill(generation) => {
+            // It may have gone with this event, without an exit.
+            let is_left = world.left.is_some_and(|(left, _)| left == *generation);
+            let once = process(generation).is_some_and(|process| !process.killed);
+            must(
+                once || is_left,
+                "a stale generation is killed, or one twice",
+            )
+        }
+        Action::Left {
+            generation,
+            slot,
+            serving,
+        } => {
+            must(
+                world.left == Some((*generation, *slot)),
+                "a generation is said to have left that has not, or another slot",
+            )?;
+            let own = live.as_ref().and_then(process);
+            must(
+                own.is_none_or(|live| live.slot == *serving),
+                "another slot is said to serve",
+            )
+        }
+        Action::Proved(generation) => {
+            must(
+                live == Some(*generation),
+                "one that is not live has proved itself",
+            )?;
+            let is_over = play.now >= world.live_since + play.session.policy.probation;
+            must(is_over, "its probation is not over")
+        }
+        Action::Serving(generation) => must(
+            *generation == world.launched,
+            "an older generation becomes live",
+        ),
+        Action::EndJob(id) => {
+            let job = world.jobs.get(id);
+            must(job.is_some(), "a command that is over is ended")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sends_for_its_own(play: &Play) -> Holds {
+    let builds = play.session.builds.running();
+    must(
+        builds == play.world.build.is_some(),
+        "the session has lost its build",
+    )
+}
+
+fn ends(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    must(!world.ended, "an action comes after the end")?;
+    match action {
+        // What is left then ends with its keeper.
+        Action::End(_) if world.asked_to_end > 2 => Ok(()),
+        Action::End(_) => {
+            must(
+                world.processes.is_empty(),
+                "hotrun ends and leaves processes",
+            )?;
+            must(world.build.is_none(), "hotrun ends and leaves a build")?;
+            must(world.jobs.is_empty(), "hotrun ends and leaves a command")
+        }
+        Action::Discard(artifact) => must(
+            world.programs.contains_key(&artifact.built_by),
+            "a program is removed twice",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn nobody_is_forgotten(play: &Play) -> Holds {
+    let known: BTreeSet<Generation> = known(play).map(|process| process.generation).collect();
+    let mut there = play.world.processes.keys();
+    must(
+        there.all(|one| known.contains(one)),
+        "a process is forgotten",
+    )?;
+    must(
+        known.len() == play.world.processes.len(),
+        "a process is made up",
+    )?;
+    // Each that is not to serve was told to end.
+    let draining = play.session.swap.draining.iter();
+    let mut ends = draining.filter_map(|one| play.world.processes.get(&one.generation));
+    must(
+        ends.all(Process::is_told),
+        "a process that is not to serve goes on",
+    )
+}
+
+fn programs_are_removed(play: &Play) -> Holds {
+    let artifacts = play.session.swap.artifacts();
+    let kept: BTreeSet<Generation> = artifacts.map(|artifact| artifact.built_by).collect();
+    let mut there = play.world.programs.keys();
+    must(
+        there.all(|program| kept.contains(program)),
+        "a program is never removed",
+    )
+}
+
+fn begins_nothing(play: &Play, action: &Action) -> Holds {
+    let begins = match action {
+        Action::StartBuild { .. } | Action::Launch { .. } => true,
+        Action::Run(_, job) => {
+            job.occasion != Occasion::OnError && job.occasion != Occasion::AfterLive
+        }
+        _ => false,
+    };
+    must(
+        !(begins && play.world.ending),
+        "something begins after hotrun was asked to end",
+    )
+}
+
+fn ends_in_time(play: &Play) -> Holds {
+    let world = &play.world;
+    if !world.ending {
+        return Ok(());
+    }
+    let nothing = world.processes.is_empty() && world.build.is_none() && world.jobs.is_empty();
+    must(
+        !nothing || world.ended,
+        "nothing is left, but hotrun does not end",
+    )?;
+    let mut processes = world.processes.values();
+    must(
+        processes.all(Process::is_told),
+        "a process is not told to end",
+    )?;
+    must(
+        world.build.is_none_or(|build| build.cancelled),
+        "the build goes on",
+    )?;
+    let killed = world.asked_to_end < 2 || world.processes.values().all(|process| process.killed);
+    must(killed, "what runs is not killed when asked twice")
+}
+
+fn is_not_stuck(play: &Play) -> Holds {
+    let (session, world) = (&play.session, &play.world);
+    let due = session.due();
+    must(
+        due.is_none_or(|due| due > play.now),
+        "the session wants to be woken in the past",
+    )?;
+    for process in &session.swap.draining {
+        let waits = process.told == Told::Kill || process.deadline.is_some();
+        must(waits, "a process may take for ever to end")?;
+    }
+    if world.ending || due.is_some() || world.answers() {
+        return Ok(());
+    }
+    let awaited = world.processes.values().any(|process| process.killed);
+    let live = Some(world.live).filter(|_| world.live().is_some());
+    let debugged = live.is_some() && world.debugged == live;
+    let pending = session.swap.pending.is_some();
+    must(
+        !pending || awaited || debugged,
+        "a launch waits for nothing",
+    )?;
+    must(!session.builds.busy(), "a build waits for nothing")
+}
+
+fn has_an_end(play: &Play) -> Holds {
+    let (session, world) = (&play.session, &play.world);
+    must(session.swap.pending.is_none(), "a launch waits for ever")?;
+    must(
+        session.swap.candidate.is_none(),
+        "a candidate waits for ever",
+    )?;
+    must(session.swap.draining.is_empty(), "a drain does not end")?;
+    must(!world.answers(), "an answer is awaited for ever")
+}
