@@ -33,6 +33,19 @@ impl Session {
         self.quiesce(now, live);
     }
 
+    /// Ends a candidate in favour of a newer one. Without live, it has the active slot and may have
+    /// accepted connections long before it is seen to be ready: it is killed as soon as none of them
+    /// waits for an answer, and new ones are parked meanwhile.
+    pub(super) fn supersede(&mut self, now: Moment, mut candidate: Process) {
+        let serves = self.swap.live.is_none() && candidate.slot == self.slots.active;
+        if !serves || self.policy.quiesce_max.is_none() {
+            return self.kill(candidate);
+        }
+        candidate.cut_for_next = true;
+        self.park();
+        self.quiesce(now, candidate);
+    }
+
     /// Quiesces a process that new connections don't go to any more: connections already on their way
     /// may still reach it, and would be lost if it got the stop signal at once.
     pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
@@ -80,13 +93,18 @@ impl Session {
         self.ask_to_end(now, generation);
     }
 
-    /// Sends the stop signal to a draining process, unless it was told before.
+    /// Sends the stop signal to a draining process, unless it was told before; kills one that a newer
+    /// candidate supersedes.
     pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
         let is_this = |process: &&mut Process| process.generation == generation;
         let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
             return;
         };
         if process.told != Told::Nothing {
+            return;
+        }
+        if process.is_superseded() {
+            self.out.extend(process.kill());
             return;
         }
         process.told = Told::Stop;

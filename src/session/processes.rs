@@ -41,13 +41,14 @@ impl Session {
             return;
         }
         if let Some(candidate) = self.swap.candidate.take() {
-            self.kill(candidate);
+            self.supersede(now, candidate);
         }
         if exclusive {
             self.make_room(now);
         } else {
             // At most two generations have processes: a launch beside live ends the drain before it.
-            for process in &mut self.swap.draining {
+            let drains = |process: &&mut Process| !process.is_superseded();
+            for process in self.swap.draining.iter_mut().filter(drains) {
                 process.cut_for_next |= process.told != Told::Kill;
                 self.out.extend(process.kill());
             }
