@@ -125,6 +125,8 @@ impl fmt::Display for Size {
 struct Story<'a> {
     project: &'a Project,
     hotrun: &'a Hotrun,
+    /// When hotrun was started, a moment earlier or later.
+    start: Instant,
     killed: Vec<Killed>,
 }
 
@@ -182,29 +184,38 @@ impl Story<'_> {
 
     fn check(&self, outcomes: &Outcomes, saves: usize) {
         let figures = outcomes.figures();
-        outcomes.assert_none_refused();
-        assert_eq!(figures.stale, 0, "{figures}");
-        let lost = self.lost(outcomes);
-        assert!(lost.is_empty(), "reset at these ms: {lost:?}");
+        let lost = figures.refused + figures.timed_out + figures.other;
+        assert_eq!(lost, 0, "{figures}");
+        let [stale, lost] = [outcomes.stale_ones(), self.lost(outcomes)];
+        let places: Vec<String> = stale
+            .iter()
+            .chain(&lost)
+            .map(|(exchange, known)| self.place(exchange, *known))
+            .collect();
+        assert!(places.is_empty(), "{figures}:\n{}", places.join("\n"));
         assert_eq!(self.kills(), saves / SAVES_PER_KILL);
         assert_eq!(self.hotrun.all("warning").len(), 0);
         assert_eq!(self.hotrun.all("uncaptured").len(), 0);
     }
 
-    /// When the connections that were reset without having been those of a process that was killed were
-    /// opened, and when they ended, in milliseconds since the first.
-    fn lost(&self, outcomes: &Outcomes) -> Vec<(u128, u128)> {
+    /// The connections that were reset without having been those of a process that was killed.
+    fn lost<'a>(&self, outcomes: &'a Outcomes) -> Vec<(&'a Exchange, u32)> {
         let taken = |exchange: &&Exchange| self.killed.iter().any(|one| one.had(exchange));
-        let Some(first) = outcomes.0.first().map(|exchange| exchange.opened) else {
-            return Vec::new();
-        };
-        let since = |at: Instant| (at - first).as_millis();
-        outcomes
-            .0
-            .iter()
-            .filter(|exchange| exchange.outcome == Outcome::Reset && !taken(exchange))
-            .map(|exchange| (since(exchange.opened), since(exchange.ended)))
-            .collect()
+        let lost = outcomes.0.iter();
+        let lost = lost.filter(|exchange| exchange.outcome == Outcome::Reset && !taken(exchange));
+        lost.map(|exchange| (exchange, 0)).collect()
+    }
+
+    /// What became of this connection, in milliseconds since hotrun was started.
+    fn place(&self, exchange: &Exchange, known: u32) -> String {
+        let since = |at: Instant| (at - self.start).as_millis();
+        let answer = exchange.answer().map(|answer| answer.generation);
+        format!(
+            "port {:?}, {} to {} ms: {answer:?}, when g{known} was known",
+            exchange.port,
+            since(exchange.opened),
+            since(exchange.ended)
+        )
     }
 
     /// How often live was killed.
@@ -268,10 +279,12 @@ fn prepare(project: &Project) {
 fn reload(project: &Project, hotrun: &Hotrun, address: SocketAddr, first: usize) {
     let saves = size_of_test("HOTRUN_TEST_RELOADS", 2 * SAVES_PER_KILL);
     let rate = size_of_test("HOTRUN_TEST_RATE", 200);
+    let start = now();
     hotrun.wait_live(1);
     let mut story = Story {
         project,
         hotrun,
+        start,
         killed: Vec::new(),
     };
     // What is only needed from the first reload on is there afterwards.

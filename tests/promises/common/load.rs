@@ -235,6 +235,11 @@ impl Outcomes {
 
     /// How many connections that began after an answer of one generation were answered by an older one.
     pub(crate) fn stale(&self) -> usize {
+        self.stale_ones().len()
+    }
+
+    /// Those connections, each with the generation that was known when it began.
+    pub(crate) fn stale_ones(&self) -> Vec<(&Exchange, u32)> {
         let mut answered: Vec<(Instant, u32)> = self
             .0
             .iter()
@@ -253,12 +258,13 @@ impl Outcomes {
             0 => 0,
             after => steps[after - 1].1,
         };
-        let stale = |exchange: &&Exchange| {
+        let with_known = |exchange| (exchange, known(exchange.opened));
+        let is_stale = |(exchange, known): &(&Exchange, u32)| {
             exchange
                 .answer()
-                .is_some_and(|answer| answer.generation < known(exchange.opened))
+                .is_some_and(|answer| answer.generation < *known)
         };
-        self.0.iter().filter(stale).count()
+        self.0.iter().map(with_known).filter(is_stale).collect()
     }
 
     /// Checks that every request got a whole answer.
