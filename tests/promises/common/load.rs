@@ -258,13 +258,16 @@ impl Outcomes {
             0 => 0,
             after => steps[after - 1].1,
         };
-        let with_known = |exchange| (exchange, known(exchange.opened));
-        let is_stale = |(exchange, known): &(&Exchange, u32)| {
+        let is_stale = |exchange: &Exchange, known: u32| {
             exchange
                 .answer()
-                .is_some_and(|answer| answer.generation < *known)
+                .is_some_and(|answer| answer.generation < known)
         };
-        self.0.iter().map(with_known).filter(is_stale).collect()
+        self.0
+            .iter()
+            .map(|exchange| (exchange, known(exchange.opened)))
+            .filter(|(exchange, known)| is_stale(exchange, *known))
+            .collect()
     }
 
     /// Checks that every request got a whole answer.
