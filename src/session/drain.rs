@@ -33,17 +33,37 @@ impl Session {
         self.quiesce(now, live);
     }
 
-    /// Ends a candidate in favour of a newer one. Without live, it has the active slot and may have
+    /// Ends the candidate in favour of a newer one. Without live, it has the active slot and may have
     /// accepted connections long before it is seen to be ready: it is killed as soon as none of them
-    /// waits for an answer, and new ones are parked meanwhile.
-    pub(super) fn supersede(&mut self, now: Moment, mut candidate: Process) {
+    /// waits for an answer, and new ones are parked meanwhile. Returns whether there is no candidate any
+    /// more.
+    pub(super) fn supersede(&mut self, now: Moment) -> bool {
+        let Some(mut candidate) = self.swap.candidate.take() else {
+            return true;
+        };
         let serves = self.swap.live.is_none() && candidate.slot == self.slots.active;
         if !serves || self.policy.quiesce_max.is_none() {
-            return self.kill(candidate);
+            self.kill(candidate);
+            return true;
+        }
+        if !self.swap.draining.is_empty() {
+            // The draining generation owns the standby slot and would accept what is parked there.
+            self.end_drains();
+            self.swap.candidate = Some(candidate);
+            return false;
         }
         candidate.cut_for_next = true;
         self.park();
         self.quiesce(now, candidate);
+        true
+    }
+
+    /// Ends all drains, since the next generation needs the slot.
+    pub(super) fn end_drains(&mut self) {
+        for process in &mut self.swap.draining {
+            process.cut_for_next |= process.told != Told::Kill;
+            self.out.extend(process.kill());
+        }
     }
 
     /// Quiesces a process that new connections don't go to any more: connections already on their way

@@ -40,8 +40,8 @@ impl Session {
         if !self.prepare_to_start(now) {
             return;
         }
-        if let Some(candidate) = self.swap.candidate.take() {
-            self.supersede(now, candidate);
+        if !self.supersede(now) {
+            return;
         }
         if exclusive {
             self.make_room(now);
