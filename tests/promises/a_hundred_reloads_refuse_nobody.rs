@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -136,17 +138,21 @@ impl Story<'_> {
         let hotrun = self.hotrun;
         let live = self.live();
         let place = hotrun.here();
-        // A candidate that is ready at once leaves no time to kill live meanwhile.
-        let start_ms = if when == Some(When::Starting) { 300 } else { 0 };
-        save(self.project, version, start_ms);
         let early = match when {
             Some(When::Building) => Some("building"),
             Some(When::Starting) => Some("started"),
             _ => None,
         };
+        // Nothing takes the place of live before it is killed.
+        let gate = gate(self.project);
+        if early.is_some() {
+            fs::write(&gate, "").unwrap();
+        }
+        self.project.set_version(&version.to_string());
         if let (Some(when), Some(event)) = (when, early) {
             hotrun.wait_after(place, event, |_| true);
             self.kill(live, when);
+            fs::remove_file(&gate).unwrap();
         }
         hotrun.wait_version(&version.to_string());
         if let (Some(when), None) = (when, early) {
@@ -257,22 +263,21 @@ impl Story<'_> {
     }
 }
 
-/// Saves this version, which takes so long to start.
-fn save(project: &Project, version: usize, start_ms: u64) {
-    let text = format!(
-        "pub const VERSION: &str = \"{version}\";\npub const START_MS: u64 = {start_ms};\n"
-    );
-    project.save("src/version.rs", &text);
+/// As long as this file is there, no new version gets ready.
+fn gate(project: &Project) -> PathBuf {
+    project.root().join("gate")
 }
 
-/// Has this server take as long to start as its version says. And on a busy machine, accepted
-/// connections may wait for long before they are read.
+/// Has this server wait at the gate. And on a busy machine, accepted connections may wait for long before
+/// they are read.
 fn prepare(project: &Project) {
     project.configure("[handover]\nquiesce_max = \"20s\"\n");
     let main = "fn main() -> io::Result<()> {";
-    let sleep = "std::thread::sleep(std::time::Duration::from_millis(version::START_MS));";
-    project.edit("src/main.rs", main, &format!("{main} {sleep}"));
-    save(project, 1, 0);
+    let wait = format!(
+        "while std::path::Path::new({:?}).exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}",
+        gate(project)
+    );
+    project.edit("src/main.rs", main, &format!("{main} {wait}"));
 }
 
 /// Saves and kills under load, beginning with this way to be killed.
