@@ -274,8 +274,8 @@ fn prepare(project: &Project) {
     project.configure("[handover]\nquiesce_max = \"20s\"\n");
     let main = "fn main() -> io::Result<()> {";
     let wait = format!(
-        "while std::path::Path::new({:?}).exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}",
-        gate(project)
+        "while std::path::Path::new(\"{}\").exists() {{ std::thread::sleep(std::time::Duration::from_millis(1)); }}",
+        gate(project).display()
     );
     project.edit("src/main.rs", main, &format!("{main} {wait}"));
 }
