@@ -13,7 +13,7 @@ use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
 use crate::session::slots::{self, Slot};
 use crate::sockets::quiesce::{self, Limits, Quiesce};
-use crate::sockets::relay::Relay;
+use crate::sockets::relay::{Relay, take_last};
 
 /// A generation with processes.
 #[derive(Debug)]
@@ -72,8 +72,15 @@ impl Executor {
     pub(super) fn relay(&mut self, wanted: Option<slots::Relay>) {
         let known = self.tasks.relay.as_ref();
         let runs = known.filter(|(_, task)| !task.has_ended());
-        if runs.map(|(known, _)| *known) != wanted {
-            self.start_relay(wanted);
+        let known = runs.map(|(known, _)| *known);
+        if known == wanted {
+            return;
+        }
+        self.start_relay(wanted);
+        // A candidate gets the slot. It would answer what is still queued there before it is live, and
+        // later connections would still go to live, which is older.
+        if let (Some(known), None) = (known.filter(|known| known.unowned), wanted) {
+            take_last(self.held.lock().standby(known.from));
         }
     }
 

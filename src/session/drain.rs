@@ -33,6 +33,39 @@ impl Session {
         self.quiesce(now, live);
     }
 
+    /// Ends the candidate in favour of a newer one. Without live, it has the active slot and may have
+    /// accepted connections long before it is seen to be ready: it is killed as soon as none of them
+    /// waits for an answer, and new ones are parked meanwhile. Returns whether there is no candidate any
+    /// more.
+    pub(super) fn supersede(&mut self, now: Moment) -> bool {
+        let Some(mut candidate) = self.swap.candidate.take() else {
+            return true;
+        };
+        let serves = self.swap.live.is_none() && candidate.slot == self.slots.active;
+        if !serves || self.policy.quiesce_max.is_none() {
+            self.kill(candidate);
+            return true;
+        }
+        if !self.swap.draining.is_empty() {
+            // The draining generation owns the standby slot and would accept what is parked there.
+            self.end_drains();
+            self.swap.candidate = Some(candidate);
+            return false;
+        }
+        candidate.cut_for_next = true;
+        self.park();
+        self.quiesce(now, candidate);
+        true
+    }
+
+    /// Ends all drains, since the next generation needs the slot.
+    pub(super) fn end_drains(&mut self) {
+        for process in &mut self.swap.draining {
+            process.cut_for_next |= process.told != Told::Kill;
+            self.out.extend(process.kill());
+        }
+    }
+
     /// Quiesces a process that new connections don't go to any more: connections already on their way
     /// may still reach it, and would be lost if it got the stop signal at once.
     pub(super) fn quiesce(&mut self, now: Moment, mut process: Process) {
@@ -80,13 +113,18 @@ impl Session {
         self.ask_to_end(now, generation);
     }
 
-    /// Sends the stop signal to a draining process, unless it was told before.
+    /// Sends the stop signal to a draining process, unless it was told before; kills one that a newer
+    /// candidate supersedes.
     pub(super) fn ask_to_end(&mut self, now: Moment, generation: Generation) {
         let is_this = |process: &&mut Process| process.generation == generation;
         let Some(process) = self.swap.draining.iter_mut().find(is_this) else {
             return;
         };
         if process.told != Told::Nothing {
+            return;
+        }
+        if process.is_superseded() {
+            self.out.extend(process.kill());
             return;
         }
         process.told = Told::Stop;

@@ -40,19 +40,21 @@ impl Session {
         if !self.prepare_to_start(now) {
             return;
         }
-        if let Some(candidate) = self.swap.candidate.take() {
-            self.kill(candidate);
+        if !self.supersede(now) {
+            return;
         }
         if exclusive {
             self.make_room(now);
         } else {
-            // At most two generations have processes: a launch beside live ends the drain before it.
-            for process in &mut self.swap.draining {
+            // A launch beside live ends the drain before it, whose slot it gets.
+            let slot = self.free_slot();
+            let is_in_the_way = |process: &&mut Process| process.slot == slot;
+            for process in self.swap.draining.iter_mut().filter(is_in_the_way) {
                 process.cut_for_next |= process.told != Told::Kill;
                 self.out.extend(process.kill());
             }
         }
-        if !self.swap.may_launch() {
+        if !self.has_room(exclusive) {
             return;
         }
         let Some(launch) = self.swap.pending.take() else {
@@ -111,6 +113,21 @@ impl Session {
             slot,
             serving: self.slots.serving(),
         });
+    }
+
+    /// The next generation may start. At most two generations have processes: live or one that drains,
+    /// and this one. Beside live nothing drains any more, since the slot is needed; where live has ended
+    /// meanwhile, its slot is free, and the one before it drains on.
+    fn has_room(&self, exclusive: bool) -> bool {
+        match &self.swap.draining[..] {
+            [] => true,
+            [one] => {
+                let drains = one.live_since.is_some() && one.told != Told::Kill;
+                let is_free = self.swap.live.is_none() && one.slot != self.free_slot();
+                drains && is_free && !exclusive
+            }
+            _ => false,
+        }
     }
 
     /// Takes in whether a debugger is attached to live, and to which of its processes.

@@ -97,7 +97,7 @@ impl Slots {
 impl Session {
     /// The slot that the next generation gets: the one that live does not own, or without live the
     /// active one, with all connections queued there.
-    pub(super) fn free_slot(&mut self) -> Slot {
+    pub(super) fn free_slot(&self) -> Slot {
         let live = self.swap.live.as_ref();
         live.map_or(self.slots.active, |live| live.slot.other())
     }

@@ -115,6 +115,11 @@ impl Process {
         now.saturating_sub(self.launched)
     }
 
+    /// It is a candidate that a newer one supersedes, and is quiesced before it is killed.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.cut_for_next && self.told == Told::Nothing
+    }
+
     /// Marks it as killed; returns the action, the first time.
     pub(super) fn kill(&mut self) -> Option<Action> {
         self.deadline = None;

@@ -10,14 +10,15 @@ mod told;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::client::Answer;
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, LIMIT, Load, Numbers, Outcome, Project, get, now, say};
+use crate::common::{
+    ANY, Hotrun, LIMIT, Load, Numbers, Outcome, Project, get, now, say, size_of_test,
+};
 use told::{Last, Told};
 use tree::{CODE, OWN, SYNTAX_ERROR, Tree};
 
@@ -668,13 +669,9 @@ fn hang_up(day: &mut Day) {
 
 // ---- the day
 
-fn number_of(key: &str, default: u64) -> u64 {
-    env::var(key).map_or(default, |text| text.parse().unwrap())
-}
-
 fn go_through_a_day(declares: bool) {
-    let seed = number_of("HOTRUN_TEST_SEED", 0x51f1_5e3d);
-    let long = Duration::from_secs(number_of("HOTRUN_TEST_SECONDS", 14));
+    let seed = size_of_test("HOTRUN_TEST_SEED", 0x51f1_5e3d);
+    let long = Duration::from_secs(size_of_test("HOTRUN_TEST_SECONDS", 14));
     let mut day = Day::new(seed, declares);
     let load = Load::start(day.hotrun.address(), RATE, Kind::Get);
     let began = now();

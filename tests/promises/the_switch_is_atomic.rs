@@ -2,17 +2,15 @@
 //! switch is still answered, by the old or the new one, however late it completes; and silent
 //! connections delay nothing.
 
-use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::setsockopt;
 use nix::{libc, setsockopt_impl, sockopt_impl};
-use procfs::net::TcpState;
-use procfs::process::{FDTarget, Process};
 
 use crate::common::load::{Kind, Outcomes};
+use crate::common::processes::Connections;
 use crate::common::{ANY, Hotrun, LIMIT, Load, Outcome, Project, Run, get, say};
 
 /// Reloads a real server while clients connect, half of them with a body to upload.
@@ -79,7 +77,7 @@ fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
         // Stopped, the app accepts no more, so that its connections can be counted.
         app.signal(Signal::SIGSTOP);
         hotrun.wait_after(place, "suspended", |_| true);
-        taken += connections(app.pid);
+        taken += Connections::of(app.pid).clients().len();
         app.signal(Signal::SIGKILL);
         // After the third death within a minute an edit is waited for.
         if number == 2 {
@@ -97,21 +95,6 @@ fn a_killed_version_takes_nothing_with_it_but_what_it_had() {
     outcomes.assert_none_refused();
     let resets = outcomes.count(|outcome| *outcome == Outcome::Reset);
     assert!(resets <= taken, "{resets} reset of {taken}");
-}
-
-/// How many open connections this process has accepted.
-fn connections(pid: i32) -> usize {
-    let open = [TcpState::Established, TcpState::CloseWait];
-    let inodes: HashSet<u64> = procfs::net::tcp()
-        .unwrap()
-        .into_iter()
-        .filter(|entry| open.contains(&entry.state))
-        .map(|entry| entry.inode)
-        .collect();
-    let descriptors = Process::new(pid).unwrap().fd().unwrap().flatten();
-    descriptors
-        .filter(|fd| matches!(fd.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
-        .count()
 }
 
 /// Live dies while a candidate starts beside it. New connections meanwhile are queued on live's slot.

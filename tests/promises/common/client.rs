@@ -80,6 +80,17 @@ impl Outcome {
     }
 }
 
+/// What a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish<'a> {
+    /// A page.
+    Get(&'a str),
+    /// To send so many bytes.
+    Post(usize),
+    /// The greeting that a server sends by itself.
+    Greeting,
+}
+
 /// Asks for `/` on a new connection.
 pub(crate) fn get(at: impl Into<At>) -> Outcome {
     get_path(at, "/")
@@ -87,20 +98,24 @@ pub(crate) fn get(at: impl Into<At>) -> Outcome {
 
 /// Asks for a path on a new connection.
 pub(crate) fn get_path(at: impl Into<At>, path: &str) -> Outcome {
-    exchange(&at.into(), &request("GET", path, 0))
+    ask(&at.into(), Wish::Get(path)).0
 }
 
-/// Sends this many bytes on a new connection.
-pub(crate) fn post(at: impl Into<At>, length: usize) -> Outcome {
-    exchange(&at.into(), &request("POST", "/", length))
-}
-
-/// Reads the greeting that a server sends on a new connection.
-pub(crate) fn hear(at: impl Into<At>) -> Outcome {
-    match try_exchange(&at.into(), &[]) {
-        Ok(bytes) => greeting(&String::from_utf8_lossy(&bytes)),
+/// Asks on a new connection. Also returns the client's own port, where it got as far as that: by its
+/// number the server's end of the connection can be found.
+pub(crate) fn ask(at: &At, wish: Wish<'_>) -> (Outcome, Option<u16>) {
+    let mut port = None;
+    let request = match wish {
+        Wish::Get(path) => request("GET", path, 0),
+        Wish::Post(length) => request("POST", "/", length),
+        Wish::Greeting => Vec::new(),
+    };
+    let outcome = match try_exchange(at, &request, &mut port) {
+        Ok(bytes) if wish == Wish::Greeting => greeting(&String::from_utf8_lossy(&bytes)),
+        Ok(bytes) => parse(&bytes),
         Err(error) => Outcome::of_error(&error),
-    }
+    };
+    (outcome, port)
 }
 
 /// Version and generation on one line.
@@ -129,31 +144,25 @@ fn request(method: &str, path: &str, length: usize) -> Vec<u8> {
     request
 }
 
-fn exchange(at: &At, request: &[u8]) -> Outcome {
-    match try_exchange(at, request) {
-        Ok(bytes) => parse(&bytes),
-        Err(error) => Outcome::of_error(&error),
-    }
-}
-
-fn try_exchange(at: &At, request: &[u8]) -> io::Result<Vec<u8>> {
+fn try_exchange(at: &At, request: &[u8], port: &mut Option<u16>) -> io::Result<Vec<u8>> {
     match at {
         At::Tcp(address) => {
             let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+            *port = Some(stream.local_addr()?.port());
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            ask(stream, request)
+            send(stream, request)
         }
         At::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            ask(stream, request)
+            send(stream, request)
         }
     }
 }
 
-fn ask(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
+fn send(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {

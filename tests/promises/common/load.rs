@@ -1,12 +1,14 @@
 //! Clients that connect at a fixed rate, whatever becomes of those before them.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::client::{self, Answer, At, Outcome};
+use super::client::{self, Answer, At, Outcome, Wish};
 use super::{now, wait_until};
 
 /// The body of every other request of [`Kind::Mixed`].
@@ -34,6 +36,8 @@ pub(crate) struct Exchange {
     pub(crate) ended: Instant,
     /// Its outcome.
     pub(crate) outcome: Outcome,
+    /// The client's port, if it was connected by TCP.
+    pub(crate) port: Option<u16>,
 }
 
 impl Exchange {
@@ -148,18 +152,24 @@ fn send(at: &At, per_second: u32, kind: Kind, stop: &AtomicBool, done: &Arc<Mute
         let upload = kind == Kind::Mixed && number % 2 == 1;
         clients.push(thread::spawn(move || {
             let opened = now();
-            let outcome = match kind {
-                Kind::Nothing => client::hear(at),
-                Kind::Slow(ms) => client::get_path(at, &format!("/slow?ms={ms}")),
-                _ if upload => client::post(at, UPLOAD),
-                _ => client::get(at),
+            let slow;
+            let wish = match kind {
+                Kind::Nothing => Wish::Greeting,
+                Kind::Slow(ms) => {
+                    slow = format!("/slow?ms={ms}");
+                    Wish::Get(&slow)
+                }
+                _ if upload => Wish::Post(UPLOAD),
+                _ => Wish::Get("/"),
             };
+            let (outcome, port) = client::ask(&at, wish);
             let ended = now();
             let outcome = if upload { checked(outcome) } else { outcome };
             done.lock().unwrap().push(Exchange {
                 opened,
                 ended,
                 outcome,
+                port,
             });
         }));
         clients.retain(|client| !client.is_finished());
@@ -201,6 +211,20 @@ impl Outcomes {
         format!("{} requests {counts:?}, slowest {slowest:?}", self.0.len())
     }
 
+    /// The figures of a long run, in one line.
+    pub(crate) fn figures(&self) -> Figures {
+        let took = |exchange: &Exchange| exchange.ended - exchange.opened;
+        Figures {
+            requests: self.0.len(),
+            refused: self.count(|outcome| *outcome == Outcome::Refused),
+            timed_out: self.count(|outcome| *outcome == Outcome::TimedOut),
+            reset: self.count(|outcome| *outcome == Outcome::Reset),
+            other: self.count(|outcome| matches!(outcome, Outcome::Other(_))),
+            stale: self.stale(),
+            slowest: self.0.iter().map(took).max().unwrap_or_default(),
+        }
+    }
+
     /// How many ended like this.
     pub(crate) fn count(&self, is: impl Fn(&Outcome) -> bool) -> usize {
         self.0
@@ -211,6 +235,11 @@ impl Outcomes {
 
     /// How many connections that began after an answer of one generation were answered by an older one.
     pub(crate) fn stale(&self) -> usize {
+        self.stale_ones().len()
+    }
+
+    /// Those connections, each with the generation that was known when it began.
+    pub(crate) fn stale_ones(&self) -> Vec<(&Exchange, u32)> {
         let mut answered: Vec<(Instant, u32)> = self
             .0
             .iter()
@@ -229,12 +258,16 @@ impl Outcomes {
             0 => 0,
             after => steps[after - 1].1,
         };
-        let stale = |exchange: &&Exchange| {
+        let is_stale = |exchange: &Exchange, known: u32| {
             exchange
                 .answer()
-                .is_some_and(|answer| answer.generation < known(exchange.opened))
+                .is_some_and(|answer| answer.generation < known)
         };
-        self.0.iter().filter(stale).count()
+        self.0
+            .iter()
+            .map(|exchange| (exchange, known(exchange.opened)))
+            .filter(|(exchange, known)| is_stale(exchange, *known))
+            .collect()
     }
 
     /// Checks that every request got a whole answer.
@@ -254,5 +287,45 @@ impl Outcomes {
             )
         });
         assert_eq!(lost, 0, "{}", self.summary());
+    }
+}
+
+/// What became of many requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) requests: usize,
+    pub(crate) refused: usize,
+    pub(crate) timed_out: usize,
+    pub(crate) reset: usize,
+    pub(crate) other: usize,
+    pub(crate) stale: usize,
+    pub(crate) slowest: Duration,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} requests: {} refused, {} timed out, {} reset, {} other, {} stale, slowest {:?}",
+            self.requests,
+            self.refused,
+            self.timed_out,
+            self.reset,
+            self.other,
+            self.stale,
+            self.slowest
+        )
+    }
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.refused += other.refused;
+        self.timed_out += other.timed_out;
+        self.reset += other.reset;
+        self.other += other.other;
+        self.stale += other.stale;
+        self.slowest = self.slowest.max(other.slowest);
     }
 }

@@ -14,7 +14,10 @@ pub(crate) mod project;
 pub(crate) mod row;
 mod warm;
 
+use std::env;
+use std::fmt::Debug;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,6 +105,11 @@ impl Numbers {
         self.0 ^= self.0 << 17;
         self.0 % limit
     }
+}
+
+/// How large a test is to be: the value of this variable, or what is enough to see that it still works.
+pub(crate) fn size_of_test<T: FromStr<Err: Debug>>(variable: &str, small: T) -> T {
+    env::var(variable).map_or(small, |text| text.parse().unwrap())
 }
 
 /// Numbers for the log of a test that passes, seen with `--nocapture`.

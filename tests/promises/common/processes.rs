@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use procfs::process::{Process, Stat, all_processes};
+use procfs::process::{FDInfo, FDTarget, Process, Stat, Task, all_processes};
 
 /// The variable that every process started by a test's hotrun inherits, unless it clears its
 /// environment.
@@ -57,10 +58,21 @@ impl Running {
         Self::find(self.pid).is_some_and(|found| found.started == self.started)
     }
 
+    /// All its threads are stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let tasks = Process::new(self.pid).and_then(|process| process.tasks());
+        let is_stopped = |task: Task| task.stat().is_ok_and(|stat| stat.state == 'T');
+        tasks.is_ok_and(|tasks| tasks.flatten().all(is_stopped))
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        assert!(self.runs(), "{self} has ended");
-        kill(Pid::from_raw(self.pid), signal).unwrap();
+        assert!(self.try_signal(signal), "{self} has ended");
+    }
+
+    /// Sends it a signal, if it still runs; returns whether it does.
+    pub(crate) fn try_signal(&self, signal: Signal) -> bool {
+        self.runs() && kill(Pid::from_raw(self.pid), signal).is_ok()
     }
 }
 
@@ -144,4 +156,41 @@ pub(crate) fn size_of(pid: i32) -> Option<(usize, i64)> {
     let process = Process::new(pid).ok()?;
     let threads = process.stat().ok()?.num_threads;
     Some((process.fd_count().ok()?, threads))
+}
+
+/// The sockets of a process, and all connections of this machine (IPv4) at the same time.
+pub(crate) struct Connections {
+    sockets: HashSet<u64>,
+    table: String,
+}
+
+impl Connections {
+    /// Takes them down, to be looked through later: after a long load there are a hundred thousand that
+    /// have ended.
+    pub(crate) fn of(pid: i32) -> Self {
+        let descriptors = Process::new(pid).and_then(|process| process.fd());
+        let sockets = descriptors.into_iter().flatten().flatten();
+        let inode = |fd: FDInfo| match fd.target {
+            FDTarget::Socket(inode) => Some(inode),
+            _ => None,
+        };
+        Self {
+            sockets: sockets.filter_map(inode).collect(),
+            table: fs::read_to_string("/proc/net/tcp").unwrap(),
+        }
+    }
+
+    /// The ports of those whose connections the process has accepted.
+    pub(crate) fn clients(&self) -> HashSet<u16> {
+        let client = |line: &str| {
+            // "0: 0100007F:1267 0100007F:9C40 01 …", where 01 is ESTABLISHED and 08 CLOSE_WAIT.
+            let (_, line) = line.split_once(": ")?;
+            let is_open = [" 01 ", " 08 "].contains(&line.get(27..31)?);
+            let inode = is_open.then(|| line.split_ascii_whitespace().nth(8));
+            let inode = inode.flatten()?.parse().ok()?;
+            let port = u16::from_str_radix(line.get(23..27)?, 16).ok()?;
+            self.sockets.contains(&inode).then_some(port)
+        };
+        self.table.lines().filter_map(client).collect()
+    }
 }
