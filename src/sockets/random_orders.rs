@@ -201,7 +201,7 @@ impl World {
 
     // ---- steps
 
-    fn random_step(&self, random: &mut Random) -> Step {
+    fn random_step(random: &mut Random) -> Step {
         let slot = random.of(&Slot::BOTH);
         let place = random.of(&BOUND);
         match random.below(16) {
@@ -499,6 +499,7 @@ fn number_of(key: &str) -> Option<u64> {
     std::env::var(key).ok().map(|text| text.parse().unwrap())
 }
 
+#[expect(clippy::disallowed_methods, reason = "more seeds are tried for a time")]
 fn random_orders(twins: bool) {
     let began = Instant::now();
     let long = Duration::from_secs(number_of("HOTRUN_TEST_SECONDS").unwrap_or_default());
@@ -514,7 +515,7 @@ fn random_orders(twins: bool) {
             steps: Vec::new(),
         };
         for _ in 0..60 {
-            let step = world.random_step(&mut random);
+            let step = World::random_step(&mut random);
             story.steps.push(step);
             world.happen(step);
             world.check();
@@ -535,6 +536,7 @@ struct Story {
 }
 
 impl Drop for Story {
+    #[expect(clippy::print_stdout, reason = "what led to the failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("HOTRUN_TEST_SEED={}: {:#?}", self.seed, self.steps);

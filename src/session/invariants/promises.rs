@@ -195,7 +195,7 @@ fn listeners_are_held(play: &Play) -> Holds {
         claims.is_some_and(|claims| claims.is_listened_on_by(process.slot))
     };
     must(listen.all(held), "the claim of a generation is forgotten")?;
-    let remembered = world.address.is_some_and(|claims| claims.is_remembered());
+    let remembered = world.address.is_some_and(Claims::is_remembered);
     // Until the program has been live once, it may be about to bind the address.
     let waits = world.program == Program::BindsRemembered
         && world.live == Generation(0)

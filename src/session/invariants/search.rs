@@ -1,7 +1,7 @@
 //! The search: from every beginning all steps, breadth first, each state once; and each story brought to
 //! its end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::super::event::{AppNews, BuildNews, Event, JobNews};
@@ -15,6 +15,8 @@ use super::steps::{Manner, answer, possible};
 
 /// More steps than any story needs to come to its end.
 const LONGEST_END: usize = 200;
+/// The steps of a random story.
+const LONG: usize = 200;
 
 /// Where a search begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +146,6 @@ pub(super) struct Found {
     /// Different states.
     pub(super) states: usize,
     pub(super) steps: usize,
-    pub(super) kinds: BTreeMap<&'static str, usize>,
 }
 
 /// One state that was reached: from which, and by which of its possible steps.
@@ -171,6 +172,10 @@ struct Search {
 }
 
 /// Searches all stories with a beginning in these.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the search is limited in real time"
+)]
 pub(super) fn search(beginnings: Vec<(Setup, Vec<Step>)>, limit: Limit) -> Found {
     let began = Instant::now();
     let mut search = Search {
@@ -204,7 +209,6 @@ impl Search {
     fn begin(&mut self, setup: Setup, steps: Vec<Step>) {
         let mut play = Play::new(&setup);
         for step in &steps {
-            *self.found.kinds.entry(name(step)).or_default() += 1;
             play.happen(step.clone()).unwrap();
         }
         let parent = usize::MAX;
@@ -244,7 +248,6 @@ impl Search {
             let step = &steps[*number];
             let mut then = play.clone();
             self.found.steps += 1;
-            *self.found.kinds.entry(name(step)).or_default() += 1;
             if let Err(broken) = then.happen(step.clone()) {
                 self.fail(at, std::slice::from_ref(step), &broken);
             }
@@ -336,13 +339,6 @@ fn cost(step: &Step) -> usize {
     }
 }
 
-fn name(step: &Step) -> &'static str {
-    match step {
-        Step::Event(event) => kind(event),
-        Step::Binds(..) => "binds",
-    }
-}
-
 /// A small generator (xorshift64*), so that a failure can be repeated.
 #[derive(Debug)]
 pub(super) struct Random(pub(super) u64);
@@ -363,9 +359,8 @@ fn weight(step: &Step) -> usize {
     let Step::Event(event) = step else { return 4 };
     match event {
         Event::Quit(_) => 1,
-        Event::Tick => 24,
-        Event::Build(_, BuildNews::Done(BuildOutcome::Built { .. }))
-        | Event::Build(_, BuildNews::Loaded(_))
+        Event::Tick
+        | Event::Build(_, BuildNews::Done(BuildOutcome::Built { .. }) | BuildNews::Loaded(_))
         | Event::App(_, AppNews::Ready(_) | AppNews::Gone { .. } | AppNews::Listening)
         | Event::Job(_, JobNews::Ended(Ok(()))) => 24,
         Event::App(_, AppNews::Exited { .. } | AppNews::Background(_)) => 2,
@@ -374,8 +369,13 @@ fn weight(step: &Step) -> usize {
 }
 
 /// One long story of random steps with random times between them. In some stories most goes well, so
-/// that they come far.
-pub(super) fn wander(setup: &Setup, seed: u64, long: usize, endings: &mut Endings) {
+/// that they come far. Notes the kinds of events that happened.
+pub(super) fn wander(
+    setup: &Setup,
+    seed: u64,
+    endings: &mut Endings,
+    kinds: &mut BTreeSet<&'static str>,
+) {
     let mut random = Random(seed);
     let mut play = Play::new(setup);
     play.tell();
@@ -383,7 +383,7 @@ pub(super) fn wander(setup: &Setup, seed: u64, long: usize, endings: &mut Ending
     let mut begins = beginning(setup, from).into_iter();
     // Of so many steps, one may be any.
     let mixed = [1, 3, 6][random.below(3)];
-    for number in 0..long {
+    for number in 0..LONG {
         if play.world.ended {
             return;
         }
@@ -394,6 +394,9 @@ pub(super) fn wander(setup: &Setup, seed: u64, long: usize, endings: &mut Ending
                 None => random_step(&mut play, &mut random),
             }
         });
+        if let Step::Event(event) = &step {
+            kinds.insert(kind(event));
+        }
         let mut failed = play.happen(step).err();
         if failed.is_none()
             && number % 4 == 3

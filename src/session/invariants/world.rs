@@ -396,6 +396,7 @@ impl World {
     // ---- what the session does
 
     /// Carries an action out.
+    #[expect(clippy::too_many_lines, reason = "one arm for each action")]
     pub(super) fn carry_out(&mut self, now: Moment, action: &Action) {
         match action {
             Action::StartBuild {
