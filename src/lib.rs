@@ -13,8 +13,8 @@
 //!   here.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
 //!   exit codes.
-//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, [`digest`], `process_tree`, `helper`, [`lines`],
-//!   [`sink`]: small things that several modules need.
+//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, `tls`, [`digest`], `process_tree`, `helper`,
+//!   [`lines`], [`sink`]: small things that several modules need.
 //!
 //! Modules that carry out actions never import each other; what one learns reaches another as a value in
 //! an action. Only `ui` and this file print. `tests/promises/tidy.rs` checks both.
@@ -42,6 +42,7 @@ pub mod sink;
 mod sock_diag;
 pub mod sockets;
 pub mod sys;
+mod tls;
 pub mod ui;
 pub mod verify;
 pub mod watch;
@@ -256,6 +257,10 @@ async fn load(
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
+        kind: verify::Kind {
+            tls: verification.tls,
+            websocket: verification.websocket,
+        },
         // An app that ends by the other signal has caught it, and tells its supervisor so.
         stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
         words: words.into_iter().skip(1).collect(),

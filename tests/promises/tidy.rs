@@ -15,6 +15,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("defect", &["session::reason"]),
     ("sock_diag", &[]),
+    ("tls", &[]),
     ("digest", &["session::model"]),
     ("process_tree", &[]),
     ("lines", &[]),
@@ -108,6 +109,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "sockets::activation",
             "sockets::address",
             "sys",
+            "tls",
         ],
     ),
     (
@@ -168,6 +170,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "sockets::address",
+            "tls",
         ],
     ),
     ("driver", &["session"]),
