@@ -1,12 +1,10 @@
 //! The readiness probe over the network: asks a candidate, and it alone, until it answers or accepts.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use httparse::{EMPTY_HEADER, Response};
-use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -97,10 +95,11 @@ async fn ask_until_ready(
         if matches!(answer, Answer::Status(..400)) {
             return;
         }
-        if let (Answer::Nothing, Question::Http { tls: false, .. }) = (answer, &request.question)
-            && let Ok(true) = timeout(TIMEOUT, speaks_tls(address, reach)).await
-        {
-            answer = Answer::Tls;
+        // Without a word the connection is closed by servers that can't read the first bytes.
+        if let (Answer::Nothing, Question::Http { tls, path }) = (answer, &request.question) {
+            answer = timeout(TIMEOUT, other_scheme(address, reach, *tls, path))
+                .await
+                .unwrap_or(answer);
         }
         if last.replace(answer) != Some(answer) {
             tell.send(answer).ok();
@@ -152,32 +151,30 @@ async fn ask(address: SocketAddr, reach: Reach, tls: bool, path: &str) -> io::Re
     if !tls {
         return exchange(stream, &request).await;
     }
-    match shake_hands(stream, tls::client()?).await {
+    let connector = TlsConnector::from(tls::client()?);
+    match connector.connect(tls::name()?, stream).await {
         Ok(stream) => exchange(stream, &request).await,
         Err(error) => match tls::spoken(&error) {
             Some(tls::Spoken::Plain) => Ok(Answer::Plain),
             Some(tls::Spoken::OtherProtocol) => Ok(Answer::Http2),
             Some(tls::Spoken::Tls) => Ok(Answer::Other),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Answer::Nothing),
-            None => Err(error),
+            None => match error.kind() {
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    Ok(Answer::Nothing)
+                }
+                _ => Err(error),
+            },
         },
     }
 }
 
-async fn shake_hands(
-    stream: TcpStream,
-    config: Arc<ClientConfig>,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let name = tls::name()?;
-    TlsConnector::from(config).connect(name, stream).await
-}
-
-/// Whether a server that closes connections without a word would speak over TLS.
-async fn speaks_tls(address: SocketAddr, reach: Reach) -> bool {
-    let hands = async { shake_hands(connect(address, reach).await?, tls::client()?).await };
-    match hands.await {
-        Ok(_) => true,
-        Err(error) => tls::spoken(&error).is_some_and(|spoken| spoken != tls::Spoken::Plain),
+/// What a server speaks that closes the connection without a word: whether it does so too when it is
+/// asked the other way.
+async fn other_scheme(address: SocketAddr, reach: Reach, tls: bool, path: &str) -> Answer {
+    match ask(address, reach, !tls, path).await {
+        Ok(Answer::Status(_)) if tls => Answer::Plain,
+        Ok(Answer::Status(_) | Answer::Other | Answer::Http2) if !tls => Answer::Tls,
+        _ => Answer::Nothing,
     }
 }
 

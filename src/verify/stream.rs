@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::facts::PATIENCE;
 use super::target::At;
-use crate::{sock_diag, tls};
+use crate::sock_diag;
+use crate::tls;
 
 /// A connection.
 #[derive(Debug)]

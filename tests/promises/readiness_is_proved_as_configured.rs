@@ -226,7 +226,8 @@ fn by_an_accepted_connection() {
     let address = own_address().to_string();
     let project = Project::new("listens");
     project.configure("[app]\nready = \"tcp\"\n");
-    let accept = "let listener = TcpListener::bind(address)?;";
+    let accept = "fn speaks_first(address: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;";
     let late = format!("{accept}\n    thread::sleep(std::time::Duration::from_millis(500));");
     project.edit("src/main.rs", accept, &late);
     let hotrun = Hotrun::start(&project, &["--", "speaks-first", &address]);
