@@ -30,13 +30,12 @@ fn note_in_words(note: Note, path: &str) -> String {
         ),
         Note::SpeaksTls => format!("speaks TLS: {CONNECTED}; --tls has them ask over it"),
         Note::NoTls => "speaks no TLS: clients asked without".into(),
-        Note::NoWebSocket(Some(status)) => format!(
-            "answered {status} to the opening of a WebSocket: clients sent requests there; --path \
-             may name where it opens one"
-        ),
-        Note::NoWebSocket(None) => {
-            "opened no WebSocket: clients sent requests there; --path may name where it opens one"
-                .into()
+        Note::NoWebSocket(status) => {
+            let instead = match status {
+                Some(status) => format!(", but answered {status}"),
+                None => String::new(),
+            };
+            format!("opened no WebSocket{instead}; --path may name where it opens one")
         }
     }
 }

@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use super::facts::{How, Loaded, Loss, Note};
 use super::talk::Talk;
 use super::trouble::nothing_to_load;
+use super::websocket::WebSocket;
 use super::{Kind, Plan};
 use crate::exit::Failure;
 use crate::report::values::HeldAddress;
@@ -71,36 +72,44 @@ impl Target {
 
     /// Asks it what it speaks; blocking.
     fn find_out(&self, kind: Kind, tls: &Arc<ClientConfig>) -> Way {
-        let mut way = if kind.tls {
-            match self.ask(Some(tls)) {
-                Ok(()) => Way::new(How::Ask, Some(tls.clone())),
-                Err(over_tls) => {
-                    let way = self.find_out_plain();
-                    if way.how == How::Ask || over_tls == Note::NoTls {
-                        way.noted(Note::NoTls)
-                    } else {
-                        Way::new(How::Connect, Some(tls.clone())).noted(over_tls)
-                    }
-                }
+        if !kind.websocket {
+            return self.find_out_requests(kind, tls);
+        }
+        // A server of WebSockets need not answer anything else.
+        let over = kind.tls.then(|| tls.clone());
+        let note = match self.open(over.as_ref()) {
+            Ok(()) => return Way::new(How::Open, over),
+            Err(Loss::NoTls) if self.open(None).is_ok() => {
+                return Way::new(How::Open, None).noted(Note::NoTls);
             }
-        } else {
-            let mut way = self.find_out_plain();
-            // A server may close a connection without a word that does not begin with TLS.
-            if way.how == How::Connect && self.ask(Some(tls)).is_ok() {
-                way.notes = vec![Note::SpeaksTls];
-            }
-            way
+            Err(Loss::Declined(status)) => Note::NoWebSocket(Some(status)),
+            Err(_) => Note::NoWebSocket(None),
         };
-        if kind.websocket && way.how == How::Ask {
-            let talk = Talk::begin(&self.at, way.tls.as_ref());
-            match talk.and_then(|talk| talk.open(&self.url)) {
-                Ok(socket) => {
-                    socket.close();
-                    way.how = How::Open;
-                }
-                Err(Loss::Declined(status)) => way.notes.push(Note::NoWebSocket(Some(status))),
-                Err(_) => way.notes.push(Note::NoWebSocket(None)),
-            }
+        self.find_out_requests(kind, tls).noted(note)
+    }
+
+    fn open(&self, tls: Option<&Arc<ClientConfig>>) -> Result<(), Loss> {
+        let talk = Talk::begin(&self.at, tls)?;
+        talk.open(&self.url).map(WebSocket::close)
+    }
+
+    fn find_out_requests(&self, kind: Kind, tls: &Arc<ClientConfig>) -> Way {
+        if kind.tls {
+            let over_tls = match self.ask(Some(tls)) {
+                Ok(()) => return Way::new(How::Ask, Some(tls.clone())),
+                Err(note) => note,
+            };
+            let way = self.find_out_plain();
+            return if way.how == How::Ask || over_tls == Note::NoTls {
+                way.noted(Note::NoTls)
+            } else {
+                Way::new(How::Connect, Some(tls.clone())).noted(over_tls)
+            };
+        }
+        let mut way = self.find_out_plain();
+        // A server may close a connection without a word that does not begin with TLS.
+        if way.how == How::Connect && self.ask(Some(tls)).is_ok() {
+            way.notes = vec![Note::SpeaksTls];
         }
         way
     }
