@@ -89,8 +89,8 @@ pub struct Verify {
     pub tls: bool,
     /// Open WebSockets at the path and keep them open, instead of sending requests
     ///
-    /// A WebSocket that is cut is opened again at once. The report tells how they were cut, and whether
-    /// the new generation opened them again.
+    /// One that ends is opened again at once; the report tells how they ended, and whether a newer
+    /// generation serves them. That one ends is no loss, unless it could not be opened again.
     #[arg(long, help_heading = "Load")]
     pub websocket: bool,
     /// Options of the main job.
