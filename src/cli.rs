@@ -84,6 +84,15 @@ pub struct Verify {
     /// The path that the clients request [default: /]
     #[arg(long, value_name = "PATH", help_heading = "Load")]
     pub path: Option<String>,
+    /// Ask over TLS, with any certificate
+    #[arg(long, help_heading = "Load")]
+    pub tls: bool,
+    /// Open WebSockets at the path and keep them open, instead of sending requests
+    ///
+    /// One that ends is opened again at once; the report tells how they ended, and whether a newer
+    /// generation serves them. That one ends is no loss, unless it could not be opened again.
+    #[arg(long, help_heading = "Load")]
+    pub websocket: bool,
     /// Options of the main job.
     #[command(flatten)]
     pub args: Args,

@@ -14,8 +14,8 @@
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
 //!   exit codes.
-//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, [`digest`], `process_tree`, `helper`, [`lines`],
-//!   [`sink`]: small things that several modules need.
+//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, `tls`, [`digest`], `process_tree`, `helper`,
+//!   [`lines`], [`sink`]: small things that several modules need.
 //!
 //! Modules that carry out actions never import each other; what one learns reaches another as a value in
 //! an action. Only `ui` and `run` print. `tests/promises/tidy.rs` checks both.
@@ -44,6 +44,7 @@ pub mod sink;
 mod sock_diag;
 pub mod sockets;
 pub mod sys;
+mod tls;
 pub mod ui;
 pub mod verify;
 pub mod watch;

@@ -15,6 +15,7 @@ pub mod input;
 mod launch;
 mod output;
 mod readiness;
+mod ready_probe;
 mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};

@@ -4,26 +4,21 @@
 //! the generation that accepts on it does, see `accept_probe`.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::accept_probe::{Accepts, Probes, left_over, locks};
+use super::ready_probe::{Probe, Request};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
-use crate::defect;
 use crate::session::event::Answer;
 use crate::session::model::Proof;
-use crate::sockets::address::{Address, reachable};
+use crate::sockets::address::Address;
 
 /// The pause between two accept probes of a candidate.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -36,19 +31,16 @@ const SLOW_INTERVAL: Duration = Duration::from_millis(20);
 /// less, and on a machine too busy to run it, next to nothing.
 const UNCLAIMED_PROBES: u32 = 25 * WEIGHT;
 const WEIGHT: u32 = 20;
-/// The pause between two HTTP probes, and the longest wait for an answer.
-const HTTP_INTERVAL: Duration = Duration::from_millis(20);
-const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The proof of readiness that this generation needs.
 #[derive(Debug)]
 enum How {
     /// `READY=1`.
     Notify,
-    /// None: `ready = "http:…"` on a socket where the probe can't reach this generation alone.
+    /// None: the probe of `ready` can't reach this generation alone.
     Never,
-    /// An HTTP answer of success; the probe starts once an address is known.
-    Http(Option<HttpProbe>, Request),
+    /// The answer to a probe; it starts once an address is known.
+    Asked(Option<Probe>, Request),
     Log(Regex),
     Delay(Duration),
     /// It is seen accepting, or sends `READY=1`; where /proc does not show whether it accepts, it has
@@ -91,47 +83,12 @@ impl AcceptState {
     }
 }
 
-/// A repeated HTTP probe; dropped, it stops.
-#[derive(Debug)]
-struct HttpProbe {
-    task: JoinHandle<Result<(), String>>,
-    /// Answers other than success, whenever they change.
-    answers: mpsc::UnboundedReceiver<Answer>,
-}
-
-impl HttpProbe {
-    fn start(request: &Request, address: SocketAddr) -> Self {
-        let (tell, answers) = mpsc::unbounded_channel();
-        let request = request.clone();
-        // Its end is a proof, so it must not end by a panic.
-        let probe = defect::again("probe", async move || {
-            request_until_ready(&request, address, &tell).await;
-        });
-        let task = defect::spawn("probe", probe);
-        Self { task, answers }
-    }
-}
-
-impl Drop for HttpProbe {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The request of an HTTP probe.
-#[derive(Clone, Debug)]
-struct Request {
-    address: Option<SocketAddr>,
-    path: String,
-    reach: Reach,
-}
-
 /// What a check has found out.
 #[derive(Debug)]
 pub(super) enum Found {
     /// It is ready.
     Proof(Proof),
-    /// An HTTP probe was answered, but not with success.
+    /// A probe was answered, but not with success.
     Answer(Answer),
     /// It is ready, but none of its processes accepts on these sockets.
     Unclaimed(HashSet<u64>),
@@ -182,19 +139,19 @@ impl Check {
         let address = start.held.iter().find_map(|held| held.address.tcp());
         let how = match &settings.ready {
             Some(Ready::Notify) => How::Notify,
-            Some(Ready::Http(_)) if start.reach == Reach::Never => How::Never,
-            Some(Ready::Http(path)) if address.is_some() || captured.is_some() => {
+            Some(Ready::Asked(_)) if start.reach == Reach::Never => How::Never,
+            Some(Ready::Asked(question)) if address.is_some() || captured.is_some() => {
                 let request = Request {
                     address,
-                    path: path.clone(),
+                    question: question.clone(),
                     reach: start.reach,
                 };
-                How::Http(None, request)
+                How::Asked(None, request)
             }
             Some(Ready::Log(pattern)) => How::Log(pattern.clone()),
             Some(Ready::Delay(time)) => How::Delay(*time),
-            None | Some(Ready::Http(_)) if nowhere => How::Settle(settings.settle),
-            None | Some(Ready::Http(_)) => How::Accepts(AcceptState {
+            None | Some(Ready::Asked(_)) if nowhere => How::Settle(settings.settle),
+            None | Some(Ready::Asked(_)) => How::Accepts(AcceptState {
                 inodes: given.clone(),
                 settle: settings.settle,
                 missing: expected,
@@ -225,10 +182,10 @@ impl Check {
     pub(super) fn started(&mut self) {
         self.started = Instant::now();
         self.next_probe = self.started + INTERVAL;
-        if let How::Http(task, request) = &mut self.how
+        if let How::Asked(task, request) = &mut self.how
             && let Some(address) = request.address
         {
-            *task = Some(HttpProbe::start(request, address));
+            *task = Some(Probe::start(request, address));
         }
     }
 
@@ -263,11 +220,11 @@ impl Check {
                 state.since.get_or_insert_with(Instant::now);
                 self.next_probe = Instant::now();
             }
-            How::Http(task @ None, request) => {
+            How::Asked(task @ None, request) => {
                 request.address = address.tcp();
                 *task = request
                     .address
-                    .map(|address| HttpProbe::start(request, address));
+                    .map(|address| Probe::start(request, address));
             }
             _ => {}
         }
@@ -378,13 +335,13 @@ impl Check {
         if self.done {
             return Found::Unclaimed(self.unclaimed(keeper).await);
         }
-        if let How::Http(Some(http), _) = &mut self.how
+        if let How::Asked(Some(probe), request) = &mut self.how
             && !self.suspended
         {
             return tokio::select! {
                 biased;
-                Some(answer) = http.answers.recv() => Found::Answer(answer),
-                _ = &mut http.task => Found::Proof(Proof::Answered),
+                Some(answer) = probe.answers.recv() => Found::Answer(answer),
+                _ = &mut probe.task => Found::Proof(request.proof()),
             };
         }
         self.proved(keeper)
@@ -402,7 +359,7 @@ impl Check {
                 sleep_until(self.started + *time).await;
                 Some(Proof::Alive)
             }
-            How::Notify | How::Never | How::Log(_) | How::Http(..) => std::future::pending().await,
+            How::Notify | How::Never | How::Log(_) | How::Asked(..) => std::future::pending().await,
             How::Accepts(state) => {
                 sleep_until(self.next_probe).await;
                 let is_beside = self.beside.is_some();
@@ -425,98 +382,6 @@ impl Check {
                     Accepts::Accepting | Accepts::Unseen | Accepts::NotYet => None,
                 }
             }
-        }
-    }
-}
-
-/// Probes until the answer is a success, and reports other answers.
-async fn request_until_ready(
-    request: &Request,
-    address: SocketAddr,
-    tell: &mpsc::UnboundedSender<Answer>,
-) {
-    defect::point("probe");
-    let mut last = None;
-    loop {
-        sleep(HTTP_INTERVAL).await;
-        let Ok(Ok(answer)) = timeout(HTTP_TIMEOUT, request_once(request, address)).await else {
-            continue;
-        };
-        if matches!(answer, Answer::Status(..400)) {
-            return;
-        }
-        if last.replace(answer) != Some(answer) {
-            tell.send(answer).ok();
-        }
-    }
-}
-
-/// One HTTP probe.
-async fn request_once(request: &Request, address: SocketAddr) -> std::io::Result<Answer> {
-    let path = &request.path;
-    let to = reachable(address);
-    let socket = match to {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    if let Reach::From(port) = request.reach {
-        socket.set_reuseaddr(true)?;
-        socket.bind(match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
-        })?;
-        // An orderly close would keep the source port in TIME_WAIT, and from the next probe.
-        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
-    }
-    let mut stream = socket.connect(to).await?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: hotrun\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 256];
-    while answer.len() < 16 {
-        match stream.read(&mut buffer).await {
-            // A server that does not read the request resets the connection after its answer.
-            Ok(0) | Err(_) => break,
-            Ok(count) => answer.extend_from_slice(&buffer[..count]),
-        }
-    }
-    Ok(read_answer(&answer))
-}
-
-/// The kind of answer, by the first bytes that a server sends.
-fn read_answer(bytes: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(bytes);
-    let code = text.split_whitespace().nth(1);
-    let code = code.and_then(|code| code.parse().ok());
-    match (bytes, code) {
-        ([], _) => Answer::Nothing,
-        (_, Some(code)) if text.starts_with("HTTP/") => Answer::Status(code),
-        // A TLS record: an alert or a handshake, then the version.
-        ([0x15 | 0x16, 3, ..], _) => Answer::Tls,
-        // An HTTP/2 frame: its length, then SETTINGS or GOAWAY.
-        ([0, _, _, 4 | 7, ..], _) => Answer::Http2,
-        _ => Answer::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_known_by_its_first_bytes() {
-        for (bytes, answer) in [
-            (&b"HTTP/1.1 204 No Content\r\n"[..], Answer::Status(204)),
-            (b"HTTP/1.0 503 x", Answer::Status(503)),
-            (b"\x15\x03\x03\x00\x02\x02\x32", Answer::Tls),
-            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Answer::Http2),
-            (b"220 mail ESMTP\r\n", Answer::Other),
-            (b"HTTP/1.1 x", Answer::Other),
-            (b"", Answer::Nothing),
-        ] {
-            assert_eq!(read_answer(bytes), answer);
         }
     }
 }

@@ -191,8 +191,10 @@ section! {
         /// Files of such variables (`KEY=value` lines), for the app and for hooks.
         env_files: Vec<FilePath>, Restart;
         /// What proves that it serves: `notify` (it says `READY=1` on `NOTIFY_SOCKET`),
-        /// `http:/path` (a `GET` is answered with a status below 400), `log:REGEX` (it prints such
-        /// a line), `delay:TIME` (it has lived this long). Without it: the best that can be seen.
+        /// `http:/path` (a `GET` is answered with a status below 400), `https:/path` (the same over
+        /// TLS, with any certificate), `tcp` (it accepts a connection, whatever it speaks),
+        /// `log:REGEX` (it prints such a line), `delay:TIME` (it has lived this long). Without it:
+        /// the best that can be seen.
         ready: Ready, Next;
         /// How long it may take to get ready.
         ready_timeout: Time = Time::ms(30_000), Next;

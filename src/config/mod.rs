@@ -30,7 +30,7 @@ use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
 use layer::{Effect, Layer};
-pub use value::Ready;
+pub use value::{Question, Ready};
 pub(crate) use wording::nearest;
 
 /// All settings of a session.

@@ -371,11 +371,11 @@ fn listen(entries: &[Listen]) -> Result<Vec<Spec>, Failure> {
 /// `can_ask`: a TCP address is held.
 fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure> {
     let mode = layer.handover.mode();
-    if matches!(app.ready, Some(Ready::Http(_))) && !can_ask {
-        return Err(
-            Failure::usage("app.ready: `http:` needs a TCP address to ask")
-                .hint("declare one with --listen or [[listen]], or leave --no-capture out"),
-        );
+    if matches!(app.ready, Some(Ready::Asked(_))) && !can_ask {
+        return Err(Failure::usage(
+            "app.ready: `http:`, `https:` and `tcp` need a TCP address to ask",
+        )
+        .hint("declare one with --listen or [[listen]], or leave --no-capture out"));
     }
     Ok(match mode {
         Mode::Auto => Handover::Auto,

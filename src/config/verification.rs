@@ -16,6 +16,10 @@ pub struct Verification {
     pub reloads: u32,
     /// The path of the URL.
     pub path: String,
+    /// Over TLS.
+    pub tls: bool,
+    /// They open WebSockets there.
+    pub websocket: bool,
 }
 
 impl Verification {
@@ -66,6 +70,8 @@ impl Verification {
         Ok(Self {
             reloads,
             path: path.to_owned(),
+            tls: verify.tls,
+            websocket: verify.websocket,
         })
     }
 }

@@ -95,7 +95,7 @@ struct Place {
 pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
     let app = &settings.app;
     let serving = held.serves();
-    let alone = probes_http(settings) && !held.can_probe();
+    let alone = probes_readiness(settings) && !held.can_probe();
     // Without an address and without a configured proof, readiness means being alive; under `--once`
     // such a program runs to its end.
     let bounded = serving || app.ready.is_some();
@@ -131,9 +131,9 @@ pub fn names(held: &HeldSet) -> Vec<HeldAddress> {
     held.collect()
 }
 
-/// Readiness is probed over HTTP.
-fn probes_http(settings: &Settings) -> bool {
-    matches!(settings.app.ready, Some(Ready::Http(_)))
+/// Readiness is probed over the network.
+fn probes_readiness(settings: &Settings) -> bool {
+    matches!(settings.app.ready, Some(Ready::Asked(_)))
 }
 
 /// Warnings about these settings, given what is held.
@@ -152,9 +152,9 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
                     each generation";
         cautions.push(text.into());
     }
-    if probes_http(settings) && held.has_tcp() && !held.can_probe() {
-        let text = "readiness `http:` stops live before the next generation starts: on one \
-                    shared socket a request cannot be steered to the candidate";
+    if probes_readiness(settings) && held.has_tcp() && !held.can_probe() {
+        let text = "a readiness probe (`http:`, `https:`, `tcp`) stops live before the next \
+                    generation starts: on one shared socket it cannot be steered to the candidate";
         cautions.push(text.into());
     }
     cautions.into_iter().map(Note::Warning).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{Executor, probes_http};
+use super::{Executor, probes_readiness};
 use crate::app::{App, Reach};
 use crate::defect;
 use crate::report::Note;
@@ -50,7 +50,7 @@ impl Executor {
     pub(super) fn prepare_slot(&mut self, now: Moment, slot: Slot, is_beside: bool) -> Reach {
         let repaired = self.held.lock().repair();
         self.warn(now, repaired);
-        if !is_beside || !probes_http(&self.settings) {
+        if !is_beside || !probes_readiness(&self.settings) {
             return Reach::Always;
         }
         let port = self.held.lock().begin_probe(slot);

@@ -317,7 +317,7 @@ pub enum Event {
         after_ms: Millis,
         /// It is stopped by a signal or a debugger.
         suspended: bool,
-        /// The last one to `ready = "http:…"`, if one came.
+        /// The last one to `ready = "http:…"` or `"https:…"`, if one came.
         answer: Option<Answer>,
         /// What was awaited, and what came instead.
         reason: Option<String>,

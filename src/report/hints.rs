@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::context::Context;
 use super::phrases::ms;
-use crate::config::Ready;
+use crate::config::{Question, Ready};
 use crate::session::action::Hint;
 use crate::session::event::{Answer, Holder};
 use crate::session::model::{Cure, Writer};
@@ -24,11 +24,17 @@ pub(super) fn not_ready(
     answer: Option<Answer>,
 ) -> (Option<String>, Option<String>) {
     let awaited = match &context.expected {
-        Some(Ready::Http(path)) => {
-            let (said, hint) = answered(answer);
-            let awaited = format!("no `GET {path}` was answered with a status below 400{said}");
-            if let Some(hint) = hint {
-                return (Some(awaited), Some(hint.into()));
+        Some(Ready::Asked(Question::Accept)) => {
+            let awaited = "no connection to it was accepted".into();
+            return (Some(awaited), accepts_nothing(&context.addresses));
+        }
+        Some(Ready::Asked(Question::Http { tls, path })) => {
+            let over = if *tls { " over TLS" } else { "" };
+            let (said, hint) = answered(answer, path);
+            let awaited =
+                format!("no `GET {path}`{over} was answered with a status below 400{said}");
+            if hint.is_some() {
+                return (Some(awaited), hint);
             }
             awaited
         }
@@ -43,25 +49,31 @@ pub(super) fn not_ready(
 }
 
 /// What came instead of a good answer, and what to do where another time limit would not help.
-fn answered(answer: Option<Answer>) -> (String, Option<&'static str>) {
+fn answered(answer: Option<Answer>, path: &str) -> (String, Option<String>) {
+    let ask = |scheme| {
+        Some(format!(
+            "set `ready = \"{scheme}:{path}\"` in [app] of .reload.toml"
+        ))
+    };
     let (said, hint) = match answer {
         None => return (String::new(), None),
         Some(Answer::Status(code)) => (format!("it answered {code}"), None),
         Some(Answer::Nothing) => ("it closed the connection without a word".into(), None),
         Some(Answer::Other) => (
             "it answers with something else than HTTP".into(),
-            Some(NO_HTTP),
+            Some(NO_HTTP.into()),
         ),
-        Some(Answer::Tls) => ("it speaks TLS there".into(), Some(NO_HTTP)),
-        Some(Answer::Http2) => ("it speaks HTTP/2 alone there".into(), Some(NO_HTTP)),
+        Some(Answer::Tls) => ("the port speaks TLS".into(), ask("https")),
+        Some(Answer::Plain) => ("the port speaks no TLS".into(), ask("http")),
+        Some(Answer::Http2) => ("the port speaks HTTP/2 alone".into(), Some(NO_HTTP.into())),
     };
-    (format!(", {said}"), hint)
+    (format!(": {said}"), hint)
 }
 
 /// What proves that a server is ready which speaks something else.
-const NO_HTTP: &str = "`http:` asks in plain HTTP/1.1; leave `ready` out, then it is enough that the app \
-                       accepts connections, or set `ready = \"log:REGEX\"` or `\"notify\"` in [app] of \
-                       .reload.toml";
+const NO_HTTP: &str = "`http:` and `https:` ask in HTTP/1.1; set `ready = \"tcp\"`, then it is enough \
+                       that the app accepts a connection, or `\"log:REGEX\"` or `\"notify\"`, in [app] \
+                       of .reload.toml";
 
 /// Nothing was seen that proves by itself that an app serves.
 fn accepts_nothing(held: &[String]) -> Option<String> {
@@ -258,6 +270,10 @@ mod tests {
                 "http:/health",
                 "no `GET /health` was answered with a status below 400",
             ),
+            (
+                "https:/health",
+                "no `GET /health` over TLS was answered with a status below 400",
+            ),
             ("notify", "no `READY=1` came on `NOTIFY_SOCKET`"),
             ("log:^warm$", "no line of its output matches `^warm$`"),
             ("delay:20s", "`ready` waits for 20.0 s"),
@@ -266,7 +282,51 @@ mod tests {
         }
         let nothing = Some("nothing was seen accepting on 127.0.0.1:3000;");
         case(None, &held, None, nothing);
+        let unaccepted = Some("no connection to it was accepted");
+        case(Some("tcp"), &held, unaccepted, nothing);
         case(None, &held[..1], None, Some("set `ready` in [app]"));
         case(None, &[], None, None);
+    }
+
+    #[test]
+    fn what_the_port_speaks_is_named_with_what_to_ask_it() {
+        for (ready, answer, why, hint) in [
+            (
+                "http:/a",
+                Answer::Tls,
+                "the port speaks TLS",
+                "set `ready = \"https:/a\"`",
+            ),
+            (
+                "https:/a",
+                Answer::Plain,
+                "the port speaks no TLS",
+                "set `ready = \"http:/a\"`",
+            ),
+            (
+                "http:/a",
+                Answer::Http2,
+                "the port speaks HTTP/2 alone",
+                "set `ready = \"tcp\"`",
+            ),
+            (
+                "http:/a",
+                Answer::Status(503),
+                "it answered 503",
+                "raise `ready_timeout`",
+            ),
+        ] {
+            let context = Context {
+                expected: Some(Ready::read(ready).unwrap()),
+                ..Context::default()
+            };
+            let (reason, advice) = not_ready(&context, Some(answer));
+            let reason = reason.unwrap();
+            assert!(
+                reason.ends_with(&format!(" a status below 400: {why}")),
+                "{reason}"
+            );
+            assert!(advice.unwrap().contains(hint));
+        }
     }
 }

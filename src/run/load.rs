@@ -30,6 +30,10 @@ pub(super) async fn load(
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
+        kind: verify::Kind {
+            tls: verification.tls,
+            websocket: verification.websocket,
+        },
         // An app that ends by the other signal has caught it, and tells its supervisor so.
         stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
         words: words.into_iter().skip(1).collect(),

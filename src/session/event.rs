@@ -184,15 +184,17 @@ pub enum AppNews {
     },
 }
 
-/// What a readiness probe over HTTP got instead of an answer that proves readiness.
+/// What a readiness probe over HTTP or HTTPS got instead of an answer that proves readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// An HTTP response with this status.
     Status(u16),
-    /// The first bytes of TLS.
+    /// It speaks TLS, and was asked without.
     Tls,
-    /// The first bytes of HTTP/2.
+    /// It speaks no TLS, and was asked over TLS.
+    Plain,
+    /// It speaks HTTP/2 alone.
     Http2,
     /// Other bytes.
     Other,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -25,6 +26,8 @@ use crate::session::slots::Slot;
 
 /// Ports below those that the kernel chooses, so that nobody else has them.
 const PORTS: [u16; 4] = [21_001, 21_002, 21_003, 21_004];
+/// The longest that another test needs from fork to exec, on a busy machine.
+const FORK_AND_EXEC: Duration = Duration::from_secs(10);
 /// The places of the declared addresses, of which the last is a unix socket, and of those that programs
 /// bind by themselves.
 const DECLARED: [usize; 3] = [0, 1, 4];
@@ -475,7 +478,7 @@ impl World {
 
     fn is_free(&self, place: usize) {
         match self.address(place) {
-            Address::Tcp(at) => drop(TcpListener::bind(at).unwrap()),
+            Address::Tcp(at) => drop(bind_when_free(at)),
             address => assert!(!address.path().unwrap().exists(), "{address}"),
         }
     }
@@ -492,6 +495,26 @@ impl World {
         }
         self.inodes.extend(expected.keys());
         assert_eq!(descriptors(&self.inodes), expected, "the descriptors");
+    }
+}
+
+/// Binds a released address. A process that another test starts meanwhile has copies of all descriptors
+/// until it executes its program: an address may be taken for that long, and by nobody for longer.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a limit for what may be waited for"
+)]
+fn bind_when_free(at: SocketAddr) -> TcpListener {
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(at) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse && began.elapsed() < FORK_AND_EXEC =>
+            {
+                std::thread::yield_now();
+            }
+            bound => return bound.unwrap(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! With `--format json` everything is one object per line on stdout. Deliberately absent: any
 //! decision, and any words: `report` has them.
 
+mod advice;
 pub mod checkup;
 pub mod command;
 pub mod log;

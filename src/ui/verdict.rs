@@ -1,10 +1,10 @@
 //! A verification in words: each step as a line, and in the end what clients saw. Pure.
 
-use crate::report::phrases::{evidence_words, ms};
+use super::advice::{advice, unasked};
+use crate::report::phrases::ms;
 use crate::report::text::{Level, Text};
-use crate::session::model::Exit;
 use crate::verify::facts::{
-    Advice, CLIENTS, EVERY, Facts, How, Loaded, Loss, Lost, PATIENCE, Phase, Progress, Slowest,
+    CLIENTS, EVERY, Facts, How, Loaded, Loss, Lost, PATIENCE, Phase, Progress, Slowest, WebSockets,
 };
 
 /// More ways in which requests were lost are summed up.
@@ -21,12 +21,16 @@ pub fn step(progress: &Progress) -> Text {
             loaded,
         } => {
             let each = if loaded.len() > 1 { "each of " } else { "" };
+            let what = if are_all(loaded, How::Open) {
+                "each with a WebSocket that stays open".into()
+            } else {
+                let most = u128::from(CLIENTS) * 1000 / EVERY.as_millis();
+                format!("up to {most} connections a second")
+            };
             let text = format!(
-                "{generation} live in {}; {CLIENTS} clients begin at {each}{}, up to {} connections \
-                 a second",
+                "{generation} live in {}; {CLIENTS} clients begin at {each}{}, {what}",
                 ms(*took),
                 names(loaded),
-                u128::from(CLIENTS) * 1000 / EVERY.as_millis()
             );
             (Level::Info, text)
         }
@@ -68,6 +72,8 @@ pub fn report(facts: &Facts) -> Vec<Text> {
         let level = if count == 0 { Level::Info } else { Level::Bad };
         lines.push(line(level, format!("{name:>20}  {count}{more}")));
     }
+    let websockets = facts.websockets.iter().flat_map(websocket_counts);
+    lines.extend(websockets.map(|(name, text)| line(Level::Info, format!("{name:>20}  {text}"))));
     if let Some(slowest) = &facts.slowest {
         lines.push(line(
             Level::Info,
@@ -89,7 +95,10 @@ pub fn report(facts: &Facts) -> Vec<Text> {
 }
 
 fn headline(facts: &Facts) -> Text {
+    let gone = facts.websockets.map_or(0, WebSockets::gone);
     let what = match (facts.losses(), facts.stale) {
+        (0, 0) if gone == 1 => "1 WebSocket not reopened".into(),
+        (0, 0) if gone > 0 => format!("{gone} WebSockets not reopened"),
         (0, 0) => "nothing lost".into(),
         (lost, 0) => format!("{lost} lost"),
         (0, stale) => format!("nothing lost, {stale} stale"),
@@ -99,12 +108,23 @@ fn headline(facts: &Facts) -> Text {
         1 => "1 reload".into(),
         many => format!("{many} reloads"),
     };
-    let asks = facts.loaded.iter().any(|loaded| loaded.how == How::Ask);
-    let requests = if asks {
-        format!("requests for `{}`", facts.path)
-    } else {
-        "connections".into()
+    let connect = are_all(&facts.loaded, How::Connect);
+    let what_of = match (are_all(&facts.loaded, How::Open), connect) {
+        (true, _) => "WebSockets",
+        (_, true) => "connections",
+        _ => "requests",
     };
+    let over = if facts.loaded.iter().all(|loaded| loaded.tls) {
+        " over TLS"
+    } else {
+        ""
+    };
+    let path = if connect {
+        String::new()
+    } else {
+        format!(" for `{}`", facts.path)
+    };
+    let requests = format!("{what_of}{over}{path}");
     Text {
         level: if facts.is_good() {
             Level::Good
@@ -117,6 +137,10 @@ fn headline(facts: &Facts) -> Text {
             names(&facts.loaded)
         ),
     }
+}
+
+fn are_all(loaded: &[Loaded], how: How) -> bool {
+    loaded.iter().all(|loaded| loaded.how == how)
 }
 
 fn names(loaded: &[Loaded]) -> String {
@@ -143,7 +167,13 @@ fn counts(facts: &Facts) -> Vec<(String, usize, String)> {
             of(|loss| *loss == Loss::TimedOut),
         ),
     ];
-    let others = of(|loss| matches!(loss, Loss::Other(_)));
+    if facts.websockets.is_some() {
+        counts.push(plain(
+            "not opened",
+            of(|loss| matches!(loss, Loss::Declined(_))),
+        ));
+    }
+    let others = of(|loss| matches!(loss, Loss::Tls | Loss::NoTls | Loss::Other(_)));
     if others > 0 {
         counts.push(plain("failed otherwise", others));
     }
@@ -162,6 +192,20 @@ fn counts(facts: &Facts) -> Vec<(String, usize, String)> {
     };
     counts.push(("answered with 5xx".into(), facts.errors, at_work));
     counts
+}
+
+fn websocket_counts(all: &WebSockets) -> Vec<(&'static str, String)> {
+    let newer = match (all.reopened, all.newer) {
+        (0, _) => String::new(),
+        (reopened, newer) if reopened == newer => ", all of them on a newer version".into(),
+        (_, newer) => format!(", {newer} of them on a newer version"),
+    };
+    vec![
+        ("opened", all.opened.to_string()),
+        ("ended by close frame", all.closed.to_string()),
+        ("cut without a word", all.cut.to_string()),
+        ("reopened", format!("{}{newer}", all.reopened)),
+    ]
 }
 
 fn slow(slowest: &Slowest) -> String {
@@ -193,6 +237,9 @@ fn loss_in_words(lost: &Lost) -> String {
         Loss::Reset => "reset".into(),
         Loss::Closed => "closed before the answer was whole".into(),
         Loss::TimedOut => format!("not answered in {} s", PATIENCE.as_secs()),
+        Loss::Tls => "answered with TLS".into(),
+        Loss::NoTls => "answered without TLS".into(),
+        Loss::Declined(status) => format!("not opened (answered {status})"),
         Loss::Other(kind) => format!("failed ({kind})"),
     };
     let whose = match version {
@@ -202,104 +249,13 @@ fn loss_in_words(lost: &Lost) -> String {
     format!("{count} {how} {}{whose}", phase_in_words(*phase))
 }
 
-/// Addresses of which less is known than one may think.
-fn unasked(facts: &Facts) -> Vec<String> {
-    let path = &facts.path;
-    let connected = facts.loaded.iter().filter_map(|loaded| match loaded.how {
-        How::Ask => None,
-        How::Connect { silent } => {
-            let why = if silent {
-                format!("gave no answer to `GET {path}`")
-            } else {
-                format!("answered `GET {path}` with something else than HTTP")
-            };
-            Some(format!(
-                "{} {why}: clients only connected there and waited to be accepted; --path may name \
-                 what it answers",
-                loaded.address
-            ))
-        }
-    });
-    let unloaded = facts.unloaded.iter();
-    let unloaded =
-        unloaded.map(|address| format!("{address} had no clients: nothing connects to it"));
-    connected.chain(unloaded).collect()
-}
-
-fn advice(advice: &Advice) -> String {
-    match advice {
-        Advice::DiesOfSignal { number, versions } => format!(
-            "{} ended {} at once: what a version has not answered by then is cut; answer faster, give \
-             it more time with `stop_timeout` of [app], or have the app catch the signal and finish \
-             (axum: `with_graceful_shutdown`)",
-            Exit::Signal(*number),
-            versions_in_words(*versions)
-        ),
-        Advice::Cut {
-            versions,
-            connections,
-            after,
-        } => {
-            let connections = match connections {
-                1 => "1 open connection was cut".into(),
-                many => format!("{many} open connections were cut"),
-            };
-            format!(
-                "{} did not end within {}, and {connections}; answer faster, or give it more \
-                 time with `stop_timeout` of [app]",
-                versions_in_words(*versions),
-                ms(*after)
-            )
-        }
-        Advice::StoppedFirst { because, wait } => {
-            let why = match because {
-                Some(because) => {
-                    let because = evidence_words(because);
-                    format!("this program cannot run beside itself ({because})")
-                }
-                None => "the old version is stopped before the new one starts".into(),
-            };
-            format!(
-                "{why}: at each reload clients wait for both, up to {} here",
-                ms(*wait)
-            )
-        }
-        Advice::SlowStart(start) => format!(
-            "a version takes up to {} from its start to being ready, and so does each save; do what \
-             can wait after it listens",
-            ms(*start)
-        ),
-        Advice::Unclaimed(addresses) => format!(
-            "the app does not accept on `{}`: take every socket that is handed over, or hold only \
-             what it serves",
-            addresses.join("`, `")
-        ),
-        Advice::Shared(addresses) => format!(
-            "old and new version accept from one socket at {}, so an old answer can follow a new one; \
-             leave `twins` of [handover] on",
-            addresses.join(", ")
-        ),
-        Advice::OnlyErrors => {
-            "there were no answers but errors; --path may name something that works".into()
-        }
-        Advice::Warning(text) => text.clone(),
-    }
-}
-
-fn versions_in_words(versions: usize) -> String {
-    match versions {
-        1 => "1 version".into(),
-        many => format!("{many} versions"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::session::action::Evidence;
     use crate::session::model::Generation;
+    use crate::verify::facts::{Advice, Note};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -311,6 +267,8 @@ mod tests {
                 address: "127.0.0.1:3000".into(),
                 twins: true,
                 how: How::Ask,
+                tls: false,
+                notes: Vec::new(),
             }],
             requests: 2143,
             beside: 312,
@@ -437,59 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn advice_names_what_was_seen_and_the_next_step() {
-        let alone = |because| Advice::StoppedFirst {
-            because,
-            wait: 1700 * MS,
-        };
-        let locked = Evidence::Line("database is locked".into());
-        let cut = Advice::Cut {
-            versions: 1,
-            connections: 2,
-            after: 5011 * MS,
-        };
-        let address = || vec!["127.0.0.1:3000".to_owned()];
-        for (given, expected) in [
-            (
-                cut,
-                "1 version did not end within 5011 ms, and 2 open connections were cut; answer \
-                 faster, or give it more time with `stop_timeout` of [app]",
-            ),
-            (
-                alone(None),
-                "the old version is stopped before the new one starts: at each reload clients wait \
-                 for both, up to 1700 ms here",
-            ),
-            (
-                alone(Some(locked)),
-                "this program cannot run beside itself (it said `database is locked`): at each \
-                 reload clients wait for both, up to 1700 ms here",
-            ),
-            (
-                Advice::SlowStart(1520 * MS),
-                "a version takes up to 1520 ms from its start to being ready, and so does each save; \
-                 do what can wait after it listens",
-            ),
-            (
-                Advice::Unclaimed(address()),
-                "the app does not accept on `127.0.0.1:3000`: take every socket that is handed over, \
-                 or hold only what it serves",
-            ),
-            (
-                Advice::Shared(address()),
-                "old and new version accept from one socket at 127.0.0.1:3000, so an old answer can \
-                 follow a new one; leave `twins` of [handover] on",
-            ),
-            (Advice::Warning("as it is".into()), "as it is"),
-        ] {
-            assert_eq!(advice(&given), expected);
-        }
-    }
-
-    #[test]
     fn what_speaks_no_http_is_named() {
         let mut facts = facts();
-        facts.loaded[0].how = How::Connect { silent: true };
+        facts.loaded[0].how = How::Connect;
+        facts.loaded[0].notes = vec![Note::Silent];
         let lines = report(&facts);
         assert_eq!(
             lines[0].text,
@@ -498,6 +407,51 @@ mod tests {
         assert_eq!(
             lines[8].text,
             "hint: 127.0.0.1:3000 gave no answer to `GET /`: clients only connected there and waited to be accepted; --path may name what it answers"
+        );
+    }
+
+    #[test]
+    fn what_became_of_websockets_is_counted() {
+        let mut facts = facts();
+        facts.path = "/live".into();
+        facts.loaded[0].how = How::Open;
+        facts.loaded[0].tls = true;
+        facts.requests = 44;
+        let websockets = WebSockets {
+            opened: 44,
+            closed: 1,
+            cut: 39,
+            reopened: 40,
+            newer: 40,
+        };
+        facts.websockets = Some(websockets);
+        facts.advice = vec![Advice::CutWebSockets(39)];
+        assert!(facts.is_good());
+        let lines: Vec<String> = report(&facts).into_iter().map(|line| line.text).collect();
+        let first =
+            "nothing lost: 10 reloads, 44 WebSockets over TLS for `/live` at 127.0.0.1:3000";
+        assert_eq!(lines[0], first);
+        let expected = [
+            "          not opened  0",
+            "              opened  44",
+            "ended by close frame  1",
+            "  cut without a word  39",
+            "            reopened  40, all of them on a newer version",
+        ];
+        for line in expected {
+            assert!(lines.iter().any(|told| told == line), "{lines:#?}");
+        }
+        let hint = "hint: 39 WebSockets were cut without a word (1006 in a browser): ";
+        assert!(lines.last().unwrap().starts_with(hint));
+        facts.websockets = Some(WebSockets {
+            reopened: 39,
+            ..websockets
+        });
+        assert!(!facts.is_good());
+        let first = &report(&facts)[0].text;
+        assert!(
+            first.starts_with("1 WebSocket not reopened: 10 reloads"),
+            "{first}"
         );
     }
 }

@@ -3,13 +3,36 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Plan;
-use super::facts::{Advice, Facts, How, Loaded, Loss, Lost, Phase, Slowest};
+use super::facts::{Advice, End, Facts, How, Loaded, Loss, Lost, Phase, Slowest, WebSockets};
 use super::story::Story;
 use crate::session::model::{Generation, Moment};
+
+/// What clients saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) requests: Vec<Request>,
+    /// In the order of their ends.
+    pub(super) lifetimes: Vec<Lifetime>,
+}
+
+/// From when a WebSocket was open until it was not any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetime {
+    /// The number of its target.
+    pub(super) target: usize,
+    /// The number of its client, which has one at a time.
+    pub(super) client: usize,
+    /// Whose it was seen to be.
+    pub(super) seen: Option<Generation>,
+    /// How it ended, if the client did not end it.
+    pub(super) end: Option<End>,
+}
 
 /// One request, by our clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
+    /// The number of its target.
+    pub(super) target: usize,
     /// When its connection was begun.
     pub(super) begun: Moment,
     /// When it was answered, or lost.
@@ -29,6 +52,8 @@ pub(super) enum Answer {
     Status(u16),
     /// The connection was accepted; nothing was asked.
     Accepted,
+    /// A WebSocket was opened.
+    Opened,
 }
 
 impl Answer {
@@ -66,17 +91,19 @@ impl Met {
     }
 }
 
-/// All that there is to say.
-pub(super) fn facts(
-    requests: &[Request],
-    story: &Story,
-    loaded: Vec<Loaded>,
-    plan: &Plan,
-) -> Facts {
-    let met: Vec<Met> = requests
-        .iter()
-        .map(|request| Met::of(*request, story))
-        .collect();
+/// All that there is to say; `all` are the targets, by their numbers.
+pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> Facts {
+    // An address that was held from an earlier run, and that the program never listened on, was let go
+    // of meanwhile: it is no address of this program.
+    let is_held = |loaded: &Loaded| {
+        let mut held = story.held.iter();
+        held.any(|held| held.address == loaded.address)
+    };
+    let counts = |target: usize| all.get(target).is_some_and(is_held);
+    let requests = seen.requests.iter().filter(|one| counts(one.target));
+    let lifetimes = seen.lifetimes.iter().filter(|one| counts(one.target));
+    let loaded: Vec<Loaded> = all.iter().filter(|one| is_held(one)).cloned().collect();
+    let met: Vec<Met> = requests.map(|request| Met::of(*request, story)).collect();
     let answered = || met.iter().filter(|met| met.is_answered());
     let errors = || answered().filter(|met| met.request.outcome.is_ok_and(Answer::is_error));
     let beside = || answered().filter(|met| met.beside);
@@ -93,6 +120,11 @@ pub(super) fn facts(
     if asked && answered().next().is_some() && errors().count() == answered().count() {
         advice.push(Advice::OnlyErrors);
     }
+    let opens = loaded.iter().any(|loaded| loaded.how == How::Open);
+    let websockets = opens.then(|| websockets(lifetimes));
+    if let Some(WebSockets { cut: cut @ 1.., .. }) = websockets {
+        advice.push(Advice::CutWebSockets(cut));
+    }
     let shared = loaded.iter().filter(|loaded| !loaded.twins);
     let shared: Vec<String> = shared.map(|loaded| loaded.address.clone()).collect();
     if stale > 0 && !shared.is_empty() {
@@ -103,6 +135,7 @@ pub(super) fn facts(
         path: plan.path.clone(),
         unloaded: unloaded.collect(),
         loaded,
+        websockets,
         requests: met.len(),
         lost: lost(&met),
         stale,
@@ -113,6 +146,25 @@ pub(super) fn facts(
         slowest: slowest(&met),
         advice,
     }
+}
+
+/// How WebSockets ended, and what their clients got then.
+fn websockets<'a>(lifetimes: impl Iterator<Item = &'a Lifetime>) -> WebSockets {
+    let mut all = WebSockets::default();
+    let mut last: HashMap<usize, Lifetime> = HashMap::new();
+    for lifetime in lifetimes {
+        all.opened += 1;
+        match lifetime.end {
+            Some(End::Closed) => all.closed += 1,
+            Some(End::Cut) => all.cut += 1,
+            None => {}
+        }
+        if let Some(before) = last.insert(lifetime.client, *lifetime) {
+            all.reopened += 1;
+            all.newer += usize::from(lifetime.seen > before.seen);
+        }
+    }
+    all
 }
 
 /// Losses of the same kind together.
@@ -167,10 +219,10 @@ fn slowest(met: &[Met]) -> Option<Slowest> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::unbounded_channel;
-
     use super::super::story::tests::{a_reload, at};
+    use super::super::tests::plan;
     use super::*;
+    use crate::report::values::HeldAddress;
 
     const FIRST: Generation = Generation(1);
     const SECOND: Generation = Generation(2);
@@ -183,6 +235,7 @@ mod tests {
         seen: Option<Generation>,
     ) -> Request {
         Request {
+            target: 0,
             begun: at(from),
             ended: at(to),
             took: at(to).saturating_sub(at(from)),
@@ -196,23 +249,92 @@ mod tests {
     }
 
     fn seen_with(stop_signal: i32, requests: &[Request]) -> Facts {
-        let (_, signals) = unbounded_channel();
+        let seen = Seen {
+            requests: requests.to_vec(),
+            ..Seen::default()
+        };
+        facts_of(stop_signal, &seen, How::Ask)
+    }
+
+    fn facts_of(stop_signal: i32, seen: &Seen, how: How) -> Facts {
         let plan = Plan {
-            reloads: 1,
-            path: "/".into(),
             stop_signal,
-            words: Vec::new(),
-            env: Vec::new(),
-            dir: "".into(),
-            sockets: Vec::new(),
-            signals,
+            ..plan()
         };
         let loaded = Loaded {
             address: "127.0.0.1:1".into(),
             twins: false,
-            how: How::Ask,
+            how,
+            tls: false,
+            notes: Vec::new(),
         };
-        facts(requests, &a_reload(), vec![loaded], &plan)
+        let released = Loaded {
+            address: "127.0.0.1:2".into(),
+            ..loaded.clone()
+        };
+        let mut story = a_reload();
+        story.held = vec![HeldAddress {
+            name: None,
+            address: loaded.address.clone(),
+            twins: false,
+        }];
+        facts(seen, &story, &[loaded, released], &plan)
+    }
+
+    /// A port of an earlier run is held until it is known that the program does not listen there.
+    #[test]
+    fn what_was_let_go_of_does_not_count() {
+        let answered = request(200, 210, Ok(Answer::Status(200)), None);
+        let refused = Request {
+            target: 1,
+            ..request(220, 221, Err(Loss::Refused), None)
+        };
+        let facts = seen_of(&[answered, refused]);
+        assert_eq!((facts.requests, facts.loaded.len()), (1, 1));
+        assert!(facts.is_good());
+    }
+
+    #[test]
+    fn websockets_that_end_are_to_be_opened_again() {
+        let lived = |client, generation, end| Lifetime {
+            target: 0,
+            client,
+            seen: Some(generation),
+            end,
+        };
+        let of = |lifetimes: &[Lifetime]| {
+            let seen = Seen {
+                lifetimes: lifetimes.to_vec(),
+                ..Seen::default()
+            };
+            facts_of(2, &seen, How::Open)
+        };
+        let ended = [
+            lived(0, FIRST, Some(End::Cut)),
+            lived(1, FIRST, Some(End::Closed)),
+            lived(2, FIRST, None),
+            lived(1, SECOND, Some(End::Cut)),
+        ];
+        let facts = of(&ended);
+        let counts = WebSockets {
+            opened: 4,
+            closed: 1,
+            cut: 2,
+            reopened: 1,
+            newer: 1,
+        };
+        assert_eq!(facts.websockets, Some(counts));
+        assert_eq!(facts.advice, [Advice::CutWebSockets(2)]);
+        assert!(!facts.is_good());
+        let again = [lived(0, FIRST, None), lived(1, SECOND, None)];
+        let facts = of(&[&ended[..], &again].concat());
+        let counts = WebSockets {
+            opened: 6,
+            reopened: 3,
+            ..counts
+        };
+        assert_eq!(facts.websockets, Some(counts));
+        assert!(facts.is_good());
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! An answer over HTTP/1, as it comes in: enough of RFC 9112 to tell a whole one from one that was
 //! cut. Pure.
 
+use httparse::{ParserConfig, Status};
+
 /// More than this is no head.
 const LONGEST_HEAD: usize = 256 * 1024;
+/// So are more fields than this.
+const MOST_FIELDS: usize = 256;
 
 /// What has come so far.
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ pub(super) enum Known {
     Partial,
     /// It is whole, with this status.
     Whole(u16),
+    /// It is TLS.
+    Tls,
     /// It is something else.
     NoHttp,
 }
@@ -91,22 +97,52 @@ impl Reader {
 
     /// Reads the head; nothing if it is not there yet, `Partial` if there is one now, or one less.
     fn read_head(&mut self) -> Option<Known> {
-        const START: &[u8] = b"HTTP/1.";
-        let begun = self.bytes.len().min(START.len());
-        if self.bytes[..begun] != START[..begun] || self.bytes.len() > LONGEST_HEAD {
-            return Some(Known::NoHttp);
-        }
-        let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head: Vec<u8> = self.bytes.drain(..end + 4).collect();
-        let Some((status, rest)) = parse(&String::from_utf8_lossy(&head)) else {
+        let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+        let mut head = httparse::Response::new(&mut fields);
+        let parsed = ParserConfig::default()
+            .ignore_invalid_headers_in_responses(true)
+            .parse_response(&mut head, &self.bytes);
+        let (end, status, rest) = match (parsed, head.code) {
+            (Ok(Status::Partial), _) if self.bytes.len() <= LONGEST_HEAD => return None,
+            (Ok(Status::Complete(end)), Some(status)) => (end, status, Rest::of(&head)),
+            _ if is_tls(&self.bytes) => return Some(Known::Tls),
+            _ => return Some(Known::NoHttp),
+        };
+        let Some(rest) = rest else {
             return Some(Known::NoHttp);
         };
+        self.bytes.drain(..end);
         // What is said in between is no answer yet; 101 is the last thing said in HTTP.
         if !(100..200).contains(&status) || status == 101 {
             self.head = Some(Head { status, rest });
         }
         Some(Known::Partial)
     }
+}
+
+impl Rest {
+    /// What follows this head; nothing if it contradicts itself.
+    fn of(head: &httparse::Response) -> Option<Self> {
+        if matches!(head.code, Some(101 | 204 | 304)) {
+            return Some(Self::Bytes(0));
+        }
+        let mut rest = Self::All;
+        for field in &*head.headers {
+            if field.name.eq_ignore_ascii_case("transfer-encoding") {
+                return Some(Self::Chunks(0));
+            }
+            if field.name.eq_ignore_ascii_case("content-length") {
+                let value = std::str::from_utf8(field.value).ok()?;
+                rest = Self::Bytes(value.trim().parse().ok()?);
+            }
+        }
+        Some(rest)
+    }
+}
+
+/// A record of TLS: an alert or a handshake.
+fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, ..])
 }
 
 fn whole_if(whole: bool, status: u16) -> Known {
@@ -128,27 +164,14 @@ fn skip(bytes: &mut Vec<u8>, left: &mut u64) {
 
 /// The size of the next chunk, if its line is there. What may follow the last one is not waited for.
 fn chunk(bytes: &mut Vec<u8>) -> Option<Result<u64, ()>> {
-    let end = bytes.windows(2).position(|two| two == b"\r\n")?;
-    let line: Vec<u8> = bytes.drain(..end + 2).collect();
-    let line = String::from_utf8_lossy(&line);
-    let size = line.split([';', '\r']).next().unwrap_or_default();
-    Some(u64::from_str_radix(size.trim(), 16).map_err(|_| ()))
-}
-
-fn parse(head: &str) -> Option<(u16, Rest)> {
-    let mut lines = head.split("\r\n");
-    let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let fields = lines.filter_map(|line| line.split_once(':'));
-    let mut rest = Rest::All;
-    for (name, value) in fields {
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            rest = Rest::Chunks(0);
-        } else if name.eq_ignore_ascii_case("content-length") && rest == Rest::All {
-            rest = Rest::Bytes(value.trim().parse().ok()?);
+    match httparse::parse_chunk_size(bytes) {
+        Ok(Status::Complete((end, size))) => {
+            bytes.drain(..end);
+            Some(Ok(size))
         }
+        Ok(Status::Partial) => None,
+        Err(_) => Some(Err(())),
     }
-    let is_empty = matches!(status, 101 | 204 | 304);
-    Some((status, if is_empty { Rest::Bytes(0) } else { rest }))
 }
 
 #[cfg(test)]
@@ -176,7 +199,7 @@ mod tests {
 
     #[test]
     fn whole_answers_are_told_from_cut_ones() {
-        use Known::{NoHttp, Partial, Whole};
+        use Known::{NoHttp, Partial, Tls, Whole};
         for (text, known, at_end) in [
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
@@ -221,7 +244,7 @@ mod tests {
                 Partial,
             ),
             ("SSH-2.0-x\r\n", NoHttp, Partial),
-            ("\u{15}\u{3}\u{1}", NoHttp, Partial),
+            ("\u{15}\u{3}\u{1}", Tls, Partial),
             ("", Partial, Partial),
         ] {
             is(text, known, at_end);

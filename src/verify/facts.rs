@@ -57,6 +57,10 @@ pub struct Loaded {
     pub twins: bool,
     /// What its clients do.
     pub how: How,
+    /// They do it over TLS.
+    pub tls: bool,
+    /// Why they do something else than they should.
+    pub notes: Vec<Note>,
 }
 
 /// What clients of an address do.
@@ -64,12 +68,25 @@ pub struct Loaded {
 pub enum How {
     /// They ask over HTTP and read the answer.
     Ask,
-    /// They connect and wait until they were accepted: what they would be answered is no HTTP, or
-    /// nothing.
-    Connect {
-        /// Nothing came at all.
-        silent: bool,
-    },
+    /// They open a WebSocket and keep it open.
+    Open,
+    /// They connect and wait until they were accepted.
+    Connect,
+}
+
+/// What was found out at an address before the clients began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A request got no answer at all.
+    Silent,
+    /// It got something else than HTTP.
+    NoHttp,
+    /// It got TLS.
+    SpeaksTls,
+    /// It got no TLS.
+    NoTls,
+    /// No WebSocket was opened: with which status, if it was HTTP.
+    NoWebSocket(Option<u16>),
 }
 
 /// Why a request has no answer.
@@ -83,6 +100,12 @@ pub enum Loss {
     Closed,
     /// It took longer than clients wait.
     TimedOut,
+    /// It was answered with TLS, and asked without.
+    Tls,
+    /// It was answered without TLS, and asked over TLS.
+    NoTls,
+    /// A WebSocket was not opened: this status came instead.
+    Declined(u16),
     /// Something else: in the words of the system.
     Other(std::io::ErrorKind),
 }
@@ -111,6 +134,37 @@ pub struct Lost {
     pub count: usize,
 }
 
+/// How a WebSocket ended that the client wanted to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a close frame.
+    Closed,
+    /// Without a word.
+    Cut,
+}
+
+/// What became of the WebSockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WebSockets {
+    /// How many were opened.
+    pub opened: usize,
+    /// How many ended with a close frame.
+    pub closed: usize,
+    /// How many ended without a word.
+    pub cut: usize,
+    /// How many of those that ended their clients have opened again.
+    pub reopened: usize,
+    /// How many of these belong to a newer version than before.
+    pub newer: usize,
+}
+
+impl WebSockets {
+    /// How many ended and were not opened again.
+    pub fn gone(self) -> usize {
+        (self.closed + self.cut).saturating_sub(self.reopened)
+    }
+}
+
 /// The slowest answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slowest {
@@ -133,6 +187,8 @@ pub struct Facts {
     pub loaded: Vec<Loaded>,
     /// Held addresses without clients.
     pub unloaded: Vec<String>,
+    /// What became of WebSockets, where clients opened some.
+    pub websockets: Option<WebSockets>,
     /// How many requests there were, or connections where nothing was asked.
     pub requests: usize,
     /// Those without an answer.
@@ -160,9 +216,11 @@ impl Facts {
         self.lost.iter().map(|lost| lost.count).sum()
     }
 
-    /// Every request has an answer, and a fresh one.
+    /// Every request has an answer, and a fresh one; every WebSocket that ended was opened again. That
+    /// it ends with the version that serves it is no loss: hotrun can't help it.
     pub fn is_good(&self) -> bool {
-        self.losses() == 0 && self.stale == 0
+        let gone = self.websockets.map_or(0, WebSockets::gone);
+        self.losses() == 0 && self.stale == 0 && gone == 0
     }
 }
 
@@ -200,6 +258,8 @@ pub enum Advice {
     Shared(Vec<String>),
     /// There is no other answer than errors.
     OnlyErrors,
+    /// WebSockets were cut without a word: how many.
+    CutWebSockets(usize),
     /// In hotrun's own words.
     Warning(String),
 }

@@ -9,10 +9,11 @@ use std::{io, mem};
 use nix::sys::signal::SigSet;
 use tokio::time::Instant;
 
-use super::account::{Answer, Request};
-use super::facts::{CLIENTS, EVERY, Loss};
+use super::account::{Answer, Lifetime, Request, Seen};
+use super::facts::{CLIENTS, EVERY, How, Loss};
 use super::talk::Talk;
 use super::target::Target;
+use super::websocket::WebSocket;
 use super::witness::Witness;
 use crate::defect;
 
@@ -26,12 +27,24 @@ struct ClientPool {
     start: Instant,
     witness: Arc<Witness>,
     closed: AtomicBool,
-    requests: Mutex<Vec<Request>>,
+    /// For each target, by its number: hotrun has let go of it.
+    released: Vec<AtomicBool>,
+    seen: Mutex<Seen>,
 }
 
 impl ClientPool {
-    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Clients of this target are to end.
+    fn is_closed(&self, target: usize) -> bool {
+        self.closed.load(Ordering::Relaxed) || self.is_released(target)
+    }
+
+    fn is_released(&self, target: usize) -> bool {
+        let released = self.released.get(target);
+        released.is_some_and(|released| released.load(Ordering::Relaxed))
     }
 }
 
@@ -53,7 +66,8 @@ impl Load {
             start,
             witness,
             closed: AtomicBool::new(false),
-            requests: Mutex::new(Vec::new()),
+            released: targets.iter().map(|_| AtomicBool::new(false)).collect(),
+            seen: Mutex::default(),
         });
         let mut load = Self {
             pool,
@@ -63,7 +77,11 @@ impl Load {
             for number in 0..CLIENTS {
                 let (pool, target) = (load.pool.clone(), target.clone());
                 let begin = Instant::now() + EVERY * number / CLIENTS;
-                let client = move || ask_again_and_again(&pool, &target, begin);
+                let client = load.clients.len();
+                let client = move || match target.way.how {
+                    How::Open => stay_connected(&pool, &target, client, begin),
+                    How::Ask | How::Connect => ask_again_and_again(&pool, &target, begin),
+                };
                 let client = defect::spawn_thread("client", Some(STACK), client)?;
                 load.clients.push(client);
             }
@@ -71,21 +89,30 @@ impl Load {
         Ok(load)
     }
 
-    /// How many requests there were so far, and how many of them were lost.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let requests = self.pool.requests();
-        let lost = requests.iter().filter(|request| request.outcome.is_err());
-        (requests.len(), lost.count())
+    /// Ends the clients of an address that hotrun has let go of.
+    pub(super) fn release(&self, target: usize) {
+        if let Some(released) = self.pool.released.get(target) {
+            released.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Waits for the requests that are under way; every one that was made. Blocking. An error is the
+    /// How many requests there were so far, and how many of them were lost.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let seen = self.pool.seen();
+        let counts = |request: &&Request| !self.pool.is_released(request.target);
+        let requests = seen.requests.iter().filter(counts);
+        let lost = requests.clone().filter(|request| request.outcome.is_err());
+        (requests.count(), lost.count())
+    }
+
+    /// Waits for the requests that are under way; everything that clients saw. Blocking. An error is the
     /// panic of a client, whose requests are not all known.
-    pub(super) fn finish(mut self) -> Result<Vec<Request>, String> {
+    pub(super) fn finish(mut self) -> Result<Seen, String> {
         self.pool.closed.store(true, Ordering::Relaxed);
         for client in mem::take(&mut self.clients) {
             client.join().unwrap_or_else(|_| Err("no message".into()))?;
         }
-        Ok(mem::take(&mut *self.pool.requests()))
+        Ok(mem::take(&mut *self.pool.seen()))
     }
 }
 
@@ -101,12 +128,12 @@ fn ask_again_and_again(pool: &ClientPool, target: &Target, mut due: Instant) {
     loop {
         defect::point("client");
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        if pool.closed.load(Ordering::Relaxed) {
+        if pool.is_closed(target.number) {
             return;
         }
         due = Instant::now() + EVERY;
         let request = ask(pool, target);
-        pool.requests().push(request);
+        pool.seen().requests.push(request);
     }
 }
 
@@ -115,14 +142,14 @@ fn ask(pool: &ClientPool, target: &Target) -> Request {
     let mut looking = Duration::ZERO;
     let mut seen = None;
     let mut talk = || -> Result<Answer, Loss> {
-        let mut talk = Talk::begin(&target.at)?;
+        let mut talk = Talk::begin(&target.at, target.way.tls.as_ref())?;
         let (connected, ends) = (pool.start.elapsed(), talk.ends());
         seen = pool.witness.whose(ends);
         // A client that was not accepted meanwhile has waited for that, not for the look.
         if seen.is_some() {
             looking = pool.start.elapsed().saturating_sub(connected);
         }
-        talk.finish(target.how, &target.request, || {
+        talk.finish(target.way.how, &target.request, || {
             seen = seen.or_else(|| pool.witness.glance(ends?));
             seen.is_none()
         })
@@ -130,10 +157,75 @@ fn ask(pool: &ClientPool, target: &Target) -> Request {
     let outcome = talk();
     let ended = pool.start.elapsed();
     Request {
+        target: target.number,
         begun,
         ended,
         took: ended.saturating_sub(begun + looking),
         outcome,
         seen,
     }
+}
+
+/// Keeps a WebSocket open, and opens another one whenever it ends.
+fn stay_connected(pool: &ClientPool, target: &Target, client: usize, mut due: Instant) {
+    SigSet::all().thread_block().ok();
+    let mut ended = false;
+    loop {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let was_closed = pool.is_closed(target.number);
+        // One that has just ended is opened again first, as that counts.
+        if was_closed && !ended {
+            return;
+        }
+        due = Instant::now() + EVERY;
+        let (request, socket) = open(pool, target);
+        pool.seen().requests.push(request);
+        let Some(mut socket) = socket else {
+            if was_closed {
+                return;
+            }
+            continue;
+        };
+        let end = loop {
+            if pool.is_closed(target.number) {
+                socket.close();
+                break None;
+            }
+            if let Some(end) = socket.end_within(EVERY) {
+                break Some(end);
+            }
+        };
+        let seen = request.seen;
+        pool.seen().lifetimes.push(Lifetime {
+            target: target.number,
+            client,
+            seen,
+            end,
+        });
+        ended = end.is_some();
+    }
+}
+
+fn open(pool: &ClientPool, target: &Target) -> (Request, Option<WebSocket>) {
+    let begun = pool.start.elapsed();
+    let mut ends = None;
+    let talk = Talk::begin(&target.at, target.way.tls.as_ref());
+    let opened = talk.and_then(|talk| {
+        ends = talk.ends();
+        talk.open(&target.url)
+    });
+    let ended = pool.start.elapsed();
+    let request = Request {
+        target: target.number,
+        begun,
+        ended,
+        took: ended.saturating_sub(begun),
+        outcome: opened
+            .as_ref()
+            .map(|_| Answer::Opened)
+            .map_err(|loss| *loss),
+        // It was accepted, and stays open.
+        seen: ends.and_then(|ends| pool.witness.glance(ends)),
+    };
+    (request, opened.ok())
 }

@@ -4,7 +4,7 @@
 //!
 //! A hotrun of our own is started with what was typed (`hotrun`), and heard by its JSON events
 //! like by any other program: what is verified is what everybody runs. Once its first version is live,
-//! clients ask each address it holds (`load`, `talk`), and one reload follows the other: a newer
+//! clients ask each address it holds (`load`, `talk`, `websocket`), and one reload follows the other: a newer
 //! time stamp for the file that the app begins in (`source`), so that cargo compiles beside the
 //! load, and SIGHUP, which builds and starts again. A reload is over when the new version is live and
 //! nothing of the old one is left. While both have processes, `witness` asks the kernel whose each
@@ -21,9 +21,11 @@ mod hotrun;
 mod load;
 mod source;
 mod story;
+mod stream;
 mod talk;
 mod target;
 mod trouble;
+mod websocket;
 mod witness;
 
 use std::ffi::OsString;
@@ -66,6 +68,8 @@ pub struct Plan {
     pub reloads: u32,
     /// What is asked for.
     pub path: String,
+    /// How.
+    pub kind: Kind,
     /// The signal that asks the app to end.
     pub stop_signal: i32,
     /// What was typed after the program's name.
@@ -78,6 +82,15 @@ pub struct Plan {
     pub sockets: Vec<Arc<OwnedFd>>,
     /// Where signals arrive.
     pub signals: UnboundedReceiver<Event>,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// They do it over TLS, with any certificate.
+    pub tls: bool,
+    /// They open WebSockets and keep them, instead of sending requests.
+    pub websocket: bool,
 }
 
 /// How it ended.
@@ -171,13 +184,14 @@ struct Run<T> {
 impl<T: FnMut(Progress)> Run<T> {
     async fn reload_all(&mut self) -> Result<Facts, Stop> {
         let (first, live) = self.until(Story::live).await?;
-        let mut targets = target::all(&self.story.held, &self.plan.path)?;
+        let mut targets = target::all(&self.story.held, &self.plan)?;
         let Some(source) = &self.story.source else {
             let failure = Failure::failed("the manifest could not be read at the start");
             return Err(failure.hint("verify again, now that it can").into());
         };
         let mut source = Source::open(source)?;
-        self.meanwhile(target::find_out_how(&mut targets)).await?;
+        let asked = target::find_out_how(&mut targets, self.plan.kind);
+        self.meanwhile(asked).await??;
         let loaded: Vec<Loaded> = targets.iter().map(Target::loaded).collect();
         (self.tell)(Progress::Loading {
             generation: first,
@@ -197,6 +211,10 @@ impl<T: FnMut(Progress)> Run<T> {
             self.hotrun.reload();
             let live;
             (newest, live) = self.until(|story| story.settled(newest)).await?;
+            let held = &self.story.held;
+            for gone in targets.iter().filter(|target| !target.is_among(held)) {
+                load.release(gone.number);
+            }
             let (requests, lost) = load.count();
             (self.tell)(Progress::Reload {
                 number,
@@ -204,8 +222,8 @@ impl<T: FnMut(Progress)> Run<T> {
                 generation: newest,
                 took: live.took,
                 build: live.build,
-                requests: requests - counted.0,
-                lost: lost - counted.1,
+                requests: requests.saturating_sub(counted.0),
+                lost: lost.saturating_sub(counted.1),
             });
             counted = (requests, lost);
         }
@@ -214,13 +232,13 @@ impl<T: FnMut(Progress)> Run<T> {
             defect::point("count");
             load.finish()
         };
-        let mut requests = defect::spawn_blocking("count", finish);
-        let requests = match self.meanwhile(requests.done()).await? {
-            Ok(Ok(requests)) => requests,
+        let mut seen = defect::spawn_blocking("count", finish);
+        let seen = match self.meanwhile(seen.done()).await? {
+            Ok(Ok(seen)) => seen,
             Ok(Err(panic)) => return Err(not_counted(&panic).into()),
             Err(error) => return Err(not_counted(&error.to_string()).into()),
         };
-        Ok(facts(&requests, &self.story, loaded, &self.plan))
+        Ok(facts(&seen, &self.story, &loaded, &self.plan))
     }
 
     // ---- waiting
@@ -303,6 +321,29 @@ async fn asked_to_end(signals: &mut UnboundedReceiver<Event>) -> i32 {
             Some(Event::Rebuild) => return Signal::SIGHUP as i32,
             Some(_) => {}
             None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::{Kind, Plan};
+
+    /// One reload, with nothing special.
+    pub(super) fn plan() -> Plan {
+        let (_, signals) = unbounded_channel();
+        Plan {
+            reloads: 1,
+            path: "/".into(),
+            kind: Kind::default(),
+            stop_signal: 2,
+            words: Vec::new(),
+            env: Vec::new(),
+            dir: "".into(),
+            sockets: Vec::new(),
+            signals,
         }
     }
 }

@@ -2,21 +2,21 @@
 //! of its own, so that nothing that hotrun tells holds it up.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
-use socket2::{Domain, SockAddr, Socket, Type};
+use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::account::Answer;
 use super::answer::{Known, Reader};
 use super::facts::{How, Loss, PATIENCE};
+use super::stream::{Ends, Stream};
 use super::target::At;
-use crate::sock_diag;
+use super::websocket::WebSocket;
+use crate::tls::{self, Spoken};
 
 /// A client that has waited for its answer for so long looks whose connection it is; in milliseconds.
 const GLANCE: u8 = 20;
@@ -26,63 +26,19 @@ const LOOK: Duration = Duration::from_millis(1);
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Talk {
-    socket: Socket,
-    deadline: Instant,
-}
-
-/// By what the kernel knows a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ends {
-    Tcp {
-        server: SocketAddr,
-        client: SocketAddr,
-    },
-    /// The number of the client's end.
-    Unix(u64),
-}
-
-impl Ends {
-    /// The number in /proc of the server's end, once it was accepted.
-    pub(super) fn accepted(self) -> io::Result<Option<u64>> {
-        match self {
-            Self::Tcp { server, client } => sock_diag::accepted(server, client),
-            Self::Unix(client) => sock_diag::accepted_unix(client),
-        }
-    }
+    stream: Stream,
 }
 
 impl Talk {
     /// Connects.
-    pub(super) fn begin(at: &At) -> Result<Self, Loss> {
-        let deadline = Instant::now() + PATIENCE;
-        let (domain, address) = match at {
-            At::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
-            At::Unix(path) => (
-                Domain::UNIX,
-                SockAddr::unix(path).map_err(|error| loss(&error))?,
-            ),
-        };
-        let connect = || {
-            let socket = Socket::new(domain, Type::STREAM, None)?;
-            // It bounds the wait for a full queue, too.
-            socket.set_write_timeout(Some(PATIENCE))?;
-            socket.connect(&address)?;
-            Ok(socket)
-        };
-        let socket = connect().map_err(|error| loss(&error))?;
-        Ok(Self { socket, deadline })
+    pub(super) fn begin(at: &At, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Loss> {
+        let stream = Stream::connect(at, tls).map_err(|error| loss(&error))?;
+        Ok(Self { stream })
     }
 
     /// By what to look for its other end.
     pub(super) fn ends(&self) -> Option<Ends> {
-        let client = self.socket.local_addr().ok()?;
-        match client.as_socket() {
-            Some(client) => Some(Ends::Tcp {
-                server: self.socket.peer_addr().ok()?.as_socket()?,
-                client,
-            }),
-            None => Some(Ends::Unix(fstat(&self.socket).ok()?.st_ino)),
-        }
+        self.stream.ends()
     }
 
     /// Asks and reads the whole answer; or, where nothing is asked, waits until it is accepted.
@@ -94,9 +50,14 @@ impl Talk {
         waiting: impl FnMut() -> bool,
     ) -> Result<Answer, Loss> {
         match how {
-            How::Ask => self.ask(request, waiting).map(Answer::Status),
-            How::Connect { .. } => self.wait_accepted(),
+            How::Ask | How::Open => self.ask(request, waiting).map(Answer::Status),
+            How::Connect => self.wait_accepted(),
         }
+    }
+
+    /// Opens a WebSocket over it; `url` names no more than the host and the path.
+    pub(super) fn open(self, url: &str) -> Result<WebSocket, Loss> {
+        WebSocket::open(self.stream, url)
     }
 
     /// Asks and reads the whole answer; its status.
@@ -105,14 +66,15 @@ impl Talk {
         request: &[u8],
         mut waiting: impl FnMut() -> bool,
     ) -> Result<u16, Loss> {
-        self.socket
-            .write_all(request)
-            .map_err(|error| loss(&error))?;
-        while !self.speaks_within(GLANCE) && waiting() && Instant::now() < self.deadline {}
+        let stream = &mut self.stream;
+        let asked = stream.write_all(request).and_then(|()| stream.flush());
+        asked.map_err(|error| loss(&error))?;
+        while !self.speaks_within(GLANCE) && waiting() && !self.stream.left().is_zero() {}
         let mut reader = Reader::default();
         let mut buffer = [0; 16 * 1024];
         loop {
-            let known = match self.read(&mut buffer)? {
+            let read = self.stream.read(&mut buffer);
+            let known = match read.map_err(|error| loss(&error))? {
                 0 => match reader.end() {
                     Known::Partial => return Err(Loss::Closed),
                     known => known,
@@ -122,6 +84,7 @@ impl Talk {
             match known {
                 Known::Partial => {}
                 Known::Whole(status) => return Ok(status),
+                Known::Tls => return Err(Loss::Tls),
                 Known::NoHttp => return Err(Loss::Other(ErrorKind::InvalidData)),
             }
         }
@@ -129,52 +92,36 @@ impl Talk {
 
     /// There is something to read within this time.
     fn speaks_within(&self, ms: u8) -> bool {
-        let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let mut socket = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         poll(&mut socket, PollTimeout::from(ms)) != Ok(0)
-    }
-
-    /// Reads what is there, at the latest until patience ends.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Loss> {
-        loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Loss::TimedOut);
-            }
-            let read = self.socket.set_read_timeout(Some(left));
-            match read.and_then(|()| self.socket.read(buffer)) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read.map_err(|error| loss(&error)),
-            }
-        }
     }
 
     /// A server that closes it in good order, or says something, has accepted it.
     fn wait_accepted(&mut self) -> Result<Answer, Loss> {
-        let ends = self.ends();
-        self.socket
-            .set_nonblocking(true)
-            .map_err(|error| loss(&error))?;
+        let (ends, deadline) = (self.ends(), Instant::now() + PATIENCE);
         loop {
-            match self.socket.read(&mut [0]) {
+            self.stream.wait_at_most(LOOK);
+            match self.stream.read(&mut [0]) {
                 Ok(_) => return Ok(Answer::Accepted),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(loss(&error)),
             }
             if ends.is_some_and(|ends| matches!(ends.accepted(), Ok(Some(_)))) {
                 return Ok(Answer::Accepted);
             }
-            if self.deadline <= Instant::now() {
+            if deadline <= Instant::now() {
                 return Err(Loss::TimedOut);
             }
-            thread::sleep(LOOK);
         }
     }
 }
 
 /// What an error of the system means for a client.
-fn loss(error: &io::Error) -> Loss {
+pub(super) fn loss(error: &io::Error) -> Loss {
     match error.kind() {
+        // Where TLS was asked for: the handshake was cut, or what is said after it.
+        ErrorKind::UnexpectedEof => Loss::Closed,
+        ErrorKind::InvalidData if tls::spoken(error) == Some(Spoken::Plain) => Loss::NoTls,
         // `NotFound`: there is no unix socket at the path.
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => Loss::Refused,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
@@ -191,6 +138,7 @@ fn loss(error: &io::Error) -> Loss {
 mod tests {
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     use super::*;
 
@@ -204,7 +152,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = At::Tcp(listener.local_addr().unwrap());
         let server = thread::spawn(move || serve(listener.accept().unwrap().0));
-        let outcome = Talk::begin(&at).and_then(|mut talk| talk.finish(how, REQUEST, || false));
+        let outcome =
+            Talk::begin(&at, None).and_then(|mut talk| talk.finish(how, REQUEST, || false));
         server.join().unwrap();
         outcome
     }
@@ -241,14 +190,14 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        assert_eq!(Talk::begin(&At::Tcp(free)).err(), Some(Loss::Refused));
+        assert_eq!(Talk::begin(&At::Tcp(free), None).err(), Some(Loss::Refused));
         let nowhere = At::Unix("/nowhere/app.sock".into());
-        assert_eq!(Talk::begin(&nowhere).err(), Some(Loss::Refused));
+        assert_eq!(Talk::begin(&nowhere, None).err(), Some(Loss::Refused));
     }
 
     #[test]
     fn who_asks_nothing_waits_until_somebody_accepts() {
-        let how = How::Connect { silent: true };
+        let how = How::Connect;
         let accepted = ask(how, |stream| {
             // It is not closed before the client has gone.
             assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
@@ -257,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut talk = Talk::begin(&At::Unix(path)).unwrap();
+        let mut talk = Talk::begin(&At::Unix(path), None).unwrap();
         let ends = talk.ends().unwrap();
         assert_eq!(ends.accepted().unwrap(), None);
         let (_server, _) = listener.accept().unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use procfs::process::Process;
 
-use super::talk::Ends;
+use super::stream::Ends;
 use crate::process_tree;
 use crate::session::model::Generation;
 
@@ -125,14 +125,14 @@ mod tests {
         let witness = Witness::default();
         let own = std::process::id();
         witness.started(Generation(1), own);
-        let talk = Talk::begin(&at).unwrap();
+        let talk = Talk::begin(&at, None).unwrap();
         let (_server, _) = listener.accept().unwrap();
         // There is only one generation.
         assert_eq!(witness.whose(talk.ends()), None);
         let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         witness.started(Generation(2), other.id());
         assert_eq!(witness.whose(talk.ends()), Some(Generation(1)));
-        let waits = Talk::begin(&at).unwrap();
+        let waits = Talk::begin(&at, None).unwrap();
         assert_eq!(witness.whose(waits.ends()), None);
         witness.gone(Generation(2));
         assert_eq!(witness.whose(talk.ends()), None);

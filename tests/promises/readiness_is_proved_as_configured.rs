@@ -169,11 +169,76 @@ fn not_by_http_where_the_app_speaks_tls() {
     let hotrun = Hotrun::start(&project, &["--", "alerts", &address]);
     let failed = hotrun.wait_for("not-ready", |_| true);
     assert_eq!(failed["answer"], "tls");
-    let line = "no `GET /health` was answered with a status below 400, it speaks TLS there";
+    let line = "no `GET /health` was answered with a status below 400: the port speaks TLS";
     let said = hotrun.stderr();
     assert!(said.contains(line), "{said}");
     assert!(
-        said.contains("hint: `http:` asks in plain HTTP/1.1; leave `ready` out"),
+        said.contains("hint: set `ready = \"https:/health\"` in [app]"),
         "{said}"
     );
+}
+
+/// Over TLS, the candidate alone is asked, and its certificate may be anybody's.
+#[test]
+fn by_an_answer_over_tls() {
+    let address = own_address().to_string();
+    let project = Project::tls();
+    project.configure("[app]\nready = \"https:/late\"\n");
+    let hotrun = Hotrun::start(&project, &["--", "https", &address]);
+    for generation in [1, 2] {
+        if generation == 2 {
+            project.set_version("2");
+        }
+        let live = hotrun.wait_live(generation);
+        assert_eq!(live["proof"], "answered");
+        let start = live["phases"]["start_ms"].as_f64().unwrap();
+        assert!(start >= 500.0, "{live}");
+    }
+    assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
+}
+
+/// `http:` at a port with TLS, and `https:` at one without, say what to write instead: also where the
+/// server closes the connection without a word.
+#[test]
+fn a_wrong_scheme_is_named_with_the_right_one() {
+    let (plain, secure) = (own_address().to_string(), own_address().to_string());
+    let says = |hotrun: &Hotrun, answer: &str, line: &str| {
+        let failed = hotrun.wait_for("not-ready", |_| true);
+        assert_eq!(failed["answer"], answer);
+        let said = hotrun.stderr();
+        assert!(said.contains(line), "{said}");
+    };
+    let ready = |scheme| format!("[app]\nready = \"{scheme}:/\"\nready_timeout = \"3s\"\n");
+    let project = Project::tls();
+    project.configure(&ready("http"));
+    let hotrun = Hotrun::start(&project, &["--", "https", &secure]);
+    says(&hotrun, "tls", "hint: set `ready = \"https:/\"` in [app]");
+    let project = Project::new("listens");
+    project.configure(&ready("https"));
+    let hotrun = Hotrun::start(&project, &["--", "tcp", &plain]);
+    let hint = "hint: set `ready = \"http:/\"` in [app]";
+    says(&hotrun, "plain", hint);
+}
+
+/// A connection is accepted, by the candidate and not by live; what is spoken does not matter.
+#[test]
+fn by_an_accepted_connection() {
+    let address = own_address().to_string();
+    let project = Project::new("listens");
+    project.configure("[app]\nready = \"tcp\"\n");
+    let accept = "fn speaks_first(address: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;";
+    let late = format!("{accept}\n    thread::sleep(std::time::Duration::from_millis(500));");
+    project.edit("src/main.rs", accept, &late);
+    let hotrun = Hotrun::start(&project, &["--", "speaks-first", &address]);
+    for generation in [1, 2] {
+        if generation == 2 {
+            project.set_version("2");
+        }
+        let live = hotrun.wait_live(generation);
+        assert_eq!(live["proof"], "accepting");
+        let start = live["phases"]["start_ms"].as_f64().unwrap();
+        assert!(start >= 500.0, "{live}");
+    }
+    assert_eq!(beside(&hotrun), [Value::Null, 1.into()]);
 }

@@ -15,6 +15,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("defect", &["session::reason"]),
     ("sock_diag", &[]),
+    ("tls", &[]),
     ("digest", &["session::model"]),
     ("process_tree", &[]),
     ("lines", &[]),
@@ -115,6 +116,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "sockets::activation",
             "sockets::address",
             "sys",
+            "tls",
         ],
     ),
     (
@@ -178,6 +180,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "sockets::address",
+            "tls",
         ],
     ),
     ("driver", &["defect", "session"]),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{ANY, Hotrun, Project, Run, say};
+use crate::common::{ANY, Hotrun, Project, Run, own_address, say};
 
 /// A time stamp from long before any build.
 const OLD: Duration = Duration::from_secs(1_000_000_000);
@@ -240,6 +240,66 @@ fn apps_without_http_are_only_connected_to() {
         report.contains(" answered `GET /` with something else than HTTP: "),
         "{report}"
     );
+}
+
+/// A program with TLS that knows nothing of shutdown loses nothing, its handshakes included. Without
+/// `--tls`, its clients would only connect.
+#[test]
+fn over_tls_nothing_is_lost() {
+    let address = own_address().to_string();
+    let project = Project::tls();
+    let words = [
+        "--reloads",
+        "3",
+        "--tls",
+        "--path",
+        "/slow?ms=50",
+        "--",
+        "https",
+        &address,
+    ];
+    let hotrun = verify(&project, &words);
+    let told = report(&hotrun, 0);
+    let first = told.lines().next().unwrap();
+    assert!(first.starts_with("nothing lost: 3 reloads, "), "{told}");
+    let asked = format!(" requests over TLS for `/slow?ms=50` at {address}");
+    assert!(first.ends_with(&asked), "{told}");
+    assert!(count(&told, "nothing lost: 3 reloads,") > 20, "{told}");
+    let hotrun = verify(&project, &["--reloads", "1", "--", "https", &address]);
+    let told = report(&hotrun, 0);
+    let hint = format!("hint: {address} speaks TLS: clients only connected there");
+    assert!(told.contains(&hint), "{told}");
+}
+
+/// WebSockets end with the version that serves them, and are opened again on the next.
+#[test]
+fn websockets_are_cut_and_opened_again() {
+    for kind in ["ws", "wss"] {
+        let address = own_address().to_string();
+        let project = Project::tls();
+        let tls: &[&str] = if kind == "wss" { &["--tls"] } else { &[] };
+        let words = ["--reloads", "2", "--websocket", "--", kind, &address];
+        let hotrun = verify(&project, &[tls, &words].concat());
+        let told = report(&hotrun, 0);
+        for (name, expected) in [("not opened", 0), ("opened", 12), ("cut without a word", 8)] {
+            assert_eq!(count(&told, name), expected, "{told}");
+        }
+        let again = "reopened  8, all of them on a newer version\n";
+        assert!(told.contains(again), "{told}");
+        let hint = "hint: 8 WebSockets were cut without a word";
+        assert!(told.contains(hint), "{told}");
+    }
+}
+
+#[test]
+fn where_no_websocket_is_opened_it_says_so() {
+    let project = Project::new("slow-drain");
+    let hotrun = verify(&project, &[&["--websocket"], &ANY[..]].concat());
+    hotrun.wait_code(2);
+    let said = hotrun.stderr();
+    let error = "error: no WebSocket was opened at 127.0.0.1:";
+    assert!(said.contains(error), "{said}");
+    assert!(said.contains(": it answered 200\nhint: "), "{said}");
 }
 
 /// A build that fails, at first or later, is reported with the compiler's output.

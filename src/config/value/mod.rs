@@ -312,19 +312,33 @@ impl Text for StopSignal {
 pub enum Ready {
     /// `READY=1` on `NOTIFY_SOCKET`.
     Notify,
-    /// `GET` of this path answers with a status below 400.
-    Http(String),
+    /// A probe over the network is answered.
+    Asked(Question),
     /// A line of its output matches.
     Log(Regex),
     /// It has lived this long.
     Delay(Duration),
 }
 
+/// What a readiness probe asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `GET` of this path answers with a status below 400.
+    Http {
+        /// Over TLS, with any certificate.
+        tls: bool,
+        /// The path.
+        path: String,
+    },
+    /// A connection is accepted.
+    Accept,
+}
+
 impl PartialEq for Ready {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Notify, Self::Notify) => true,
-            (Self::Http(a), Self::Http(b)) => a == b,
+            (Self::Asked(a), Self::Asked(b)) => a == b,
             (Self::Log(a), Self::Log(b)) => a.as_str() == b.as_str(),
             (Self::Delay(a), Self::Delay(b)) => a == b,
             _ => false,
@@ -337,13 +351,19 @@ impl Text for Ready {
         let no_proof = |reason: String| {
             wrong(
                 reason,
-                "write `notify`, `http:/path`, `log:REGEX` or `delay:TIME`",
+                "write `notify`, `http:/path`, `https:/path`, `tcp`, `log:REGEX` or `delay:TIME`",
             )
         };
         match text.split_once(':') {
             None if text == "notify" => Ok(Self::Notify),
-            Some(("http", path)) if is_url_path(path) => Ok(Self::Http(path.to_owned())),
-            Some(("http", path)) => no_proof(format!("`{path}` is no path of a URL")),
+            None if text == "tcp" => Ok(Self::Asked(Question::Accept)),
+            Some((scheme @ ("http" | "https"), path)) if is_url_path(path) => {
+                Ok(Self::Asked(Question::Http {
+                    tls: scheme == "https",
+                    path: path.to_owned(),
+                }))
+            }
+            Some(("http" | "https", path)) => no_proof(format!("`{path}` is no path of a URL")),
             Some(("log", pattern)) => match Regex::new(pattern) {
                 Ok(pattern) => Ok(Self::Log(pattern)),
                 Err(error) => no_proof(format!(
@@ -460,10 +480,13 @@ mod tests {
     #[test]
     fn proofs_of_readiness_are_read() {
         assert_eq!(Ready::read("notify").unwrap(), Ready::Notify);
-        assert_eq!(
-            Ready::read("http:/up?x=1").unwrap(),
-            Ready::Http("/up?x=1".into())
-        );
+        for (text, tls) in [("http:/up?x=1", false), ("https:/up?x=1", true)] {
+            let path = "/up?x=1".into();
+            let asked = Ready::Asked(Question::Http { tls, path });
+            assert_eq!(Ready::read(text).unwrap(), asked);
+        }
+        let accept = Ready::Asked(Question::Accept);
+        assert_eq!(Ready::read("tcp").unwrap(), accept);
         assert!(matches!(Ready::read("log:^up$"), Ok(Ready::Log(_))));
         let two = Duration::from_secs(2);
         assert_eq!(Ready::read("delay:2s").unwrap(), Ready::Delay(two));
@@ -472,7 +495,8 @@ mod tests {
             "http://up",
             "log:(",
             "delay:2",
-            "tcp",
+            "tcp:80",
+            "https://up",
             "notify:x",
         ] {
             assert!(Ready::read(text).is_err(), "{text}");

@@ -64,16 +64,22 @@ impl Project {
         Self::member("frameworks")
     }
 
+    /// A copy of `tls`, a server over TLS and of WebSockets.
+    pub(crate) fn tls() -> Self {
+        Self::member("tls")
+    }
+
     fn member(name: &str) -> Self {
         let Self { temp, dir } = Self::empty();
         for file in ["Cargo.toml", "Cargo.lock"] {
             fs::copy(fixtures().join(file), dir.join(file)).unwrap();
         }
-        for member in ["frameworks", "hello", "readers"] {
+        for member in ["frameworks", "hello", "readers", "tls"] {
             copy(&fixtures().join(member), &dir.join(member));
         }
         let packages = match name {
             "frameworks" => Packages::Frameworks,
+            "tls" => Packages::Tls,
             _ => Packages::Few,
         };
         warm::copy_target(packages, &dir.join("target"));

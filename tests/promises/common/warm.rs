@@ -55,16 +55,19 @@ pub(super) enum Packages {
     Few,
     /// `frameworks`, with so many dependencies that other tests should not have to copy them.
     Frameworks,
+    /// `tls`, with its cryptography.
+    Tls,
 }
 
 /// The directory with everything built.
 fn built(packages: Packages) -> &'static Path {
-    static BUILT: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+    static BUILT: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
     BUILT[packages as usize].get_or_init(|| {
         let shared = fixtures().join("target");
         let (target, packages) = match packages {
             Packages::Few => (shared, &["hello", "readers"][..]),
             Packages::Frameworks => (shared.join("frameworks"), &["frameworks"][..]),
+            Packages::Tls => (shared.join("tls"), &["tls"][..]),
         };
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);
