@@ -21,7 +21,7 @@ use kinds::KINDS;
 use policies::setups;
 use search::{Endings, From, Limit, beginning, search, wander};
 
-/// As deep as some ten seconds allow.
+/// As deep as a few seconds allow; one more takes four times as long.
 const DEPTH: usize = 3;
 
 fn setting(name: &str) -> Option<u64> {

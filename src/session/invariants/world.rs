@@ -513,6 +513,9 @@ impl World {
             Action::Show(View::Finished { generation, .. }) => {
                 let process = self.processes.get(generation);
                 self.proved = process.map(|process| process.built_by).or(self.proved);
+                // Nobody needs it to run any more.
+                let of = self.built_of(*generation);
+                self.have_failed(of);
             }
             Action::Show(View::NotReady { generation, .. }) => {
                 self.tried.deaths += 1;
