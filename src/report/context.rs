@@ -80,6 +80,7 @@ impl Context {
     pub fn of_view(&mut self, view: View) -> Option<Event> {
         Some(match view {
             View::Unwatched(reason) => warning(reason),
+            View::OftenBlocked(on) => warning(hints::often_blocked(&on)),
             View::Configured(changed) => Event::Configured { changed },
             View::Misconfigured(reason) => Event::Misconfigured {
                 text: reason.text,
@@ -124,8 +125,13 @@ impl Context {
                 path: AnyPath(path),
                 wait_ms: Millis(wait),
             },
-            View::Building { generation, cause } => Event::Building {
+            View::Building {
                 generation,
+                cause,
+                ago,
+            } => Event::Building {
+                generation,
+                ago_ms: Millis(ago),
                 asked: cause == Cause::Asked,
                 cause: cause.to_string(),
                 paths: changed(cause),

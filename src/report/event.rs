@@ -138,10 +138,13 @@ pub enum Event {
     },
 
     // # A build
-    /// A build starts.
+    /// A build runs. One that was begun at the first sight of a save is told once no more saves of the
+    /// same burst can cancel it.
     Building {
         /// The generation that is built.
         generation: Generation,
+        /// How long ago it began, in milliseconds.
+        ago_ms: Millis,
         /// Why, for people.
         cause: String,
         /// The files that changed, in the order of their first events; none where the cause is another.

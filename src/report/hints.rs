@@ -8,6 +8,16 @@ use crate::config::{Question, Ready};
 use crate::session::action::Hint;
 use crate::session::event::{Answer, Holder};
 use crate::session::model::{Cure, Writer};
+use crate::session::reason::Reason;
+
+/// The builds wait for another cargo again and again.
+pub(super) fn often_blocked(on: &str) -> Reason {
+    Reason::new(
+        format!("builds wait for another cargo again and again: {on}"),
+        "give it a directory of its own (rust-analyzer: set `cargo.targetDir` to true), or use \
+         `--fast`, which has one",
+    )
+}
 
 /// What to do where a stream ends with the generation that sends it.
 pub(super) const STREAM: &str = "a stream or WebSocket ends with the version that sends it: have the \

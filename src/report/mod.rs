@@ -151,9 +151,10 @@ mod tests {
             View::Building {
                 generation: Generation(2),
                 cause: Cause::Start,
+                ago: Duration::from_millis(128),
             },
             &json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
-                "cause": "first start", "paths": [], "asked": false }),
+                "ago_ms": 128.0, "cause": "first start", "paths": [], "asked": false }),
         );
         let exit = Some(Exit::Signal(15));
         written(
@@ -170,9 +171,10 @@ mod tests {
             View::Building {
                 generation: Generation(2),
                 cause: Cause::Changed(vec!["src/a.rs".into(), odd]),
+                ago: Duration::ZERO,
             },
             &json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
-                "cause": "src/a.rs, src/\u{fffd}.rs", "asked": false,
+                "ago_ms": 0.0, "cause": "src/a.rs, src/\u{fffd}.rs", "asked": false,
                 "paths": ["src/a.rs", { "lossy": "src/\u{fffd}.rs", "bytes": "7372632fe92e7273" }] }),
         );
     }

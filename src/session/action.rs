@@ -195,15 +195,19 @@ pub enum View {
         /// How long the next reaction to it waits from now on.
         wait: Duration,
     },
-    /// A build starts.
+    /// A build runs.
     Building {
         /// The generation.
         generation: Generation,
         /// Why.
         cause: Cause,
+        /// How long ago it began.
+        ago: Duration,
     },
     /// Output of cargo and rustc (never `Loaded`, `Inputs` or `Done`).
     Build(Generation, BuildNews),
+    /// Cargo has waited for this lock of another cargo again and again.
+    OftenBlocked(String),
     /// A newer change made the build worthless.
     BuildCancelled {
         /// The generation.

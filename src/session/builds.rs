@@ -2,6 +2,7 @@
 //! result.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Session;
 use super::action::{Action, Next, View};
@@ -13,6 +14,9 @@ use super::model::{
 };
 use super::reason::Reason;
 use super::swap::{Debugger, Kind, Launch, Prepared};
+
+/// So many waits for another cargo are no chance.
+const OFTEN: u32 = 3;
 
 impl Session {
     pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
@@ -173,7 +177,11 @@ impl Session {
         // A manifest that changes from here on has to be read by the next build.
         self.stale_project = false;
         if self.builds.is_shown(generation) {
-            self.show(View::Building { generation, cause });
+            self.show(View::Building {
+                generation,
+                cause,
+                ago: Duration::ZERO,
+            });
         }
         self.out.push(Action::StartBuild {
             generation,
@@ -189,8 +197,13 @@ impl Session {
             return;
         };
         let generation = running.generation;
+        let ago = now.saturating_sub(running.started);
         let (cause, command) = (running.cause.clone(), running.command.clone());
-        self.show(View::Building { generation, cause });
+        self.show(View::Building {
+            generation,
+            cause,
+            ago,
+        });
         if let Some(command) = command {
             self.show(View::Build(generation, BuildNews::Command(command)));
         }
@@ -231,9 +244,26 @@ impl Session {
             news => {
                 if self.builds.current(generation).is_some() {
                     self.show_build(now, true);
+                    let blocked_on = match &news {
+                        BuildNews::Blocked(on) => on.clone(),
+                        _ => None,
+                    };
                     self.show(View::Build(generation, news));
+                    self.count_waits(blocked_on);
                 }
             }
+        }
+    }
+
+    /// Where another cargo is waited for again and again, says once how that can be ended.
+    fn count_waits(&mut self, blocked_on: Option<String>) {
+        // The lock on all downloaded packages is the same for every directory.
+        let Some(on) = blocked_on.filter(|on| on.contains("directory")) else {
+            return;
+        };
+        self.blocked += 1;
+        if self.blocked == OFTEN {
+            self.show(View::OftenBlocked(on));
         }
     }
 

@@ -133,6 +133,8 @@ pub struct Session {
     freed: bool,
     said_overlap: bool,
     said_streams: bool,
+    /// How often cargo has waited for another cargo for long enough to be told.
+    blocked: u32,
     hold: Hold,
     /// The addresses that were last reported as held and listened on by no process.
     unclaimed: Vec<String>,
@@ -170,6 +172,7 @@ impl Session {
             freed: false,
             said_overlap: false,
             said_streams: false,
+            blocked: 0,
             hold: Hold::default(),
             unclaimed: Vec::new(),
             uncaptured: Vec::new(),

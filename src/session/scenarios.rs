@@ -287,6 +287,7 @@ fn event(text: &str, files: &mut Files) -> Event {
         ["suspend"] => Event::Suspend,
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
+        ["blocked", which] => build(which, BuildNews::Blocked(quoted)),
         ["inputs", which] => build(which, BuildNews::Inputs(Box::default())),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
         ["failed", which] => {

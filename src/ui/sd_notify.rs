@@ -116,6 +116,7 @@ mod tests {
         assert_eq!(heard(), "READY=1");
         manager.tell(&Event::Building {
             generation,
+            ago_ms: Millis(Duration::ZERO),
             cause: "asked for".into(),
             paths: Vec::new(),
             asked: true,

@@ -81,7 +81,9 @@ impl Story {
                     self.warnings.push(warning);
                 }
             }
-            Event::Building { generation, .. } => self.version(*generation).building = Some(at),
+            Event::Building {
+                generation, ago_ms, ..
+            } => self.version(*generation).building = Some(at.saturating_sub(ago_ms.0)),
             Event::BuildEnded { generation, .. } => self.version(*generation).built = Some(at),
             Event::Starting {
                 generation, beside, ..
@@ -276,6 +278,7 @@ pub(super) mod tests {
     fn building(generation: Generation) -> Event {
         Event::Building {
             generation,
+            ago_ms: Millis(Duration::ZERO),
             cause: String::new(),
             paths: Vec::new(),
             asked: false,

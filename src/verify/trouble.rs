@@ -271,6 +271,7 @@ mod tests {
                 message(Severity::Error, "of the build before\n"),
                 Event::Building {
                     generation: SECOND,
+                    ago_ms: Millis(Duration::ZERO),
                     cause: "asked for".into(),
                     paths: Vec::new(),
                     asked: true,
