@@ -134,7 +134,7 @@ mod tests {
     use crate::session::Policy;
     use crate::session::event::{AppNews, BuildNews, Conflict};
     use crate::session::model::{
-        BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof,
+        BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof, Save,
     };
     use crate::session::scenarios::{artifact, policy};
 
@@ -233,7 +233,7 @@ mod tests {
             kind,
             before: Some(Content::Digest(1)),
             now: Content::Digest(2),
-            saved: false,
+            save: Save::Unknown,
             script: None,
         }])
     }

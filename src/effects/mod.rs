@@ -29,7 +29,7 @@ use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
-    ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment,
+    ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment, Save,
 };
 use crate::session::reason::Reason;
 use crate::session::slots::Slot;
@@ -309,7 +309,7 @@ impl Executor {
                 kind: ChangeKind::Config,
                 before: None,
                 now: Content::Unreadable,
-                saved: false,
+                save: Save::Unknown,
                 script: None,
             };
             events.send(Event::Changed(vec![change])).ok();

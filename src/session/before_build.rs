@@ -111,7 +111,7 @@ impl BeforeBuild {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::ChangeKind;
+    use super::super::model::{ChangeKind, Save};
     use super::*;
 
     /// One run in which these paths get other bytes, or (`=`) the same ones, or appear and vanish (`-`).
@@ -122,7 +122,7 @@ mod tests {
             kind: ChangeKind::Source,
             before: Some(before),
             now,
-            saved: false,
+            save: Save::Unknown,
             script: None,
         };
         for path in changes {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::before_build::{BeforeBuild, Stage};
 use super::burst::Burst;
 use super::model::{
-    ArtifactRef, Cause, Change, ChangeKind, Changes, Content, Generation, Moment, Writer,
+    ArtifactRef, Cause, Change, ChangeKind, Changes, Content, Generation, Moment, Save, Writer,
 };
 use super::own_writing::OwnWriting;
 use super::{OnChange, Policy};
@@ -550,7 +550,7 @@ impl BuildSlot {
                 kind: ChangeKind::Source,
                 before: None,
                 now,
-                saved: true,
+                save: Save::Finished,
                 script: None,
             });
         }

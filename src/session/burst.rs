@@ -5,12 +5,12 @@
 //! nothing by then, and the next one waits for a quiet period, longer each time. The quiet period also
 //! stands for what nobody tells: that the writer of a file is done.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Policy;
-use super::model::{Change, Changes, Content, Moment};
+use super::model::{Change, Changed, Changes, Content, Moment, Save};
 
 /// How often the quiet period is doubled at most.
 const LONGER: u32 = 4;
@@ -22,8 +22,8 @@ pub(super) struct Burst {
     last: Moment,
     /// How many builds they have cancelled.
     cancelled: u32,
-    /// Changed files whose writers may not be done.
-    open: BTreeSet<PathBuf>,
+    /// Changed files whose saves are not known to be finished.
+    unfinished: BTreeMap<PathBuf, Save>,
 }
 
 impl Burst {
@@ -42,16 +42,16 @@ impl Burst {
 
     /// This file has changed.
     pub(super) fn saw(&mut self, change: &Change) {
-        if change.saved {
+        if change.save == Save::Finished {
             self.saved(&change.path);
         } else {
-            self.open.insert(change.path.clone());
+            self.unfinished.insert(change.path.clone(), change.save);
         }
     }
 
     /// The writer of this file is done.
     pub(super) fn saved(&mut self, path: &Path) {
-        self.open.remove(path);
+        self.unfinished.remove(path);
     }
 
     /// It has cancelled a build that began at this moment.
@@ -64,8 +64,8 @@ impl Burst {
 
     /// A build has begun with all of these changes.
     pub(super) fn built(&mut self, changes: &Changes) {
-        self.open
-            .retain(|path| changes.iter().all(|changed| changed.path != *path));
+        self.unfinished
+            .retain(|path, _| changes.iter().all(|changed| changed.path != *path));
     }
 
     /// It has cancelled builds, so more changes are likely to come.
@@ -80,19 +80,23 @@ impl Burst {
 
     /// One of these changes is a finished save of a source, and none is the middle of one.
     pub(super) fn is_finished(&self, changes: &Changes) -> bool {
-        let mut sources = changes
-            .iter()
-            .filter(|changed| changed.kind.is_source())
-            .peekable();
-        sources.peek().is_some()
-            && sources
-                .all(|source| !source.now.is_transitional() && !self.open.contains(&source.path))
+        let is_finished = |source: &Changed| {
+            !source.now.is_transitional() && !self.unfinished.contains_key(&source.path)
+        };
+        let is_source = |changed: &&Changed| changed.kind.is_source();
+        let sources: Vec<&Changed> = changes.iter().filter(is_source).collect();
+        !sources.is_empty() && sources.into_iter().all(is_finished)
     }
 
     /// How long these changes wait for more.
     pub(super) fn quiet(&self, changes: &Changes, policy: &Policy) -> Duration {
-        // Editors leave a file empty for a moment: its content follows at once.
-        if changes.iter().any(|changed| changed.now == Content::Empty) {
+        // Editors leave a file empty for a moment: its content follows at once. So does the rest where the
+        // file is still open.
+        let goes_on = |changed: &Changed| {
+            let save = self.unfinished.get(&changed.path);
+            changed.now == Content::Empty || save == Some(&Save::Open)
+        };
+        if changes.iter().any(goes_on) {
             return policy.max_wait;
         }
         policy.debounce * (1 << self.cancelled.saturating_sub(1).min(LONGER))

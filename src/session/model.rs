@@ -187,6 +187,17 @@ pub enum Reaction {
     Run(Vec<String>),
 }
 
+/// How far the save of a changed file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Save {
+    /// The file was closed after writing, or renamed into place.
+    Finished,
+    /// The file was written to and not closed since.
+    Open,
+    /// Nothing says whether more is written.
+    Unknown,
+}
+
 /// A changed path, as it is shown to the user (relative to the workspace where possible).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -198,8 +209,8 @@ pub struct Change {
     pub before: Option<Content>,
     /// The content now.
     pub now: Content,
-    /// Its writer is known to be done: the file was closed after writing, or renamed into place.
-    pub saved: bool,
+    /// What is known of the writer.
+    pub save: Save,
     /// If a build script of its package was running when it was written: for how long.
     pub script: Option<Duration>,
 }

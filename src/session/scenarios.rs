@@ -2,8 +2,9 @@
 //! hotrun does when; here is how they are read.
 //!
 //! A line is `<ms> <event>` or `-> <action>`; `#` starts a comment; `policy <key> <value>` comes first.
-//! `saved` are changes whose writers are done, `changed` those of which that is unknown until `closed`.
-//! In both, a path has bytes that it never had before; `=path` has the same as before, `path@7`
+//! `saved` are finished changes, `written` those of files that are still open, and `changed` those of
+//! which that is not known; `closed` ends both.
+//! In all of them, a path has bytes that it never had before; `=path` has the same as before, `path@7`
 //! those of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing
 //! depends on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
 //! began. Between two events the session is woken at every moment for which it asks; its actions then
@@ -25,7 +26,7 @@ use super::event::{
 };
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
-    Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Surroundings,
+    Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Save, Surroundings,
 };
 use super::reason::Reason;
 use super::slots::Slot;
@@ -133,12 +134,12 @@ struct Files {
 }
 
 impl Files {
-    fn changes(&mut self, words: &[&str], saved: bool) -> Event {
-        let changes = words.iter().map(|word| self.change(word, saved));
+    fn changes(&mut self, words: &[&str], save: Save) -> Event {
+        let changes = words.iter().map(|word| self.change(word, save));
         Event::Changed(changes.collect())
     }
 
-    fn change(&mut self, word: &str, saved: bool) -> Change {
+    fn change(&mut self, word: &str, save: Save) -> Change {
         let (mark, path) = match word.chars().next() {
             Some(mark @ ('+' | '-' | '=' | '?' | '~')) => (Some(mark), &word[1..]),
             _ => (None, word),
@@ -192,7 +193,7 @@ impl Files {
             kind,
             before: Some(before),
             now,
-            saved,
+            save,
             script,
         }
     }
@@ -253,8 +254,9 @@ fn event(text: &str, files: &mut Files) -> Event {
     match words.as_slice() {
         ["begin"] => Event::Begin,
         ["tick"] => Event::Tick,
-        ["changed", paths @ ..] => files.changes(paths, false),
-        ["saved", paths @ ..] => files.changes(paths, true),
+        ["changed", paths @ ..] => files.changes(paths, Save::Unknown),
+        ["written", paths @ ..] => files.changes(paths, Save::Open),
+        ["saved", paths @ ..] => files.changes(paths, Save::Finished),
         ["closed", paths @ ..] => Event::Saved(paths.iter().map(PathBuf::from).collect()),
         ["git-works", ago] => Event::GitWorks {
             ago: Duration::from_millis(ago.parse().unwrap()),

@@ -49,7 +49,7 @@ use crate::config;
 use crate::defect::{self, point};
 use crate::exit::Failure;
 use crate::session::event::Event;
-use crate::session::model::{Change, ChangeKind, Scope};
+use crate::session::model::{Change, ChangeKind, Save, Scope};
 use crate::session::reason::Reason;
 
 /// The most files whose content is remembered although they are not sources.
@@ -432,8 +432,8 @@ impl Watcher {
         for source in sources.iter().map(PathBuf::as_path).chain([path]) {
             if self.filter.kind(source).is_some() {
                 let found = self.contents.look(source);
-                let saved = self.writers.are_done(path);
-                changes.extend(found.and_then(|found| self.change(source, found, saved)));
+                let save = self.writers.save(path);
+                changes.extend(found.and_then(|found| self.change(source, found, save)));
             } else if is_code(source) && self.contents.len() < OTHERS {
                 // The file may be part of the program with the next build.
                 self.contents.look(source);
@@ -459,10 +459,10 @@ impl Watcher {
         let told = kind.builds() || matches!(why, Why::Came(_) | Why::Lost);
         found
             .filter(|_| told)
-            .and_then(|found| self.change(path, found, false))
+            .and_then(|found| self.change(path, found, Save::Unknown))
     }
 
-    fn change(&mut self, path: &Path, found: Found, saved: bool) -> Option<Change> {
+    fn change(&mut self, path: &Path, found: Found, save: Save) -> Option<Change> {
         let kind = self.filter.kind(path)?;
         let script = kind
             .is_source()
@@ -473,7 +473,7 @@ impl Watcher {
             kind,
             before: found.before,
             now: found.now,
-            saved,
+            save,
             script,
         })
     }

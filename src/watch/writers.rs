@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind};
 
+use crate::session::model::Save;
+
 /// The files that are being written, and those that the last events finished.
 #[derive(Debug, Default)]
 pub(super) struct Writers {
@@ -35,11 +37,13 @@ impl Writers {
                         self.writing.remove(path);
                         self.done.insert(path.clone());
                     }
-                    EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => {
+                    EventKind::Modify(ModifyKind::Data(_)) => {
                         self.writing.insert(path.clone());
                         self.done.remove(path);
                     }
-                    EventKind::Remove(_)
+                    // A new file is written to next, or is a link and finished: that is not said.
+                    EventKind::Create(_)
+                    | EventKind::Remove(_)
                     | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                         self.writing.remove(path);
                         self.done.remove(path);
@@ -51,9 +55,15 @@ impl Writers {
         closed
     }
 
-    /// The last events have said that this file is finished.
-    pub(super) fn are_done(&self, path: &Path) -> bool {
-        self.done.contains(path)
+    /// How far the save of this file is, by the last events.
+    pub(super) fn save(&self, path: &Path) -> Save {
+        if self.done.contains(path) {
+            Save::Finished
+        } else if self.writing.contains(path) {
+            Save::Open
+        } else {
+            Save::Unknown
+        }
     }
 }
 
@@ -74,20 +84,20 @@ mod tests {
     #[test]
     fn a_file_is_finished_when_it_was_closed_or_renamed_into_place() {
         for (groups, done, closed) in [
-            (&[&[WRITE, CLOSE][..]][..], true, 1),
-            (&[&[CREATE, WRITE, CLOSE]], true, 1),
-            (&[&[TO]], true, 0),
-            (&[&[WRITE]], false, 0),
-            (&[&[CREATE]], false, 0),
-            (&[&[WRITE, CLOSE, WRITE]], false, 1),
-            (&[&[WRITE], &[CLOSE]], true, 1),
-            (&[&[WRITE], &[READ]], false, 0),
+            (&[&[WRITE, CLOSE][..]][..], Save::Finished, 1),
+            (&[&[CREATE, WRITE, CLOSE]], Save::Finished, 1),
+            (&[&[TO]], Save::Finished, 0),
+            (&[&[WRITE]], Save::Open, 0),
+            (&[&[CREATE]], Save::Unknown, 0),
+            (&[&[WRITE, CLOSE, WRITE]], Save::Open, 1),
+            (&[&[WRITE], &[CLOSE]], Save::Finished, 1),
+            (&[&[WRITE], &[READ]], Save::Open, 0),
             // Opened for writing, and nothing was written.
-            (&[&[CLOSE]], false, 0),
-            (&[&[WRITE, CLOSE], &[READ]], false, 0),
-            (&[&[TO, FROM]], false, 0),
-            (&[&[WRITE, CLOSE, REMOVE]], false, 1),
-            (&[&[FROM, CREATE], &[WRITE, CLOSE]], true, 1),
+            (&[&[CLOSE]], Save::Unknown, 0),
+            (&[&[WRITE, CLOSE], &[READ]], Save::Unknown, 0),
+            (&[&[TO, FROM]], Save::Unknown, 0),
+            (&[&[WRITE, CLOSE, REMOVE]], Save::Unknown, 1),
+            (&[&[FROM, CREATE], &[WRITE, CLOSE]], Save::Finished, 1),
         ] {
             let path = PathBuf::from("/src/main.rs");
             let mut writers = Writers::default();
@@ -98,11 +108,7 @@ mod tests {
                     .map(|kind| Event::new(*kind).add_path(path.clone()));
                 last = writers.take(&events.collect::<Vec<_>>()).len();
             }
-            assert_eq!(
-                (writers.are_done(&path), last),
-                (done, closed),
-                "{groups:?}"
-            );
+            assert_eq!((writers.save(&path), last), (done, closed), "{groups:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::super::event::{
 };
 use super::super::model::{
     BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit, Generation, Handover, JobId,
-    Proof,
+    Proof, Save,
 };
 use super::super::reason::Reason;
 use super::super::scenarios::artifact;
@@ -51,7 +51,7 @@ fn change(path: &str, kind: ChangeKind, before: Content, now: Content) -> Change
         kind,
         before: Some(before),
         now,
-        saved: false,
+        save: Save::Unknown,
         script: None,
     }
 }
@@ -65,7 +65,7 @@ fn from_outside(play: &Play) -> Vec<Event> {
     let other = |path, kind| change(path, kind, Content::Digest(0), new);
     let one = |change| Event::Changed(vec![change]);
     let saved = |change| Change {
-        saved: true,
+        save: Save::Finished,
         ..change
     };
     let mut events = vec![
