@@ -13,82 +13,11 @@ use super::model::{
     ArtifactRef, Cause, Change, ChangeKind, Changes, Content, Generation, Moment, Save, Writer,
 };
 use super::own_writing::OwnWriting;
+use super::request::Request;
 use super::{OnChange, Policy};
 
 /// An operation of git is over when git has done nothing for so long.
 const GIT_IS_DONE: Duration = Duration::from_secs(1);
-
-/// A requested build.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    /// When its first event came.
-    pub(super) first: Moment,
-    /// When its last event came.
-    pub(super) last: Moment,
-    /// The reason for it beside changed files.
-    reason: Option<Cause>,
-    /// Restart the app even if the program turns out to be unchanged.
-    pub(super) forced: bool,
-    /// The user has asked for it, so a debugger that is attached to live does not count.
-    pub(super) asked: bool,
-    /// Start the app again even if the build fails.
-    pub(super) restart: bool,
-}
-
-impl Request {
-    fn new(now: Moment) -> Self {
-        Self {
-            first: now,
-            last: now,
-            reason: None,
-            forced: false,
-            asked: false,
-            restart: false,
-        }
-    }
-
-    /// Adds a reason that came later. The wider one is shown.
-    fn merge(&mut self, reason: Option<Cause>) {
-        match (&mut self.reason, reason) {
-            (Some(Cause::Changed(paths)), Some(Cause::Changed(more))) => add(paths, more),
-            (None | Some(Cause::Start | Cause::Sibling(_)), reason @ Some(_))
-            | (Some(Cause::Changed(_)), reason @ Some(Cause::Rescan | Cause::Asked)) => {
-                self.reason = reason;
-            }
-            _ => {}
-        }
-    }
-
-    /// The cause of the build, with these changes.
-    fn cause(&self, changes: &Changes) -> Cause {
-        match &self.reason {
-            Some(Cause::Changed(paths)) => {
-                let mut paths = paths.clone();
-                add(&mut paths, changes.paths());
-                Cause::Changed(paths)
-            }
-            Some(Cause::Start | Cause::Sibling(_)) if !changes.is_empty() => {
-                Cause::Changed(changes.paths())
-            }
-            Some(reason) => reason.clone(),
-            None => Cause::Changed(changes.paths()),
-        }
-    }
-
-    /// The request has no reason but changed files.
-    fn is_for_changes(&self) -> bool {
-        self.reason.is_none() && !self.forced
-    }
-}
-
-/// Appends paths, each once.
-fn add(paths: &mut Vec<PathBuf>, more: Vec<PathBuf>) {
-    for path in more {
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
-}
 
 /// A build under way.
 #[derive(Clone, Debug)]
@@ -571,12 +500,7 @@ impl BuildSlot {
         self.dirty.extend(newer);
         let mut request = running.request;
         if let Some(newer) = self.requested.take() {
-            // Only the newer changes need a quiet period: the older ones have had theirs.
-            (request.first, request.last) = (newer.first, newer.last);
-            request.forced |= newer.forced;
-            request.asked |= newer.asked;
-            request.restart |= newer.restart;
-            request.merge(newer.reason);
+            request.follow(newer);
         }
         self.requested = Some(request);
         self.drop_if_empty(now);

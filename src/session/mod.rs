@@ -27,6 +27,7 @@ mod processes;
 mod reactions;
 pub mod reason;
 mod recovery;
+mod request;
 pub mod slots;
 mod swap;
 

@@ -1,7 +1,11 @@
 //! Which events of the file system matter. Pure.
 
+use std::path::Path;
+
 use notify::EventKind;
 use notify::event::{ModifyKind, RenameMode};
+
+use super::cures;
 
 /// The content of the event's paths may have changed. `polled`: events come from comparing time stamps,
 /// so an edit shows as a new time stamp.
@@ -12,6 +16,14 @@ pub fn matters(kind: EventKind, polled: bool) -> bool {
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => false,
         _ => true,
     }
+}
+
+/// The event's paths were removed or moved away.
+pub(super) fn leaves(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+    )
 }
 
 /// The name is one that editors create beside the file they save.
@@ -25,6 +37,18 @@ pub fn is_dropping(name: &str) -> bool {
         || [".swp", ".swo", ".swx", ".tmp"]
             .iter()
             .any(|end| name.ends_with(end))
+}
+
+/// The content of this file decides which other files count.
+pub(super) fn decides_about_others(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name == ".gitignore" || name == "CACHEDIR.TAG")
+}
+
+/// A program may be made of files like this one.
+pub(super) fn is_code(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ending == "rs" || cures::is_read(ending))
 }
 
 #[cfg(test)]

@@ -103,6 +103,12 @@ pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
+/// A file with content of its own: neither a link nor another name of an older file.
+pub(super) fn is_written(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_ok_and(|found| found.is_file() && found.nlink() == 1)
+}
+
 /// When this file, or the link at its path, was last written or moved there.
 fn written(path: &Path) -> Option<SystemTime> {
     let found = [path.symlink_metadata().ok(), path.metadata().ok()];

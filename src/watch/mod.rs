@@ -37,7 +37,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use backend::Backend;
-use classify::matters;
+use classify::{decides_about_others, is_code, leaves, matters};
 use contents::{Contents, Found};
 use filter::{Counts, Filter};
 use git::Git;
@@ -324,13 +324,13 @@ impl Watcher {
             return self.rescan();
         }
         let events: Vec<notify::Event> = events.into_iter().flatten().collect();
-        let done = self.writers.take(&events);
+        let done = self.writers.take(&events, contents::is_written);
+        let comes = |event: &&notify::Event| matters(event.kind, polled) && !leaves(event.kind);
+        let came = events.iter().filter(comes);
+        let came: HashSet<&PathBuf> = came.flat_map(|event| &event.paths).collect();
         let mut changes = Vec::new();
         let mut looked = HashSet::new();
-        for event in events {
-            if !matters(event.kind, polled) {
-                continue;
-            }
+        for event in events.iter().filter(|event| matters(event.kind, polled)) {
             // A poll reports a directory whenever an entry of it appears or vanishes.
             let moved = !polled
                 || matches!(
@@ -339,13 +339,16 @@ impl Watcher {
                         | EventKind::Remove(_)
                         | EventKind::Modify(ModifyKind::Name(_))
                 );
-            for path in event.paths {
+            for path in &event.paths {
                 let is_dir = path.is_dir();
                 if moved {
-                    changes.extend(self.moved(&path, is_dir));
+                    changes.extend(self.moved(path, is_dir));
                 }
-                if !is_dir && looked.insert(path.clone()) {
-                    changes.extend(self.look(&path));
+                if !is_dir && looked.insert(path) {
+                    // Where something left and a file is there, the file has an event of its own: another
+                    // one, in the order of renameat2(2) that exchanges two.
+                    let counts = |change: &Change| came.contains(path) || !change.is_same();
+                    changes.extend(self.look(path).into_iter().filter(counts));
                 }
             }
         }
@@ -589,16 +592,4 @@ impl Watcher {
             self.places.watch_up_to(dir, self.filter.base());
         }
     }
-}
-
-/// The content of this file decides which other files count.
-fn decides_about_others(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name == ".gitignore" || name == "CACHEDIR.TAG")
-}
-
-/// A program may be made of files like this one.
-fn is_code(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ending == "rs" || cures::is_read(ending))
 }

@@ -20,8 +20,13 @@ pub(super) struct Writers {
 
 impl Writers {
     /// Takes in events, in order. Returns the files whose writers are done, as far as it was known that
-    /// they were writing.
-    pub(super) fn take(&mut self, events: &[Event]) -> Vec<PathBuf> {
+    /// they were writing. `is_written`: a new file at this path has content of its own, so whoever made it
+    /// has it open.
+    pub(super) fn take(
+        &mut self,
+        events: &[Event],
+        is_written: impl Fn(&Path) -> bool,
+    ) -> Vec<PathBuf> {
         self.done.clear();
         let mut closed = Vec::new();
         for event in events {
@@ -37,11 +42,14 @@ impl Writers {
                         self.writing.remove(path);
                         self.done.insert(path.clone());
                     }
+                    EventKind::Create(_) if is_written(path) => {
+                        self.writing.insert(path.clone());
+                        self.done.remove(path);
+                    }
                     EventKind::Modify(ModifyKind::Data(_)) => {
                         self.writing.insert(path.clone());
                         self.done.remove(path);
                     }
-                    // A new file is written to next, or is a link and finished: that is not said.
                     EventKind::Create(_)
                     | EventKind::Remove(_)
                     | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
@@ -88,7 +96,8 @@ mod tests {
             (&[&[CREATE, WRITE, CLOSE]], Save::Finished, 1),
             (&[&[TO]], Save::Finished, 0),
             (&[&[WRITE]], Save::Open, 0),
-            (&[&[CREATE]], Save::Unknown, 0),
+            (&[&[CREATE]], Save::Open, 0),
+            (&[&[CREATE, CLOSE]], Save::Finished, 1),
             (&[&[WRITE, CLOSE, WRITE]], Save::Open, 1),
             (&[&[WRITE], &[CLOSE]], Save::Finished, 1),
             (&[&[WRITE], &[READ]], Save::Open, 0),
@@ -106,9 +115,17 @@ mod tests {
                 let events = kinds
                     .iter()
                     .map(|kind| Event::new(*kind).add_path(path.clone()));
-                last = writers.take(&events.collect::<Vec<_>>()).len();
+                last = writers.take(&events.collect::<Vec<_>>(), |_| true).len();
             }
             assert_eq!((writers.save(&path), last), (done, closed), "{groups:?}");
         }
+    }
+
+    #[test]
+    fn a_link_is_closed_by_nobody() {
+        let path = PathBuf::from("/src/main.rs");
+        let mut writers = Writers::default();
+        writers.take(&[Event::new(CREATE).add_path(path.clone())], |_| false);
+        assert_eq!(writers.save(&path), Save::Unknown);
     }
 }

@@ -384,7 +384,7 @@ fn http_asks_the_first_tcp_address() {
     project.configure("[app]\nready = \"http:/\"\n");
     let hotrun = Hotrun::start(&project, &["--no-capture", "--listen", "udp:127.0.0.1:0"]);
     hotrun.wait_code(2);
-    assert!(hotrun.stderr().contains("needs a TCP address"));
+    assert!(hotrun.stderr().contains("need a TCP address"));
     let args = ["--listen", "udp:127.0.0.1:0", "--listen", "127.0.0.1:0"];
     let hotrun = Hotrun::start(&project, &args);
     assert_eq!(hotrun.wait_live(1)["proof"], "answered");
