@@ -12,6 +12,7 @@ use procfs::process::{FDTarget, Process};
 use crate::common::load::Kind;
 use crate::common::project::REFUSES_SOCKETS;
 use crate::common::{Datagrams, Hotrun, Load, Outcome, Project, Run, get, say, wait_until};
+use crate::what_cargo_can_do_works::manifest;
 
 /// The clients of one address.
 enum Clients {
@@ -141,6 +142,71 @@ fn unix_streams() {
     let path = project.path("app.sock");
     assert_eq!(hotrun.held(), [format!("unix:{}", path.display())]);
     assert_eq!(nonblocking(&hotrun), [true]);
+}
+
+/// The program removes the path as it ends, long after its successor has died: whoever serves then is
+/// reached by the path all the same.
+#[test]
+fn a_path_is_put_back_for_as_long_as_any_version_may_remove_it() {
+    let main = r#"
+use std::path::Path;
+
+unsafe extern "C" {
+    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+}
+
+extern "C" fn ignore(_: i32) {}
+
+fn main() {
+    // SAFETY: the handler does nothing.
+    unsafe { signal(15, ignore) };
+    let generation = std::env::var("HOTRUN_GENERATION").unwrap();
+    let asked = |what: &str| std::fs::remove_file(format!("{what}-{generation}")).is_ok();
+    let version = 1;
+    loop {
+        if asked("unlink") {
+            std::fs::remove_file("app.sock").unwrap();
+            std::fs::write(format!("unlinked-{generation}"), "").unwrap();
+        }
+        if asked("die") {
+            std::process::exit(version);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+"#;
+    let project = Project::of(&[
+        ("Cargo.toml", &manifest("app", "")),
+        ("src/main.rs", main),
+        (
+            ".reload.toml",
+            "[app]\nready = \"delay:10ms\"\nstop_timeout = \"5m\"\n",
+        ),
+    ]);
+    let hotrun = Hotrun::start(&project, &["--no-capture", "--listen", "unix:app.sock"]);
+    hotrun.wait_live(1);
+    project.edit("src/main.rs", "version = 1", "version = 2");
+    hotrun.wait_live(2);
+    hotrun.wait_for("draining", |event| event["generation"] == 1);
+    project.add("die-2", "");
+    hotrun.wait_for("gone", |event| event["generation"] == 2);
+    // The last good program, which has made the path anew by being live.
+    hotrun.wait_live(3);
+    project.add("unlink-1", "");
+    let unlinked = project.path("unlinked-1");
+    wait_until("the path was removed", || unlinked.exists().then_some(()));
+    let path = project.path("app.sock");
+    wait_until("the path is there again", || path.exists().then_some(()));
+    UnixStream::connect(&path).unwrap();
+    assert!(
+        !hotrun
+            .all("gone")
+            .iter()
+            .any(|event| event["generation"] == 1)
+    );
+    hotrun.kill();
+    hotrun.wait_killed_by(Signal::SIGKILL);
+    hotrun.assert_nothing_left();
 }
 
 #[test]
