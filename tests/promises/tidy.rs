@@ -412,6 +412,31 @@ fn the_session_is_pure() {
     none("not in the session", &wrong);
 }
 
+/// Which slot is whose, and which gets new connections, is decided by the session's table alone: what
+/// carries its orders out names no slot by itself, and asks for none.
+#[test]
+fn effects_decide_nothing_about_slots() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.module == "effects") {
+        for word in [
+            "Slot::First",
+            "Slot::Second",
+            "Slot::BOTH",
+            ".other()",
+            ".active()",
+            "slot ==",
+            "slot !=",
+            "== slot",
+            "!= slot",
+        ] {
+            if source.code.contains(word) {
+                wrong.push(format!("{} has `{word}`", source.path));
+            }
+        }
+    }
+    none("decided outside of the session", &wrong);
+}
+
 /// A file that calls itself pure can be tested by its arguments alone.
 #[test]
 fn what_says_that_it_is_pure_is() {
