@@ -83,8 +83,8 @@ impl Lab {
         for name in ["Cargo.toml", "Cargo.lock"] {
             fs::copy(fixtures.join(name), hot.root.join(name))?;
         }
-        for name in ["frameworks", "hello", "readers"] {
-            copy(&fixtures.join(name), &hot.root.join(name))?;
+        for name in members(&fixtures)? {
+            copy(&fixtures.join(&name), &hot.root.join(&name))?;
         }
         // The address comes from the command line, so that a free one can be chosen.
         fs::remove_file(hot.package.join(".reload.toml")).ok();
@@ -199,6 +199,17 @@ pub(crate) fn command(program: impl Into<OsString>) -> Command {
     }
     command.env("CARGO_NET_OFFLINE", "true");
     command
+}
+
+/// The members of the workspace there.
+fn members(fixtures: &Path) -> Result<Vec<String>> {
+    let manifest: toml::Table = fs::read_to_string(fixtures.join("Cargo.toml"))?.parse()?;
+    let members = manifest["workspace"]["members"].as_array();
+    let names = members
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Copies a directory with everything in it, time stamps included.
