@@ -34,6 +34,8 @@ fn noise(lab: &Lab, table: &mut Table) -> Result<()> {
     let swap = lab.hot.source(".main.rs.swp");
     let ours = lab.hot.root.join("target/scratch.rs");
     let mut hotrun = Hotrun::start(lab, &[])?;
+    // What was saved just before the start may be built once more.
+    hotrun.listen(window(lab));
     let mut quiet = |what: &str, act: &dyn Fn() -> Result<()>| -> Result<()> {
         let since = hotrun.heard.len();
         act()?;
