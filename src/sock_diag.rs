@@ -20,8 +20,15 @@ pub(crate) const SYN_RECEIVED: u8 = 3;
 /// The client has closed its end.
 pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LISTENING: u8 = 10;
-/// States of a connection at the end that closed it first.
-const CLOSED_FIRST: [u8; 3] = [4, 5, 6];
+/// States of a connection at the end that closed it first: the other end has not acknowledged that yet,
+/// has yet to close, or has closed too.
+const FIN_WAIT_1: u8 = 4;
+const FIN_WAIT_2: u8 = 5;
+const TIME_WAIT: u8 = 6;
+const CLOSED_FIRST: [u8; 3] = [FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT];
+/// How long the kernel remembers a connection in TIME-WAIT (`TCP_TIMEWAIT_LEN`), and one in FIN-WAIT-2 if
+/// `tcp_fin_timeout` can't be read (tcp(7)).
+const REMEMBERED: Duration = Duration::from_mins(1);
 /// A handshake under way, as newer kernels report it.
 pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
 
@@ -111,16 +118,30 @@ pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The connections to this port that their clients have closed, by both ends' addresses, the client's
-/// first.
-pub(crate) fn closed_by_clients(port: u16) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
+/// Where clients on this machine have connected to this port within the last `within`, and closed the
+/// connection: at the server's addresses. Takes some milliseconds, since the kernel walks its whole table.
+pub(crate) fn closed_by_clients(port: u16, within: Duration) -> io::Result<Vec<SocketAddr>> {
+    let half_closed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout");
+    let half_closed = half_closed.ok().and_then(|text| text.trim().parse().ok());
+    let half_closed = half_closed.map_or(REMEMBERED, Duration::from_secs);
     let mut found = Vec::new();
     for family in [V4, V6] {
         let request = request(family, &CLOSED_FIRST, 0, port, 0);
         exchange(&request, |bytes| {
-            // With an inode a process still has it open: it was shut down, not closed.
             messages(bytes, |message| {
-                found.extend(ends(message).filter(|_| u32_at(message, 68) == Some(0)));
+                // With an inode a process still has it open: it was shut down, not closed.
+                let is_closed = u32_at(message, 68) == Some(0);
+                // The time until the kernel forgets it.
+                let left = Duration::from_millis(u32_at(message, 52).unwrap_or_default().into());
+                let ago = match message.get(1) {
+                    Some(&TIME_WAIT) => REMEMBERED.saturating_sub(left),
+                    Some(&FIN_WAIT_2) => half_closed.saturating_sub(left),
+                    // The acknowledgement takes milliseconds.
+                    _ => Duration::ZERO,
+                };
+                if is_closed && ago <= within {
+                    found.extend(ends(message).map(|(_, server)| server));
+                }
             })
         })?;
     }
@@ -358,6 +379,8 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::fs::MetadataExt;
 
+    use tokio::time::Instant;
+
     use super::*;
 
     /// The inode of a socket of this process.
@@ -424,19 +447,27 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-            let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-            let found = || closed_by_clients(port).unwrap();
+            let server = client.peer_addr().unwrap();
+            let before = Instant::now();
+            let found = || {
+                let found = closed_by_clients(port, before.elapsed()).unwrap();
+                found.into_iter().map(canonical).collect::<Vec<_>>()
+            };
             assert_eq!(found(), []);
             client.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(found(), []);
             drop(client);
-            let [(from, to)] = found()[..] else {
-                panic!("{:?}", found())
-            };
-            assert_eq!((canonical(from), canonical(to)), ends);
+            assert_eq!(found(), [server]);
             // The server closes too, and the state remains at the client's end.
             drop(listener.accept().unwrap());
-            assert_eq!(found().len(), 1);
+            assert_eq!(found(), [server]);
+            // The kernel counts in ticks of its clock, 10 ms at most.
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_millis(20) {
+                std::thread::yield_now();
+            }
+            assert_eq!(closed_by_clients(port, Duration::ZERO).unwrap(), []);
+            assert_eq!(found(), [server]);
         }
     }
 

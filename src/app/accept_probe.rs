@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use procfs::ProcError;
 use procfs::net::UnixState;
@@ -298,9 +299,10 @@ fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
     tcp.chain(unix).collect()
 }
 
-/// Connections to these addresses that their client has closed, by both ends' addresses.
-pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, SocketAddr)> {
-    let leads = |to: SocketAddr| {
+/// One of these addresses to which a client has connected within the last `within`, and closed the
+/// connection.
+pub(super) fn asked(addresses: &[SocketAddr], within: Duration) -> Option<SocketAddr> {
+    let leads = |to: &SocketAddr| {
         let ip = to.ip().to_canonical();
         let mut all = addresses.iter();
         all.any(|at| {
@@ -309,9 +311,10 @@ pub(super) fn left_over(addresses: &[SocketAddr]) -> HashSet<(SocketAddr, Socket
         })
     };
     let ports: HashSet<u16> = addresses.iter().map(SocketAddr::port).collect();
-    let closed = ports.into_iter().map(sock_diag::closed_by_clients);
-    let closed = closed.flatten().flatten();
-    closed.filter(|(_, to)| leads(*to)).collect()
+    let closed = ports
+        .into_iter()
+        .map(|port| sock_diag::closed_by_clients(port, within));
+    closed.flatten().flatten().find(leads)
 }
 
 /// The files that the processes of this keeper have locked.

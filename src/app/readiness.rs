@@ -12,7 +12,7 @@ use std::time::Duration;
 use regex::Regex;
 use tokio::time::{Instant, sleep_until};
 
-use super::accept_probe::{Accepts, Probes, left_over, locks};
+use super::accept_probe::{self, Accepts, Probes, locks};
 use super::ready_probe::{Probe, Request};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
@@ -100,6 +100,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Check {
     how: How,
+    /// Made before its process is, and since when that runs.
+    made: Instant,
     started: Instant,
     next_probe: Instant,
     probes: Probes,
@@ -118,9 +120,8 @@ pub(super) struct Check {
     /// The held addresses that it has bound and does not listen on yet, and those it listens on.
     bound: Vec<Address>,
     listened: Vec<Address>,
-    /// The TCP addresses held at its start, and the connections to them that clients had closed already.
+    /// The TCP addresses held at its start.
     served: Vec<SocketAddr>,
-    left_over: HashSet<(SocketAddr, SocketAddr)>,
 }
 
 impl Check {
@@ -160,6 +161,7 @@ impl Check {
         };
         Self {
             how,
+            made: Instant::now(),
             started: Instant::now(),
             next_probe: Instant::now(),
             probes: Probes::default(),
@@ -173,7 +175,6 @@ impl Check {
             files: HashSet::new(),
             bound: Vec::new(),
             listened: Vec::new(),
-            left_over: left_over(&served),
             served,
         }
     }
@@ -302,9 +303,8 @@ impl Check {
         if binds || self.done || self.served.is_empty() {
             return None;
         }
-        let now = left_over(&self.served);
-        let (_, to) = now.difference(&self.left_over).next()?;
-        Some(to.to_string())
+        let address = accept_probe::asked(&self.served, self.made.elapsed())?;
+        Some(address.to_string())
     }
 
     /// Waits until `settle` after readiness, once; then returns the inherited sockets on which no
