@@ -7,6 +7,7 @@
 //! under `cargo run`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -14,8 +15,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::cargo_config::CargoConfig;
 use super::pin::bring_home;
 use super::project::{Project, Target, TargetKind};
+use super::recorder::Recorder;
 use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
 use crate::session::model::Generation;
@@ -25,13 +28,20 @@ use crate::session::model::Generation;
 pub struct ArtifactStore {
     target_dir: PathBuf,
     key: String,
+    /// Under the fast profile, where the calls of the compiler are recorded.
+    recorder: Option<Recorder>,
     _lock: File,
 }
 
 impl ArtifactStore {
     /// Locks this project's target for this session and removes what an earlier session left.
     pub fn open(project: &Project, build: &Build) -> Result<Self, Failure> {
-        Self::open_at(project.target_dir.clone(), key(&project.target, build))
+        let mut store = Self::open_at(project.target_dir.clone(), key(&project.target, build))?;
+        if build.fast && !CargoConfig::read(build).has_workspace_wrapper() {
+            // Without it every build is cargo's.
+            store.recorder = Recorder::create(&store.file("")).ok();
+        }
+        Ok(store)
     }
 
     fn open_at(target_dir: PathBuf, key: String) -> Result<Self, Failure> {
@@ -66,6 +76,7 @@ impl ArtifactStore {
         let store = Self {
             target_dir,
             key,
+            recorder: None,
             _lock: lock,
         };
         store.clear();
@@ -75,6 +86,16 @@ impl ArtifactStore {
     /// The file in which this session's addresses are remembered for the next one.
     pub fn memory(&self) -> PathBuf {
         self.file("addresses")
+    }
+
+    /// Where the calls of the compiler are recorded, if they are.
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    /// The arguments that make cargo record the calls of the compiler.
+    pub(super) fn recording(&self) -> Option<[OsString; 2]> {
+        self.recorder()?.arguments()
     }
 
     /// The file system's time now: no file that is written from now on has an older stamp.
@@ -140,6 +161,9 @@ impl ArtifactStore {
 impl Drop for ArtifactStore {
     fn drop(&mut self) {
         self.clear();
+        if let Some(recorder) = &self.recorder {
+            recorder.remove();
+        }
         // While the lock is still held: later, another hotrun may have its lock file under this name.
         fs::remove_file(lock_file(&self.target_dir, &self.key)).ok();
     }

@@ -171,6 +171,28 @@ impl CargoConfig {
             .unwrap_or_else(|| "rustc".into())
     }
 
+    /// The user has a wrapper for the compiler of the workspace's crates.
+    pub(super) fn has_workspace_wrapper(&self) -> bool {
+        let of = |layer: &Layer| {
+            layer
+                .table
+                .get("build")?
+                .get("rustc-workspace-wrapper")
+                .map(drop)
+        };
+        let variables = [
+            "RUSTC_WORKSPACE_WRAPPER",
+            "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+        ];
+        let variable = || {
+            variables
+                .iter()
+                .find_map(|name| self.variable(name))
+                .map(drop)
+        };
+        self.first(variable, of).is_some()
+    }
+
     /// The setting `key` of this profile.
     pub(super) fn of_profile(&self, profile: &str, key: &str) -> Option<Value> {
         let name = format!("CARGO_PROFILE_{profile}_{key}");

@@ -52,14 +52,34 @@ pub fn last_build(project: &Project, build: &Build) -> LastBuild {
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     known: Known,
-    /// When the last run of cargo began: it has seen everything written before.
+    /// When the last build began: it has seen everything written before.
     ran: Option<SystemTime>,
+    /// What changed since cargo last built the program.
+    unseen: Changes,
     /// The scope that was last asked to be watched.
     watched: Option<Scope>,
 }
 
 impl Inputs {
-    /// A build begins `now`: makes changes visible to cargo that it would miss.
+    /// A build without cargo begins `now`.
+    pub(super) fn begin_without_cargo(&mut self, changed: &Changes, now: SystemTime) {
+        self.unseen.extend(changed.clone());
+        self.ran = Some(now);
+    }
+
+    /// A build without cargo has compiled the program from these sources.
+    pub(super) fn compiled(&mut self, sources: Vec<PathBuf>) {
+        self.known.sources = Some(sources);
+        self.known.failed = false;
+        self.known.named.clear();
+    }
+
+    /// The sources of the program, as far as they are known.
+    pub(super) fn sources(&self) -> Option<&[PathBuf]> {
+        self.known.sources.as_deref()
+    }
+
+    /// A build with cargo begins `now`: makes changes visible to it that it would miss.
     pub(super) fn begin(
         &mut self,
         project: &Project,
@@ -72,7 +92,8 @@ impl Inputs {
             let profile =
                 profile.unwrap_or_else(|| scope::default_profile(project, &settings.build));
             let sources = self.known.sources.as_deref().unwrap_or_default();
-            invalidate::make_seen(project, &profile, sources, changed, ran);
+            self.unseen.extend(changed.clone());
+            invalidate::make_seen(project, &profile, sources, &self.unseen, ran);
         }
         self.ran = Some(now);
     }
@@ -97,6 +118,7 @@ impl Inputs {
         let inputs: Option<Vec<Vec<PathBuf>>> = executables.iter().map(inputs).collect();
         let inputs = inputs.filter(|inputs| !inputs.is_empty());
         self.known.sources = inputs.map(|inputs| dep_info::sources(&inputs.concat(), project));
+        self.unseen = Changes::default();
         self.known.failed = false;
         self.known.named.clear();
         let dir = executables
@@ -113,10 +135,13 @@ impl Inputs {
     /// Notes which packages' build scripts declare what they read.
     fn note_scripts(&mut self, project: &Project, scripts: &[String]) {
         for line in scripts {
-            match messages::script(line, project) {
-                Some((package, true)) => _ = self.known.declared.insert(package),
-                Some((package, false)) => _ = self.known.declared.remove(&package),
-                None => {}
+            if let Some(script) = messages::script(line, project) {
+                let declared = &mut self.known.declared;
+                if script.reads.is_some() {
+                    declared.insert(script.package);
+                } else {
+                    declared.remove(&script.package);
+                }
             }
         }
     }

@@ -3,10 +3,11 @@
 //!
 //! Each line is parsed on its own: stray output between two messages must not end the stream.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::Message;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+use serde::Deserialize;
 
 use super::project::Project;
 use crate::session::reason::Reason;
@@ -15,16 +16,7 @@ use crate::session::reason::Reason;
 #[derive(Debug)]
 pub enum Told {
     /// A message of the compiler.
-    Diagnostic {
-        /// It is an error, or a remark that belongs below errors ("try `rustc --explain E0425`").
-        error: bool,
-        /// It counts as an error or warning: it is not one of rustc's closing remarks.
-        counts: bool,
-        /// As rustc renders it.
-        rendered: String,
-        /// The files that an error is about, as the compiler names them.
-        named: Vec<PathBuf>,
-    },
+    Diagnostic(Remark),
     /// Cargo has built a target.
     Artifact(Box<cargo_metadata::Artifact>),
     /// A build script ran, or ran before: the message, on which the surroundings depend.
@@ -37,6 +29,42 @@ pub enum Told {
     Text(String),
 }
 
+/// A message of the compiler.
+#[derive(Debug)]
+pub struct Remark {
+    /// It is an error, or a remark that belongs below errors ("try `rustc --explain E0425`").
+    pub error: bool,
+    /// It counts as an error or warning: it is not one of rustc's closing remarks.
+    pub counts: bool,
+    /// The number of the error, like `E0425`.
+    pub code: Option<String>,
+    /// As rustc renders it.
+    pub rendered: String,
+    /// The files that an error is about, as the compiler names them.
+    pub named: Vec<PathBuf>,
+    /// The root file of the crate.
+    pub root: PathBuf,
+}
+
+impl Remark {
+    fn of(message: Diagnostic, root: PathBuf) -> Self {
+        let level = message.level;
+        let error = matches!(
+            level,
+            DiagnosticLevel::Error | DiagnosticLevel::Ice | DiagnosticLevel::FailureNote
+        );
+        Self {
+            error,
+            // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
+            counts: (error || level == DiagnosticLevel::Warning) && !message.spans.is_empty(),
+            named: if error { named(&message) } else { Vec::new() },
+            code: message.code.map(|code| code.code),
+            rendered: message.rendered.unwrap_or(message.message),
+            root,
+        }
+    }
+}
+
 /// Reads a line of cargo's stdout.
 pub fn stdout(line: &str) -> Told {
     let Ok(message) = serde_json::from_str::<Message>(line) else {
@@ -44,28 +72,30 @@ pub fn stdout(line: &str) -> Told {
     };
     match message {
         Message::CompilerMessage(message) => {
-            let level = message.message.level;
-            let error = matches!(
-                level,
-                DiagnosticLevel::Error | DiagnosticLevel::Ice | DiagnosticLevel::FailureNote
-            );
-            Told::Diagnostic {
-                error,
-                // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
-                counts: (error || level == DiagnosticLevel::Warning)
-                    && !message.message.spans.is_empty(),
-                named: if error {
-                    named(&message.message)
-                } else {
-                    Vec::new()
-                },
-                rendered: message.message.rendered.unwrap_or(message.message.message),
-            }
+            let root = message.target.src_path.into_std_path_buf();
+            Told::Diagnostic(Remark::of(message.message, root))
         }
         Message::CompilerArtifact(artifact) => Told::Artifact(Box::new(artifact)),
         Message::BuildScriptExecuted(_) => Told::Script(line.to_owned()),
         Message::BuildFinished(finished) => Told::Finished(finished.success),
         _ => Told::Nothing,
+    }
+}
+
+/// Reads a line of the stderr of a compiler that compiles the crate with this root file, as cargo does.
+pub(super) fn compiler(line: &str, root: &Path) -> Told {
+    #[derive(Deserialize)]
+    struct Message {
+        #[serde(rename = "$message_type")]
+        kind: String,
+    }
+    match serde_json::from_str::<Message>(line) {
+        Ok(message) if message.kind == "diagnostic" => match serde_json::from_str(line) {
+            Ok(diagnostic) => Told::Diagnostic(Remark::of(diagnostic, root.to_owned())),
+            Err(_) => Told::Text(line.to_owned()),
+        },
+        Ok(_) => Told::Nothing,
+        Err(_) => Told::Text(line.to_owned()),
     }
 }
 
@@ -80,9 +110,18 @@ fn named(diagnostic: &Diagnostic) -> Vec<PathBuf> {
     names.map(PathBuf::from).collect()
 }
 
-/// The directory of the package whose build script has run, and whether the script declares what it
-/// reads, by the output that cargo records. `None`: not a package of this project.
-pub(super) fn script(line: &str, project: &Project) -> Option<(PathBuf, bool)> {
+/// What a build script says of what it reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    /// The directory of its package.
+    pub(super) package: PathBuf,
+    /// The paths that it names; `None`: it says nothing, and cargo takes it to read the whole package.
+    pub(super) reads: Option<Vec<PathBuf>>,
+}
+
+/// The build script that has run, by the output that cargo records. `None`: it is not of a package of this
+/// project.
+pub(super) fn script(line: &str, project: &Project) -> Option<Script> {
     let Ok(Message::BuildScriptExecuted(script)) = serde_json::from_str(line) else {
         return None;
     };
@@ -92,11 +131,21 @@ pub(super) fn script(line: &str, project: &Project) -> Option<(PathBuf, bool)> {
         .find(|local| local.id == script.package_id)?;
     let said = script.out_dir.as_std_path().with_file_name("output");
     let said = std::fs::read_to_string(said).unwrap_or_default();
-    let declares = |line: &str| {
-        let line = line.strip_prefix("cargo::").or(line.strip_prefix("cargo:"));
-        line.is_some_and(|line| line.starts_with("rerun-if-"))
-    };
-    Some((local.dir.clone(), said.lines().any(declares)))
+    let declared = said.lines().filter_map(|line| {
+        let line = line
+            .strip_prefix("cargo::")
+            .or(line.strip_prefix("cargo:"))?;
+        line.strip_prefix("rerun-if-")
+    });
+    let declared: Vec<&str> = declared.collect();
+    let paths = declared
+        .iter()
+        .filter_map(|declared| declared.strip_prefix("changed="));
+    let reads = paths.map(|path| local.dir.join(path)).collect();
+    Some(Script {
+        package: local.dir.clone(),
+        reads: (!declared.is_empty()).then_some(reads),
+    })
 }
 
 /// One piece of cargo's stderr.
@@ -235,7 +284,7 @@ mod tests {
                 "rendered":"m"}}}}"#
             );
             match stdout(&line) {
-                Told::Diagnostic { error, counts, .. } => (error, counts),
+                Told::Diagnostic(remark) => (remark.error, remark.counts),
                 other => panic!("{other:?}"),
             }
         };

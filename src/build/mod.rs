@@ -14,6 +14,7 @@ pub mod artifact;
 pub mod cargo_config;
 pub mod command;
 mod dep_info;
+mod direct;
 mod fast;
 pub mod inputs;
 mod invalidate;
@@ -23,13 +24,15 @@ mod output;
 mod pin;
 pub mod project;
 mod reader;
+pub mod recorder;
 pub mod scope;
 mod siblings;
 pub mod surroundings;
 mod toolchain;
+mod units;
 mod versions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,10 +41,12 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
+use direct::{Compiled, Direct};
 use inputs::Inputs;
 use lock_holder::{Tell, Waits};
 use messages::{Said, Told};
-use output::{CargoOutput, Wanted, cannot_pin};
+use output::{CargoOutput, LocalCrate, Wanted, cannot_pin};
+use pin::Pins;
 use project::{Problem, Project};
 use reader::{Unread, read_project};
 use toolchain::Toolchain;
@@ -185,6 +190,7 @@ pub fn spawn(
         toolchain: None,
         known: None,
         inputs: Inputs::default(),
+        direct: None,
         ending: None,
         events,
     };
@@ -208,6 +214,8 @@ struct Work {
     known: Option<(Vec<String>, Surroundings)>,
     /// What the program is made of.
     inputs: Inputs,
+    /// What a build without cargo can build on.
+    direct: Option<Direct>,
     /// A build whose cargo is about to end.
     ending: Option<Finished>,
     events: mpsc::UnboundedSender<Event>,
@@ -219,6 +227,10 @@ struct Finished {
     /// The program's own first; cargo writes the dep-info of each beside it.
     executables: Vec<PathBuf>,
     scripts: Vec<String>,
+    crates: Vec<LocalCrate>,
+    warnings: BTreeMap<PathBuf, u32>,
+    /// The executable is all that there is of the program.
+    is_alone: bool,
     rest: Option<Rest>,
 }
 
@@ -244,7 +256,7 @@ impl Work {
                     changed,
                 } => (generation, load, baseline, changed),
                 Order::Configure(settings) => {
-                    self.settings = settings;
+                    self.configure(settings);
                     continue;
                 }
                 Order::Running(executables) => {
@@ -283,7 +295,7 @@ impl Work {
                 }
             };
             if let Some(settings) = configured {
-                self.settings = settings;
+                self.configure(settings);
             }
             let outcome = outcome.unwrap_or_else(|panic| Err(Stopped::by_defect(&panic)));
             let outcome = match outcome {
@@ -293,6 +305,21 @@ impl Work {
             };
             self.tell(generation, BuildNews::Done(outcome));
             self.learn(&running);
+        }
+    }
+
+    /// Uses these settings from the next build on.
+    fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+        self.forget_calls();
+    }
+
+    /// The recorded calls are none that cargo would make again.
+    fn forget_calls(&mut self) {
+        self.direct = None;
+        let store = self.loaded.as_ref().map(|loaded| &loaded.store);
+        if let Some(recorder) = store.and_then(|store| store.recorder()) {
+            recorder.clear();
         }
     }
 
@@ -345,6 +372,14 @@ impl Work {
         let loaded = self.loaded()?;
         let began = loaded.store.now().unwrap_or_else(|_| now() - TICK);
         let project = loaded.project.clone();
+        if let Some(baseline) = baseline {
+            let built =
+                self.build_without_cargo(generation, &project, baseline, changed, began, cancel);
+            if let Some(outcome) = built.await? {
+                return Ok(outcome);
+            }
+        }
+        self.direct = None;
         self.inputs.begin(&project, &self.settings, changed, began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
@@ -352,8 +387,7 @@ impl Work {
             self.tell_scope(generation);
             let reason = match seen.errors {
                 0 => format!("cargo ended with {exit}"),
-                1 => "1 error".into(),
-                many => format!("{many} errors"),
+                errors => errors_in_code(errors),
             };
             let reason = if seen.wants_terminal {
                 self.with_terminal_hint(reason)?
@@ -376,26 +410,82 @@ impl Work {
             generation,
             executables: seen.executables,
             scripts: seen.scripts.clone(),
+            crates: seen.crates,
+            is_alone: pins.is_alone(),
             rest,
+            warnings: seen.warnings.clone(),
         });
         let surroundings = self.surroundings(generation, seen.scripts, cancel).await?;
-        let warnings = seen.warnings;
-        if let Some(baseline) = baseline
-            && baseline.surroundings == surroundings
-            && pins.is_same_as(baseline).await
-        {
-            return Ok(BuildOutcome::Built {
-                artifact: baseline.clone(),
-                unchanged: true,
-                warnings,
-            });
-        }
-        let bins = &self.loaded()?.project.bins;
-        Ok(BuildOutcome::Built {
-            artifact: Arc::new(pins.keep(generation, bins, surroundings)),
-            unchanged: false,
+        let warnings = seen.warnings.values().sum();
+        Ok(built(
+            generation,
+            pins,
+            &project.bins,
+            baseline,
+            surroundings,
             warnings,
-        })
+        )
+        .await)
+    }
+
+    /// Builds with the recorded calls of the compiler, where they are all that is to do. `None`: cargo
+    /// has to be called.
+    async fn build_without_cargo(
+        &mut self,
+        generation: Generation,
+        project: &Project,
+        baseline: &ArtifactRef,
+        changed: &Changes,
+        began: SystemTime,
+        cancel: &mut Cancel,
+    ) -> Result<Option<BuildOutcome>, Stopped> {
+        let (Some(mut direct), Some((_, surroundings))) = (self.direct.take(), &self.known) else {
+            return Ok(None);
+        };
+        let Some(plan) = direct.plan(project, changed) else {
+            return Ok(None);
+        };
+        self.inputs.begin_without_cargo(changed, began);
+        let events = self.events.clone();
+        let tell = |news| _ = events.send(Event::Build(generation, news));
+        tell(BuildNews::Command(format!(
+            "rustc ({}, as cargo called it)",
+            direct.names(&plan)
+        )));
+        let compiled = direct.compile(&plan, project, cancel, tell).await;
+        let (sources, warnings) = (direct.sources(), direct.warnings());
+        let executable = direct.executable.clone();
+        let surroundings = surroundings.clone();
+        // A cancelled run can be built on too. If only cargo can tell, it makes the next start.
+        if !matches!(compiled, Ok(Compiled::Undecided)) {
+            self.direct = Some(direct);
+        }
+        let program = match compiled? {
+            Compiled::Program(program) => program,
+            Compiled::Errors(errors, named) => {
+                self.inputs.failed(project, named, &[]);
+                self.tell_scope(generation);
+                let reason = errors_in_code(errors).into();
+                return Ok(Some(BuildOutcome::Failed { reason }));
+            }
+            Compiled::Undecided => return Ok(None),
+        };
+        self.inputs.compiled(sources);
+        self.tell_scope(generation);
+        let place = self.loaded()?.store.place(&self.profile_dir, generation);
+        let failed = |error| Stopped::Failed(cannot_pin(&program, &error));
+        let mut pins = Pins::new(place, &self.profile_dir, &executable).map_err(failed)?;
+        pins.add_executable(&program).map_err(failed)?;
+        pins.complete().await.map_err(failed)?;
+        let outcome = built(
+            generation,
+            pins,
+            &project.bins,
+            Some(baseline),
+            surroundings,
+            warnings,
+        );
+        Ok(Some(outcome.await))
     }
 
     fn with_terminal_hint(&self, reason: String) -> Result<Reason, Stopped> {
@@ -455,6 +545,7 @@ impl Work {
         });
         self.toolchain = None;
         self.known = None;
+        self.forget_calls();
         self.tell(generation, BuildNews::Loaded(Box::new(scope)));
         Ok(None)
     }
@@ -471,6 +562,7 @@ impl Work {
         let mut args = command::build(settings, &project.target, &siblings);
         self.tell(generation, BuildNews::Command(command::shown(&args)));
         args.extend(command::messages(self.settings.output.color));
+        args.extend(loaded.store.recording().into_iter().flatten());
         let progress: [(&str, OsString); 2] = [
             ("CARGO_TERM_PROGRESS_WHEN", "always".into()),
             ("CARGO_TERM_PROGRESS_WIDTH", "100".into()),
@@ -522,6 +614,22 @@ impl Work {
             let executables = &finished.executables;
             self.inputs
                 .built(&loaded.project, executables, &finished.scripts);
+            if let Some(recorder) = loaded.store.recorder()
+                && let (Some(sources), [executable]) = (self.inputs.sources(), &executables[..])
+                && finished.is_alone
+            {
+                self.direct = Direct::after(
+                    recorder,
+                    &direct::Finished {
+                        project: &loaded.project,
+                        executable,
+                        sources,
+                        scripts: &finished.scripts,
+                        crates: &finished.crates,
+                        warnings: &finished.warnings,
+                    },
+                );
+            }
         }
         self.tell_scope(finished.generation);
     }
@@ -565,11 +673,52 @@ impl Work {
         let toolchain = self.toolchain.insert(toolchain);
         let toolchain = toolchain.clone();
         let waiting = self.tell_of_waits(generation);
-        let target = &self.loaded()?.project.target;
-        let surroundings =
-            surroundings::ask_cargo(&settings.build, target, &toolchain, waiting, cancel).await?;
+        let loaded = self.loaded()?;
+        let (target, recording) = (&loaded.project.target, loaded.store.recording());
+        let surroundings = surroundings::ask_cargo(
+            &settings.build,
+            target,
+            &toolchain,
+            recording,
+            waiting,
+            cancel,
+        )
+        .await?;
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
+    }
+}
+
+/// The outcome of a build that has pinned this program.
+async fn built(
+    generation: Generation,
+    pins: Pins,
+    bins: &[String],
+    baseline: Option<&ArtifactRef>,
+    surroundings: Surroundings,
+    warnings: u32,
+) -> BuildOutcome {
+    if let Some(baseline) = baseline
+        && baseline.surroundings == surroundings
+        && pins.is_same_as(baseline).await
+    {
+        return BuildOutcome::Built {
+            artifact: baseline.clone(),
+            unchanged: true,
+            warnings,
+        };
+    }
+    BuildOutcome::Built {
+        artifact: Arc::new(pins.keep(generation, bins, surroundings)),
+        unchanged: false,
+        warnings,
+    }
+}
+
+fn errors_in_code(errors: u32) -> String {
+    match errors {
+        1 => "1 error".into(),
+        many => format!("{many} errors"),
     }
 }
 

@@ -1,14 +1,14 @@
 //! Collects what one run of cargo produced, from its messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Artifact, CrateType};
 
 use super::artifact::ArtifactStore;
-use super::messages::Told;
+use super::messages::{Remark, Told};
 use super::pin::{Pins, is_shared_object};
-use super::project::{Project, TargetKind};
+use super::project::{Local, Project, TargetKind};
 use crate::session::event::BuildNews;
 use crate::session::model::Generation;
 use crate::session::reason::Reason;
@@ -26,12 +26,23 @@ pub(super) struct CargoOutput {
     pub(super) named: Vec<PathBuf>,
     /// The number of the compiler's errors.
     pub(super) errors: u32,
-    /// The number of its warnings.
-    pub(super) warnings: u32,
+    /// The number of its warnings, by the root files of the crates.
+    pub(super) warnings: BTreeMap<PathBuf, u32>,
+    /// The crates of local packages.
+    pub(super) crates: Vec<LocalCrate>,
     /// A program that cargo started wanted to ask at a terminal, and there is none.
     pub(super) wants_terminal: bool,
     /// Files of the program that cargo named before its executable.
     before: Vec<PathBuf>,
+}
+
+/// A crate of a local package, compiled in one way.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LocalCrate {
+    /// Its name, as the compiler has it.
+    pub(super) name: String,
+    /// The directories in which its files are.
+    pub(super) dirs: Vec<PathBuf>,
 }
 
 /// What is to be built.
@@ -47,17 +58,14 @@ impl CargoOutput {
     /// Takes in one message; returns what to report of it.
     pub(super) fn told(&mut self, told: Told, wanted: &Wanted) -> Option<BuildNews> {
         match told {
-            Told::Diagnostic {
-                error,
-                counts,
-                rendered,
-                named,
-            } => {
+            Told::Diagnostic(remark) => {
                 let workspace = &wanted.project.workspace;
-                self.named
-                    .extend(named.iter().map(|path| workspace.join(path)));
+                let named = remark.named.iter();
+                self.named.extend(named.map(|path| workspace.join(path)));
+                let Remark { error, counts, .. } = remark;
                 self.errors += u32::from(error && counts);
-                self.warnings += u32::from(!error && counts);
+                let rendered = remark.rendered;
+                *self.warnings.entry(remark.root).or_default() += u32::from(!error && counts);
                 return Some(BuildNews::Diagnostic { error, rendered });
             }
             Told::Artifact(artifact) => self.artifact(&artifact, wanted),
@@ -78,6 +86,15 @@ impl CargoOutput {
         let executable = executable.map(|path| path.as_std_path());
         let (name, kind) = (&artifact.target.name, &project.target.kind);
         let is_own = artifact.package_id == project.id;
+        let is_local = |local: &Local| local.id == artifact.package_id;
+        let is_local = project.locals.iter().any(is_local);
+        if is_local {
+            let dirs = artifact.filenames.iter().filter_map(|file| file.parent());
+            self.crates.push(LocalCrate {
+                name: name.replace('-', "_"),
+                dirs: dirs.map(|dir| dir.as_std_path().to_owned()).collect(),
+            });
+        }
         match executable {
             Some(path)
                 if is_own && *name == project.target.name && kind.is_of(&artifact.target) =>
@@ -91,11 +108,7 @@ impl CargoOutput {
                 self.executables.push(path.to_owned());
                 self.add(path);
             }
-            None if project
-                .locals
-                .iter()
-                .any(|local| local.id == artifact.package_id) =>
-            {
+            None if is_local => {
                 for path in shared_objects(artifact) {
                     self.add(path);
                 }

@@ -66,8 +66,17 @@ impl Pins {
     /// that cargo keeps elsewhere, such as a dependency's library, is pinned in the directory itself.
     pub(super) fn add(&mut self, file: &Path) -> io::Result<()> {
         let name = file.file_name().map_or(file, Path::new);
-        let is_beside = file == self.profile_dir.join(&self.executable);
+        let is_beside = file == self.executable();
         let relative = if is_beside { &self.executable } else { name }.to_owned();
+        self.add_as(file, relative)
+    }
+
+    /// Pins a file as the executable.
+    pub(super) fn add_executable(&mut self, file: &Path) -> io::Result<()> {
+        self.add_as(file, self.executable.clone())
+    }
+
+    fn add_as(&mut self, file: &Path, relative: PathBuf) -> io::Result<()> {
         let to = self.dir.join(&relative);
         if let Some(dir) = to.parent() {
             fs::create_dir_all(dir)?;
@@ -89,6 +98,11 @@ impl Pins {
     /// The path of the executable in cargo's directory.
     pub(super) fn executable(&self) -> PathBuf {
         self.profile_dir.join(&self.executable)
+    }
+
+    /// The executable is the only file.
+    pub(super) fn is_alone(&self) -> bool {
+        self.files.len() == 1
     }
 
     /// The directory that cargo builds into.

@@ -49,7 +49,7 @@ pub fn requested() -> Option<Result<String, String>> {
 }
 
 /// A path by which cargo can start hotrun, even after its file was replaced.
-fn own_program() -> String {
+pub(super) fn own_program() -> String {
     format!("/proc/{}/exe", std::process::id())
 }
 
@@ -58,13 +58,15 @@ pub(super) async fn ask_cargo(
     build: &Build,
     target: &Target,
     toolchain: &Toolchain,
+    recording: Option<[OsString; 2]>,
     waiting: Tell,
     cancel: &mut Cancel,
 ) -> Result<Surroundings, Stopped> {
     let key = runner_variable(&toolchain.triple);
     let program = own_program();
     let runner = OsString::from(format!("{program} {PRINT}"));
-    let args = command::select("run", build, target);
+    let mut args = command::select("run", build, target);
+    args.extend(recording.into_iter().flatten());
     let mut waits = Waits::new(waiting);
     // Tried once more without `build.args` if cargo fails: some of them are only for `cargo build`.
     let more = build.args.iter().map(OsString::from);

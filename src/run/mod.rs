@@ -29,6 +29,9 @@ use serve::serve;
 
 /// The whole program: what `main` calls.
 pub fn run() -> ExitCode {
+    if let Some(code) = build::recorder::requested() {
+        return code;
+    }
     defect::arm(std::env::var("HOTRUN_PANIC").ok());
     if let Some(mode) = keeper::Mode::requested() {
         return keeper::process::run(mode).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);

@@ -20,5 +20,5 @@ pub use terminal::{set_terminal_size, take_terminal, terminal_size};
 #[cfg(unix)]
 pub use unix::{
     Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, Spawned, adopt, close_inherited, readable,
-    receive, send, spawn_activated,
+    receive, replace_by, send, spawn_activated,
 };

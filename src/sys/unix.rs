@@ -28,6 +28,11 @@ pub const FIRST_SOCKET: RawFd = 3;
 /// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
 pub const MOST_DESCRIPTORS: usize = 253;
 
+/// Replaces this process by a program. Returns only if that can't be started.
+pub fn replace_by(program: &mut Command) -> io::Error {
+    program.exec()
+}
+
 /// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many bytes were
 /// sent.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {

@@ -97,6 +97,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "session::reason",
+            "sys",
         ],
     ),
     (
@@ -197,6 +198,7 @@ const KNOWS: &[(&str, &[&str])] = &[
 /// Files that may read the environment: settings are read in one place; the others pass it on to a
 /// child, or look up the directory for this user's sockets.
 const READS_ENVIRONMENT: &[&str] = &[
+    "build/recorder.rs",
     "build/surroundings.rs",
     "config/resolve.rs",
     "run/load.rs",

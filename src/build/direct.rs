@@ -1,0 +1,460 @@
+//! Compiles without cargo, where only the compiler has to look at what changed.
+//!
+//! Under the fast profile, each call of the compiler that cargo makes for a crate of the workspace is
+//! recorded. Where sources of these crates are all that changed since the last build, the same calls are
+//! made again, which saves the time in which cargo finds that out. In any doubt, and after any failure
+//! that is no error in the code, cargo is called.
+//!
+//! What is compiled here goes into directories of hotrun's, so that cargo's files stay what cargo's
+//! records say of them. They are written anew and then moved into place: cargo links its files to each
+//! other, and a file that is written in place would change them all. Once a library was compiled, the
+//! crates that use it are given a directory that has cargo's other files beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::dep_info;
+use super::messages::{self, Remark, Told};
+use super::output::LocalCrate;
+use super::project::Project;
+use super::recorder::{Call, Recorder};
+use super::units::{self, Kind, Unit};
+use crate::defect::{self, spawn_blocking};
+use crate::helper::{self, After, Cancel, Stopped};
+use crate::keeper::protocol::Launch;
+use crate::lines::Stream;
+use crate::session::event::BuildNews;
+use crate::session::model::{ChangeKind, Changes, Content, Exit};
+
+/// Errors of the compiler about files that cargo has to mend: crates that it does not find, or that
+/// another compiler has made.
+const CARGOS_ERRORS: [&str; 9] = [
+    "E0460", "E0461", "E0462", "E0463", "E0464", "E0514", "E0519", "E0523", "E0786",
+];
+
+/// Variables by which cargo shares its number of jobs with the compilers that it runs.
+const OF_ONE_RUN: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
+
+/// What the last run of cargo has left to build on.
+#[derive(Debug)]
+pub(super) struct Direct {
+    recorder: Recorder,
+    units: Vec<Unit>,
+    /// Sources of the program that none of the units has read.
+    others: Vec<PathBuf>,
+    /// Files that something else reads too, or all below them: a build script, or a crate whose call is
+    /// not recorded.
+    shared: BTreeSet<PathBuf>,
+    /// The number of warnings in each crate, by its root file.
+    warnings: BTreeMap<PathBuf, u32>,
+    /// The identities of the files that make up the toolchain.
+    toolchain: Vec<(PathBuf, Option<Stamp>)>,
+    /// The executable in cargo's directory.
+    pub(super) executable: PathBuf,
+    /// Outputs of libraries that were compiled for a program that then could not be.
+    unfinished: BTreeSet<PathBuf>,
+    /// By cargo's directories, those that stand for them.
+    mirrors: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// What tells a file from another one at the same path: its time, length and inode.
+type Stamp = (SystemTime, u64, u64);
+
+/// What a run of cargo has left.
+pub(super) struct Finished<'a> {
+    pub(super) project: &'a Project,
+    /// The executable.
+    pub(super) executable: &'a Path,
+    /// The program's sources.
+    pub(super) sources: &'a [PathBuf],
+    /// The messages of build scripts.
+    pub(super) scripts: &'a [String],
+    pub(super) crates: &'a [LocalCrate],
+    pub(super) warnings: &'a BTreeMap<PathBuf, u32>,
+}
+
+/// The result of calls of the compiler.
+pub(super) enum Compiled {
+    /// The executable.
+    Program(PathBuf),
+    /// The code has so many errors, about these files.
+    Errors(u32, Vec<PathBuf>),
+    /// Only cargo can tell.
+    Undecided,
+}
+
+impl Direct {
+    /// What can be built on after this run of cargo; `None`: nothing.
+    pub(super) fn after(recorder: &Recorder, finished: &Finished) -> Option<Self> {
+        let project = finished.project;
+        let mut shared = BTreeSet::new();
+        for line in finished.scripts {
+            if let Some(script) = messages::script(line, project) {
+                // A script that says nothing of what it reads runs again for each file of its package.
+                shared.extend(script.reads?);
+            }
+        }
+        let calls = recorder.calls().into_iter();
+        let mut units: Vec<Unit> = calls.filter_map(Unit::of).collect();
+        for unit in &mut units {
+            match read(&unit.dep_info(unit.dir()), &unit.call, project) {
+                Some(inputs) => unit.inputs = inputs,
+                None => unit.kind = Kind::Other,
+            }
+        }
+        shared.extend(of_unrecorded(finished.crates, &units, project));
+        let toolchain = units.first().map(|unit| toolchain(&unit.call))?;
+        let is_read = |path: &&PathBuf| reads(&units, path);
+        let others = finished.sources.iter().filter(|path| !is_read(path));
+        Some(Self {
+            recorder: recorder.clone(),
+            others: others.cloned().collect(),
+            units,
+            shared,
+            warnings: finished.warnings.clone(),
+            toolchain: toolchain
+                .into_iter()
+                .map(|path| (path.clone(), stamp(&path)))
+                .collect(),
+            executable: finished.executable.to_owned(),
+            unfinished: BTreeSet::new(),
+            mirrors: BTreeMap::new(),
+        })
+    }
+
+    /// The units to compile for these changes, in this order. `None`: only cargo can tell.
+    pub(super) fn plan(&self, project: &Project, changed: &Changes) -> Option<Vec<usize>> {
+        let mut touched = Vec::new();
+        for change in changed.iter() {
+            let path = project.workspace.join(&change.path);
+            let is_shared = path.ancestors().any(|above| self.shared.contains(above));
+            let is_there = matches!(change.now, Content::Digest(_));
+            if change.kind != ChangeKind::Source || !is_there || is_shared {
+                return None;
+            }
+            touched.push(path);
+        }
+        let is_same = |(path, known): &(PathBuf, Option<Stamp>)| stamp(path) == *known;
+        if !self.toolchain.iter().all(is_same) {
+            return None;
+        }
+        units::plan(
+            &self.units,
+            &project.target.name,
+            &self.unfinished,
+            &touched,
+        )
+    }
+
+    /// The names of the crates that are compiled.
+    pub(super) fn names(&self, plan: &[usize]) -> String {
+        let names = plan.iter().map(|at| self.units[*at].name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The program's sources now.
+    pub(super) fn sources(&self) -> Vec<PathBuf> {
+        let read = self.units.iter().flat_map(|unit| &unit.inputs);
+        let all: BTreeSet<&PathBuf> = self.others.iter().chain(read).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// The number of warnings in all crates.
+    pub(super) fn warnings(&self) -> u32 {
+        self.warnings.values().sum()
+    }
+
+    /// Compiles these units. What the compiler says is passed to `tell`, unless cargo has to say it.
+    pub(super) async fn compile(
+        &mut self,
+        plan: &[usize],
+        project: &Project,
+        cancel: &mut Cancel,
+        mut tell: impl FnMut(BuildNews),
+    ) -> Result<Compiled, Stopped> {
+        for (done, at) in plan.iter().enumerate() {
+            if plan.len() > 1 {
+                let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+                tell(BuildNews::Progress {
+                    done: number(done),
+                    total: number(plan.len()),
+                });
+            }
+            let is_library = self.units[*at].kind == Kind::Library;
+            let prepared = self.prepare(*at).await;
+            let Ok(new) = prepared else {
+                return Ok(Compiled::Undecided);
+            };
+            let unit = &self.units[*at];
+            let root = root(&unit.call).unwrap_or_default();
+            let said = run(&root, self.launch(unit, &new), cancel).await?;
+            match said.verdict() {
+                Some(0) => {}
+                Some(errors) => {
+                    said.news.into_iter().for_each(&mut tell);
+                    tell(BuildNews::Ended(said.exit));
+                    let named = said.named.iter().map(|path| project.workspace.join(path));
+                    return Ok(Compiled::Errors(errors, named.collect()));
+                }
+                None => return Ok(Compiled::Undecided),
+            }
+            let Some(inputs) = read(&unit.dep_info(&new), &unit.call, project) else {
+                return Ok(Compiled::Undecided);
+            };
+            said.news.into_iter().for_each(&mut tell);
+            self.warnings.insert(root, said.warnings);
+            let unit = &mut self.units[*at];
+            unit.inputs = inputs;
+            if is_library {
+                let to = self
+                    .mirrors
+                    .get(unit.dir())
+                    .map_or(unit.dir(), PathBuf::as_path);
+                if move_into(&new, to).is_err() {
+                    return Ok(Compiled::Undecided);
+                }
+            } else {
+                let name = unit.output.file_name().unwrap_or_default().to_owned();
+                let program = new
+                    .join(name)
+                    .with_extension(std::env::consts::EXE_EXTENSION);
+                self.unfinished.clear();
+                tell(BuildNews::Ended(said.exit));
+                return Ok(Compiled::Program(program));
+            }
+        }
+        Ok(Compiled::Undecided)
+    }
+
+    /// Prepares the compilation of a unit; returns an empty directory for its output.
+    async fn prepare(&mut self, at: usize) -> io::Result<PathBuf> {
+        let output = self.recorder.output();
+        let new = output.join("new");
+        match fs::remove_dir_all(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(&new)?,
+        }
+        let unit = &self.units[at];
+        if unit.kind == Kind::Library {
+            if !self.mirrors.contains_key(unit.dir()) {
+                let from = unit.dir().to_owned();
+                let to = output.join(format!("deps{}", self.mirrors.len()));
+                let (source, target) = (from.clone(), to.clone());
+                let mut mirrored = spawn_blocking("mirror", move || {
+                    defect::point("mirror");
+                    mirror(&source, &target)
+                });
+                mirrored.done().await??;
+                self.mirrors.insert(from, to);
+            }
+            self.unfinished.insert(self.units[at].output.clone());
+        }
+        Ok(new)
+    }
+
+    fn launch(&self, unit: &Unit, new: &Path) -> Launch {
+        let call = &unit.call;
+        let of_one_run = |name: &OsString| OF_ONE_RUN.iter().any(|known| name == known);
+        let env = call.env.iter().filter(|(name, _)| !of_one_run(name));
+        Launch {
+            program: call.program.clone(),
+            argv0: call.program.clone(),
+            args: unit.arguments(new, |dir| self.mirrors.get(dir).cloned()),
+            env: env.cloned().collect(),
+            dir: call.dir.clone(),
+            ..Launch::default()
+        }
+    }
+}
+
+/// What one call of the compiler has said.
+struct Said {
+    exit: Exit,
+    news: Vec<BuildNews>,
+    errors: u32,
+    warnings: u32,
+    named: Vec<PathBuf>,
+    /// An error that cargo has to mend.
+    is_cargos: bool,
+}
+
+impl Said {
+    /// The number of errors in the code. `None`: it has failed for another reason.
+    fn verdict(&self) -> Option<u32> {
+        match self.exit {
+            Exit::Status(0) => Some(0),
+            Exit::Status(1) if self.errors > 0 && !self.is_cargos => Some(self.errors),
+            _ => None,
+        }
+    }
+}
+
+async fn run(root: &Path, launch: Launch, cancel: &mut Cancel) -> Result<Said, Stopped> {
+    let mut said = Said {
+        exit: Exit::Unknown,
+        news: Vec::new(),
+        errors: 0,
+        warnings: 0,
+        named: Vec::new(),
+        is_cargos: false,
+    };
+    let ended = helper::run(launch, cancel, |stream, piece| {
+        let told = match stream {
+            Stream::Stderr => messages::compiler(piece.trim_end(), root),
+            Stream::Stdout => Told::Text(piece.trim_end().to_owned()),
+        };
+        match told {
+            Told::Diagnostic(Remark {
+                error,
+                counts,
+                code,
+                rendered,
+                named,
+                ..
+            }) => {
+                said.errors += u32::from(error && counts);
+                said.warnings += u32::from(!error && counts);
+                said.named.extend(named);
+                said.is_cargos |= code.is_some_and(|code| CARGOS_ERRORS.contains(&&*code));
+                said.news.push(BuildNews::Diagnostic { error, rendered });
+            }
+            Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),
+            _ => {}
+        }
+        After::GoOn
+    });
+    match ended.await {
+        Ok(exit) => said.exit = exit,
+        Err(Stopped::Cancelled) => return Err(Stopped::Cancelled),
+        // The compiler is not where it was: cargo knows what to say.
+        Err(Stopped::Failed(_)) => {}
+    }
+    Ok(said)
+}
+
+/// The files that a crate was compiled from, by what the compiler has written.
+fn read(dep_info: &Path, call: &Call, project: &Project) -> Option<Vec<PathBuf>> {
+    let text = fs::read_to_string(dep_info).ok()?;
+    let inputs = dep_info::inputs(&text)?;
+    let inputs: Vec<PathBuf> = inputs
+        .iter()
+        .map(|path| Path::new(&call.dir).join(path))
+        .collect();
+    Some(dep_info::sources(&inputs, project))
+}
+
+/// One of the units has read this file.
+fn reads(units: &[Unit], path: &PathBuf) -> bool {
+    units
+        .iter()
+        .any(|unit| unit.inputs.binary_search(path).is_ok())
+}
+
+/// The files that local crates have read whose calls are not recorded. Those of calls long ago may be
+/// among them, which costs time and not more.
+fn of_unrecorded(crates: &[LocalCrate], units: &[Unit], project: &Project) -> BTreeSet<PathBuf> {
+    let count = |name: &str| {
+        let recorded = units.iter().filter(|unit| unit.name == name).count();
+        let all = crates.iter().filter(|one| one.name == name).count();
+        (recorded, all)
+    };
+    let mut files = BTreeSet::new();
+    for one in crates {
+        let (recorded, all) = count(&one.name);
+        if recorded >= all {
+            continue;
+        }
+        // Cargo names the files of some crates outside of the directory in which they are compiled.
+        let dirs = one
+            .dirs
+            .iter()
+            .flat_map(|dir| [dir.clone(), dir.join("deps")]);
+        let entries = dirs
+            .filter_map(|dir| fs::read_dir(dir).ok())
+            .flatten()
+            .flatten();
+        let start = format!("{}-", one.name);
+        let of_crate = entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            path.extension().is_some_and(|ending| ending == "d")
+                && name.is_some_and(|name| name.starts_with(&start))
+        });
+        let known = |path: &PathBuf| units.iter().any(|unit| unit.dep_info(unit.dir()) == *path);
+        for path in of_crate.filter(|path| !known(path)) {
+            let call = Call {
+                dir: project.workspace.clone().into_os_string(),
+                ..Call::default()
+            };
+            files.extend(read(&path, &call, project).unwrap_or_default());
+        }
+    }
+    files
+}
+
+/// The root file of the crate.
+fn root(call: &Call) -> Option<PathBuf> {
+    let paths = call.args.iter().map(Path::new);
+    let mut roots = paths.filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    Some(Path::new(&call.dir).join(roots.next()?))
+}
+
+/// The files by which a change of the toolchain is seen: the compiler, as it was called, and as rustup
+/// chooses it.
+fn toolchain(call: &Call) -> Vec<PathBuf> {
+    let program = Path::new(&call.program);
+    let mut files = Vec::new();
+    if program.components().count() > 1 {
+        files.push(Path::new(&call.dir).join(program));
+    } else {
+        let dirs = call.variable("PATH").map(std::env::split_paths);
+        files.extend(dirs.into_iter().flatten().map(|dir| dir.join(program)));
+    }
+    if let (Some(home), Some(name)) = (
+        call.variable("RUSTUP_HOME"),
+        call.variable("RUSTUP_TOOLCHAIN"),
+    ) {
+        let home = Path::new(home);
+        files.push(home.join("settings.toml"));
+        let compiler = home.join("toolchains").join(name).join("bin/rustc");
+        files.push(compiler.with_extension(std::env::consts::EXE_EXTENSION));
+    }
+    files
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata().ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+/// Fills a new directory with links to the files of cargo's that a crate may be compiled with.
+fn mirror(from: &Path, to: &Path) -> io::Result<()> {
+    fs::remove_dir_all(to).ok();
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let is_wanted = ending.is_some_and(|ending| {
+            ["rlib", "rmeta", std::env::consts::DLL_EXTENSION].contains(&ending)
+        });
+        if let Some(name) = path.file_name().filter(|_| is_wanted) {
+            fs::hard_link(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves all files of a directory into another one, in place of those that are there.
+fn move_into(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name() {
+            fs::rename(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
