@@ -174,20 +174,12 @@ impl CargoConfig {
     /// The user has a wrapper for the compiler of the workspace's crates.
     pub(super) fn has_workspace_wrapper(&self) -> bool {
         let of = |layer: &Layer| {
-            layer
-                .table
-                .get("build")?
-                .get("rustc-workspace-wrapper")
-                .map(drop)
+            let build = layer.table.get("build")?;
+            build.get("rustc-workspace-wrapper").map(drop)
         };
-        let variables = [
-            "RUSTC_WORKSPACE_WRAPPER",
-            "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
-        ];
         let variable = || {
-            variables
-                .iter()
-                .find_map(|name| self.variable(name))
+            let own = self.variable("RUSTC_WORKSPACE_WRAPPER");
+            own.or_else(|| self.variable("CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER"))
                 .map(drop)
         };
         self.first(variable, of).is_some()
@@ -269,14 +261,8 @@ impl CargoConfig {
         runner: [&str; 2],
     ) -> Result<String, serde_json::Error> {
         let said = |layer: &Layer| {
-            Some(
-                layer
-                    .table
-                    .get("target")?
-                    .get(triple)?
-                    .get("runner")?
-                    .is_array(),
-            )
+            let target = layer.table.get("target")?.get(triple)?;
+            Some(target.get("runner")?.is_array())
         };
         // JSON's strings and lists of strings are valid TOML.
         let runner = if self.first(|| None, said).unwrap_or_default() {

@@ -15,14 +15,18 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::SystemTime;
+
+use tokio::sync::mpsc;
 
 use super::dep_info;
 use super::messages::{self, Remark, Told};
 use super::output::LocalCrate;
 use super::project::Project;
 use super::recorder::{Call, Recorder};
-use super::units::{self, Kind, Unit};
+use super::units::{self, Kind, Stage, Unit};
 use crate::defect::{self, spawn_blocking};
 use crate::helper::{self, After, Cancel, Stopped};
 use crate::keeper::protocol::Launch;
@@ -43,6 +47,7 @@ const OF_ONE_RUN: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 #[derive(Debug)]
 pub(super) struct Direct {
     recorder: Recorder,
+    project: Project,
     units: Vec<Unit>,
     /// Sources of the program that none of the units has read.
     others: Vec<PathBuf>,
@@ -112,6 +117,7 @@ impl Direct {
         let others = finished.sources.iter().filter(|path| !is_read(path));
         Some(Self {
             recorder: recorder.clone(),
+            project: project.clone(),
             others: others.cloned().collect(),
             units,
             shared,
@@ -126,11 +132,11 @@ impl Direct {
         })
     }
 
-    /// The units to compile for these changes, in this order. `None`: only cargo can tell.
-    pub(super) fn plan(&self, project: &Project, changed: &Changes) -> Option<Vec<usize>> {
+    /// The units to compile for these changes. `None`: only cargo can tell.
+    pub(super) fn plan(&self, changed: &Changes) -> Option<Vec<usize>> {
         let mut touched = Vec::new();
         for change in changed.iter() {
-            let path = project.workspace.join(&change.path);
+            let path = self.project.workspace.join(&change.path);
             let is_shared = path.ancestors().any(|above| self.shared.contains(above));
             let is_there = matches!(change.now, Content::Digest(_));
             if change.kind != ChangeKind::Source || !is_there || is_shared {
@@ -144,7 +150,7 @@ impl Direct {
         }
         units::plan(
             &self.units,
-            &project.target.name,
+            &self.project.target.name,
             &self.unfinished,
             &touched,
         )
@@ -168,81 +174,121 @@ impl Direct {
         self.warnings.values().sum()
     }
 
-    /// Compiles these units. What the compiler says is passed to `tell`, unless cargo has to say it.
+    /// Compiles these units, at most `jobs` at once. What the compiler says is passed to `tell`, unless
+    /// cargo has to say it.
     pub(super) async fn compile(
         &mut self,
         plan: &[usize],
-        project: &Project,
-        cancel: &mut Cancel,
+        jobs: usize,
+        cancel: &Cancel,
         mut tell: impl FnMut(BuildNews),
     ) -> Result<Compiled, Stopped> {
-        for (done, at) in plan.iter().enumerate() {
-            if plan.len() > 1 {
+        let new = self.recorder.output().join("new");
+        if self.prepare(plan, &new).await.is_err() {
+            return Ok(Compiled::Undecided);
+        }
+        let mut stages: Vec<(usize, Stage)> = plan.iter().map(|at| (*at, Stage::Waiting)).collect();
+        let mut running: Vec<(usize, Compiler)> = Vec::new();
+        let (described, mut metadata) = mpsc::unbounded_channel();
+        let (mut errors, mut named) = (0, Vec::new());
+        let mut program = None;
+        let mut is_decided = true;
+        loop {
+            // After an error no other compilation is started, and those that run are let end, as by cargo.
+            while errors == 0
+                && is_decided
+                && running.len() < jobs.max(1)
+                && let Some(at) = units::next(&self.units, &stages)
+            {
+                set(&mut stages, at, Stage::Running);
+                let dir = new.join(at.to_string());
+                let launch = self.launch(&self.units[at], &dir);
+                let root = root(&self.units[at].call).unwrap_or_default();
+                let described = described.clone();
+                let on_metadata = move || _ = described.send(at);
+                running.push((at, Box::pin(run(root, launch, cancel.clone(), on_metadata))));
+            }
+            if running.is_empty() {
+                break;
+            }
+            let (at, said) = tokio::select! {
+                biased;
+                Some(at) = metadata.recv() => {
+                    if self.publish(at, &new.join(at.to_string()), true).is_ok() {
+                        set(&mut stages, at, Stage::Described);
+                    }
+                    continue;
+                }
+                ended = any(&mut running) => ended,
+            };
+            let said = match said {
+                Ok(said) => said,
+                Err(stopped) => {
+                    while !running.is_empty() {
+                        any(&mut running).await.1.ok();
+                    }
+                    return Err(stopped);
+                }
+            };
+            let dir = new.join(at.to_string());
+            match said.verdict() {
+                Some(0) if self.finish(at, &dir, &said).is_ok() => {
+                    set(&mut stages, at, Stage::Done);
+                }
+                Some(count @ 1..) => {
+                    errors += count;
+                    named.extend(
+                        said.named
+                            .iter()
+                            .map(|path| self.project.workspace.join(path)),
+                    );
+                }
+                _ => is_decided = false,
+            }
+            if is_decided {
+                said.news.into_iter().for_each(&mut tell);
+                let done = stages.iter().filter(|(_, stage)| *stage == Stage::Done);
                 let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
                 tell(BuildNews::Progress {
-                    done: number(done),
+                    done: number(done.count()),
                     total: number(plan.len()),
                 });
             }
-            let is_library = self.units[*at].kind == Kind::Library;
-            let prepared = self.prepare(*at).await;
-            let Ok(new) = prepared else {
-                return Ok(Compiled::Undecided);
-            };
-            let unit = &self.units[*at];
-            let root = root(&unit.call).unwrap_or_default();
-            let said = run(&root, self.launch(unit, &new), cancel).await?;
-            match said.verdict() {
-                Some(0) => {}
-                Some(errors) => {
-                    said.news.into_iter().for_each(&mut tell);
-                    tell(BuildNews::Ended(said.exit));
-                    let named = said.named.iter().map(|path| project.workspace.join(path));
-                    return Ok(Compiled::Errors(errors, named.collect()));
-                }
-                None => return Ok(Compiled::Undecided),
-            }
-            let Some(inputs) = read(&unit.dep_info(&new), &unit.call, project) else {
-                return Ok(Compiled::Undecided);
-            };
-            said.news.into_iter().for_each(&mut tell);
-            self.warnings.insert(root, said.warnings);
-            let unit = &mut self.units[*at];
-            unit.inputs = inputs;
-            if is_library {
-                let to = self
-                    .mirrors
-                    .get(unit.dir())
-                    .map_or(unit.dir(), PathBuf::as_path);
-                if move_into(&new, to).is_err() {
-                    return Ok(Compiled::Undecided);
-                }
-            } else {
-                let name = unit.output.file_name().unwrap_or_default().to_owned();
-                let program = new
-                    .join(name)
-                    .with_extension(std::env::consts::EXE_EXTENSION);
-                self.unfinished.clear();
-                tell(BuildNews::Ended(said.exit));
-                return Ok(Compiled::Program(program));
+            if self.units[at].kind == Kind::Program {
+                program = Some(self.program(at, &dir));
             }
         }
-        Ok(Compiled::Undecided)
+        if !is_decided {
+            return Ok(Compiled::Undecided);
+        }
+        tell(BuildNews::Ended(Exit::Status(i32::from(errors > 0))));
+        Ok(match program {
+            _ if errors > 0 => Compiled::Errors(errors, named),
+            Some(program) => {
+                self.unfinished.clear();
+                Compiled::Program(program)
+            }
+            None => Compiled::Undecided,
+        })
     }
 
-    /// Prepares the compilation of a unit; returns an empty directory for its output.
-    async fn prepare(&mut self, at: usize) -> io::Result<PathBuf> {
-        let output = self.recorder.output();
-        let new = output.join("new");
-        match fs::remove_dir_all(&new) {
+    /// Prepares the compilation of these units: an empty directory for the output of each, and
+    /// directories that stand for those of cargo's to which a library belongs.
+    async fn prepare(&mut self, plan: &[usize], new: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(&new)?,
+            _ => {}
         }
-        let unit = &self.units[at];
-        if unit.kind == Kind::Library {
+        for at in plan {
+            fs::create_dir_all(new.join(at.to_string()))?;
+            let unit = &self.units[*at];
+            if unit.kind != Kind::Library {
+                continue;
+            }
+            self.unfinished.insert(unit.output.clone());
             if !self.mirrors.contains_key(unit.dir()) {
                 let from = unit.dir().to_owned();
-                let to = output.join(format!("deps{}", self.mirrors.len()));
+                let to = new.with_file_name(format!("deps{}", self.mirrors.len()));
                 let (source, target) = (from.clone(), to.clone());
                 let mut mirrored = spawn_blocking("mirror", move || {
                     defect::point("mirror");
@@ -251,9 +297,52 @@ impl Direct {
                 mirrored.done().await??;
                 self.mirrors.insert(from, to);
             }
-            self.unfinished.insert(self.units[at].output.clone());
         }
-        Ok(new)
+        Ok(())
+    }
+
+    /// A unit was compiled into `dir`.
+    fn finish(&mut self, at: usize, dir: &Path, said: &Said) -> io::Result<()> {
+        let unit = &mut self.units[at];
+        let inputs = read(&unit.dep_info(dir), &unit.call, &self.project);
+        unit.inputs = inputs.ok_or(io::ErrorKind::InvalidData)?;
+        self.warnings.insert(said.root.clone(), said.warnings);
+        if unit.kind == Kind::Library {
+            self.publish(at, dir, false)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what was compiled into `dir` where the crates that use it look: its metadata alone, while it
+    /// is still being compiled, or everything.
+    fn publish(&self, at: usize, dir: &Path, metadata: bool) -> io::Result<()> {
+        let own = self.units[at].dir();
+        let to = self.mirrors.get(own).ok_or(io::ErrorKind::NotFound)?;
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            let is_wanted = match ending {
+                Some("rmeta") => true,
+                Some("rlib") => !metadata,
+                _ => false,
+            };
+            if let Some(name) = path.file_name().filter(|_| is_wanted) {
+                // The compiler may still read its own file.
+                let link = to.join("new");
+                fs::hard_link(&path, &link)?;
+                fs::rename(&link, to.join(name))?;
+                // Two names of one file are left as they are (rename(2)).
+                fs::remove_file(&link).ok();
+            }
+        }
+        Ok(())
+    }
+
+    /// The program that was compiled into `dir`.
+    fn program(&self, at: usize, dir: &Path) -> PathBuf {
+        let name = self.units[at].output.file_name().unwrap_or_default();
+        dir.join(name)
+            .with_extension(std::env::consts::EXE_EXTENSION)
     }
 
     fn launch(&self, unit: &Unit, new: &Path) -> Launch {
@@ -271,9 +360,38 @@ impl Direct {
     }
 }
 
+/// A call of the compiler that runs.
+type Compiler = Pin<Box<dyn Future<Output = Result<Said, Stopped>> + Send>>;
+
+/// The first of these to end.
+async fn any(running: &mut Vec<(usize, Compiler)>) -> (usize, Result<Said, Stopped>) {
+    std::future::poll_fn(|context| {
+        for place in 0..running.len() {
+            let (at, compiler) = &mut running[place];
+            if let Poll::Ready(ended) = compiler.as_mut().poll(context) {
+                let at = *at;
+                drop(running.swap_remove(place));
+                return Poll::Ready((at, ended));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn set(stages: &mut [(usize, Stage)], unit: usize, stage: Stage) {
+    for (at, of) in stages {
+        if *at == unit {
+            *of = stage;
+        }
+    }
+}
+
 /// What one call of the compiler has said.
 struct Said {
     exit: Exit,
+    /// The root file of the crate.
+    root: PathBuf,
     news: Vec<BuildNews>,
     errors: u32,
     warnings: u32,
@@ -293,18 +411,25 @@ impl Said {
     }
 }
 
-async fn run(root: &Path, launch: Launch, cancel: &mut Cancel) -> Result<Said, Stopped> {
+/// Calls the compiler. `on_metadata` is called once the metadata of the crate is written.
+async fn run(
+    root: PathBuf,
+    launch: Launch,
+    mut cancel: Cancel,
+    on_metadata: impl Fn(),
+) -> Result<Said, Stopped> {
     let mut said = Said {
         exit: Exit::Unknown,
+        root,
         news: Vec::new(),
         errors: 0,
         warnings: 0,
         named: Vec::new(),
         is_cargos: false,
     };
-    let ended = helper::run(launch, cancel, |stream, piece| {
+    let ended = helper::run(launch, &mut cancel, |stream, piece| {
         let told = match stream {
-            Stream::Stderr => messages::compiler(piece.trim_end(), root),
+            Stream::Stderr => messages::compiler(piece.trim_end(), &said.root),
             Stream::Stdout => Told::Text(piece.trim_end().to_owned()),
         };
         match told {
@@ -322,6 +447,7 @@ async fn run(root: &Path, launch: Launch, cancel: &mut Cancel) -> Result<Said, S
                 said.is_cargos |= code.is_some_and(|code| CARGOS_ERRORS.contains(&&*code));
                 said.news.push(BuildNews::Diagnostic { error, rendered });
             }
+            Told::Metadata => on_metadata(),
             Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),
             _ => {}
         }
@@ -443,17 +569,6 @@ fn mirror(from: &Path, to: &Path) -> io::Result<()> {
         });
         if let Some(name) = path.file_name().filter(|_| is_wanted) {
             fs::hard_link(&path, to.join(name))?;
-        }
-    }
-    Ok(())
-}
-
-/// Moves all files of a directory into another one, in place of those that are there.
-fn move_into(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        if let Some(name) = path.file_name() {
-            fs::rename(&path, to.join(name))?;
         }
     }
     Ok(())

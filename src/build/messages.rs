@@ -21,6 +21,8 @@ pub enum Told {
     Artifact(Box<cargo_metadata::Artifact>),
     /// A build script ran, or ran before: the message, on which the surroundings depend.
     Script(String),
+    /// The compiler has written the metadata of a crate.
+    Metadata,
     /// The build succeeded or failed.
     Finished(bool),
     /// A message that hotrun does not use.
@@ -88,12 +90,15 @@ pub(super) fn compiler(line: &str, root: &Path) -> Told {
     struct Message {
         #[serde(rename = "$message_type")]
         kind: String,
+        /// Of an artifact: what it is.
+        emit: Option<String>,
     }
     match serde_json::from_str::<Message>(line) {
         Ok(message) if message.kind == "diagnostic" => match serde_json::from_str(line) {
             Ok(diagnostic) => Told::Diagnostic(Remark::of(diagnostic, root.to_owned())),
             Err(_) => Told::Text(line.to_owned()),
         },
+        Ok(message) if message.emit.as_deref() == Some("metadata") => Told::Metadata,
         Ok(_) => Told::Nothing,
         Err(_) => Told::Text(line.to_owned()),
     }

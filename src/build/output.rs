@@ -71,7 +71,7 @@ impl CargoOutput {
             Told::Artifact(artifact) => self.artifact(&artifact, wanted),
             Told::Script(line) => self.scripts.push(line),
             Told::Text(text) if !text.is_empty() => return Some(BuildNews::Line(text)),
-            Told::Text(_) | Told::Finished(_) | Told::Nothing => {}
+            Told::Text(_) | Told::Metadata | Told::Finished(_) | Told::Nothing => {}
         }
         None
     }

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use crate::sys;
 const LINK: &str = "rustc";
 const RECORDS: &str = "calls";
 
-/// One call of the compiler. Its output names no variable of hotrun's.
+/// One call of the compiler.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Call {
     /// The compiler.
@@ -132,8 +132,8 @@ impl Recorder {
 }
 
 /// If this process was started by the link: records the call and becomes the compiler. Returns only if
-/// that can't be started.
-pub fn requested() -> Option<ExitCode> {
+/// that can't be started, with the error.
+pub fn requested() -> Option<Result<String, String>> {
     let mut arguments = env::args_os();
     let link = PathBuf::from(arguments.next()?);
     if link.extension()? != LINK || link.parent()?.file_name()? != "hotrun" {
@@ -150,9 +150,8 @@ pub fn requested() -> Option<ExitCode> {
     let mut compiler = Command::new(&call.program);
     compiler.args(&call.args);
     let error = sys::replace_by(&mut compiler);
-    let message = format!("cannot start `{}`: {error}\n", call.program.display());
-    io::Write::write_all(&mut io::stderr(), message.as_bytes()).ok();
-    Some(ExitCode::FAILURE)
+    let program = call.program.display();
+    Some(Err(format!("cannot start `{program}`: {error}")))
 }
 
 /// Writes down a call that compiles a crate. Calls that ask for something name no directory for output.

@@ -10,9 +10,6 @@ use std::path::{Path, PathBuf};
 
 use super::recorder::Call;
 
-/// With more libraries than that cargo, which compiles several at once, is as fast.
-const MOST_LIBRARIES: usize = 2;
-
 /// What a crate is compiled to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -31,8 +28,8 @@ pub(super) struct Unit {
     pub(super) kind: Kind,
     /// What it is compiled to, without extension.
     pub(super) output: PathBuf,
-    /// The outputs of the crates that it names, likewise.
-    uses: Vec<PathBuf>,
+    /// The outputs of the crates that it names, likewise, and whether their metadata is enough for it.
+    uses: Vec<(PathBuf, bool)>,
     /// The files that it was compiled from.
     pub(super) inputs: Vec<PathBuf>,
 }
@@ -48,7 +45,10 @@ impl Unit {
             .join(call.option("--out-dir")?)
             .join(file);
         let uses = call.options("--extern").filter_map(extern_path);
-        let uses = uses.map(|path| path.with_extension("")).collect();
+        let of_metadata = |path: &Path| path.extension().is_some_and(|ending| ending == "rmeta");
+        let uses = uses
+            .map(|path| (path.with_extension(""), of_metadata(path)))
+            .collect();
         Some(Self {
             name,
             kind,
@@ -57,6 +57,11 @@ impl Unit {
             inputs: Vec::new(),
             call,
         })
+    }
+
+    /// It names this crate.
+    fn uses(&self, other: &Self) -> bool {
+        self.uses.iter().any(|(output, _)| *output == other.output)
     }
 
     /// The directory of its output.
@@ -158,7 +163,7 @@ fn is_script(name: &OsStr) -> bool {
         .is_some_and(|name| name.starts_with("build_script_"))
 }
 
-/// The units to compile, in this order, for a change of these files. `unfinished`: outputs of units that
+/// The units to compile for a change of these files. `unfinished`: outputs of units that
 /// were compiled for a program that then could not be. `None`: only cargo can tell.
 pub(super) fn plan(
     units: &[Unit],
@@ -180,28 +185,48 @@ pub(super) fn plan(
     };
     let mut affected: Vec<bool> = units.iter().map(is_changed).collect();
     while let Some(next) = (0..units.len()).find(|at| {
-        let uses = |other: usize| units[*at].uses.contains(&units[other].output);
+        let uses = |other: usize| units[*at].uses(&units[other]);
         !affected[*at] && (0..units.len()).any(|other| affected[other] && uses(other))
     }) {
         affected[next] = true;
     }
-    let mut left: Vec<usize> = (0..units.len()).filter(|at| affected[*at]).collect();
-    let programs = left.iter().filter(|at| units[**at].kind == Kind::Program);
+    let plan: Vec<usize> = (0..units.len()).filter(|at| affected[*at]).collect();
+    let programs = plan.iter().filter(|at| units[**at].kind == Kind::Program);
     let programs: Vec<&str> = programs.map(|at| units[*at].name.as_str()).collect();
-    let is_known = left.iter().all(|at| units[*at].kind != Kind::Other);
-    if programs != [&program] || !is_known || left.len() > MOST_LIBRARIES + 1 {
-        return None;
-    }
-    let mut order = Vec::new();
-    while !left.is_empty() {
-        let waits = |at: usize, left: &[usize]| {
-            left.iter()
-                .any(|other| units[at].uses.contains(&units[*other].output))
-        };
-        let next = left.iter().position(|at| !waits(*at, &left))?;
-        order.push(left.remove(next));
-    }
-    Some(order)
+    let is_known = plan.iter().all(|at| units[*at].kind != Kind::Other);
+    (programs == [&program] && is_known).then_some(plan)
+}
+
+/// How far the compilation of a unit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Waiting,
+    Running,
+    /// It runs, and its metadata is written.
+    Described,
+    Done,
+}
+
+/// The next unit to start: like cargo, a library once the metadata of what it names is there, and the
+/// program at last.
+pub(super) fn next(units: &[Unit], stages: &[(usize, Stage)]) -> Option<usize> {
+    let can_start = |at: usize| match units[at].kind {
+        Kind::Library => units[at].uses.iter().all(|(output, metadata)| {
+            let of_plan = stages
+                .iter()
+                .find(|(other, _)| units[*other].output == *output);
+            of_plan.is_none_or(|(_, stage)| match stage {
+                Stage::Done => true,
+                Stage::Described => *metadata,
+                Stage::Waiting | Stage::Running => false,
+            })
+        }),
+        _ => stages
+            .iter()
+            .all(|(other, stage)| *other == at || *stage == Stage::Done),
+    };
+    let mut waiting = stages.iter().filter(|(_, stage)| *stage == Stage::Waiting);
+    waiting.find(|(at, _)| can_start(*at)).map(|(at, _)| *at)
 }
 
 #[cfg(test)]
@@ -247,13 +272,13 @@ mod tests {
             .iter()
             .map(|name| format!("/t/deps/lib{name}-1").into());
         let touched: Vec<PathBuf> = touched.iter().map(PathBuf::from).collect();
-        let order = plan(units, "my-app", &unfinished.collect(), &touched)?;
-        let names: Vec<&str> = order.iter().map(|at| units[*at].name.as_str()).collect();
+        let plan = plan(units, "my-app", &unfinished.collect(), &touched)?;
+        let names: Vec<&str> = plan.iter().map(|at| units[*at].name.as_str()).collect();
         Some(names.join(" "))
     }
 
     #[test]
-    fn what_uses_a_changed_crate_is_compiled_after_it() {
+    fn what_uses_a_changed_crate_is_compiled_too() {
         let units = [
             unit("my_app", "bin", &["api"], &["main.rs", "page.html"], &[]),
             unit("api", "lib", &["core"], &["api.rs"], &[]),
@@ -264,8 +289,8 @@ mod tests {
         let some = |order: &str| Some(order.to_owned());
         assert_eq!(planned(&[], &["main.rs"]), some("my_app"));
         assert_eq!(planned(&[], &["page.html", "main.rs"]), some("my_app"));
-        assert_eq!(planned(&[], &["core.rs"]), some("core api my_app"));
-        assert_eq!(planned(&["api"], &["main.rs"]), some("api my_app"));
+        assert_eq!(planned(&[], &["core.rs"]), some("my_app api core"));
+        assert_eq!(planned(&["api"], &["main.rs"]), some("my_app api"));
         // Nothing changed, no crate has read it, or the program does not use it.
         assert_eq!(planned(&[], &[]), None);
         assert_eq!(planned(&[], &["main.rs", "new.rs"]), None);
@@ -295,14 +320,26 @@ mod tests {
         assert_eq!(planned(&[program(), worker], &[], &["main.rs"]), None);
         let script = unit("build_script_main", "bin", &[], &["main.rs"], &[]);
         assert_eq!(planned(&[program(), script], &[], &["main.rs"]), None);
-        let chain = [
-            unit("my_app", "bin", &["a"], &["main.rs"], &[]),
-            unit("a", "lib", &["b"], &["a.rs"], &[]),
-            unit("b", "lib", &["c"], &["b.rs"], &[]),
-            unit("c", "lib", &[], &["c.rs"], &[]),
+    }
+
+    #[test]
+    fn a_library_needs_metadata_and_the_program_everything() {
+        use Stage::{Described, Done, Running, Waiting};
+        let units = [
+            unit("my_app", "bin", &["api"], &["main.rs"], &[]),
+            unit("api", "lib", &["core", "far"], &["api.rs"], &[]),
+            unit("core", "lib", &[], &["core.rs"], &[]),
         ];
-        assert!(planned(&chain, &[], &["b.rs"]).is_some());
-        assert_eq!(planned(&chain, &[], &["c.rs"]), None);
+        let next = |stages: [Stage; 3]| {
+            let stages: Vec<(usize, Stage)> = stages.into_iter().enumerate().collect();
+            super::next(&units, &stages)
+        };
+        assert_eq!(next([Waiting, Waiting, Waiting]), Some(2));
+        assert_eq!(next([Waiting, Waiting, Running]), None);
+        assert_eq!(next([Waiting, Waiting, Described]), Some(1));
+        assert_eq!(next([Waiting, Done, Described]), None);
+        assert_eq!(next([Waiting, Done, Done]), Some(0));
+        assert_eq!(next([Running, Done, Done]), None);
     }
 
     #[test]

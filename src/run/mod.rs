@@ -29,8 +29,8 @@ use serve::serve;
 
 /// The whole program: what `main` calls.
 pub fn run() -> ExitCode {
-    if let Some(code) = build::recorder::requested() {
-        return code;
+    if let Some(answer) = build::recorder::requested() {
+        return print(answer);
     }
     defect::arm(std::env::var("HOTRUN_PANIC").ok());
     if let Some(mode) = keeper::Mode::requested() {

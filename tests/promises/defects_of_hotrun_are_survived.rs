@@ -126,6 +126,25 @@ fn in_what_pins_what_was_built() {
 }
 
 #[test]
+fn in_what_compiles_without_cargo() {
+    let address = own_address();
+    let project = Project::new("listens");
+    project.add("src/lib.rs", "pub fn first() {}\n");
+    let args = ["--fast", "--", "tcp", &address.to_string()];
+    let hotrun = start(&project, "mirror", &args);
+    wait_version(address, "1");
+    // Cargo compiles both crates, and its calls are recorded.
+    project.add("src/lib.rs", "pub fn second() {}\n");
+    project.set_version("2");
+    wait_version(address, "2");
+    project.add("src/lib.rs", "pub fn third() {}\n");
+    project.set_version("3");
+    wait_told(&hotrun, "mirror");
+    wait_version(address, "3");
+    ends_well(&hotrun);
+}
+
+#[test]
 fn in_what_compares_what_was_built() {
     survives("compare");
 }
