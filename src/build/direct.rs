@@ -51,11 +51,12 @@ pub(super) struct Direct {
     shared: BTreeSet<PathBuf>,
     /// The number of warnings in each crate, by its root file.
     warnings: BTreeMap<PathBuf, u32>,
-    /// The identities of the files that make up the toolchain.
-    toolchain: Vec<(PathBuf, Option<Stamp>)>,
+    /// The identities of the files that make up the toolchain, and of those that build scripts declare:
+    /// of some no change is reported.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// The executable in cargo's directory.
     pub(super) executable: PathBuf,
-    /// Outputs of libraries that were compiled for a program that then could not be.
+    /// Outputs of libraries that were to be compiled for a program that then could not be.
     unfinished: BTreeSet<PathBuf>,
     /// By cargo's directories, those that stand for them.
     mirrors: BTreeMap<PathBuf, PathBuf>,
@@ -91,23 +92,27 @@ impl Direct {
     /// What can be built on after this run of cargo; `None`: nothing.
     pub(super) fn after(recorder: &Recorder, finished: &Finished) -> Option<Self> {
         let project = finished.project;
-        let mut shared = BTreeSet::new();
+        let mut declared = Vec::new();
         for line in finished.scripts {
             if let Some(script) = messages::script(line, project) {
                 // A script that says nothing of what it reads runs again for each file of its package.
-                shared.extend(script.reads?);
+                declared.extend(script.reads?);
             }
         }
+        let mut stamps = stamped(declared.iter().cloned());
+        // And one that names what is not there runs each time.
+        if stamps.iter().any(|(_, stamp)| stamp.is_none()) {
+            return None;
+        }
+        let mut shared: BTreeSet<PathBuf> =
+            dep_info::sources(&declared, project).into_iter().collect();
         let calls = recorder.calls().into_iter();
         let mut units: Vec<Unit> = calls.filter_map(Unit::of).collect();
         for unit in &mut units {
-            match read(&unit.dep_info(unit.dir()), &unit.call, project) {
-                Some(inputs) => unit.inputs = inputs,
-                None => unit.kind = Kind::Other,
-            }
+            unit.inputs = read(&unit.dep_info(unit.dir()), &unit.call, project)?;
         }
         shared.extend(of_unrecorded(finished.crates, &units, project));
-        let toolchain = units.first().map(|unit| toolchain(&unit.call))?;
+        stamps.extend(stamped(toolchain(&units.first()?.call)));
         let is_read = |path: &&PathBuf| reads(&units, path);
         let others = finished.sources.iter().filter(|path| !is_read(path));
         Some(Self {
@@ -116,10 +121,7 @@ impl Direct {
             units,
             shared,
             warnings: finished.warnings.clone(),
-            toolchain: toolchain
-                .into_iter()
-                .map(|path| (path.clone(), stamp(&path)))
-                .collect(),
+            stamps,
             executable: finished.executable.to_owned(),
             unfinished: BTreeSet::new(),
             mirrors: BTreeMap::new(),
@@ -139,7 +141,7 @@ impl Direct {
             touched.push(path);
         }
         let is_same = |(path, known): &(PathBuf, Option<Stamp>)| stamp(path) == *known;
-        if !self.toolchain.iter().all(is_same) {
+        if !self.stamps.iter().all(is_same) {
             return None;
         }
         units::plan(
@@ -176,6 +178,11 @@ impl Direct {
         cancel: &mut Cancel,
         mut tell: impl FnMut(BuildNews),
     ) -> Result<Compiled, Stopped> {
+        // If one can't be compiled, those after it are still to be, whatever changes then.
+        let units = plan.iter().map(|at| &self.units[*at]);
+        let libraries = units.filter(|unit| unit.kind == Kind::Library);
+        self.unfinished
+            .extend(libraries.map(|unit| unit.output.clone()));
         for (done, at) in plan.iter().enumerate() {
             if plan.len() > 1 {
                 let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -191,9 +198,15 @@ impl Direct {
             };
             let unit = &self.units[*at];
             let root = root(&unit.call).unwrap_or_default();
-            let said = run(&root, self.launch(unit, &new), cancel).await?;
+            let launch = self.launch(unit, &new);
+            let named: Vec<PathBuf> = units::externs(&launch.args).map(Path::to_owned).collect();
+            let said = run(&root, launch, cancel).await?;
             match said.verdict() {
                 Some(0) => {}
+                // As after `cargo clean`.
+                Some(_) if !named.iter().all(|path| path.exists()) => {
+                    return Ok(Compiled::Undecided);
+                }
                 Some(errors) => {
                     said.news.into_iter().for_each(&mut tell);
                     tell(BuildNews::Ended(said.exit));
@@ -239,19 +252,16 @@ impl Direct {
             _ => fs::create_dir_all(&new)?,
         }
         let unit = &self.units[at];
-        if unit.kind == Kind::Library {
-            if !self.mirrors.contains_key(unit.dir()) {
-                let from = unit.dir().to_owned();
-                let to = output.join(format!("deps{}", self.mirrors.len()));
-                let (source, target) = (from.clone(), to.clone());
-                let mut mirrored = spawn_blocking("mirror", move || {
-                    defect::point("mirror");
-                    mirror(&source, &target)
-                });
-                mirrored.done().await??;
-                self.mirrors.insert(from, to);
-            }
-            self.unfinished.insert(self.units[at].output.clone());
+        if unit.kind == Kind::Library && !self.mirrors.contains_key(unit.dir()) {
+            let from = unit.dir().to_owned();
+            let to = output.join(format!("deps{}", self.mirrors.len()));
+            let (source, target) = (from.clone(), to.clone());
+            let mut mirrored = spawn_blocking("mirror", move || {
+                defect::point("mirror");
+                mirror(&source, &target)
+            });
+            mirrored.done().await??;
+            self.mirrors.insert(from, to);
         }
         Ok(new)
     }
@@ -423,6 +433,11 @@ fn toolchain(call: &Call) -> Vec<PathBuf> {
         files.push(compiler.with_extension(std::env::consts::EXE_EXTENSION));
     }
     files
+}
+
+fn stamped(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Option<Stamp>)> {
+    let paths = paths.into_iter();
+    paths.map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

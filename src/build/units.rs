@@ -47,8 +47,9 @@ impl Unit {
         let output = Path::new(&call.dir)
             .join(call.option("--out-dir")?)
             .join(file);
-        let uses = call.options("--extern").filter_map(extern_path);
-        let uses = uses.map(|path| path.with_extension("")).collect();
+        let uses = externs(&call.args)
+            .map(|path| path.with_extension(""))
+            .collect();
         Some(Self {
             name,
             kind,
@@ -96,6 +97,13 @@ impl Unit {
         }
         args
     }
+}
+
+/// The files of the crates that these arguments name.
+pub(super) fn externs(args: &[OsString]) -> impl Iterator<Item = &Path> {
+    let pairs = args.iter().zip(args.iter().skip(1));
+    let values = pairs.filter(|(key, _)| *key == "--extern");
+    values.filter_map(|(_, value)| extern_path(value))
 }
 
 /// The path of `name=path`, which may have options before it (`priv:name=path`).
@@ -326,6 +334,8 @@ mod tests {
             differ,
             ["/new", "dependency=/own", "priv:api=/own/libapi-1.rmeta"]
         );
+        let externs: Vec<&Path> = externs(&new).collect();
+        assert_eq!(externs, [Path::new("/own/libapi-1.rmeta")]);
         assert_eq!(
             unit.arguments(Path::new("/t/deps"), |_| None),
             unit.call.args
