@@ -365,6 +365,12 @@ impl Work {
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         point("build");
+        self.end_of_last(cancel).await?;
+        let workspace = self
+            .loaded
+            .as_ref()
+            .map(|loaded| loaded.project.workspace.clone());
+        let changed = &self.inputs.note(&workspace.unwrap_or_default(), changed);
         let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
@@ -380,7 +386,7 @@ impl Work {
             }
         }
         self.direct = None;
-        self.inputs.begin(&project, &self.settings, changed, began);
+        self.inputs.begin(&project, &self.settings, began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             self.inputs.failed(&project, seen.named, &seen.scripts);
@@ -428,6 +434,20 @@ impl Work {
         .await)
     }
 
+    /// If the cargo of the last build is still about to end, waits for it: what it leaves is not to be
+    /// taken for what this build has left.
+    async fn end_of_last(&mut self, cancel: &mut Cancel) -> Result<(), Stopped> {
+        if self.ending.is_none() {
+            return Ok(());
+        }
+        let finished = tokio::select! {
+            finished = end_of(&mut self.ending) => finished,
+            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(Stopped::Cancelled),
+        };
+        self.read_inputs(&finished);
+        Ok(())
+    }
+
     /// Builds with the recorded calls of the compiler, where they are all that is to do. `None`: cargo
     /// has to be called.
     async fn build_without_cargo(
@@ -445,7 +465,7 @@ impl Work {
         let Some(plan) = direct.plan(project, changed) else {
             return Ok(None);
         };
-        self.inputs.begin_without_cargo(changed, began);
+        self.inputs.begin_without_cargo(began);
         let events = self.events.clone();
         let tell = |news| _ = events.send(Event::Build(generation, news));
         tell(BuildNews::Command(format!(
@@ -506,6 +526,7 @@ impl Work {
         generation: Generation,
         cancel: &mut Cancel,
     ) -> Result<Option<Reason>, Stopped> {
+        self.direct = None;
         let settings = self.settings.clone();
         let events = self.events.clone();
         let mut unread = messages::Unread::default();
