@@ -95,7 +95,9 @@ impl ArtifactStore {
 
     /// The arguments that make cargo record the calls of the compiler.
     pub(super) fn recording(&self) -> Option<[OsString; 2]> {
-        self.recorder()?.arguments()
+        let recorder = self.recorder()?;
+        recorder.restore().ok()?;
+        recorder.arguments()
     }
 
     /// The file system's time now: no file that is written from now on has an older stamp.

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use super::dep_info;
 use super::messages::{self, Remark, Told};
-use super::output::LocalCrate;
+use super::output::{Finished, LocalCrate};
 use super::project::Project;
 use super::recorder::{Call, Recorder};
 use super::units::{self, Kind, Stage, Unit};
@@ -56,11 +56,12 @@ pub(super) struct Direct {
     shared: BTreeSet<PathBuf>,
     /// The number of warnings in each crate, by its root file.
     warnings: BTreeMap<PathBuf, u32>,
-    /// The identities of the files that make up the toolchain.
-    toolchain: Vec<(PathBuf, Option<Stamp>)>,
+    /// The identities of the files that make up the toolchain, and of those that build scripts declare:
+    /// of some no change is reported.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// The executable in cargo's directory.
     pub(super) executable: PathBuf,
-    /// Outputs of libraries that were compiled for a program that then could not be.
+    /// Outputs of libraries that were to be compiled for a program that then could not be.
     unfinished: BTreeSet<PathBuf>,
     /// By cargo's directories, those that stand for them.
     mirrors: BTreeMap<PathBuf, PathBuf>,
@@ -68,19 +69,6 @@ pub(super) struct Direct {
 
 /// What tells a file from another one at the same path: its time, length and inode.
 type Stamp = (SystemTime, u64, u64);
-
-/// What a run of cargo has left.
-pub(super) struct Finished<'a> {
-    pub(super) project: &'a Project,
-    /// The executable.
-    pub(super) executable: &'a Path,
-    /// The program's sources.
-    pub(super) sources: &'a [PathBuf],
-    /// The messages of build scripts.
-    pub(super) scripts: &'a [String],
-    pub(super) crates: &'a [LocalCrate],
-    pub(super) warnings: &'a BTreeMap<PathBuf, u32>,
-}
 
 /// The result of calls of the compiler.
 pub(super) enum Compiled {
@@ -93,28 +81,37 @@ pub(super) enum Compiled {
 }
 
 impl Direct {
-    /// What can be built on after this run of cargo; `None`: nothing.
-    pub(super) fn after(recorder: &Recorder, finished: &Finished) -> Option<Self> {
-        let project = finished.project;
-        let mut shared = BTreeSet::new();
-        for line in finished.scripts {
+    /// What can be built on after this run of cargo, of a program with these sources; `None`: nothing.
+    pub(super) fn after(
+        recorder: &Recorder,
+        project: &Project,
+        sources: &[PathBuf],
+        finished: &Finished,
+    ) -> Option<Self> {
+        let executable = finished.executables.first().filter(|_| finished.is_alone)?;
+        let mut declared = Vec::new();
+        for line in &finished.scripts {
             if let Some(script) = messages::script(line, project) {
                 // A script that says nothing of what it reads runs again for each file of its package.
-                shared.extend(script.reads?);
+                declared.extend(script.reads?);
             }
         }
+        let mut stamps = stamped(declared.iter().cloned());
+        // And one that names what is not there runs each time.
+        if stamps.iter().any(|(_, stamp)| stamp.is_none()) {
+            return None;
+        }
+        let mut shared: BTreeSet<PathBuf> =
+            dep_info::sources(&declared, project).into_iter().collect();
         let calls = recorder.calls().into_iter();
         let mut units: Vec<Unit> = calls.filter_map(Unit::of).collect();
         for unit in &mut units {
-            match read(&unit.dep_info(unit.dir()), &unit.call, project) {
-                Some(inputs) => unit.inputs = inputs,
-                None => unit.kind = Kind::Other,
-            }
+            unit.inputs = read(&unit.dep_info(unit.dir()), &unit.call, project)?;
         }
-        shared.extend(of_unrecorded(finished.crates, &units, project));
-        let toolchain = units.first().map(|unit| toolchain(&unit.call))?;
+        shared.extend(of_unrecorded(&finished.crates, &units, project));
+        stamps.extend(stamped(toolchain(&units.first()?.call)));
         let is_read = |path: &&PathBuf| reads(&units, path);
-        let others = finished.sources.iter().filter(|path| !is_read(path));
+        let others = sources.iter().filter(|path| !is_read(path));
         Some(Self {
             recorder: recorder.clone(),
             project: project.clone(),
@@ -122,11 +119,8 @@ impl Direct {
             units,
             shared,
             warnings: finished.warnings.clone(),
-            toolchain: toolchain
-                .into_iter()
-                .map(|path| (path.clone(), stamp(&path)))
-                .collect(),
-            executable: finished.executable.to_owned(),
+            stamps,
+            executable: executable.clone(),
             unfinished: BTreeSet::new(),
             mirrors: BTreeMap::new(),
         })
@@ -145,7 +139,7 @@ impl Direct {
             touched.push(path);
         }
         let is_same = |(path, known): &(PathBuf, Option<Stamp>)| stamp(path) == *known;
-        if !self.toolchain.iter().all(is_same) {
+        if !self.stamps.iter().all(is_same) {
             return None;
         }
         units::plan(
@@ -235,7 +229,9 @@ impl Direct {
                 Some(0) if self.finish(at, &dir, &said).is_ok() => {
                     set(&mut stages, at, Stage::Done);
                 }
-                Some(count @ 1..) => {
+                // An error is none of the code where files of the named crates are gone, as after
+                // `cargo clean`.
+                Some(count @ 1..) if self.has_all(at, &dir) => {
                     errors += count;
                     named.extend(
                         said.named
@@ -336,6 +332,12 @@ impl Direct {
             }
         }
         Ok(())
+    }
+
+    /// The files of all crates are there that the compilation of this unit names.
+    fn has_all(&self, at: usize, dir: &Path) -> bool {
+        let launch = self.launch(&self.units[at], dir);
+        units::externs(&launch.args).all(Path::exists)
     }
 
     /// The program that was compiled into `dir`.
@@ -549,6 +551,11 @@ fn toolchain(call: &Call) -> Vec<PathBuf> {
         files.push(compiler.with_extension(std::env::consts::EXE_EXTENSION));
     }
     files
+}
+
+fn stamped(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Option<Stamp>)> {
+    let paths = paths.into_iter();
+    paths.map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {

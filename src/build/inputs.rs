@@ -10,7 +10,8 @@ use super::messages;
 use super::project::{Project, TargetKind};
 use super::scope::{self, Known};
 use crate::config::{Build, Settings};
-use crate::session::model::{Changes, Scope, Seen};
+use crate::digest;
+use crate::session::model::{Changes, Content, Scope, Seen};
 
 /// The dep-info that the last build of this program has left.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,14 +57,26 @@ pub(super) struct Inputs {
     ran: Option<SystemTime>,
     /// What changed since cargo last built the program.
     unseen: Changes,
+    /// What the last build was for.
+    last: Changes,
     /// The scope that was last asked to be watched.
     watched: Option<Scope>,
 }
 
 impl Inputs {
+    /// A build begins for these changes. Returns them with what the last build has seen and was taken
+    /// back since: if its result was not wanted, nobody else knows of that.
+    pub(super) fn note(&mut self, workspace: &Path, changed: &Changes) -> Changes {
+        let now = |path: &Path| digest::of(&workspace.join(path)).unwrap_or(Content::Unreadable);
+        let mut all = self.last.taken_back(now);
+        all.extend(changed.clone());
+        self.unseen.extend(all.clone());
+        self.last = all.clone();
+        all
+    }
+
     /// A build without cargo begins `now`.
-    pub(super) fn begin_without_cargo(&mut self, changed: &Changes, now: SystemTime) {
-        self.unseen.extend(changed.clone());
+    pub(super) fn begin_without_cargo(&mut self, now: SystemTime) {
         self.ran = Some(now);
     }
 
@@ -80,21 +93,16 @@ impl Inputs {
     }
 
     /// A build with cargo begins `now`: makes changes visible to it that it would miss.
-    pub(super) fn begin(
-        &mut self,
-        project: &Project,
-        settings: &Settings,
-        changed: &Changes,
-        now: SystemTime,
-    ) {
+    pub(super) fn begin(&mut self, project: &Project, settings: &Settings, now: SystemTime) {
         if let Some(ran) = self.ran {
             let profile = self.known.profile.clone();
             let profile =
                 profile.unwrap_or_else(|| scope::default_profile(project, &settings.build));
             let sources = self.known.sources.as_deref().unwrap_or_default();
-            self.unseen.extend(changed.clone());
             invalidate::make_seen(project, &profile, sources, &self.unseen, ran);
         }
+        // If it fails or is cancelled, it may have compiled any of them.
+        self.unseen.forget_all_used();
         self.ran = Some(now);
     }
 
@@ -176,5 +184,62 @@ impl Inputs {
         }
         self.watched = Some(scope.clone());
         Some(scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::model::{Change, ChangeKind, Save};
+
+    fn change(path: &str, before: Content, now: Content) -> Changes {
+        let mut changes = Changes::default();
+        changes.add(&Change {
+            path: path.into(),
+            kind: ChangeKind::Source,
+            before: Some(before),
+            now,
+            save: Save::Unknown,
+            script: None,
+        });
+        changes
+    }
+
+    /// The paths of these changes, with whether it is known what was used.
+    fn shown(changes: &Changes) -> Vec<(String, bool)> {
+        let changes = changes.iter();
+        changes
+            .map(|change| (change.path.display().to_string(), change.used.is_some()))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_last_build_has_seen_and_is_gone_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            digest::of(&path).unwrap()
+        };
+        let mut inputs = Inputs::default();
+        let (a, b) = (write("a", "1"), write("b", "1"));
+        let seen = inputs.note(dir.path(), &change("a", a, write("a", "2")));
+        assert_eq!(shown(&seen), [("a".into(), true)]);
+        // Its result was dropped, since the file is as before.
+        write("a", "1");
+        let seen = inputs.note(dir.path(), &change("b", b, write("b", "2")));
+        assert_eq!(shown(&seen), [("a".into(), false), ("b".into(), true)]);
+        // Now it has been seen as it is.
+        let seen = inputs.note(dir.path(), &Changes::default());
+        assert_eq!(shown(&seen), []);
+    }
+
+    #[test]
+    fn what_a_failed_build_may_have_compiled_is_a_change_if_it_is_taken_back() {
+        let [one, two] = [1, 2].map(Content::Digest);
+        let mut unseen = change("a", one, two);
+        unseen.forget_all_used();
+        unseen.extend(change("a", two, one));
+        assert_eq!(shown(&unseen), [("a".into(), false)]);
     }
 }

@@ -9,6 +9,7 @@ use super::artifact::ArtifactStore;
 use super::messages::{Remark, Told};
 use super::pin::{Pins, is_shared_object};
 use super::project::{Local, Project, TargetKind};
+use crate::helper::Rest;
 use crate::session::event::BuildNews;
 use crate::session::model::Generation;
 use crate::session::reason::Reason;
@@ -43,6 +44,22 @@ pub(super) struct LocalCrate {
     pub(super) name: String,
     /// The directories in which its files are.
     pub(super) dirs: Vec<PathBuf>,
+}
+
+/// A successful run of cargo.
+pub(super) struct Finished {
+    pub(super) generation: Generation,
+    /// The program's own first; cargo writes the dep-info of each beside it.
+    pub(super) executables: Vec<PathBuf>,
+    /// The messages of build scripts.
+    pub(super) scripts: Vec<String>,
+    pub(super) crates: Vec<LocalCrate>,
+    /// The number of warnings, by the root files of the crates.
+    pub(super) warnings: BTreeMap<PathBuf, u32>,
+    /// The executable is all that there is of the program.
+    pub(super) is_alone: bool,
+    /// The cargo, if it has not exited yet.
+    pub(super) rest: Option<Rest>,
 }
 
 /// What is to be built.

@@ -78,9 +78,17 @@ impl Recorder {
     pub(super) fn create(stem: &Path) -> io::Result<Self> {
         let recorder = Self::at(stem);
         recorder.remove();
-        fs::create_dir_all(&recorder.records)?;
-        symlink(own_program(), &recorder.link)?;
+        recorder.restore()?;
         Ok(recorder)
+    }
+
+    /// Makes what is missing, as after `cargo clean`: without the link cargo could build nothing.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.records)?;
+        match symlink(own_program(), &self.link) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn at(stem: &Path) -> Self {
@@ -207,6 +215,21 @@ mod tests {
         assert_eq!(recorder.calls().len(), 2);
         recorder.clear();
         assert_eq!(recorder.calls(), []);
+    }
+
+    #[test]
+    fn what_was_removed_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let stem = dir.path().join("hotrun/key.");
+        let recorder = Recorder::create(&stem).unwrap();
+        fs::remove_dir_all(dir.path().join("hotrun")).unwrap();
+        recorder.restore().unwrap();
+        recorder.restore().unwrap();
+        assert_eq!(
+            recorder.link.read_link().unwrap(),
+            Path::new(&own_program())
+        );
+        assert!(recorder.records.is_dir());
     }
 
     #[test]

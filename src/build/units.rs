@@ -44,9 +44,8 @@ impl Unit {
         let output = Path::new(&call.dir)
             .join(call.option("--out-dir")?)
             .join(file);
-        let uses = call.options("--extern").filter_map(extern_path);
         let of_metadata = |path: &Path| path.extension().is_some_and(|ending| ending == "rmeta");
-        let uses = uses
+        let uses = externs(&call.args)
             .map(|path| (path.with_extension(""), of_metadata(path)))
             .collect();
         Some(Self {
@@ -101,6 +100,13 @@ impl Unit {
         }
         args
     }
+}
+
+/// The files of the crates that these arguments name.
+pub(super) fn externs(args: &[OsString]) -> impl Iterator<Item = &Path> {
+    let pairs = args.iter().zip(args.iter().skip(1));
+    let values = pairs.filter(|(key, _)| *key == "--extern");
+    values.filter_map(|(_, value)| extern_path(value))
 }
 
 /// The path of `name=path`, which may have options before it (`priv:name=path`).
@@ -363,6 +369,8 @@ mod tests {
             differ,
             ["/new", "dependency=/own", "priv:api=/own/libapi-1.rmeta"]
         );
+        let externs: Vec<&Path> = externs(&new).collect();
+        assert_eq!(externs, [Path::new("/own/libapi-1.rmeta")]);
         assert_eq!(
             unit.arguments(Path::new("/t/deps"), |_| None),
             unit.call.args

@@ -1,7 +1,7 @@
 //! Carries out the orders to the builder, one at a time: the steps of a build, and what is known between
 //! builds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
 use super::artifact::ArtifactStore;
-use super::direct::{self, Compiled, Direct};
+use super::direct::{Compiled, Direct};
 use super::inputs::Inputs;
 use super::lock_holder::{Tell, Waits};
 use super::messages::{self, Said, Told};
-use super::output::{CargoOutput, LocalCrate, Wanted, cannot_pin};
+use super::output::{CargoOutput, Finished, Wanted, cannot_pin};
 use super::pin::Pins;
 use super::project::{Problem, Project};
 use super::reader::{Unread, read_project};
@@ -49,19 +49,6 @@ pub(super) struct Work {
     /// A build whose cargo is about to end.
     ending: Option<Finished>,
     events: mpsc::UnboundedSender<Event>,
-}
-
-/// A successful run of cargo.
-struct Finished {
-    generation: Generation,
-    /// The program's own first; cargo writes the dep-info of each beside it.
-    executables: Vec<PathBuf>,
-    scripts: Vec<String>,
-    crates: Vec<LocalCrate>,
-    warnings: BTreeMap<PathBuf, u32>,
-    /// The executable is all that there is of the program.
-    is_alone: bool,
-    rest: Option<Rest>,
 }
 
 impl Work {
@@ -219,6 +206,10 @@ impl Work {
         cancel: &mut Cancel,
     ) -> Result<BuildOutcome, Stopped> {
         point("build");
+        self.end_of_last(cancel).await?;
+        let project = self.loaded.as_ref().map(|loaded| &loaded.project);
+        let workspace = project.map(|project| project.workspace.clone());
+        let changed = &self.inputs.note(&workspace.unwrap_or_default(), changed);
         let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
@@ -234,7 +225,7 @@ impl Work {
             }
         }
         self.direct = None;
-        self.inputs.begin(&project, &self.settings, changed, began);
+        self.inputs.begin(&project, &self.settings, began);
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             self.inputs.failed(&project, seen.named, &seen.scripts);
@@ -282,6 +273,20 @@ impl Work {
         .await)
     }
 
+    /// If the cargo of the last build is still about to end, waits for it: what it leaves is not to be
+    /// taken for what this build has left.
+    async fn end_of_last(&mut self, cancel: &mut Cancel) -> Result<(), Stopped> {
+        if self.ending.is_none() {
+            return Ok(());
+        }
+        let finished = tokio::select! {
+            finished = end_of(&mut self.ending) => finished,
+            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(Stopped::Cancelled),
+        };
+        self.read_inputs(&finished);
+        Ok(())
+    }
+
     /// Builds with the recorded calls of the compiler, where they are all that is to do. `None`: cargo
     /// has to be called.
     async fn build_without_cargo(
@@ -299,7 +304,7 @@ impl Work {
         let Some(plan) = direct.plan(changed) else {
             return Ok(None);
         };
-        self.inputs.begin_without_cargo(changed, began);
+        self.inputs.begin_without_cargo(began);
         let events = self.events.clone();
         let tell = |news| _ = events.send(Event::Build(generation, news));
         tell(BuildNews::Command(format!(
@@ -363,6 +368,7 @@ impl Work {
         generation: Generation,
         cancel: &mut Cancel,
     ) -> Result<Option<Reason>, Stopped> {
+        self.direct = None;
         let settings = self.settings.clone();
         let events = self.events.clone();
         let mut unread = messages::Unread::default();
@@ -471,21 +477,10 @@ impl Work {
             let executables = &finished.executables;
             self.inputs
                 .built(&loaded.project, executables, &finished.scripts);
-            if let Some(recorder) = loaded.store.recorder()
-                && let (Some(sources), [executable]) = (self.inputs.sources(), &executables[..])
-                && finished.is_alone
+            if let (Some(recorder), Some(sources)) =
+                (loaded.store.recorder(), self.inputs.sources())
             {
-                self.direct = Direct::after(
-                    recorder,
-                    &direct::Finished {
-                        project: &loaded.project,
-                        executable,
-                        sources,
-                        scripts: &finished.scripts,
-                        crates: &finished.crates,
-                        warnings: &finished.warnings,
-                    },
-                );
+                self.direct = Direct::after(recorder, &loaded.project, sources, finished);
             }
         }
         self.tell_scope(finished.generation);

@@ -331,6 +331,26 @@ impl Changes {
         }
     }
 
+    /// The same for all paths.
+    pub fn forget_all_used(&mut self) {
+        for known in &mut self.0 {
+            known.used = None;
+        }
+    }
+
+    /// The paths that have another content by now than these say; what was used is not known then.
+    #[must_use]
+    pub fn taken_back(&self, now: impl Fn(&Path) -> Content) -> Self {
+        let mut back = self.clone();
+        for known in &mut back.0 {
+            known.used = Some(known.now);
+            known.now = now(&known.path);
+        }
+        back.0.retain(Changed::differs);
+        back.forget_all_used();
+        back
+    }
+
     /// All paths, with their contents.
     pub fn iter(&self) -> impl Iterator<Item = &Changed> {
         self.0.iter()
