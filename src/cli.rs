@@ -149,7 +149,7 @@ pub struct Args {
     /// Build with this profile
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub profile: Option<String>,
-    /// Build with less debug information, into a directory of its own
+    /// Build with less debug information and, where it can be, without cargo
     #[arg(long, help_heading = "Compilation")]
     pub fast: bool,
     /// Build for this target triple

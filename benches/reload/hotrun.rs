@@ -16,8 +16,8 @@ use serde_json::Value;
 use crate::lab::{Lab, command};
 use crate::{Result, proc};
 
-/// The longest wait for anything that is expected to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for anything that is expected to happen, such as a first build.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An event of hotrun, and when it was read.
 #[derive(Clone, Debug)]

@@ -45,7 +45,7 @@ impl Project {
 }
 
 /// The text of `version.rs` for this version.
-fn version_text(version: u32) -> String {
+pub(crate) fn version_text(version: u32) -> String {
     format!("pub const VERSION: &str = \"{version}\";\n")
 }
 

@@ -148,7 +148,8 @@ section! {
         profile: String, Rebuild;
         /// A profile of its own that inherits the chosen one, with less debug information: line numbers
         /// of your own packages, for panics and backtraces, and nothing else. It is built into a
-        /// directory of its own, so that no other cargo is waited for.
+        /// directory of its own, so that no other cargo is waited for. While nothing but sources of the
+        /// workspace changes, the compiler is called as cargo called it last, without cargo.
         fast: bool = false, Rebuild;
         /// `--target`
         target: String, Rebuild;

@@ -118,6 +118,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         quiesce_max: held.has_twins().then_some(settings.quiesce_max),
         probation: app.probation,
         once: settings.once,
+        fast: settings.build.fast,
     }
 }
 

@@ -81,6 +81,7 @@ impl Context {
         Some(match view {
             View::Unwatched(reason) => warning(reason),
             View::OftenBlocked(on) => warning(hints::often_blocked(&on)),
+            View::SlowBuilds(many, limit) => warning(hints::slow_builds(many, limit)),
             View::Configured(changed) => Event::Configured { changed },
             View::Misconfigured(reason) => Event::Misconfigured {
                 text: reason.text,

@@ -1,6 +1,7 @@
 //! The next step for what is not as it should be, and what was awaited in vain. Pure.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::context::Context;
 use super::phrases::ms;
@@ -16,6 +17,18 @@ pub(super) fn often_blocked(on: &str) -> Reason {
         format!("builds wait for another cargo again and again: {on}"),
         "give it a directory of its own (rust-analyzer: set `cargo.targetDir` to true), or use \
          `--fast`, which has one",
+    )
+}
+
+/// Many builds take long.
+pub(super) fn slow_builds(many: u32, limit: Duration) -> Reason {
+    Reason::new(
+        format!(
+            "{many} builds took longer than {} s each",
+            limit.as_secs_f64()
+        ),
+        "`--fast` (`fast = true` of [build]) builds with no more debug information than backtraces \
+         need, and without cargo where only your own sources changed",
     )
 }
 

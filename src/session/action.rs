@@ -208,6 +208,8 @@ pub enum View {
     Build(Generation, BuildNews),
     /// Cargo has waited for this lock of another cargo again and again.
     OftenBlocked(String),
+    /// So many builds took longer than this, and not by the fast profile.
+    SlowBuilds(u32, Duration),
     /// A newer change made the build worthless.
     BuildCancelled {
         /// The generation.

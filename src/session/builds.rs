@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Session;
 use super::action::{Action, Next, View};
-use super::build_slot::Over;
+use super::build_slot::{Over, Running};
 use super::event::BuildNews;
 use super::model::{
     ArtifactRef, BuildOutcome, Cause, Change, ChangeKind, Ending, Generation, Handover, Job,
@@ -17,6 +17,9 @@ use super::swap::{Debugger, Kind, Launch, Prepared};
 
 /// So many waits for another cargo are no chance.
 const OFTEN: u32 = 3;
+/// A build that takes longer is slow, and after so many of them hotrun says what would help.
+const SLOW: Duration = Duration::from_millis(1500);
+const MANY: u32 = 10;
 
 impl Session {
     pub(super) fn changed(&mut self, now: Moment, changes: Vec<Change>) {
@@ -267,16 +270,29 @@ impl Session {
         }
     }
 
-    fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
-        // If the build ended before the project was read, the next one has to read it.
-        self.stale_project |= self.builds.reading();
-        if self.builds.current(generation).is_some() {
-            self.show_build(now, true);
+    /// Where builds are slow again and again, says once what would help.
+    fn count_slow(&mut self, took: Duration, cause: &Cause) {
+        // The first one compiles everything.
+        if self.policy.fast || took <= SLOW || *cause == Cause::Start {
+            return;
         }
-        let finished = match self.builds.done(now, generation) {
+        self.slow += 1;
+        if self.slow == MANY {
+            self.show(View::SlowBuilds(MANY, SLOW));
+        }
+    }
+
+    /// The build that has ended, unless it was cancelled.
+    fn finished_build(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        outcome: &BuildOutcome,
+    ) -> Option<Running> {
+        match self.builds.done(now, generation) {
             Over::Finished(running) => Some(running),
             Over::Cancelled { shown } => {
-                let has_left_nothing = !shown && outcome == BuildOutcome::Cancelled;
+                let has_left_nothing = !shown && *outcome == BuildOutcome::Cancelled;
                 if has_left_nothing && self.numbered == generation.0 {
                     // Nobody has heard of it: the next one gets its number.
                     self.numbered -= 1;
@@ -284,7 +300,16 @@ impl Session {
                 None
             }
             Over::Unknown => None,
-        };
+        }
+    }
+
+    fn built(&mut self, now: Moment, generation: Generation, outcome: BuildOutcome) {
+        // If the build ended before the project was read, the next one has to read it.
+        self.stale_project |= self.builds.reading();
+        if self.builds.current(generation).is_some() {
+            self.show_build(now, true);
+        }
+        let finished = self.finished_build(now, generation, &outcome);
         let Some(running) = finished.filter(|_| self.ending.is_none()) else {
             // Cancelled, stale, or hotrun ends: the artifact will never be launched.
             if let BuildOutcome::Built {
@@ -305,6 +330,7 @@ impl Session {
                 unchanged,
                 ..
             } => {
+                self.count_slow(took, &cause);
                 self.remember(&artifact);
                 self.newest_built = Some(artifact.built_by);
                 let runs = self.runs(&artifact);

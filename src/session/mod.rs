@@ -95,6 +95,8 @@ pub struct Policy {
     pub probation: Duration,
     /// Build, start, report and end.
     pub once: bool,
+    /// Builds are made by the fast profile.
+    pub fast: bool,
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
@@ -136,6 +138,8 @@ pub struct Session {
     said_streams: bool,
     /// How often cargo has waited for another cargo for long enough to be told.
     blocked: u32,
+    /// How many builds took long.
+    slow: u32,
     hold: Hold,
     /// The addresses that were last reported as held and listened on by no process.
     unclaimed: Vec<String>,
@@ -174,6 +178,7 @@ impl Session {
             said_overlap: false,
             said_streams: false,
             blocked: 0,
+            slow: 0,
             hold: Hold::default(),
             unclaimed: Vec::new(),
             uncaptured: Vec::new(),

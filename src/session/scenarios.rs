@@ -48,6 +48,7 @@ pub(crate) fn policy() -> Policy {
         hold: None,
         probation: Duration::from_secs(5),
         once: false,
+        fast: false,
     }
 }
 
@@ -91,6 +92,7 @@ impl Story {
             }
             "serving" => self.policy.serving = value == "yes",
             "once" => self.policy.once = value == "yes",
+            "fast" => self.policy.fast = value == "yes",
             "loaded" => self.loaded = value == "yes",
             "slots" => self.slots = value == "told",
             "ready_timeout" if value == "none" => self.policy.ready_timeout = None,

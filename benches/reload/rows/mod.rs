@@ -1,6 +1,7 @@
 //! The rows of the table: each measures one promise.
 
 mod doubles;
+mod fast;
 mod idle;
 mod ignored;
 mod noise;
@@ -24,7 +25,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in order.
-pub(crate) const ALL: [Row; 9] = [
+pub(crate) const ALL: [Row; 10] = [
     Row {
         letter: 'a',
         title: "save to first new answer",
@@ -69,6 +70,11 @@ pub(crate) const ALL: [Row; 9] = [
         letter: 'i',
         title: "two saves within 60 ms",
         measure: doubles::measure,
+    },
+    Row {
+        letter: 'j',
+        title: "the fast profile",
+        measure: fast::measure,
     },
 ];
 

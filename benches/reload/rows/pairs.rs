@@ -4,21 +4,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::hotrun::{Event, Hotrun};
-use crate::lab::Lab;
+use crate::lab::{Lab, Project};
 use crate::server::Server;
 use crate::stats::{Sample, ms};
 use crate::table::Table;
 use crate::{Result, http, proc};
 
+/// How a version is saved.
+pub(super) type Save = fn(&Project, u32) -> Result<()>;
+
 /// The phases of one save by hand.
-struct ByHand {
-    total: Duration,
+pub(super) struct ByHand {
+    pub(super) total: Duration,
     build: Duration,
 }
 
 /// The phases of one save with hotrun.
-struct ByHotrun {
-    total: Duration,
+pub(super) struct ByHotrun {
+    pub(super) total: Duration,
     /// Until the build began, by the event that tells of it.
     building: Duration,
     /// Until the event that the generation is live.
@@ -30,16 +33,16 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let mut server = Server::start(lab, &lab.bare)?;
     let mut hotrun = Hotrun::start(lab, &[])?;
     // The first round of both warms the caches.
-    by_hand(lab, &mut server)?;
-    by_hotrun(lab, &mut hotrun)?;
+    by_hand(lab, &mut server, Project::save)?;
+    by_hotrun(lab, &mut hotrun, Project::save)?;
     let mut pairs = Vec::new();
-    for round in 0..lab.rounds(15, 3) {
+    for round in 0..lab.rounds(20, 3) {
         pairs.push(if round % 2 == 0 {
-            let hand = by_hand(lab, &mut server)?;
-            (hand, by_hotrun(lab, &mut hotrun)?)
+            let hand = by_hand(lab, &mut server, Project::save)?;
+            (hand, by_hotrun(lab, &mut hotrun, Project::save)?)
         } else {
-            let hotrun = by_hotrun(lab, &mut hotrun)?;
-            (by_hand(lab, &mut server)?, hotrun)
+            let hotrun = by_hotrun(lab, &mut hotrun, Project::save)?;
+            (by_hand(lab, &mut server, Project::save)?, hotrun)
         });
     }
     hotrun.stop()?;
@@ -48,12 +51,12 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
 }
 
 /// Build, kill, start: the least that a user could do.
-fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
+pub(super) fn by_hand(lab: &Lab, server: &mut Server, save: Save) -> Result<ByHand> {
     proc::rest(REST);
     let version = lab.next_version();
     let address = server.address;
     let start = Instant::now();
-    lab.bare.save(version)?;
+    save(&lab.bare, version)?;
     thread::scope(|scope| {
         let client = scope.spawn(|| http::first_answer(address, version, start));
         lab.cargo_build(&lab.bare)?;
@@ -64,12 +67,13 @@ fn by_hand(lab: &Lab, server: &mut Server) -> Result<ByHand> {
     })
 }
 
-fn by_hotrun(lab: &Lab, hotrun: &mut Hotrun) -> Result<ByHotrun> {
+/// The same with hotrun.
+pub(super) fn by_hotrun(lab: &Lab, hotrun: &mut Hotrun, save: Save) -> Result<ByHotrun> {
     proc::rest(REST);
     let version = lab.next_version();
     let address = hotrun.address()?;
     let start = Instant::now();
-    lab.hot.save(version)?;
+    save(&lab.hot, version)?;
     let total = http::first_answer(address, version, start)?;
     let building = hotrun.wait("building")?;
     let ago = Duration::from_secs_f64(building.ms("/ago_ms") / 1000.0);
