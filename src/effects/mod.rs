@@ -221,6 +221,7 @@ impl Effects for Executor {
             Action::Free => self.release_unbound(now),
             Action::Activate(slot) => self.activate(now, slot),
             Action::Relay(relay) => self.relay(relay),
+            Action::RelayQueued(slot) => self.relay_queued(slot),
             Action::ReleaseUnclaimed => self.release_unclaimed(now),
             Action::Left {
                 generation,

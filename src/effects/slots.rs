@@ -77,11 +77,11 @@ impl Executor {
             return;
         }
         self.start_relay(wanted);
-        // A candidate gets the slot. It would answer what is still queued there before it is live, and
-        // later connections would still go to live, which is older.
-        if let (Some(known), None) = (known.filter(|known| known.unowned), wanted) {
-            take_last(self.held.lock().standby(known.from));
-        }
+    }
+
+    /// Relays what is queued on this standby slot now, and nothing that comes later.
+    pub(super) fn relay_queued(&self, from: Slot) {
+        take_last(self.held.lock().standby(from));
     }
 
     /// Restarts the relay with the sockets that are held now: it must not keep released ones, and must

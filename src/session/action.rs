@@ -79,6 +79,8 @@ pub enum Action {
     /// Relay connections that arrive on the standby slot to the active one; `None`: leave them to the
     /// generation that owns the standby slot.
     Relay(Option<Relay>),
+    /// Relay what is queued on this standby slot now to the active one, and nothing that comes later.
+    RelayQueued(Slot),
     /// The generation is live: release held addresses that overlap the ones it listens on.
     Serving(Generation),
     /// Live has passed its probation: drop its claims on addresses that it has not got open.

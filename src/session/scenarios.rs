@@ -457,6 +457,9 @@ fn action(action: &Action) -> String {
             )
         }
         Action::Relay(None) => format!("{SLOTS}: relay nothing"),
+        Action::RelayQueued(slot) => {
+            format!("{SLOTS}: relay what is queued at {}", place(*slot))
+        }
         Action::ReleaseUnclaimed => "release what is unclaimed".into(),
         Action::Free => "free what is held".into(),
         Action::Quiesce(generation) => format!("quiesce {generation}"),

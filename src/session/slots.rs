@@ -159,8 +159,13 @@ impl Session {
         let relay = owners.all(goes).then_some(Relay { from, unowned });
         let was_lost = std::mem::take(&mut self.slots.is_lost);
         if was_lost || relay != self.slots.relay {
-            self.slots.relay = relay;
+            let known = std::mem::replace(&mut self.slots.relay, relay);
             self.out.push(Action::Relay(relay));
+            // A candidate gets the slot. It would answer what is still queued there before it is live,
+            // and later connections would still go to live, which is older.
+            if let (Some(known), None) = (known.filter(|known| known.unowned), relay) {
+                self.out.push(Action::RelayQueued(known.from));
+            }
         }
     }
 }

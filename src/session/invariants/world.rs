@@ -526,6 +526,7 @@ impl World {
             | Action::Signal { .. }
             | Action::Show(_)
             | Action::ReopenLog
+            | Action::RelayQueued(_)
             | Action::Suspend => {}
         }
     }
