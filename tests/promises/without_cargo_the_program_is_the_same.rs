@@ -187,9 +187,8 @@ struct Day {
 }
 
 impl Day {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, tree: Tree) -> Self {
         let project = Project::empty();
-        let tree = Tree::default();
         for (path, text) in tree.files() {
             project.add(&path, &text);
         }
@@ -438,6 +437,21 @@ impl Day {
             // Without anything new no build need follow.
             self.bump(|tree| &mut tree.main);
         }
+        self.finish(start, &tree);
+    }
+
+    /// One edit, and what comes of it.
+    fn make(&mut self, what: &str, how: impl FnOnce(&mut Self)) {
+        let (start, tree) = (self.hotrun.here(), self.tree.clone());
+        self.log.push(what.to_owned());
+        how(self);
+        self.finish(start, &tree);
+        self.compare(false);
+        self.before.push(self.tree.clone());
+    }
+
+    /// Writes what is not written yet, and waits for what comes of it. `tree`: what was before.
+    fn finish(&mut self, start: Place, tree: &Tree) {
         self.write();
         self.settle(start);
         let events = self.hotrun.events_after(start);
@@ -445,10 +459,8 @@ impl Day {
         let commands: Vec<&str> = commands
             .map(|event| event["command"].as_str().unwrap())
             .collect();
-        let by_cargo = commands
-            .iter()
-            .filter(|command| is_of_cargo(command))
-            .count();
+        let by_cargo = commands.iter().filter(|command| is_of_cargo(command));
+        let by_cargo = by_cargo.count();
         if tree.differs_in(&self.tree, |path| {
             WITH_CARGO.iter().any(|end| path.ends_with(end))
         }) {
@@ -456,6 +468,12 @@ impl Day {
         }
         self.counts.by_cargo += by_cargo;
         self.counts.without += commands.len() - by_cargo;
+    }
+
+    fn end(self) {
+        self.hotrun.interrupt();
+        self.hotrun.wait_exit();
+        self.hotrun.assert_nothing_left();
     }
 }
 
@@ -505,7 +523,7 @@ impl Drop for Log<'_> {
 fn whatever_is_edited() {
     let seed = size_of_test("HOTRUN_TEST_SEED", 0x5a3e);
     let edits = size_of_test("HOTRUN_TEST_EDITS", 14);
-    let mut day = Day::new(seed);
+    let mut day = Day::new(seed, Tree::default());
     let log = Log(seed, &mut day);
     let mut done = BTreeSet::new();
     for number in 1..=edits {
@@ -526,7 +544,46 @@ fn whatever_is_edited() {
     ));
     assert!(counts.without * 4 >= edits, "cargo does it all: {counts:?}");
     drop(log);
-    day.hotrun.interrupt();
-    day.hotrun.wait_exit();
-    day.hotrun.assert_nothing_left();
+    day.end();
+}
+
+/// Of two changed libraries one is broken, and what comes after it is not compiled. Once it is repaired,
+/// the other one has to be compiled too, though it did not change again.
+#[test]
+fn after_an_error_nothing_is_forgotten() {
+    let bare = Tree {
+        bare: true,
+        ..Tree::default()
+    };
+    let mut day = Day::new(1, bare);
+    let libraries: [fn(&mut Tree) -> &mut u32; 2] = [|tree| &mut tree.two, |tree| &mut tree.solo];
+    for (broken, other) in [Broken::Solo, Broken::Two].into_iter().zip(libraries) {
+        day.make("two libraries, one of them broken", |day| {
+            day.tree.broken = Some(broken);
+            day.bump(other);
+        });
+        day.make("repaired", |day| day.tree.broken = None);
+    }
+    let counts = &day.counts;
+    // One that was begun at the sight of the first file may be told too.
+    assert!(counts.by_cargo == 0 && counts.without >= 4, "{counts:?}");
+    day.end();
+}
+
+/// What cargo has compiled for a program that it then could not build is taken back by files that are
+/// older than that.
+#[test]
+fn after_an_error_of_cargo_older_files_are_seen() {
+    let mut day = Day::new(1, Tree::default());
+    let tree = day.tree.clone();
+    day.make("a dependency and a library, main broken", |day| {
+        day.tree.spare = true;
+        day.tree.broken = Some(Broken::Main);
+        day.bump(|tree| &mut tree.one);
+    });
+    day.make("taken back by older files", |day| {
+        day.tree = tree;
+        day.moves_old = true;
+    });
+    day.end();
 }

@@ -11,6 +11,8 @@ pub(super) struct Tree {
     /// One more module.
     pub(super) extra: Option<u32>,
     pub(super) lib: u32,
+    /// The program has no library of its own, which would use all others.
+    pub(super) bare: bool,
     pub(super) one: u32,
     pub(super) two: u32,
     /// A library that no other one uses.
@@ -128,6 +130,11 @@ impl Tree {
             Some(_) => "mod extra;\nfn extra() -> String { extra::EXTRA.to_string() }",
             None => "fn extra() -> String { \"no\".into() }",
         };
+        let lib = if self.bare {
+            self.lib.to_string()
+        } else {
+            "my_app::lib()".into()
+        };
         let spare = if self.spare { "spare::SPARE" } else { "false" };
         let value = if self.wide {
             "one::value(1, 2)"
@@ -140,7 +147,7 @@ impl Tree {
                 "{}const LINE: u32 = line!();\nconst MAIN: u32 = {};\nmod module;\n{extra}\n\
                  fn answer() -> String {{\n    format!(\n        \"m{{}}-p{{}}-x{{}}-l{{}}-o{{}}-t{{}}\
                  -s{{}}-q{{}}-a{{}}-c{{}}.{{}}-b{{}}-i{{}}-f{{}}-d{{}}-g{{}}-e{{}}-z{{}}-n{{}}.{{}}\",\n        \
-                 MAIN, module::module(), extra(), my_app::lib(), {value}, two::two(), solo::solo(),\n        \
+                 MAIN, module::module(), extra(), {lib}, {value}, two::two(), solo::solo(),\n        \
                  macros::number!(), include_str!(\"asset.txt\"), include_str!(\"../common.txt\"),\n        \
                  solo::COMMON, made::MADE, include_str!(\"../input.txt\"), cfg!(feature = \"more\"),\n        \
                  cfg!(debug_assertions), cfg!(flag), option_env!(\"VARIABLE\").unwrap_or(\"0\"), {spare},\n        \
@@ -162,13 +169,15 @@ impl Tree {
         add("src/asset.txt", self.asset.to_string());
         add("common.txt", self.common.to_string());
         add("input.txt", self.input.to_string());
-        add(
-            "src/lib.rs",
-            format!(
-                "pub fn lib() -> u32 {{\n    let all = vec![{}u32];\n    all[all.len() - 1]\n}}\n",
-                self.lib
-            ),
-        );
+        if !self.bare {
+            add(
+                "src/lib.rs",
+                format!(
+                    "pub fn lib() -> u32 {{\n    let all = vec![{}u32];\n    all[all.len() - 1]\n}}\n",
+                    self.lib
+                ),
+            );
+        }
         if let Some(broken) = self.broken {
             let text = files.get_mut(broken.path()).unwrap();
             // Syntax, or a type.
