@@ -60,6 +60,10 @@ pub enum Command {
     })
 )]
 pub struct Doctor {
+    /// Measure what would make builds faster; a copy of the project is built several times, which takes
+    /// minutes
+    #[arg(long)]
+    pub builds: bool,
     /// Options of the main job.
     #[command(flatten)]
     pub args: Args,

@@ -3,6 +3,7 @@
 //! Every check is tried out, not looked up: a filter is installed, sockets are opened, addresses are
 //! bound. So a check finds what a session would find.
 
+mod builds;
 mod project;
 mod system;
 
@@ -50,6 +51,11 @@ impl Finding {
         let fix = failure.hint.clone();
         Self::wrong(about, &failure.message, fix.unwrap_or_default())
     }
+}
+
+/// Measures what would make this project's builds faster; `tell` is called with each step.
+pub async fn measure_builds(settings: &Settings, tell: impl Fn(&str)) -> Vec<Finding> {
+    builds::measure(settings, tell).await
 }
 
 /// Examines everything, in the order in which a session would come to it.

@@ -19,6 +19,7 @@ use crate::config::resolve::Sources;
 use crate::config::verification::Verification;
 use crate::config::{self, Settings};
 use crate::exit::{ExitKind, Failure};
+use crate::report::text::{Level, Text};
 use crate::session::event::Event;
 use crate::sockets::held::HeldSet;
 use crate::sockets::inherited::{self, Environment};
@@ -63,7 +64,7 @@ pub fn run() -> ExitCode {
         Some(_) if !starts_with_command(&words) => Err(misplaced()),
         Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
-        Some(Command::Doctor(doctor)) => examine(doctor.args, &held, &mut style),
+        Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -146,9 +147,18 @@ fn start(args: cli::Args, held: HeldSet, style: &mut Style) -> Result<ExitKind, 
 }
 
 /// `hotrun doctor`.
-fn examine(args: cli::Args, held: &HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
-    let (_, settings) = settings(args, held, style)?;
-    let findings = block_on(doctor::examine(&settings))?;
+fn examine(doctor: cli::Doctor, held: &HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
+    let (_, settings) = settings(doctor.args, held, style)?;
+    let findings = if doctor.builds {
+        let tell = |step: &str| {
+            let text = step.to_owned();
+            let level = Level::Info;
+            ui::command::say(&Text { level, text }, *style);
+        };
+        block_on(doctor::measure_builds(&settings, tell))?
+    } else {
+        block_on(doctor::examine(&settings))?
+    };
     let style = Style {
         color: settings.output.report_color,
     };

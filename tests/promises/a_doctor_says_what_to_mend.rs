@@ -1,9 +1,11 @@
 //! `hotrun doctor` tries what a session would do, and says what has to be fixed and how. It builds
-//! nothing, and leaves nothing behind.
+//! nothing, unless it is asked how long that takes, and leaves nothing behind.
 
+use std::fs;
 use std::net::TcpListener;
 
 use nix::libc;
+use regex::Regex;
 
 use crate::common::{Hotrun, Project, Run};
 
@@ -156,4 +158,80 @@ fn where_a_sandbox_forbids_much() {
         assert!(said.contains(line), "{said}");
         assert!(said.contains("             hint: "), "{said}");
     }
+}
+
+/// Each way is built in a copy, with as many edits, and reported with what to write to have it.
+#[test]
+fn how_long_builds_take() {
+    let project = Project::new("plain");
+    let source = fs::read_to_string(project.path("src/main.rs")).unwrap();
+    let hotrun = Run::new(&project, &["doctor", "--builds"]).start();
+    hotrun.wait_code(0);
+    let said = hotrun.stdout();
+    let figure = r"\d+\.\d\d s";
+    let ratio = r"\(\d+\.\d\d\)";
+    for pattern in [
+        format!(
+            r"builds   {figure} with the settings as they are \(median of 3 edits of src/main.rs\)"
+        ),
+        format!(r"builds   {figure} {ratio} with `fast = true` under \[build\] of .reload.toml"),
+        format!(
+            r"builds   {figure} {ratio} with `debug = false` under \[profile.dev\] of Cargo.toml"
+        ),
+        format!(r"builds   {figure} {ratio} with `codegen-units = 16`"),
+    ] {
+        let found = Regex::new(&pattern).unwrap().is_match(&said);
+        assert!(found, "no `{pattern}` in {said}");
+    }
+    assert!(said.ends_with("\nnothing to mend\n"), "{said}");
+    let steps = hotrun.stderr();
+    let told = |start: &str| steps.lines().filter(|line| line.starts_with(start)).count();
+    let ways = said.lines().filter(|line| line.contains(" builds   "));
+    assert_eq!(told("hotrun: everything is built once: "), ways.count());
+    assert_eq!(told("hotrun: edit "), 5, "{steps}");
+    assert_eq!(
+        fs::read_to_string(project.path("src/main.rs")).unwrap(),
+        source
+    );
+    let left = fs::read_dir(project.path("target")).unwrap().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["hotrun"]);
+    hotrun.assert_nothing_left();
+}
+
+/// The copy would not find a package that is elsewhere, and a program that does not compile has no time.
+#[test]
+fn what_can_not_be_measured() {
+    let project = Project::of(&[
+        (
+            "app/Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\n[dependencies]\nnear = { path = \"../near\" }\n",
+        ),
+        ("app/src/main.rs", "fn main() {}"),
+        (
+            "near/Cargo.toml",
+            "[package]\nname = \"near\"\nversion = \"0.1.0\"\n",
+        ),
+        ("near/src/lib.rs", ""),
+    ]);
+    let manifest = ["--manifest-path", "app/Cargo.toml"];
+    let measured = || {
+        let args = [&["doctor", "--builds"], &manifest[..]].concat();
+        let hotrun = Run::new(&project, &args).start();
+        hotrun.wait_code(1);
+        hotrun.stdout()
+    };
+    let said = measured();
+    assert!(
+        said.contains("`near` is outside of the workspace"),
+        "{said}"
+    );
+    project.save(
+        "app/Cargo.toml",
+        "[package]\nname = \"app\"\nversion = \"0.1.0\"\n",
+    );
+    project.save("app/src/main.rs", "fn main() { missing() }");
+    let said = measured();
+    assert!(said.contains("does not build: 1 error"), "{said}");
+    assert!(said.contains("cannot find function `missing`"), "{said}");
 }
