@@ -2,10 +2,12 @@
 //! the flag in its errors.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{ArgAction, Args as Arguments, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args as Arguments, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Hot reloader for Rust servers: save a file, and the running server is the new one, without one
 /// refused connection.
@@ -46,8 +48,43 @@ pub enum Command {
     ///
     /// Every check is tried: capture of the app's addresses, two sockets at one address, the declared
     /// addresses, a watch of everything the program is made of, the toolchain, the manifest. Nothing is
-    /// built or started. Exits with 1 if there is something to fix.
+    /// started, and nothing built except with `--builds`. Exits with 1 if there is something to fix.
     Doctor(Box<Doctor>),
+    /// Print what a shell needs to complete this command line
+    ///
+    /// For bash: `hotrun completions bash > ~/.local/share/bash-completion/completions/hotrun`.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    ///
+    /// To read it: `hotrun man | man -l -`.
+    Man {
+        /// The page of this command
+        command: Option<String>,
+    },
+}
+
+/// What a shell needs to complete the command line.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "hotrun", &mut script);
+    script
+}
+
+/// The manual page of the program, or of one of its commands; `None`: there is no such command.
+pub fn manual(name: Option<&str>) -> Option<io::Result<Vec<u8>>> {
+    let mut program = Cli::command();
+    // The pages of the commands are named after the program.
+    program.build();
+    let page = match name {
+        None => program,
+        Some(name) => program.find_subcommand(name)?.clone(),
+    };
+    let mut text = Vec::new();
+    let rendered = clap_mangen::Man::new(page).render(&mut text);
+    Some(rendered.map(|()| text))
 }
 
 /// Options of `doctor`: those of the main job.

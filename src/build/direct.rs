@@ -208,7 +208,10 @@ impl Direct {
             let (at, said) = tokio::select! {
                 biased;
                 Some(at) = metadata.recv() => {
-                    if self.publish(at, &new.join(at.to_string()), true).is_ok() {
+                    // It may have ended meanwhile.
+                    if stages.contains(&(at, Stage::Running))
+                        && self.publish(at, &new.join(at.to_string()), true).is_ok()
+                    {
                         set(&mut stages, at, Stage::Described);
                     }
                     continue;

@@ -65,6 +65,8 @@ pub fn run() -> ExitCode {
         Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
         Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
+        Some(Command::Completions { shell }) => Ok(ui::command::pass(&cli::completions(shell))),
+        Some(Command::Man { command }) => manual(command.as_deref()),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -77,6 +79,15 @@ pub fn run() -> ExitCode {
             ExitCode::from(failure.kind.code())
         }
     }
+}
+
+/// `hotrun man`.
+fn manual(command: Option<&str>) -> Result<ExitKind, Failure> {
+    let Some(page) = cli::manual(command) else {
+        return Err(Failure::usage("there is no such command").hint("`hotrun -h` names all"));
+    };
+    let page = page.map_err(|error| Failure::failed(format!("the manual page: {error}")))?;
+    Ok(ui::command::pass(&page))
 }
 
 /// Suggests a command for a word that may be one with a typo, which clap takes for an argument.

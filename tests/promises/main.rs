@@ -30,6 +30,7 @@ mod file_names_have_any_bytes;
 mod handover_learns;
 mod hooks_run_around_the_app;
 mod hotrun_may_be_init;
+mod it_documents_itself;
 mod no_refused_connection_during_swap;
 mod odd_programs_are_answered;
 mod once_is_a_smoke_test;
