@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot::Receiver;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
@@ -161,6 +162,17 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
     cautions.into_iter().map(Note::Warning).collect()
 }
 
+/// Warns of what could not be watched, once that is known.
+pub fn warn_of(reporter: &Reporter, now: Moment, watching: Receiver<Vec<Reason>>) {
+    let reporter = reporter.clone();
+    defect::spawn("unwatched", async move {
+        defect::point("unwatched");
+        for problem in watching.await.unwrap_or_default() {
+            reporter.note(now, Note::Unwatched(problem));
+        }
+    });
+}
+
 impl Effects for Executor {
     fn perform(&mut self, now: Moment, action: Action) {
         if matches!(action, Action::Stop(_)) {
@@ -171,7 +183,7 @@ impl Effects for Executor {
                 self.base.clone_from(&scope.base);
                 self.reporter.paths_from(scope.base.clone());
                 if let Some(watch) = &self.watch {
-                    self.warn_of(now, watch.rewatch(*scope));
+                    warn_of(&self.reporter, now, watch.rewatch(*scope));
                 }
             }
             Action::Reconfigure => self.reconfigure(now),
@@ -349,17 +361,6 @@ impl Executor {
                 Some(layer::Effect::Next) | None => Effect::Nothing,
             },
         })
-    }
-
-    /// Warns of what could not be watched, once that is known.
-    pub fn warn_of(&self, now: Moment, watching: tokio::sync::oneshot::Receiver<Vec<Reason>>) {
-        let reporter = self.reporter.clone();
-        defect::spawn("unwatched", async move {
-            defect::point("unwatched");
-            for problem in watching.await.unwrap_or_default() {
-                reporter.note(now, Note::Unwatched(problem));
-            }
-        });
     }
 
     fn launch(

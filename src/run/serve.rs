@@ -13,7 +13,7 @@ use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
 use crate::defect;
 use crate::driver::{self, Clock, Inbox};
-use crate::effects::{Executor, Tasks, cautions, names, policy};
+use crate::effects::{Executor, Tasks, cautions, names, policy, warn_of};
 use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::report::Note;
@@ -169,12 +169,13 @@ async fn prepare(
         move |on| reporter.note(clock.now(), Note::Blocked(on))
     };
     let loaded = build::load(settings, line, waiting).await?;
-    let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock).await?;
+    let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock)?;
     Ok((loaded, watch))
 }
 
-/// Starts watching; returns once everything is watched, so that no save is missed.
-async fn watch_project(
+/// Starts watching. The first build need not wait until everything is watched: whatever is written since
+/// the project was read counts as a change then.
+fn watch_project(
     settings: &Settings,
     loaded: Option<&Loaded>,
     events: &mpsc::UnboundedSender<Event>,
@@ -192,9 +193,7 @@ async fn watch_project(
     };
     reporter.paths_from(scope.base.clone());
     let watch = Watch::start(&settings.watch, events.clone())?;
-    for problem in watch.rewatch(scope).await.unwrap_or_default() {
-        reporter.note(clock.now(), Note::Unwatched(problem));
-    }
+    warn_of(reporter, clock.now(), watch.rewatch(scope));
     Ok(Some(watch))
 }
 

@@ -10,6 +10,7 @@ use ignore::{Walk, WalkBuilder};
 
 use super::classify::is_dropping;
 use super::cures;
+use super::git::Tracked;
 use super::tree::Tree;
 use crate::config::{self, Rule};
 use crate::session::model::{ChangeKind, Reaction, Scope};
@@ -50,15 +51,20 @@ impl Filter {
             .chain(&scope.dirs)
             .chain(&settings.paths)
             .partition(|path| path.is_dir());
-        let tree = |root: &PathBuf| Tree::new(root, &scope.without, &settings.ignore);
+        let mut tracked = Tracked::new(&scope.base);
+        let mut trees = |roots: &[PathBuf]| -> Vec<Tree> {
+            let tree =
+                |root: &PathBuf| Tree::new(root, &scope.without, &settings.ignore, &mut tracked);
+            roots.iter().map(tree).collect()
+        };
         let by_rules = |root: &PathBuf| Tree::by_rules(root, &scope.without, &settings.ignore);
-        let open = scope.packages.iter().filter(|_| scope.open);
+        let open = if scope.open { &scope.packages[..] } else { &[] };
         let mut filter = Self {
             base: scope.base.clone(),
             files: files.into_iter().cloned().collect(),
             dirs: dirs.into_iter().cloned().collect(),
-            open: open.map(tree).collect(),
-            guesses: scope.guesses.iter().map(tree).collect(),
+            open: trees(open),
+            guesses: trees(&scope.guesses),
             packages: scope.packages.iter().map(by_rules).collect(),
             without: scope.without.clone(),
             env: scope.env.iter().cloned().collect(),

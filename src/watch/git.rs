@@ -61,8 +61,44 @@ impl Git {
     }
 }
 
-/// The files below `dir` that git tracks although its ignore rules match them.
-pub(super) fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
+/// The files that git tracks although its ignore rules match them, for many directories: git is asked
+/// once for those of one work tree below `base`.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    base: PathBuf,
+    of_base: Option<HashSet<PathBuf>>,
+}
+
+impl Tracked {
+    pub(super) fn new(base: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+            of_base: None,
+        }
+    }
+
+    /// Those below this directory.
+    pub(super) fn below(&mut self, dir: &Path) -> HashSet<PathBuf> {
+        let Some(around) = work_tree(dir) else {
+            return HashSet::new();
+        };
+        if !dir.starts_with(&self.base) || work_tree(&self.base) != Some(around) {
+            return tracked_and_ignored(dir);
+        }
+        let all = self
+            .of_base
+            .get_or_insert_with(|| tracked_and_ignored(&self.base));
+        let all = all.iter().filter(|path| path.starts_with(dir));
+        all.cloned().collect()
+    }
+}
+
+/// The work tree around this directory.
+fn work_tree(dir: &Path) -> Option<&Path> {
+    dir.ancestors().find(|dir| dir.join(".git").exists())
+}
+
+fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
     let output = Command::new("git")
         .args([
             "ls-files",

@@ -8,7 +8,7 @@ use globset::GlobSet;
 use ignore::{DirEntry, IncrementalIgnore, Walk, WalkBuilder};
 
 use super::classify::is_dropping;
-use super::git;
+use super::git::Tracked;
 
 /// One such directory, with its rules.
 #[derive(Debug)]
@@ -34,11 +34,14 @@ fn rules(root: &Path) -> WalkBuilder {
 
 impl Tree {
     /// The directory `root` except for the directories `without` and what the user ignores.
-    pub(super) fn new(root: &Path, without: &[PathBuf], ignore: &GlobSet) -> Self {
-        let in_git = root.ancestors().any(|dir| dir.join(".git").exists());
-        let tracked = in_git.then(|| git::tracked_and_ignored(root));
+    pub(super) fn new(
+        root: &Path,
+        without: &[PathBuf],
+        ignore: &GlobSet,
+        tracked: &mut Tracked,
+    ) -> Self {
         Self {
-            tracked: tracked.unwrap_or_default(),
+            tracked: tracked.below(root),
             ..Self::by_rules(root, without, ignore)
         }
     }
