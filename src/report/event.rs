@@ -152,11 +152,11 @@ pub enum Event {
         /// It was asked for: the app is started again even if the program is the same.
         asked: bool,
     },
-    /// The cargo command.
+    /// The command that builds.
     Command {
         /// The generation that is built.
         generation: Generation,
-        /// As one would type it.
+        /// As one would type it; or, without cargo, for which crates the compiler is called.
         command: String,
     },
     /// How far cargo is, in units of work.

@@ -110,7 +110,8 @@ pub enum BuildNews {
     Loaded(Box<Scope>),
     /// A finished build's dep-info names more of what the program is made of.
     Inputs(Box<Scope>),
-    /// The command that is run, as the user would type it.
+    /// The command that is run, as the user would type it; or, without cargo, for which crates the
+    /// compiler is called.
     Command(String),
     /// A line of cargo's own, as rendered.
     Line(String),
