@@ -175,7 +175,7 @@ impl Context {
                 cause,
             } => {
                 self.expected.clone_from(&self.ready);
-                let hint = "`--handover stop-first` stops it before";
+                let hint = "`--handover stop-first` stops the old one first";
                 Event::Starting {
                     generation,
                     beside,

@@ -125,16 +125,17 @@ pub(super) fn live(
     proof: Proof,
     cause: &str,
 ) -> String {
+    // A build and a start are always told; the others only where they took time.
     let parts = [
-        ("detect", phases.detect_ms),
-        ("build", phases.build_ms),
-        ("hooks", phases.hooks_ms),
-        ("start", Some(phases.start_ms)),
-        ("swap", Some(phases.swap_ms)),
+        ("detect", phases.detect_ms, false),
+        ("build", phases.build_ms, true),
+        ("hooks", phases.hooks_ms, false),
+        ("start", Some(phases.start_ms), true),
+        ("swap", Some(phases.swap_ms), false),
     ];
-    let parts = parts.iter().filter_map(|(name, time)| {
-        let Millis(time) = (*time)?;
-        Some(format!("{name} {}", time.as_millis()))
+    let parts = parts.iter().filter_map(|(name, time, always)| {
+        let ms = (*time)?.0.as_millis();
+        (ms > 0 || *always).then(|| format!("{name} {ms}"))
     });
     let parts: Vec<String> = parts.collect();
     let mut line = format!(
@@ -164,16 +165,16 @@ pub(super) fn cut(
     for_next: bool,
 ) -> String {
     let what = match connections {
-        0 => "no open connection".into(),
-        1 => "1 open connection".into(),
-        many => format!("{many} open connections"),
+        0 => String::new(),
+        1 => ", which cut 1 open connection".into(),
+        many => format!(", which cut {many} open connections"),
     };
     let why = if for_next {
-        "the next generation needs its place"
+        "the next version takes its place"
     } else {
-        "it did not end by itself"
+        "`stop_timeout` of [app] was over"
     };
-    format!("{generation} ended with {what} after {}: {why}", ms(after))
+    format!("{generation} was killed after {}{what}: {why}", ms(after))
 }
 
 #[cfg(test)]

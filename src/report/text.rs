@@ -191,7 +191,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             ..
         } => (
             Level::Info,
-            format!("starting {generation} beside {live}, which serves until it is ready ({hint})"),
+            format!("starting {generation}; {live} serves until {generation} is ready ({hint})"),
         ),
         Event::Starting {
             generation,
@@ -491,7 +491,7 @@ mod tests {
                 after_ms: ms(5000),
                 for_next: false,
             },
-            "g4 ended with 2 open connections after 5000 ms: it did not end by itself",
+            "g4 was killed after 5000 ms, which cut 2 open connections: `stop_timeout` of [app] was over",
         );
         says(
             &Event::Debugged {
