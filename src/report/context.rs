@@ -81,7 +81,11 @@ impl Context {
         Some(match view {
             View::Unwatched(reason) => warning(reason),
             View::OftenBlocked(on) => warning(hints::often_blocked(&on)),
-            View::SlowBuilds(many, limit) => warning(hints::slow_builds(many, limit)),
+            View::SlowBuilds(count, limit) => Event::SlowBuilds {
+                count,
+                limit_ms: Millis(limit),
+                hint: Some(hints::SLOW_BUILDS.into()),
+            },
             View::Configured(changed) => Event::Configured { changed },
             View::Misconfigured(reason) => Event::Misconfigured {
                 text: reason.text,

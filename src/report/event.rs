@@ -137,6 +137,16 @@ pub enum Event {
         hint: Option<String>,
     },
 
+    /// So many builds took longer than this; told once, and never with the fast profile.
+    SlowBuilds {
+        /// How many.
+        count: u32,
+        /// The time that each took at least.
+        limit_ms: Millis,
+        /// What would help.
+        hint: Option<String>,
+    },
+
     // # A build
     /// A build runs. One that was begun at the first sight of a save is told once no more saves of the
     /// same burst can cancel it.
@@ -459,6 +469,7 @@ impl Event {
             | Self::NobodyDepends { hint, .. }
             | Self::OwnWriting { hint, .. }
             | Self::Loop { hint, .. }
+            | Self::SlowBuilds { hint, .. }
             | Self::Siblings { hint, .. }
             | Self::BuildFailed { hint, .. }
             | Self::Starting { hint, .. }

@@ -1,7 +1,6 @@
 //! The next step for what is not as it should be, and what was awaited in vain. Pure.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::context::Context;
 use super::phrases::ms;
@@ -20,17 +19,11 @@ pub(super) fn often_blocked(on: &str) -> Reason {
     )
 }
 
-/// Many builds take long.
-pub(super) fn slow_builds(many: u32, limit: Duration) -> Reason {
-    Reason::new(
-        format!(
-            "{many} builds took longer than {} s each",
-            limit.as_secs_f64()
-        ),
-        "`--fast` (`fast = true` of [build]) builds with no more debug information than backtraces \
-         need, and without cargo where only your own sources changed",
-    )
-}
+/// What to do where builds take long.
+pub(super) const SLOW_BUILDS: &str = "`--fast` (`fast = true` of [build]) builds with no more debug \
+                                      information than backtraces need, and without cargo where only \
+                                      your own sources changed; `hotrun doctor --builds` measures what \
+                                      that gains";
 
 /// What to do where a stream ends with the generation that sends it.
 pub(super) const STREAM: &str = "a stream or WebSocket ends with the version that sends it: have the \

@@ -115,6 +115,12 @@ fn line(event: &Event) -> Option<(Level, String)> {
             signal,
             cause,
         } => signalled(*generation, *signal, cause),
+        Event::SlowBuilds {
+            count, limit_ms, ..
+        } => (
+            Level::Info,
+            format!("{count} builds took more than {} each", ms(limit_ms.0)),
+        ),
         Event::NobodyDepends { path, cure, .. } => (Level::Info, nobody_depends(path, cure)),
         Event::OwnWriting { path, writer, .. } => {
             let does = match writer {
