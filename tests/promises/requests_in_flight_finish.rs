@@ -102,7 +102,7 @@ fn a_request_that_takes_too_long_is_cut_and_counted() {
         }
         hotrun.wait_for("gone", |event| event["generation"] == 1);
         hotrun.wait_version("2");
-        assert!(hotrun.stderr().contains("g1 ended with 5 open connections"));
+        assert!(hotrun.stderr().contains("which cut 5 open connections"));
     }
 }
 
