@@ -37,7 +37,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The value of `name value`, or of the first `name key=value` with this key.
+    /// The first value of this option.
     pub(super) fn option(&self, name: &str) -> Option<&OsStr> {
         self.options(name).next()
     }

@@ -169,8 +169,8 @@ fn is_script(name: &OsStr) -> bool {
         .is_some_and(|name| name.starts_with("build_script_"))
 }
 
-/// The units to compile for a change of these files. `unfinished`: outputs of units that
-/// were compiled for a program that then could not be. `None`: only cargo can tell.
+/// The units to compile for a change of these files. `unfinished`: outputs of units that were to be
+/// compiled for a program that then could not be. `None`: only cargo can tell.
 pub(super) fn plan(
     units: &[Unit],
     program: &str,

@@ -53,7 +53,7 @@ async fn all(settings: &Settings, tell: &impl Fn(&str)) -> Result<Vec<Finding>, 
     let project = loaded.project.clone();
     // Another hotrun may want the target meanwhile.
     drop(loaded);
-    let copy = Copy::of(&project)?;
+    let copy = Scratch::of(&project)?;
     let edited = edited_file(&project);
     let shown = edited
         .strip_prefix(&project.workspace)
@@ -132,9 +132,7 @@ fn ways(settings: &Settings, project: &Project) -> Vec<Way> {
         ));
     }
     ways.push(way(
-        format!(
-            "`debug = false` {manifest} and `fast = true` (panics name no lines of backtraces)"
-        ),
+        format!("`debug = false` {manifest} and `fast = true` (backtraces name no lines)"),
         true,
         vec![of_profile("debug=false")],
     ));
@@ -182,13 +180,13 @@ fn edited_file(project: &Project) -> PathBuf {
 }
 
 /// A copy of the workspace's sources, which goes with it, and a place for what is built from it.
-struct Copy {
+struct Scratch {
     dir: TempDir,
     workspace: PathBuf,
     targets: TempDir,
 }
 
-impl Copy {
+impl Scratch {
     fn of(project: &Project) -> Result<Self, Reason> {
         let workspace = &project.workspace;
         let outside = project
@@ -286,7 +284,7 @@ struct Run {
 
 impl Run {
     /// Builds everything once.
-    async fn start(settings: Settings, copy: &Copy, edited: &Path) -> Result<Self, Reason> {
+    async fn start(settings: Settings, copy: &Scratch, edited: &Path) -> Result<Self, Reason> {
         let mut said = Vec::new();
         let loaded = build::load(&settings, |line| said.push(line), |_| {}).await?;
         let Some(loaded) = loaded else {
