@@ -170,6 +170,10 @@ impl NotifyLoop {
         let (id, number) = (notification.id, notification.integer(0));
         let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
         if let Err(error) = put(self.listener.as_fd(), id, socket, number, close_on_exec) {
+            if let Ok(found) = fstat(socket.as_fd()) {
+                let slot = self.capture.slot;
+                self.capture.held.lock().not_given(found.st_ino, slot);
+            }
             return answer(self.listener.as_fd(), id, Err(errno(&error)));
         }
         let process = program.process().unwrap_or(program.0);
@@ -177,7 +181,7 @@ impl NotifyLoop {
             self.bind_table.give(process, number, found.st_ino);
             // After the program has it, since a claim without an open descriptor counts as given up.
             if opens {
-                self.claim(found.st_ino);
+                self.claim(&mut self.capture.held.lock(), found.st_ino);
             } else {
                 self.reserve(found.st_ino, socket);
             }
@@ -263,8 +267,9 @@ impl NotifyLoop {
         address: Address,
         fresh: &Fresh,
     ) -> Option<Verdict> {
-        let held = self.capture.held.lock();
-        if let Some(inode) = held.find(&address, fresh.only_v6, self.capture.slot) {
+        let slot = self.capture.slot;
+        let mut held = self.capture.held.lock();
+        if let Some(inode) = held.find(&address, fresh.only_v6, slot) {
             if has_already(&mut self.bind_table, inode) {
                 // The program has the held socket open, so its options and the kernel decide about a
                 // second one.
@@ -273,7 +278,7 @@ impl NotifyLoop {
             }
             // Programs unlink a path before they bind it.
             held.restore_paths();
-            return held.give(inode, fresh).map(Verdict::Give);
+            return held.give(inode, slot, fresh).map(Verdict::Give);
         }
         let has_overlap = held.has_overlap_with(&address);
         // Without a duplicate of the program's socket, hotrun could not bind beside it at `listen`. It
@@ -344,7 +349,7 @@ impl NotifyLoop {
         if has_already(&mut self.bind_table, inode) {
             return None;
         }
-        held.give(inode, fresh).map(Verdict::Open)
+        held.give(inode, slot, fresh).map(Verdict::Open)
     }
 
     // ---- listen
@@ -372,11 +377,11 @@ impl NotifyLoop {
         let mut held = self.capture.held.lock();
         let is_held =
             held.listens_again(socket.inode) || handed.is_some() && held.hold_again(socket.inode);
-        drop(held);
         if is_held {
-            self.claim(socket.inode);
+            self.claim(&mut held, socket.inode);
             return Some(Verdict::Done(Ok(())));
         }
+        drop(held);
         let written = self.bind_table.written(socket.inode)?.clone();
         let slot = self.capture.slot;
         let mut fresh = fresh(program, number, &socket);
@@ -390,10 +395,10 @@ impl NotifyLoop {
             let found = held.find(&written.address, fresh.only_v6, slot);
             found.or_else(|| held.find_numbered(&written, fresh.only_v6, slot))
         };
+        let mut held = self.capture.held.lock();
         // Several sockets of the program may share an address.
-        let found = find(&self.capture.held.lock());
+        let mut found = find(&held);
         if found.is_none() {
-            let mut held = self.capture.held.lock();
             if written.number >= MOST_NUMBERED || !held.may_capture() {
                 let is_full = held.is_full();
                 drop(held);
@@ -408,10 +413,10 @@ impl NotifyLoop {
                 self.events.send(Listening::Not(address, reason)).ok();
                 return None;
             }
+            found = find(&held);
         }
-        let inode = found.or_else(|| find(&self.capture.held.lock()))?;
-        let given = self.capture.held.lock().give(inode, &fresh);
-        given.map(Verdict::Open)
+        // Without a gap in which the address could be released, since nobody claims it yet.
+        held.give(found?, slot, &fresh).map(Verdict::Open)
     }
 
     fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
@@ -423,8 +428,7 @@ impl NotifyLoop {
         }
     }
 
-    fn claim(&mut self, inode: u64) {
-        let mut held = self.capture.held.lock();
+    fn claim(&self, held: &mut HeldSet, inode: u64) {
         held.claim(inode, self.capture.slot);
         if let Some(address) = held.address_of(inode).cloned() {
             self.events.send(Listening::Held { inode, address }).ok();

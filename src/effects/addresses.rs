@@ -47,13 +47,14 @@ impl Executor {
             return;
         };
         let slot = running.slot;
-        // In this order, so that a claim made in between is not given up.
-        let claims = self.held.lock().claims(slot);
+        let mut claims = self.held.lock().claims(slot);
+        let count = claims.len();
+        // The program may bind and listen meanwhile.
         let open = running.app.open_sockets();
+        claims.retain(|inode, _| !open.contains(inode));
         // A generation that has closed all of them is about to end, and its successor claims them.
-        if !claims.is_disjoint(&open) {
-            let given_up = claims.difference(&open).copied().collect();
-            self.held.lock().unclaim(slot, &given_up);
+        if claims.len() < count {
+            self.held.lock().unclaim(slot, &claims);
         }
     }
 

@@ -18,6 +18,20 @@ enum Claim {
     Listens,
 }
 
+/// What the generation of one slot has to do with the address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Part {
+    claim: Claim,
+    /// A held socket is on its way into the program, which does not have it open yet.
+    on_its_way: bool,
+    /// How often the program has got a socket of the address or has listened on it.
+    times: u32,
+}
+
+/// A generation's claim as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u32);
+
 /// Why an address is kept that no generation claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
@@ -35,7 +49,7 @@ enum Kept {
 /// The claims on one captured address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
-    slots: [Claim; 2],
+    slots: [Part; 2],
     kept: Kept,
 }
 
@@ -44,7 +58,7 @@ impl Claims {
     /// kept until the program has claimed it.
     pub fn captured() -> Self {
         Self {
-            slots: [Claim::None; 2],
+            slots: [Part::default(); 2],
             kept: Kept::ForNext,
         }
     }
@@ -57,31 +71,53 @@ impl Claims {
         }
     }
 
+    /// A held socket is about to be put into the slot's generation. Until that is done or has failed,
+    /// the address is claimed, though the program does not have the socket open.
+    pub fn give(&mut self, slot: Slot) {
+        slot.of_mut(&mut self.slots).on_its_way = true;
+    }
+
+    /// The held socket could not be put into the slot's generation.
+    pub fn not_given(&mut self, slot: Slot) {
+        slot.of_mut(&mut self.slots).on_its_way = false;
+    }
+
     /// The slot's generation has bound the address.
     pub fn bind(&mut self, slot: Slot) {
-        let claim = slot.of_mut(&mut self.slots);
-        if *claim == Claim::None {
-            *claim = Claim::Bound;
+        let part = slot.of_mut(&mut self.slots).arrived();
+        if part.claim == Claim::None {
+            part.claim = Claim::Bound;
         }
     }
 
     /// The slot's generation listens on the address; whether that is new.
     pub fn listen(&mut self, slot: Slot) -> bool {
         self.kept = Kept::No;
-        std::mem::replace(slot.of_mut(&mut self.slots), Claim::Listens) != Claim::Listens
+        let part = slot.of_mut(&mut self.slots).arrived();
+        std::mem::replace(&mut part.claim, Claim::Listens) != Claim::Listens
     }
 
-    /// The slot's generation does not use the address any more.
-    pub fn give_up(&mut self, slot: Slot) {
-        *slot.of_mut(&mut self.slots) = Claim::None;
+    /// The slot's generation did not use the address any more at some time since the mark was taken. A
+    /// socket that it has got since counts all the same.
+    pub fn give_up(&mut self, slot: Slot, mark: Mark) {
+        let part = slot.of_mut(&mut self.slots);
+        if part.mark() == mark && !part.on_its_way {
+            part.claim = Claim::None;
+        }
+    }
+
+    /// The claim of the slot's generation as it is now, if there is one.
+    pub fn mark(self, slot: Slot) -> Option<Mark> {
+        let part = slot.of(&self.slots);
+        (part.claim != Claim::None).then(|| part.mark())
     }
 
     /// The slot gets another generation, or has none any more. If its generation was the one that is
     /// `serving`, or served last, and listened on the address, then the next generation is awaited
     /// there.
     pub fn forget(&mut self, slot: Slot, serving: Slot) {
-        let claim = std::mem::take(slot.of_mut(&mut self.slots));
-        if claim == Claim::Listens && slot == serving {
+        let part = std::mem::take(slot.of_mut(&mut self.slots));
+        if part.claim == Claim::Listens && slot == serving {
             self.kept = Kept::ForNext;
         }
     }
@@ -97,15 +133,16 @@ impl Claims {
 
     /// The slot's generation listens on the address.
     pub fn is_listened_on_by(self, slot: Slot) -> bool {
-        *slot.of(&self.slots) == Claim::Listens
+        slot.of(&self.slots).claim == Claim::Listens
     }
 
-    /// The slot's generation has bound the address, or listens on it.
+    /// The slot's generation has bound the address, listens on it, or is about to get its socket.
     pub fn is_claimed_by(self, slot: Slot) -> bool {
-        *slot.of(&self.slots) != Claim::None
+        let part = slot.of(&self.slots);
+        part.claim != Claim::None || part.on_its_way
     }
 
-    /// A generation has bound the address, or listens on it.
+    /// A generation has bound the address, listens on it, or is about to get its socket.
     pub fn is_claimed(self) -> bool {
         Slot::BOTH.iter().any(|slot| self.is_claimed_by(*slot))
     }
@@ -133,6 +170,19 @@ impl Claims {
     }
 }
 
+impl Part {
+    fn mark(self) -> Mark {
+        Mark(self.times)
+    }
+
+    /// The program has a socket of the address open.
+    fn arrived(&mut self) -> &mut Self {
+        self.on_its_way = false;
+        self.times = self.times.wrapping_add(1);
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,8 +191,12 @@ mod tests {
     /// one.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Step {
+        IsGiven(Slot),
         Binds(Slot),
         Listens(Slot),
+        /// Hotrun looks at what the slot's generation has open.
+        Look(Slot),
+        /// It had nothing open at that look, or at a moment after it.
         GivesUp(Slot),
         Leaves(Slot),
         Live(Slot),
@@ -152,8 +206,12 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     struct World {
         claims: Claims,
+        given: [bool; 2],
         bound: [bool; 2],
         listens: [bool; 2],
+        /// What the last look found, and whether the generation has got a socket since.
+        looked: [Option<Mark>; 2],
+        outdated: [bool; 2],
         /// The slot of the generation that serves, or served last.
         serving: Slot,
         /// The generation that served last listened on the address when it went, and none has been live
@@ -164,22 +222,41 @@ mod tests {
     impl World {
         fn step(&mut self, step: Step) {
             match step {
+                Step::IsGiven(slot) => {
+                    self.claims.give(slot);
+                    *slot.of_mut(&mut self.given) = true;
+                }
                 Step::Binds(slot) => {
                     self.claims.bind(slot);
+                    *slot.of_mut(&mut self.given) = false;
+                    *slot.of_mut(&mut self.outdated) = true;
                     *slot.of_mut(&mut self.bound) = true;
                 }
                 Step::Listens(slot) => {
                     self.claims.listen(slot);
+                    *slot.of_mut(&mut self.given) = false;
+                    *slot.of_mut(&mut self.outdated) = true;
                     *slot.of_mut(&mut self.listens) = true;
                     self.left_behind = false;
                 }
+                Step::Look(slot) => {
+                    *slot.of_mut(&mut self.looked) = self.claims.mark(slot);
+                    *slot.of_mut(&mut self.outdated) = false;
+                }
                 Step::GivesUp(slot) => {
-                    self.claims.give_up(slot);
-                    *slot.of_mut(&mut self.bound) = false;
-                    *slot.of_mut(&mut self.listens) = false;
+                    let Some(mark) = *slot.of(&self.looked) else {
+                        return;
+                    };
+                    self.claims.give_up(slot, mark);
+                    if !slot.of(&self.outdated) && !slot.of(&self.given) {
+                        *slot.of_mut(&mut self.bound) = false;
+                        *slot.of_mut(&mut self.listens) = false;
+                    }
                 }
                 Step::Leaves(slot) => {
                     self.claims.forget(slot, self.serving);
+                    *slot.of_mut(&mut self.looked) = None;
+                    *slot.of_mut(&mut self.given) = false;
                     *slot.of_mut(&mut self.bound) = false;
                     let listened = std::mem::take(slot.of_mut(&mut self.listens));
                     self.left_behind |= listened && slot == self.serving;
@@ -196,9 +273,10 @@ mod tests {
             let claims = self.claims;
             for slot in Slot::BOTH {
                 let (bound, listens) = (*slot.of(&self.bound), *slot.of(&self.listens));
-                assert_eq!(claims.is_claimed_by(slot), bound || listens, "{story:?}");
+                let claimed = *slot.of(&self.given) || bound || listens;
+                assert_eq!(claims.is_claimed_by(slot), claimed, "{story:?}");
                 assert_eq!(claims.is_listened_on_by(slot), listens, "{story:?}");
-                if bound || listens {
+                if claimed {
                     assert!(!claims.may_be_released(), "released and claimed: {story:?}");
                 }
             }
@@ -223,8 +301,10 @@ mod tests {
         }
         let steps = Slot::BOTH.iter().flat_map(|slot| {
             [
+                Step::IsGiven(*slot),
                 Step::Binds(*slot),
                 Step::Listens(*slot),
+                Step::Look(*slot),
                 Step::GivesUp(*slot),
                 Step::Leaves(*slot),
                 Step::Live(*slot),
@@ -246,12 +326,15 @@ mod tests {
         for claims in [Claims::captured(), Claims::remembered()] {
             let world = World {
                 claims,
+                given: [false; 2],
                 bound: [false; 2],
                 listens: [false; 2],
+                looked: [None; 2],
+                outdated: [false; 2],
                 serving: Slot::First,
                 left_behind: false,
             };
-            assert_eq!(every_order(world, &mut Vec::new(), 5), 100_000);
+            assert_eq!(every_order(world, &mut Vec::new(), 5), 537_824);
         }
     }
 

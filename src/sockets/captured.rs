@@ -1,7 +1,7 @@
 //! Addresses that the app bound by itself and that hotrun has held since the app listened there. A later
 //! generation that binds one of them gets the socket of its slot.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ use super::options::carry;
 use super::remembered::Port;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
-use crate::session::claims::Claims;
+use crate::session::claims::{Claims, Mark};
 use crate::session::slots::Slot;
 
 /// An address as the program passed it to `bind`. For port 0, it carries how many such binds came
@@ -119,8 +119,12 @@ impl HeldSet {
         true
     }
 
-    /// A held socket for a program, with the options and the blocking mode of the program's own.
-    pub fn give(&self, inode: u64, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
+    /// A held socket for the slot's generation, with the options and the blocking mode of the program's
+    /// own. The address is claimed until [`Self::claim`], [`Self::reserve`] or [`Self::not_given`].
+    pub fn give(&mut self, inode: u64, slot: Slot, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
+        if let Some(captured) = self.captured_with(inode) {
+            captured.claims.give(slot);
+        }
         let held = self.iter().find(|held| held.has(inode))?;
         let socket = held.socket(inode);
         if let Some(copy) = &fresh.copy {
@@ -150,8 +154,7 @@ impl HeldSet {
 
     /// The slot's generation listens on this socket; whether that is a new claim.
     pub fn claim(&mut self, inode: u64, slot: Slot) -> bool {
-        let mut captured = self.captured.iter_mut();
-        let Some(captured) = captured.find(|one| one.held.has(inode)) else {
+        let Some(captured) = self.captured_with(inode) else {
             return false;
         };
         captured.forwards_to = None;
@@ -161,19 +164,28 @@ impl HeldSet {
     /// The slot's generation has bound this socket and may be about to listen on it, so the address is
     /// not released in between.
     pub fn reserve(&mut self, inode: u64, slot: Slot) {
-        let mut captured = self.captured.iter_mut();
-        if let Some(captured) = captured.find(|one| one.held.has(inode)) {
+        if let Some(captured) = self.captured_with(inode) {
             captured.claims.bind(slot);
         }
     }
 
-    /// The inodes of the sockets that the slot's generation claims.
-    pub fn claims(&self, slot: Slot) -> HashSet<u64> {
-        let claimed = self
-            .captured
-            .iter()
-            .filter(|one| one.claims.is_claimed_by(slot));
-        claimed.map(|one| one.held.inode(slot)).collect()
+    /// This socket could not be put into the slot's generation.
+    pub fn not_given(&mut self, inode: u64, slot: Slot) {
+        if let Some(captured) = self.captured_with(inode) {
+            captured.claims.not_given(slot);
+        }
+    }
+
+    fn captured_with(&mut self, inode: u64) -> Option<&mut Captured> {
+        self.captured.iter_mut().find(|one| one.held.has(inode))
+    }
+
+    /// What the slot's generation claims now, by the inodes of the sockets.
+    pub fn claims(&self, slot: Slot) -> HashMap<u64, Mark> {
+        let captured = self.captured.iter();
+        let claimed =
+            captured.filter_map(|one| Some((one.held.inode(slot), one.claims.mark(slot)?)));
+        claimed.collect()
     }
 
     /// A program listens on a socket that was released after the program got it: the address is held
@@ -192,11 +204,12 @@ impl HeldSet {
         true
     }
 
-    /// The slot's generation has given up its claims on these sockets.
-    pub fn unclaim(&mut self, slot: Slot, given_up: &HashSet<u64>) {
+    /// The slot's generation has given up these of its [`Self::claims`], unless it has renewed them
+    /// since.
+    pub fn unclaim(&mut self, slot: Slot, given_up: &HashMap<u64, Mark>) {
         for captured in &mut self.captured {
-            if given_up.contains(&captured.held.inode(slot)) {
-                captured.claims.give_up(slot);
+            if let Some(mark) = given_up.get(&captured.held.inode(slot)) {
+                captured.claims.give_up(slot, *mark);
             }
         }
     }

@@ -322,7 +322,7 @@ impl World {
             copy: None,
         };
         if let Some(inode) = self.set.find(&address, false, slot) {
-            let socket = self.set.give(inode, &fresh).unwrap();
+            let socket = self.set.give(inode, slot, &fresh).unwrap();
             self.set.reserve(inode, slot);
             process.sockets.insert(place, duplicate(&socket, false));
             *slot.of_mut(&mut self.captured.get_mut(&place).unwrap().claimed) = true;
@@ -363,7 +363,7 @@ impl World {
                 self.captured.insert(place, facts);
             }
             let inode = self.set.find(&written.address, false, slot).unwrap();
-            let socket = self.set.give(inode, &fresh).unwrap();
+            let socket = self.set.give(inode, slot, &fresh).unwrap();
             *own = duplicate(&socket, true);
         }
         own.listens = true;
@@ -390,10 +390,11 @@ impl World {
         let Some(slot) = self.live else { return };
         let process = slot.of(&self.processes).as_ref().unwrap();
         let open: HashSet<u64> = process.sockets.values().map(|own| own.inode).collect();
-        let claims = self.set.claims(slot);
-        if !claims.is_disjoint(&open) {
-            let closed = claims.difference(&open).copied().collect();
-            self.set.unclaim(slot, &closed);
+        let mut claims = self.set.claims(slot);
+        let count = claims.len();
+        claims.retain(|inode, _| !open.contains(inode));
+        if claims.len() < count {
+            self.set.unclaim(slot, &claims);
             for (place, facts) in &mut self.captured {
                 if !process.sockets.contains_key(place) {
                     *slot.of_mut(&mut facts.claimed) = false;

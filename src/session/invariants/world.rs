@@ -491,8 +491,9 @@ impl World {
                 self.proved = process.map(|process| process.built_by);
                 if let (Some(claims), Some(process)) = (&mut self.address, process)
                     && !process.bound
+                    && let Some(mark) = claims.mark(process.slot)
                 {
-                    claims.give_up(process.slot);
+                    claims.give_up(process.slot, mark);
                 }
             }
             Action::ReleaseUnclaimed => self.release(Claims::may_be_released),
