@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::session::Policy;
+    use crate::session::command::Command;
     use crate::session::event::{AppNews, BuildNews, Conflict};
     use crate::session::model::{
         BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof, Save,
@@ -334,7 +335,7 @@ mod tests {
         let (_, lines) = drive(stop_first, true, |urgent, events| async move {
             sleep_until(Instant::now() + MS(1000)).await;
             for _ in 0..100 {
-                events.send(Event::Rebuild).unwrap();
+                events.send(Event::Command(Command::Rebuild, None)).unwrap();
             }
             urgent.send(Event::Quit(Ending::Signal(2))).unwrap();
         })

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::defect;
+use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::Ending;
 
@@ -26,7 +27,7 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
         if terminal.is_gone() {
             Event::Quit(Ending::Signal(SignalKind::hangup().as_raw_value()))
         } else {
-            Event::Rebuild
+            Event::Command(Command::Rebuild, None)
         }
     })?;
     let stop = SignalKind::from_raw(Signal::SIGTSTP as i32);

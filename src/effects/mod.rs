@@ -263,8 +263,8 @@ impl Effects for Executor {
                 let _paused = self.reporter.pause();
                 sys::stop_by(Signal::SIGTSTP);
             }
-            // Carried out by the driver.
-            Action::End(_) => {}
+            // Nobody can ask yet; and the driver ends.
+            Action::Answer(..) | Action::End(_) => {}
         }
     }
 }

@@ -347,6 +347,8 @@ impl Context {
             },
             View::Survivors { generation, pids } => Event::Survivors { generation, pids },
             View::Gone(generation, exit) => Event::Gone { generation, exit },
+            View::Paused => Event::Paused,
+            View::Resumed { collected } => Event::Resumed { collected },
             View::Quitting { now } => Event::Quitting { at_once: now },
         })
     }

@@ -56,6 +56,13 @@ pub enum Event {
         /// On what, and which process holds it; null: it goes on.
         on: Option<String>,
     },
+    /// Changes are collected from now on, and start nothing.
+    Paused,
+    /// That is over.
+    Resumed {
+        /// So many changed files were collected.
+        collected: usize,
+    },
     /// hotrun was asked to end and stops what runs.
     Quitting {
         /// It was asked again: everything is killed.

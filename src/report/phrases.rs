@@ -72,6 +72,15 @@ pub(super) fn nobody_depends(path: &AnyPath, cure: &Cure) -> String {
     }
 }
 
+/// Changes count again, after so many files have changed.
+pub(super) fn resumed(collected: usize) -> String {
+    match collected {
+        0 => "goes on; nothing has changed".into(),
+        1 => "goes on with 1 changed file".into(),
+        more => format!("goes on with {more} changed files"),
+    }
+}
+
 /// An old generation is asked to finish, and what ends with it.
 pub(super) fn draining(
     generation: Generation,

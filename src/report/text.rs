@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::event::Event;
 use super::phrases::{
-    cut, draining, evidence_words, held, live, ms, next_words, nobody_depends, signalled,
+    cut, draining, evidence_words, held, live, ms, next_words, nobody_depends, resumed, signalled,
 };
 use crate::session::event::Holder;
 use crate::session::model::{Occasion, Writer};
@@ -399,6 +399,8 @@ fn line(event: &Event) -> Option<(Level, String)> {
             )
         }
         Event::Gone { generation, .. } => (Level::Detail, format!("{generation} is gone")),
+        Event::Paused => (Level::Info, "paused: changes are collected".into()),
+        Event::Resumed { collected } => (Level::Info, resumed(*collected)),
         Event::Quitting { at_once: false } => (Level::Info, "stopping".into()),
         Event::Quitting { at_once: true } => (Level::Info, "stopping at once".into()),
     })

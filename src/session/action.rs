@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::command::Client;
 use super::event::{Answer, BuildNews, Open, Taken};
 use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
@@ -10,6 +11,7 @@ use super::model::{
 };
 use super::reason::Reason;
 use super::slots::{Relay, Slot};
+use super::status::Status;
 
 /// One action. The driver carries it out at once and reports back by events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub enum Action {
     Discard(ArtifactRef),
     /// Tell the user.
     Show(View),
+    /// Tell this client what hotrun is doing, in answer to its command.
+    Answer(Client, Box<Status>),
     /// Reopen the log file by its name.
     ReopenLog,
     /// Stop hotrun itself until it is continued.
@@ -407,6 +411,13 @@ pub enum View {
     },
     /// No process of the generation is left. How its main process ended, if that is known.
     Gone(Generation, Option<Exit>),
+    /// Changes are collected from now on, and start nothing.
+    Paused,
+    /// That is over.
+    Resumed {
+        /// So many changed files were collected.
+        collected: usize,
+    },
     /// hotrun was asked to end and stops what runs.
     Quitting {
         /// The second request: everything is killed.

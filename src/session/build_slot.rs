@@ -72,6 +72,8 @@ pub(super) struct BuildSlot {
     pub(super) lag: Duration,
     own: OwnWriting,
     before_build: BeforeBuild,
+    /// Nothing is built but what the user asks for.
+    paused: bool,
     closed: bool,
 }
 
@@ -102,8 +104,12 @@ impl BuildSlot {
         if cause == Cause::Asked {
             self.own.forget();
         }
+        let was_held_back = self.is_held_back();
         let request = self.requested.get_or_insert_with(|| Request::new(now));
         request.last = now;
+        if was_held_back && cause == Cause::Asked {
+            request.first = now;
+        }
         request.forced |= forced;
         request.asked |= cause == Cause::Asked;
         request.merge(Some(cause));
@@ -113,8 +119,11 @@ impl BuildSlot {
     /// Has the running or requested build followed by a start of the app, whatever its result. Returns
     /// whether there is such a build.
     pub(super) fn restart(&mut self) -> bool {
+        let paused = self.paused;
         let running = self.running.iter_mut().map(|running| &mut running.request);
-        let mut requests = running.chain(self.requested.iter_mut());
+        let requested = self.requested.iter_mut();
+        let requested = requested.filter(|request| !paused || request.asked);
+        let mut requests = running.chain(requested);
         let first = requests.next();
         first
             .map(|request| (request.forced, request.restart) = (true, true))
@@ -262,7 +271,7 @@ impl BuildSlot {
     }
 
     fn outdated(&mut self, policy: &Policy) -> Option<Generation> {
-        if policy.on_change == OnChange::Queue {
+        if policy.on_change == OnChange::Queue || self.paused {
             return None;
         }
         let stale = self.cancel()?;
@@ -298,7 +307,7 @@ impl BuildSlot {
             let shown = running.shown_at(policy);
             return self.doubt.into_iter().chain(shown).min();
         }
-        let request = self.requested.as_ref()?;
+        let request = self.requested.as_ref().filter(|_| !self.is_held_back())?;
         let quiet = match &request.reason {
             None | Some(Cause::Rescan | Cause::Changed(_)) => self.quiet_at(request, policy),
             Some(Cause::Start | Cause::Sibling(_)) if !self.dirty.is_empty() => {
@@ -509,16 +518,52 @@ impl BuildSlot {
 
     /// All that the last cancelled build was for is again as it was before: its generation, once.
     pub(super) fn nothing_to_build(&mut self) -> Option<Generation> {
-        let busy = self.busy();
+        let busy = self.running.is_some() || self.requested.is_some();
         if !busy {
             self.burst.end();
         }
         self.replaced.take_if(|_| !busy)
     }
 
-    /// A build runs or is requested.
+    /// A build runs, or one is requested and not held back.
     pub(super) fn busy(&self) -> bool {
-        self.running.is_some() || self.requested.is_some()
+        self.running.is_some() || self.requested.is_some() && !self.is_held_back()
+    }
+
+    /// What is requested waits until the user resumes.
+    fn is_held_back(&self) -> bool {
+        self.paused
+            && self
+                .requested
+                .as_ref()
+                .is_some_and(|request| !request.asked)
+    }
+
+    /// From now on nothing is built but what the user asks for.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// That is over. What was collected has changed just now, as far as times are measured.
+    pub(super) fn resume(&mut self, now: Moment) {
+        self.paused = false;
+        if let Some(request) = &mut self.requested {
+            (request.first, request.last) = (now, now);
+        }
+    }
+
+    /// How many changed files wait for a build that is held back.
+    pub(super) fn collected(&self) -> usize {
+        if self.requested.is_some() {
+            self.dirty.iter().count()
+        } else {
+            0
+        }
+    }
+
+    /// The running build.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        self.running.as_ref().map(|running| running.generation)
     }
 
     /// A build runs.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Policy;
+use super::command::{Client, Command};
 use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
 use super::reason::Reason;
 
@@ -46,8 +47,8 @@ pub enum Event {
     Configured(Result<Box<Reconfigured>, Reason>),
     /// A user's command reports something.
     Job(JobId, JobNews),
-    /// Build and restart, even if nothing changed.
-    Rebuild,
+    /// A person or a program asks for something; a client gets an answer.
+    Command(Command, Option<Client>),
     /// A signal for the app, which hotrun only passes on.
     Signal(i32),
     /// The log file was moved away (log rotation).

@@ -14,6 +14,7 @@ mod build_slot;
 mod builds;
 mod burst;
 pub mod claims;
+pub mod command;
 mod conflict;
 mod drain;
 pub mod event;
@@ -29,6 +30,7 @@ pub mod reason;
 mod recovery;
 mod request;
 pub mod slots;
+pub mod status;
 mod swap;
 
 #[cfg(test)]
@@ -41,6 +43,7 @@ use std::time::Duration;
 use action::{Action, Evidence, View};
 use backoff::Backoff;
 use build_slot::BuildSlot;
+use command::{Client, Command};
 use event::Event;
 use hints::Hints;
 use hold::Hold;
@@ -51,6 +54,7 @@ use model::{
 use reactions::Reactions;
 use reason::Reason;
 use slots::Slots;
+use status::Past;
 use swap::Swap;
 
 /// What happens to a running build when a newer change comes.
@@ -141,6 +145,9 @@ pub struct Session {
     /// How many builds took long.
     slow: u32,
     hold: Hold,
+    /// Changes are collected, and start nothing.
+    paused: bool,
+    past: Past,
     /// The addresses that were last reported as held and listened on by no process.
     unclaimed: Vec<String>,
     /// The reasons reported so far for which an address of the app is not held.
@@ -180,6 +187,8 @@ impl Session {
             blocked: 0,
             slow: 0,
             hold: Hold::default(),
+            paused: false,
+            past: Past::default(),
             unclaimed: Vec::new(),
             uncaptured: Vec::new(),
             ending: None,
@@ -209,7 +218,7 @@ impl Session {
             Event::Addresses(policy) => self.addresses_changed(now, *policy),
             Event::Configured(read) => self.configured(now, read),
             Event::Job(id, news) => self.job_news(now, id, news),
-            Event::Rebuild => self.rebuild(now),
+            Event::Command(command, client) => self.command(now, command, client),
             Event::GitWorks { ago } => self.builds.git_works(now, ago),
             Event::Watching { lag } => self.builds.lag = lag,
             Event::Unwatched(problem) => self.show(View::Unwatched(problem)),
@@ -231,6 +240,7 @@ impl Session {
         self.launch(now);
         self.relay();
         self.discard();
+        self.answer_waiting();
         if let Some(ending) = self.ending
             && self.swap.idle()
             && !self.builds.running()
@@ -245,7 +255,7 @@ impl Session {
     pub fn due(&self) -> Option<Moment> {
         let due = [
             self.builds.due(&self.policy),
-            self.reactions.due(&self.policy),
+            self.reactions.due(&self.policy).filter(|_| !self.paused),
             self.swap.due(),
             self.hold_due(),
             self.hints.next(),
@@ -263,7 +273,44 @@ impl Session {
         }
     }
 
+    /// Does what was asked for, and answers.
+    fn command(&mut self, now: Moment, command: Command, client: Option<Client>) {
+        match command {
+            Command::Status => {}
+            Command::Wait => return self.wait(client),
+            Command::Rebuild => self.rebuild(now),
+            Command::Restart => self.restart_asked(now),
+            Command::Pause => self.pause(),
+            Command::Resume => self.resume(now),
+            Command::Stop => self.quit(now, Ending::Quit),
+        }
+        self.answer(client);
+    }
+
+    /// Collects changes from now on. A build that runs goes on.
+    fn pause(&mut self) {
+        if !self.paused && self.ending.is_none() {
+            self.paused = true;
+            self.builds.pause();
+            self.show(View::Paused);
+        }
+    }
+
+    /// Reacts to changes again, first to all that were collected.
+    fn resume(&mut self, now: Moment) {
+        if self.paused {
+            self.paused = false;
+            self.show(View::Resumed {
+                collected: self.builds.collected() + self.reactions.collected(),
+            });
+            self.builds.resume(now);
+            self.backoff.reset();
+            self.hold_again();
+        }
+    }
+
     fn show(&mut self, view: View) {
+        self.past.saw(&view);
         self.out.push(Action::Show(view));
     }
 

@@ -11,7 +11,7 @@ use super::event::{Effect, Reconfigured};
 use super::loops::Loops;
 use super::model::{Cause, Change, ChangeKind, Changes, Job, JobId, Moment, Occasion, Reaction};
 use super::reason::Reason;
-use super::swap::Kind;
+use super::swap::{Debugger, Kind};
 use super::{Policy, Session};
 
 /// One step, and the changes that it is for.
@@ -136,6 +136,17 @@ impl Reactions {
         self.loops.found()
     }
 
+    /// Something is collected, or being reacted to.
+    pub(super) fn busy(&self) -> bool {
+        self.collected.is_some() || self.waits.is_some() || !self.steps.is_empty()
+    }
+
+    /// How many changed files have not been reacted to yet.
+    pub(super) fn collected(&self) -> usize {
+        let collected = self.collected.iter();
+        collected.map(|one| one.changes.iter().count()).sum()
+    }
+
     /// hotrun ends: drops everything.
     pub(super) fn close(&mut self) {
         *self = Self::default();
@@ -197,7 +208,7 @@ impl Reactions {
 impl Session {
     /// Carries out the steps that are due, up to one that has to be waited for.
     pub(super) fn react(&mut self, now: Moment) {
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.paused {
             return;
         }
         while let Some(step) = self.reactions.next(now, &self.policy) {
@@ -250,6 +261,27 @@ impl Session {
             // The newest program failed and was discarded: cargo still has it.
             None if self.newest_built.is_some() => self.request(now, cause, true),
             None => {}
+        }
+    }
+
+    /// The user asks for a start without a build. A launch that only waits for a debugger to detach is
+    /// started instead.
+    pub(super) fn restart_asked(&mut self, now: Moment) {
+        if self.ending.is_some() {
+            return;
+        }
+        match &mut self.swap.pending {
+            Some(launch) if launch.debugger == Debugger::Awaited => {
+                launch.debugger = Debugger::Ignored;
+            }
+            // There is nothing yet that could be started.
+            _ if self.newest_built.is_none() => self.request(now, Cause::Asked, true),
+            _ => {
+                self.start_again(now, Cause::Asked);
+                if let Some(launch) = &mut self.swap.pending {
+                    launch.debugger = Debugger::Ignored;
+                }
+            }
         }
     }
 

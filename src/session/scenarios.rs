@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, View};
+use super::command::{Client, Command};
 use super::event::{
     AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Open, Reconfigured, Taken,
 };
@@ -30,6 +31,7 @@ use super::model::{
 };
 use super::reason::Reason;
 use super::slots::Slot;
+use super::status::Status;
 use super::{OnChange, Policy, Session};
 
 /// The policy of a server with one held address and the default settings.
@@ -271,7 +273,13 @@ fn event(text: &str, files: &mut Files) -> Event {
             lag: Duration::from_millis(lag.parse().unwrap()),
         },
         ["rescan"] => Event::Rescan,
-        ["rebuild"] => Event::Rebuild,
+        [command] if command.parse::<Command>().is_ok() => {
+            Event::Command(command.parse().unwrap(), None)
+        }
+        [command, "for", client] => {
+            let client = Client(client.parse().unwrap());
+            Event::Command(command.parse().unwrap(), Some(client))
+        }
         ["addresses", held] => addresses_changed(*held != "nothing"),
         ["siblings", names @ ..] => {
             Event::Siblings(names.iter().map(ToString::to_string).collect())
@@ -438,6 +446,7 @@ fn action(action: &Action) -> String {
                 .unwrap_or_default();
             format!("launch {generation} of {}{beside}", artifact.built_by)
         }
+        Action::Answer(Client(client), status) => answered(*client, status),
         Action::ReopenLog => "reopen the log".into(),
         Action::Suspend => "suspend".into(),
         Action::Stop(generation) => format!("stop {generation}"),
@@ -467,6 +476,23 @@ fn action(action: &Action) -> String {
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),
     }
+}
+
+fn answered(client: u64, status: &Status) -> String {
+    let mut told = format!("answer {client}: {:?}", status.state);
+    let problem = status.problem.iter().map(|one| {
+        let which = one
+            .generation
+            .map(|which| format!("{which}, "))
+            .unwrap_or_default();
+        format!(" ({which}{:?}: {})", one.kind, one.text)
+    });
+    told.extend(problem);
+    told.extend(status.live.map(|live| format!(", {live} is live")));
+    if status.paused {
+        write!(told, ", paused with {} collected", status.collected).unwrap();
+    }
+    told
 }
 
 /// The beginning of actions on slots, which only some stories name.

@@ -43,6 +43,7 @@ use crate::defect;
 use crate::exit::Failure;
 use crate::keeper::protocol::Order;
 use crate::report::{self, Record};
+use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Generation};
 use account::facts;
@@ -318,7 +319,7 @@ async fn asked_to_end(signals: &mut UnboundedReceiver<Event>) -> i32 {
     loop {
         match signals.recv().await {
             Some(Event::Quit(Ending::Signal(number))) => return number,
-            Some(Event::Rebuild) => return Signal::SIGHUP as i32,
+            Some(Event::Command(Command::Rebuild, _)) => return Signal::SIGHUP as i32,
             Some(_) => {}
             None => std::future::pending().await,
         }

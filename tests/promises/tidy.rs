@@ -48,7 +48,15 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::reason",
         ],
     ),
-    ("signals", &["defect", "session::event", "session::model"]),
+    (
+        "signals",
+        &[
+            "defect",
+            "session::command",
+            "session::event",
+            "session::model",
+        ],
+    ),
     (
         "sockets",
         &[
@@ -180,6 +188,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "lines",
             "report",
             "session::action",
+            "session::command",
             "session::event",
             "session::model",
             "sockets::address",

@@ -1,6 +1,7 @@
 //! The table of all kinds of events. A variant that is added to [`Event`] does not compile before it has
 //! a line here, and every line has to happen in the search.
 
+use super::super::command::Command;
 use super::super::event::{AppNews, BuildNews, Effect, Event, JobNews};
 use super::super::model::BuildOutcome;
 
@@ -61,7 +62,13 @@ kinds! {
     "line of a command" = Event::Job(_, JobNews::Line(_)),
     "command ended" = Event::Job(_, JobNews::Ended(Ok(()))),
     "command failed" = Event::Job(_, JobNews::Ended(Err(_))),
-    "rebuild" = Event::Rebuild,
+    "status" = Event::Command(Command::Status, _),
+    "wait" = Event::Command(Command::Wait, _),
+    "rebuild" = Event::Command(Command::Rebuild, _),
+    "restart" = Event::Command(Command::Restart, _),
+    "pause" = Event::Command(Command::Pause, _),
+    "resume" = Event::Command(Command::Resume, _),
+    "stop" = Event::Command(Command::Stop, _),
     "signal" = Event::Signal(_),
     "reopen log" = Event::ReopenLog,
     "suspend" = Event::Suspend,

@@ -5,6 +5,7 @@ use super::super::action::Action;
 use super::super::claims::Claims;
 use super::super::model::{Generation, Handover, Occasion};
 use super::super::slots::{Relay, Slot};
+use super::super::status::State;
 use super::super::swap::Process as Known;
 use super::ending::{
     begins_nothing, ends, ends_in_time, has_an_end, is_not_stuck, names, nobody_is_forgotten,
@@ -90,6 +91,16 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     Invariant {
         action: debugged_stays,
         ..Invariant::named("6: what has a debugger is replaced only when asked for")
+    },
+    Invariant {
+        action: answers,
+        state: nobody_waits_in_vain,
+        rest: all_are_answered,
+        ..Invariant::named("8: an answer is right, and comes when all is done")
+    },
+    Invariant {
+        action: builds_when_wanted,
+        ..Invariant::named("8: while paused, only what is asked for is built")
     },
     Invariant {
         action: reads_manifests,
@@ -441,6 +452,55 @@ fn debugged_stays(play: &Play, action: &Action) -> Holds {
     )
 }
 
+// ---- answers
+
+fn answers(play: &Play, action: &Action) -> Holds {
+    let Action::Answer(client, status) = action else {
+        return Ok(());
+    };
+    let world = &play.world;
+    if !world.waiting.contains(client) {
+        return Ok(());
+    }
+    let untold = world.processes.values().filter(|process| goes_on(process));
+    let is_live = status.state == State::Live && status.collected == 0;
+    if world.ending {
+        return must(
+            status.state == State::Ending,
+            "it ends, and does not say so",
+        );
+    }
+    // A debugger has to be waited for by the user.
+    let is_over = world.build.is_none() || world.debugged.is_some();
+    must(is_over, "a build is not over")?;
+    must(untold.count() <= 1, "a candidate is not ready")?;
+    let newest = world.built_of(world.live).contains(&world.files);
+    must(
+        !is_live || newest || world.own_writing || world.bad.contains(&world.files),
+        "something older than the last save is called live",
+    )
+}
+
+fn nobody_waits_in_vain(play: &Play) -> Holds {
+    let world = &play.world;
+    must(
+        world.waiting.is_empty() || !world.ending || world.ended,
+        "hotrun ends, and somebody waits for an answer",
+    )
+}
+
+fn all_are_answered(play: &Play) -> Holds {
+    must(play.world.waiting.is_empty(), "somebody is never answered")
+}
+
+fn builds_when_wanted(play: &Play, action: &Action) -> Holds {
+    let begins = matches!(action, Action::StartBuild { .. });
+    must(
+        !begins || !play.world.paused || play.world.wanted,
+        "a build begins by itself",
+    )
+}
+
 // ---- builds
 
 fn reads_manifests(play: &Play, action: &Action) -> Holds {
@@ -455,7 +515,8 @@ fn reads_manifests(play: &Play, action: &Action) -> Holds {
 
 fn newest_is_live(play: &Play) -> Holds {
     let world = &play.world;
-    let is_wanted = !play.session.policy.once && !world.ending && !world.own_writing;
+    let is_wanted =
+        !play.session.policy.once && !world.ending && !world.own_writing && !world.paused;
     if !is_wanted || world.bad.contains(&world.files) {
         return Ok(());
     }

@@ -158,7 +158,7 @@ fn named(first: u8, piece: &str) -> After {
         b'h' => &["hints"],
         b'l' => &["launched"],
         b'n' => &["numbered", "numbered_jobs"],
-        b'p' => &["phases"],
+        b'p' => &["past", "phases"],
         b's' => &["said_overlap", "said_streams", "since"],
         b'u' => &["uncaptured", "unclaimed"],
         _ => return After::Nothing,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
+use super::super::command::Command;
 use super::super::event::{AppNews, BuildNews, Event, JobNews};
 use super::super::model::{BuildOutcome, Change, ChangeKind, Content, Ending};
 use super::kinds::kind;
@@ -305,7 +306,7 @@ fn cost(step: &Step) -> usize {
     let Step::Event(event) = step else { return 2 };
     match event {
         Event::Tick
-        | Event::Rebuild
+        | Event::Command(Command::Rebuild, _)
         | Event::Addresses(_)
         | Event::Open(..)
         | Event::Build(_, BuildNews::Loaded(_) | BuildNews::Done(_))

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::command::{Client, Command};
 use super::super::event::{
     Answer, AppNews, BuildNews, Conflict, Event, Holder, JobNews, Open, Reconfigured, Taken,
 };
@@ -72,7 +73,7 @@ fn from_outside(play: &Play) -> Vec<Event> {
         one(source(new)),
         one(saved(source(new))),
         Event::Saved(vec!["src/a.rs".into()]),
-        Event::Rebuild,
+        Event::Command(Command::Rebuild, None),
         one(saved(source(before.source))),
         one(source(before.source)),
         one(source(Content::Missing)),
@@ -106,6 +107,12 @@ fn from_outside(play: &Play) -> Vec<Event> {
         Event::ReopenLog,
         Event::Suspend,
         Event::Quit(Ending::Signal(2)),
+        Event::Command(Command::Wait, Some(Client(1))),
+        Event::Command(Command::Restart, None),
+        Event::Command(Command::Pause, None),
+        Event::Command(Command::Resume, None),
+        Event::Command(Command::Status, Some(Client(2))),
+        Event::Command(Command::Stop, None),
     ];
     if !play.session.policy.rules.is_empty() {
         events.push(one(other("x", ChangeKind::Rule(0))));

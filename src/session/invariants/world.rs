@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::super::Policy;
 use super::super::action::{Action, View};
 use super::super::claims::Claims;
+use super::super::command::{Client, Command as Asked};
 use super::super::event::{AppNews, BuildNews, Event, JobNews};
 use super::super::model::{
     BuildOutcome, ChangeKind, Content, Generation, JobId, Moment, Occasion, Writer,
@@ -31,6 +32,8 @@ pub(super) struct Build {
     pub(super) baseline: Option<Generation>,
     /// The files at its start.
     pub(super) of: Files,
+    /// The user has asked for it.
+    wanted: bool,
 }
 
 /// A generation's processes.
@@ -141,6 +144,12 @@ pub(super) struct World {
     pub(super) proved: Option<Generation>,
     /// A candidate has failed with a sign that live was in its way.
     pub(super) in_the_way: bool,
+    /// Nothing is built but what the user asks for.
+    pub(super) paused: bool,
+    /// The user has asked for a build that has not begun.
+    pub(super) wanted: bool,
+    /// Who waits until everything that was saved is live or has failed.
+    pub(super) waiting: Vec<Client>,
     /// Since live began to serve, the settings or the lack of an address have asked for stop-first.
     pub(super) stop_first: bool,
     /// hotrun was asked to end, or ends by itself (`--once`).
@@ -189,6 +198,9 @@ impl World {
             live_since: Moment::ZERO,
             proved: None,
             in_the_way: false,
+            paused: false,
+            wanted: false,
+            waiting: Vec::new(),
             stop_first: false,
             ending: false,
             asked_to_end: 0,
@@ -247,11 +259,8 @@ impl World {
                 }
             }
             Event::Rescan => self.unread_manifest = true,
-            Event::Rebuild => {
-                self.asked = Some(self.newest_build);
-                self.bad.clear();
-                self.try_anew();
-            }
+            Event::Command(Asked::Wait, client) => self.waiting.extend(*client),
+            Event::Command(command, _) => self.asked(*command),
             Event::Configured(_) => {
                 self.reading_settings = self.reading_settings.saturating_sub(1);
             }
@@ -268,14 +277,35 @@ impl World {
             }
             Event::Build(generation, news) => self.build_news(*generation, news),
             Event::App(generation, news) => self.app_news(*generation, news),
-            Event::Quit(_) => {
-                // An end by itself counts as the first request.
-                let by_itself = self.ending && self.asked_to_end == 0;
-                self.asked_to_end += 1 + usize::from(by_itself);
-                self.ending = true;
-            }
+            Event::Quit(_) => self.asked_to_end(),
             _ => {}
         }
+    }
+
+    fn asked(&mut self, command: Asked) {
+        match command {
+            Asked::Rebuild | Asked::Restart => {
+                self.wanted = true;
+                self.asked = Some(self.newest_build);
+                self.bad.clear();
+                self.try_anew();
+            }
+            Asked::Pause => self.paused |= !self.ending,
+            Asked::Resume => {
+                if std::mem::take(&mut self.paused) {
+                    self.try_anew();
+                }
+            }
+            Asked::Stop => self.asked_to_end(),
+            Asked::Status | Asked::Wait => {}
+        }
+    }
+
+    fn asked_to_end(&mut self) {
+        // An end by itself counts as the first request.
+        let by_itself = self.ending && self.asked_to_end == 0;
+        self.asked_to_end += 1 + usize::from(by_itself);
+        self.ending = true;
     }
 
     fn written(&mut self, kind: ChangeKind, now: Content) {
@@ -293,7 +323,9 @@ impl World {
         }
         if self.files != known {
             self.before = known;
-            self.try_anew();
+            if !self.paused {
+                self.try_anew();
+            }
         }
     }
 
@@ -319,6 +351,8 @@ impl World {
             BuildNews::Done(outcome) => {
                 let build = *build;
                 self.build = None;
+                let cancelled = build.cancelled || *outcome == BuildOutcome::Cancelled;
+                self.wanted |= build.wanted && cancelled;
                 match outcome {
                     BuildOutcome::Built { artifact, .. } => {
                         let program = self.programs.entry(artifact.built_by);
@@ -412,6 +446,7 @@ impl World {
                     cancelled: false,
                     baseline: baseline.as_ref().map(|baseline| baseline.built_by),
                     of: self.files,
+                    wanted: std::mem::take(&mut self.wanted),
                 });
                 self.unread_manifest &= !load;
             }
@@ -506,6 +541,7 @@ impl World {
             Action::Discard(artifact) => {
                 self.programs.remove(&artifact.built_by);
             }
+            Action::Answer(client, _) => self.waiting.retain(|waits| waits != client),
             Action::End(_) => self.ended = true,
             Action::Show(View::OwnWriting { writer, .. }) => {
                 self.own_writing |= *writer == Writer::Build;

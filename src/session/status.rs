@@ -1,0 +1,292 @@
+//! What hotrun is doing now, as one value: the status line, `hotrun ctl` and the events are made of it.
+//!
+//! What has become of the newest program is kept from what was told: so that a status never says
+//! something else than the lines before it.
+
+use std::time::Duration;
+
+use super::Session;
+use super::action::{Action, View};
+use super::command::Client;
+use super::event::BuildNews;
+use super::model::{Cause, Generation, Occasion, Phases};
+use super::swap::Debugger;
+
+/// What hotrun is doing.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Status {
+    /// In one word.
+    pub state: State,
+    /// The generation that serves, or runs if no address is held.
+    pub live: Option<Generation>,
+    /// The build that runs.
+    pub building: Option<Building>,
+    /// The generation that was started and is not ready yet.
+    pub starting: Option<Generation>,
+    /// The generations that finish their work.
+    pub draining: Vec<Generation>,
+    /// Changes are collected, and start no build.
+    pub paused: bool,
+    /// So many changed files wait for `resume`.
+    pub collected: usize,
+    /// Why the newest state of the sources is not served.
+    pub problem: Option<Problem>,
+    /// The last build that has ended.
+    pub last_build: Option<LastBuild>,
+}
+
+/// What hotrun is doing, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing runs: the program has ended, or nothing was built yet.
+    Idle,
+    /// A build runs or is about to begin.
+    Building,
+    /// A generation is started and not ready yet, or waits to be started.
+    Starting,
+    /// The newest state of the sources is served.
+    Live,
+    /// It is not, for the reason that `problem` tells; an older generation may serve.
+    Failed,
+    /// hotrun was told to end.
+    Ending,
+}
+
+/// A build that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Building {
+    /// Its generation.
+    pub generation: Generation,
+    /// How many of its units are finished, and how many there are, as far as cargo has said.
+    pub progress: Option<(u32, u32)>,
+}
+
+/// A build that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LastBuild {
+    /// Its generation.
+    pub generation: Generation,
+    /// How long it took, in milliseconds; `None` for one that was cancelled.
+    pub took_ms: Option<u64>,
+    /// Errors of the compiler.
+    pub errors: u32,
+    /// Warnings of the compiler.
+    pub warnings: u32,
+}
+
+/// Why the newest state of the sources is not served.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Problem {
+    /// What failed.
+    pub kind: Failed,
+    /// The generation that it concerns, if it has got that far.
+    pub generation: Option<Generation>,
+    /// What happened, in a phrase.
+    pub text: String,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failed {
+    /// The build.
+    Build,
+    /// A command of the user that has to succeed before a build or a start.
+    Hook,
+    /// The program: it ended by itself, could not be started, or was not ready in time.
+    App,
+    /// Nothing: a debugger is attached to live, which is not replaced meanwhile.
+    Debugged,
+}
+
+/// What a status says of the past.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    problem: Option<Problem>,
+    /// The build that runs, and its messages so far.
+    current: LastBuild,
+    progress: Option<(u32, u32)>,
+    last: Option<LastBuild>,
+    /// Who waits until everything that was saved is live or has failed.
+    waiting: Vec<Client>,
+}
+
+impl Past {
+    /// Takes in what is told.
+    pub(super) fn saw(&mut self, view: &View) {
+        match view {
+            View::Building { generation, .. } => self.begins(*generation),
+            View::Build(generation, news) => self.build(*generation, news),
+            View::BuildCancelled { .. } => self.ended(None),
+            View::BuildFailed {
+                generation,
+                reason,
+                took,
+                ..
+            } => {
+                self.begins(*generation);
+                self.ended(Some(*took));
+                self.failed(Failed::Build, Some(*generation), &reason.text);
+            }
+            View::Unchanged { took, .. } => {
+                self.ended(Some(*took));
+                self.problem = None;
+            }
+            View::Live { phases, cause, .. } => {
+                self.is_live(phases, cause);
+            }
+            View::Finished { .. } => self.problem = None,
+            View::JobFailed {
+                occasion, reason, ..
+            } => {
+                if matches!(occasion, Occasion::BeforeBuild | Occasion::BeforeStart) {
+                    self.failed(Failed::Hook, None, &format!("{occasion}: {}", reason.text));
+                }
+            }
+            View::Ended {
+                generation, exit, ..
+            } => self.failed(Failed::App, Some(*generation), &exit.to_string()),
+            View::NotReady { generation, .. } => {
+                self.failed(Failed::App, Some(*generation), "not ready in time");
+            }
+            View::CannotStart {
+                generation, error, ..
+            } => self.failed(Failed::App, Some(*generation), &error.text),
+            _ => {}
+        }
+    }
+
+    fn begins(&mut self, generation: Generation) {
+        if self.current.generation != generation {
+            self.progress = None;
+            self.current = LastBuild {
+                generation,
+                ..LastBuild::default()
+            };
+        }
+    }
+
+    fn build(&mut self, generation: Generation, news: &BuildNews) {
+        self.begins(generation);
+        match news {
+            BuildNews::Diagnostic { error: true, .. } => self.current.errors += 1,
+            BuildNews::Diagnostic { error: false, .. } => self.current.warnings += 1,
+            BuildNews::Progress { done, total } => self.progress = Some((*done, *total)),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, took: Option<Duration>) {
+        let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        self.last = Some(LastBuild {
+            took_ms,
+            ..self.current
+        });
+    }
+
+    fn is_live(&mut self, phases: &Phases, cause: &Cause) {
+        if phases.build.is_some() {
+            self.ended(phases.build);
+        }
+        // After that, what was built last still does not serve.
+        if !matches!(cause, Cause::Rollback(_)) {
+            self.problem = None;
+        }
+    }
+
+    fn failed(&mut self, kind: Failed, generation: Option<Generation>, text: &str) {
+        self.problem = Some(Problem {
+            kind,
+            generation,
+            text: text.into(),
+        });
+    }
+}
+
+impl Session {
+    /// What hotrun is doing now.
+    pub fn status(&self) -> Status {
+        let debugged = self.debugger_is_awaited().then(|| Problem {
+            kind: Failed::Debugged,
+            generation: None,
+            text: "a debugger is attached to live".into(),
+        });
+        let problem = debugged.or_else(|| self.past.problem.clone());
+        let live = self.swap.live.as_ref().map(|live| live.generation);
+        let building = self.builds.generation().map(|generation| Building {
+            generation,
+            progress: self
+                .past
+                .progress
+                .filter(|_| self.past.current.generation == generation),
+        });
+        let starts = self.swap.candidate.is_some() || self.swap.pending.is_some();
+        let state = match () {
+            () if self.ending.is_some() => State::Ending,
+            () if self.debugger_is_awaited() => State::Failed,
+            () if self.builds.busy() => State::Building,
+            () if starts => State::Starting,
+            () if problem.is_some() => State::Failed,
+            () if live.is_some() => State::Live,
+            () => State::Idle,
+        };
+        let candidate = self.swap.candidate.as_ref();
+        let draining = self.swap.draining.iter();
+        Status {
+            state,
+            live,
+            building,
+            starting: candidate.map(|candidate| candidate.generation),
+            draining: draining.map(|process| process.generation).collect(),
+            paused: self.paused,
+            collected: if self.paused {
+                self.builds.collected() + self.reactions.collected()
+            } else {
+                0
+            },
+            problem,
+            last_build: self.past.last,
+        }
+    }
+
+    /// The pending launch waits until a debugger detaches from live.
+    fn debugger_is_awaited(&self) -> bool {
+        let pending = self.swap.pending.as_ref();
+        pending.is_some_and(|launch| launch.debugger == Debugger::Awaited)
+    }
+
+    /// Everything that was saved is live or has failed, as far as the session knows; or that has to wait
+    /// until the user does something.
+    fn is_settled(&self) -> bool {
+        if self.debugger_is_awaited() {
+            return true;
+        }
+        let starts = self.swap.candidate.is_some() || self.swap.pending.is_some();
+        let reacts = !self.paused && self.reactions.busy();
+        !self.builds.busy() && !starts && !reacts
+    }
+
+    /// Has this client answered once that is so.
+    pub(super) fn wait(&mut self, client: Option<Client>) {
+        self.past.waiting.extend(client);
+    }
+
+    /// Answers a client at once.
+    pub(super) fn answer(&mut self, client: Option<Client>) {
+        if let Some(client) = client {
+            let status = Box::new(self.status());
+            self.out.push(Action::Answer(client, status));
+        }
+    }
+
+    /// Answers those who wait, once everything is settled or hotrun ends.
+    pub(super) fn answer_waiting(&mut self) {
+        if self.past.waiting.is_empty() || !(self.is_settled() || self.ending.is_some()) {
+            return;
+        }
+        for client in std::mem::take(&mut self.past.waiting) {
+            self.answer(Some(client));
+        }
+    }
+}
