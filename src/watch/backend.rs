@@ -6,6 +6,10 @@ use std::time::Duration;
 use notify::{Event, PollWatcher, RecommendedWatcher, RecursiveMode, Result, Watcher};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 
+use super::silence::Silence;
+use crate::config;
+use crate::session::reason::Reason;
+
 /// How long the changes that one poll finds are collected, so that they are passed on together; and how
 /// often the debouncer wakes for that. With the quiet period of a save it would be every 2 ms.
 const COLLECT: Duration = Duration::from_millis(40);
@@ -19,6 +23,26 @@ pub(super) enum Backend {
 }
 
 impl Backend {
+    /// Native events, unless the user wants polling or there are none, which is a problem then.
+    pub(super) fn chosen<F: FnMut(Result<Event>) + Send + 'static>(
+        settings: &config::Watch,
+        problems: &mut Vec<Reason>,
+        found: impl Fn() -> F,
+    ) -> Result<Self> {
+        if let Some(interval) = settings.poll {
+            return Self::polled(interval, found());
+        }
+        let error = match Self::native(found()) {
+            Ok(backend) => return Ok(backend),
+            Err(error) => error,
+        };
+        let Some(silence) = Silence::of_error(&error) else {
+            return Err(error);
+        };
+        problems.push(silence.explain(1, settings.poll_by_itself));
+        Self::polled(settings.poll_by_itself, found())
+    }
+
     /// Uses the system's events.
     pub(super) fn native(found: impl FnMut(Result<Event>) + Send + 'static) -> Result<Self> {
         notify::recommended_watcher(found).map(Self::Native)

@@ -13,6 +13,7 @@
 //! above it is watched too. Deliberately absent: any quiet period, any decision about what to do.
 
 mod backend;
+mod barrier;
 pub mod classify;
 mod contents;
 mod cures;
@@ -37,12 +38,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use backend::Backend;
+use barrier::Barrier;
 use classify::{decides_about_others, is_code, leaves, matters};
 use contents::{Contents, Found};
 use filter::{Counts, Filter};
 use git::Git;
 use places::Places;
-use silence::Silence;
 use writers::Writers;
 
 use crate::config;
@@ -65,11 +66,12 @@ enum Message {
     /// An event was lost.
     Lost,
     Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
+    Barrier(barrier::Done),
     Settings(config::Watch),
 }
 
 /// The handle of the watching thread, which lives as long as the program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Watch {
     messages: mpsc::Sender<Message>,
 }
@@ -82,7 +84,7 @@ impl Watch {
     ) -> Result<Self, Failure> {
         let (messages, inbox) = mpsc::channel();
         let mut problems = Vec::new();
-        let backend = backend(settings, &messages, &mut problems)
+        let backend = Backend::chosen(settings, &mut problems, || sender(&messages))
             .map_err(|error| Failure::failed(format!("cannot watch files: {error}")))?;
         let lag = backend.lag();
         events.send(Event::Watching { lag }).ok();
@@ -94,6 +96,7 @@ impl Watch {
             contents: Contents::default(),
             writers: Writers::default(),
             git: None,
+            barrier: Barrier::default(),
             messages: messages.clone(),
             events,
         };
@@ -122,30 +125,19 @@ impl Watch {
         watching
     }
 
+    /// Waits until everything that was written before this call has been reported to the session;
+    /// `Err`: why that can't be found out. Safe to drop while it waits.
+    pub async fn caught_up(&self) -> Result<(), Reason> {
+        let (done, reported) = oneshot::channel();
+        self.messages.send(Message::Barrier(done)).ok();
+        let ended = |_| Err("hotrun ends".into());
+        reported.await.unwrap_or_else(ended)
+    }
+
     /// Uses these settings from now on.
     pub fn configure(&self, settings: config::Watch) {
         self.messages.send(Message::Settings(settings)).ok();
     }
-}
-
-/// Native events, unless the user wants polling or there are none.
-fn backend(
-    settings: &config::Watch,
-    messages: &mpsc::Sender<Message>,
-    problems: &mut Vec<Reason>,
-) -> notify::Result<Backend> {
-    if let Some(interval) = settings.poll {
-        return Backend::polled(interval, sender(messages));
-    }
-    let error = match Backend::native(sender(messages)) {
-        Ok(backend) => return Ok(backend),
-        Err(error) => error,
-    };
-    let Some(silence) = Silence::of_error(&error) else {
-        return Err(error);
-    };
-    problems.push(silence.explain(1, settings.poll_by_itself));
-    Backend::polled(settings.poll_by_itself, sender(messages))
 }
 
 fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Event>) + use<> {
@@ -171,6 +163,8 @@ struct Watcher {
     writers: Writers,
     /// The repository that the project is in.
     git: Option<Git>,
+    /// Those who wait until everything up to a moment is reported.
+    barrier: Barrier,
     /// The channel for the events of further backends.
     messages: mpsc::Sender<Message>,
     events: UnboundedSender<Event>,
@@ -206,11 +200,13 @@ impl Watcher {
                 // No event has come yet, so none can be lost.
                 if first && self.poll_if_silent() {
                     missed = self.watch_scope(Why::Scope(since));
+                    self.barrier.looked_at_all(&mut self.places);
                 }
                 done.send(self.places.take_problems()).ok();
                 self.tell(missed);
             }
             Message::Settings(settings) => self.configure(settings),
+            Message::Barrier(done) => self.barrier.begin(&mut self.places, done),
             Message::Lost => self.rescan(),
             Message::Found(event) => {
                 let mut events = vec![event];
@@ -224,7 +220,9 @@ impl Watcher {
                         }
                     }
                 }
+                let passed = self.barrier.take(&mut events);
                 self.found(events);
+                self.barrier.passed(&mut self.places, &passed);
             }
         }
         if self.poll_if_silent() {
@@ -270,7 +268,7 @@ impl Watcher {
             return self.tell(missed);
         }
         let mut problems = Vec::new();
-        match backend(&self.settings, &self.messages, &mut problems) {
+        match Backend::chosen(&self.settings, &mut problems, || sender(&self.messages)) {
             Ok(backend) => {
                 self.use_backend(backend);
                 self.rescan();
@@ -288,6 +286,7 @@ impl Watcher {
         let changes = self.watch_scope(Why::Lost);
         self.tell(changes);
         self.events.send(Event::Rescan).ok();
+        self.barrier.looked_at_all(&mut self.places);
     }
 
     fn tell(&self, changes: Vec<Change>) {

@@ -169,6 +169,16 @@ impl Places {
         }
     }
 
+    /// Watches a directory of hotrun's own beside the others, until [`Self::unwatch_own`] or
+    /// [`Self::replace`].
+    pub(super) fn watch_own(&mut self, dir: &Path) -> notify::Result<()> {
+        self.backend.watch(dir)
+    }
+
+    pub(super) fn unwatch_own(&mut self, dir: &Path) {
+        self.backend.unwatch(dir);
+    }
+
     /// This directory vanished or was moved: unwatches everything at or below it.
     pub(super) fn forget(&mut self, dir: &Path) {
         let below = self.watched.extract_if(|watched| watched.starts_with(dir));
