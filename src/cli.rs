@@ -50,6 +50,10 @@ pub enum Command {
     /// addresses, a watch of everything the program is made of, the toolchain, the manifest. Nothing is
     /// started, and nothing built except with `--builds`. Exits with 1 if there is something to fix.
     Doctor(Box<Doctor>),
+    /// Ask a running hotrun for something: from a script, a test, an editor or an agent
+    ///
+    /// Speaks to the hotrun of the project that the working directory is in.
+    Ctl(Ctl),
     /// Print what a shell needs to complete this command line
     ///
     /// For bash: `hotrun completions bash > ~/.local/share/bash-completion/completions/hotrun`.
@@ -148,6 +152,62 @@ impl Verify {
             ..self.args
         }
     }
+}
+
+/// Options of `hotrun ctl`.
+#[derive(Arguments, Clone, Debug)]
+pub struct Ctl {
+    /// The package, where the workspace has several hotruns
+    #[arg(short, long, value_name = "SPEC", global = true)]
+    pub package: Option<String>,
+    /// The binary or example, likewise
+    #[arg(long, value_name = "NAME", global = true)]
+    pub bin: Option<String>,
+    /// The project [default: the one that the working directory is in]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub manifest_path: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What it is asked for.
+    #[command(subcommand)]
+    pub asked: Asked,
+}
+
+/// What `hotrun ctl` asks for.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Asked {
+    /// Say what it is doing
+    Status,
+    /// Wait until everything that was saved before is live or has failed
+    ///
+    /// Exits with 0 if it is live, with 101 if the build failed, and with 1 if the program crashed or was
+    /// not ready, if changes are only collected (`pause`), or if hotrun ends. Errors of the compiler
+    /// and the program's last lines are printed. A save just before the call counts.
+    Wait {
+        /// Give up after this time, like "30s", and exit with 1 [default: none]
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
+    },
+    /// Build and start again, even if nothing changed
+    Rebuild,
+    /// Start the newest program again, without a build
+    Restart,
+    /// Collect changes, and start no build for them
+    Pause,
+    /// Build once for everything that was collected, and go on
+    Resume,
+    /// End hotrun and the app; returns when both have ended
+    Stop,
+    /// Print what the app has written, as far as it is kept: the last megabyte
+    Logs {
+        /// Of this generation alone: 3 or g3
+        #[arg(short, long, value_name = "N")]
+        generation: Option<String>,
+        /// Print what it writes from now on as well
+        #[arg(short, long)]
+        follow: bool,
+    },
 }
 
 /// Options of the main job.

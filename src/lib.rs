@@ -11,6 +11,7 @@
 //!   [`report`] is one type of everything that is told, for text and JSON alike.
 //! - [`verify`] loads a hotrun with clients and reports what they saw, [`doctor`] checks what works
 //!   here.
+//! - [`control`]: the socket over which `hotrun ctl` asks a running hotrun, both of its ends.
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
 //!   exit codes.
@@ -25,6 +26,7 @@ pub mod build;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod control;
 mod defect;
 pub mod digest;
 pub mod doctor;

@@ -46,6 +46,19 @@ impl Sink {
         }
     }
 
+    /// The same sink, whose chunks are seen before they are passed on.
+    #[must_use]
+    pub fn also(self, see: impl Fn(&Chunk) + Send + Sync + 'static) -> Self {
+        let take = self.take;
+        Self {
+            room: self.room,
+            take: Arc::new(move |chunk| {
+                see(&chunk);
+                take(chunk);
+            }),
+        }
+    }
+
     /// Waits until there is room for a chunk. Safe to drop while it waits.
     pub async fn room(&self) -> Option<Room> {
         self.room.clone().acquire_owned().await.ok()

@@ -444,13 +444,19 @@ async fn run(
                 code,
                 rendered,
                 named,
+                detail,
                 ..
             }) => {
                 said.errors += u32::from(error && counts);
                 said.warnings += u32::from(!error && counts);
                 said.named.extend(named);
                 said.is_cargos |= code.is_some_and(|code| CARGOS_ERRORS.contains(&&*code));
-                said.news.push(BuildNews::Diagnostic { error, rendered });
+                said.news.push(BuildNews::Diagnostic {
+                    error,
+                    counts,
+                    detail,
+                    rendered,
+                });
             }
             Told::Metadata => on_metadata(),
             Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),

@@ -46,6 +46,8 @@ pub struct Remark {
     pub named: Vec<PathBuf>,
     /// The root file of the crate.
     pub root: PathBuf,
+    /// The compiler's own JSON object, of an error that counts.
+    pub detail: Option<Box<str>>,
 }
 
 impl Remark {
@@ -55,10 +57,13 @@ impl Remark {
             level,
             DiagnosticLevel::Error | DiagnosticLevel::Ice | DiagnosticLevel::FailureNote
         );
+        // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
+        let counts = (error || level == DiagnosticLevel::Warning) && !message.spans.is_empty();
+        let detail = || serde_json::to_string(&message).ok().map(String::into);
         Self {
             error,
-            // "aborting due to 2 previous errors", "3 warnings emitted" have no place in the code.
-            counts: (error || level == DiagnosticLevel::Warning) && !message.spans.is_empty(),
+            counts,
+            detail: (error && counts).then(detail).flatten(),
             named: if error { named(&message) } else { Vec::new() },
             code: message.code.map(|code| code.code),
             rendered: message.rendered.unwrap_or(message.message),

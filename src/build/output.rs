@@ -79,11 +79,21 @@ impl CargoOutput {
                 let workspace = &wanted.project.workspace;
                 let named = remark.named.iter();
                 self.named.extend(named.map(|path| workspace.join(path)));
-                let Remark { error, counts, .. } = remark;
+                let Remark {
+                    error,
+                    counts,
+                    detail,
+                    ..
+                } = remark;
                 self.errors += u32::from(error && counts);
                 let rendered = remark.rendered;
                 *self.warnings.entry(remark.root).or_default() += u32::from(!error && counts);
-                return Some(BuildNews::Diagnostic { error, rendered });
+                return Some(BuildNews::Diagnostic {
+                    error,
+                    counts,
+                    detail,
+                    rendered,
+                });
             }
             Told::Artifact(artifact) => self.artifact(&artifact, wanted),
             Told::Script(line) => self.scripts.push(line),

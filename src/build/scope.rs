@@ -50,6 +50,9 @@ pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: S
     // Cargo reads the manifests of all members, and fails if any of them is broken.
     let members = project.others.iter().chain(&project.packages);
     files.extend(members.map(|dir| dir.join("Cargo.toml")));
+    // Cargo finds a build script by its name, and a new one is in no dep-info yet.
+    let locals = project.locals.iter();
+    files.extend(locals.map(|local| local.dir.join("build.rs")));
     // A configuration file that does not exist yet may be created.
     files.extend(UPWARD.map(|name| project.workspace.join(name)));
     files.extend(upward(&settings.build.dir));

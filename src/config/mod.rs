@@ -7,6 +7,7 @@
 //! the further settings of `hotrun verify`.
 
 mod cargos;
+pub mod control;
 pub mod file;
 pub mod layer;
 mod manifest;

@@ -506,7 +506,8 @@ fn output(args: &Args, log: Option<PathBuf>) -> Output {
     }
 }
 
-fn colored(wanted: cli::Color, terminal: bool) -> bool {
+/// Whether output is colored: by what is wanted, the environment, and whether it is a terminal.
+pub(super) fn colored(wanted: cli::Color, terminal: bool) -> bool {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let on = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
     let off = |name: &str| env::var_os(name).is_some_and(|value| value == "0");

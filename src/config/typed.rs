@@ -76,7 +76,7 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
     })
 }
 
-fn read<T: Text>(flag: &str, text: Option<&String>) -> Result<Option<T>, Failure> {
+pub(super) fn read<T: Text>(flag: &str, text: Option<&String>) -> Result<Option<T>, Failure> {
     let refused =
         |wrong: Wrong| Failure::usage(format!("{flag}: {}", wrong.reason)).hint(wrong.hint);
     text.map(|text| T::read(text).map_err(refused)).transpose()

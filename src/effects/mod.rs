@@ -18,6 +18,7 @@ use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
 use crate::config::{Ready, Settings};
+use crate::control::desk::Desk;
 use crate::defect;
 use crate::driver::Effects;
 use crate::exit::Failure;
@@ -55,6 +56,8 @@ pub struct Executor {
     pub events: UnboundedSender<Event>,
     /// The printer of lines and the status line.
     pub reporter: Reporter,
+    /// Those who ask over the control socket.
+    pub desk: Desk,
     /// The user's commands.
     pub hooks: Hooks,
     /// The builder.
@@ -256,15 +259,22 @@ impl Effects for Executor {
                 self.release_overlapping(now, generation);
                 self.tell_executables(generation);
             }
-            Action::Show(view) => self.reporter.view(now, view),
+            Action::Answer(client, status) => {
+                let addresses = names(&self.held.lock());
+                self.desk.answer(client, *status, addresses);
+            }
+            Action::Show(view) => {
+                self.desk.saw(&view);
+                self.reporter.view(now, view);
+            }
             Action::ReopenLog => self.reporter.reopen_log(),
             Action::Suspend => {
                 // The shell's prompt and hotrun's status line must not run into each other.
                 let _paused = self.reporter.pause();
                 sys::stop_by(Signal::SIGTSTP);
             }
-            // Nobody can ask yet; and the driver ends.
-            Action::Answer(..) | Action::End(_) => {}
+            // Carried out by the driver.
+            Action::End(_) => {}
         }
     }
 }
@@ -401,7 +411,7 @@ impl Executor {
                 .join(format!("hotrun-{}-{generation}", self.session))
                 .join("notify"),
         };
-        let sink = self.reporter.sink();
+        let sink = self.desk.keeping(self.reporter.sink());
         let app = App::start(start, self.settings.clone(), self.events.clone(), sink);
         let running = Running {
             app,

@@ -1,6 +1,8 @@
 //! The whole program: chooses the job by the command line, runs it, and turns its end into an exit code.
 //! What knows all modules is below here.
 
+mod control;
+mod ctl;
 mod load;
 mod serve;
 
@@ -25,6 +27,7 @@ use crate::sockets::held::HeldSet;
 use crate::sockets::inherited::{self, Environment};
 use crate::ui::style::Style;
 use crate::{build, capture, defect, doctor, keeper, signals, sys, ui, verify};
+use ctl::ctl;
 use load::load;
 use serve::serve;
 
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
         Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
+        Some(Command::Ctl(asked)) => ctl(&asked, &mut style),
         Some(Command::Completions { shell }) => Ok(ui::command::pass(&cli::completions(shell))),
         Some(Command::Man { command }) => manual(command.as_deref()),
     });

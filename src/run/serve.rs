@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
+use crate::build::project::Project;
 use crate::build::{self, Loaded, scope};
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
+use crate::control::desk::Desk;
+use crate::control::server::Server;
 use crate::defect;
 use crate::driver::{self, Clock, Inbox};
 use crate::effects::{Executor, Tasks, cautions, names, policy, warn_of};
@@ -45,14 +49,7 @@ pub(super) async fn serve(
     listen_for_signals(&urgent)?;
     // From here on no connection is refused.
     held.adapt(&settings.listen, settings.twins)?;
-    if settings.hold.is_some() && !held.has_twins() && !settings.app.capture {
-        let reason = held
-            .iter()
-            .find_map(|held| held.shared())
-            .unwrap_or_default();
-        let problem = format!("`hold` needs two sockets behind an address: {reason}");
-        return Err(Failure::usage(problem).hint("leave --while-building out"));
-    }
+    may_hold(&settings, &held)?;
     let reporter = Reporter::start(&settings)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
@@ -60,6 +57,17 @@ pub(super) async fn serve(
     for note in cautions(&settings, &held) {
         reporter.note(clock.now(), note);
     }
+    let name: Arc<str> = session_name(clock).into();
+    let manifest = scope::of_manifest(&settings.build).base;
+    let desk = Desk::new(identity(manifest.clone(), None));
+    let control = (!settings.once).then(|| {
+        let server = Server {
+            desk: desk.clone(),
+            events: events.clone(),
+        };
+        listen(server, &name)
+            .map_err(|failure| reporter.note(clock.now(), Note::Unwatched(failure.into())))
+    });
     let prepare = prepare(&settings, &events, &reporter, clock);
     // A signal is handled meanwhile, since cargo may wait for a lock or the network.
     let (loaded, watch) = tokio::select! {
@@ -73,20 +81,14 @@ pub(super) async fn serve(
             .inspect_err(|_| reporter.flush())?,
     };
     if let Some(Loaded { project, .. }) = &loaded {
-        reporter.note(
-            clock.now(),
-            Note::Session {
-                package: project.target.package.clone(),
-                target: project.target.name.clone(),
-                workspace: project.workspace.clone(),
-                source: project.target.source.clone(),
-            },
-        );
+        reporter.note(clock.now(), session_of(project));
     }
     let base = match &loaded {
         Some(loaded) => loaded.project.workspace.clone(),
-        None => scope::of_manifest(&settings.build).base,
+        None => manifest,
     };
+    let target = loaded.as_ref().map(|loaded| &loaded.project.target);
+    desk.prepared(identity(base.clone(), target), watch.clone());
     let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
     // A smoke test (`--once`) starts without them, to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
@@ -105,11 +107,11 @@ pub(super) async fn serve(
     reporter.prepared();
     let session = Session::new(policy(&settings, &held), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
-    let name: Arc<str> = session_name(clock).into();
     let mut executor = Executor {
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
         settings,
+        desk,
         waited: false,
         events,
         reporter: reporter.clone(),
@@ -130,11 +132,32 @@ pub(super) async fn serve(
     let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
-    drop(executor);
+    drop((executor, control));
     // Lets the builder unlock its directory.
     tokio::task::yield_now().await;
     reporter.flush();
     Ok(ending.map_err(|panic| ended_by(&panic))?.into())
+}
+
+/// `--while-building hold` parks clients behind the second socket of an address.
+fn may_hold(settings: &Settings, held: &HeldSet) -> Result<(), Failure> {
+    if settings.hold.is_none() || held.has_twins() || settings.app.capture {
+        return Ok(());
+    }
+    let reason = held.iter().find_map(|held| held.shared());
+    let reason = reason.unwrap_or_default();
+    let problem = format!("`hold` needs two sockets behind an address: {reason}");
+    Err(Failure::usage(problem).hint("leave --while-building out"))
+}
+
+/// What is run, for the user.
+fn session_of(project: &Project) -> Note {
+    Note::Session {
+        package: project.target.package.clone(),
+        target: project.target.name.clone(),
+        workspace: project.workspace.clone(),
+        source: project.target.source.clone(),
+    }
 }
 
 /// Waits for the end of hotrun to be asked for, before a session handles events.

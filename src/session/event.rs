@@ -120,6 +120,10 @@ pub enum BuildNews {
     Diagnostic {
         /// It is an error, so it must be in view at the end.
         error: bool,
+        /// It counts as an error or warning: it is not one of rustc's closing remarks.
+        counts: bool,
+        /// The compiler's own JSON object, of an error that counts.
+        detail: Option<Box<str>>,
         /// As rustc renders it, with line ends.
         rendered: String,
     },

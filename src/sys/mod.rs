@@ -1,6 +1,8 @@
 //! The only module with `unsafe`: small safe functions over system calls that no safe crate offers. The
 //! files of other systems have functions of the same names.
 
+#[cfg(unix)]
+mod control;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -11,6 +13,10 @@ mod signals;
 mod terminal;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+pub use control::{
+    LocalListener, LocalStream, connect_local, create_private_dir, is_private_dir, user,
+};
 #[cfg(target_os = "linux")]
 pub use linux::{option, set_option, steer};
 #[cfg(unix)]

@@ -147,6 +147,8 @@ impl Filter {
         let kind = match name.as_str() {
             "Cargo.lock" => ChangeKind::Lock,
             "Cargo.toml" | "rust-toolchain" | "rust-toolchain.toml" => ChangeKind::Manifest,
+            // A package gets or loses its build script.
+            "build.rs" if self.is_package(path.parent()?) => ChangeKind::Manifest,
             "config" | "config.toml" if path.parent()?.ends_with(".cargo") => ChangeKind::Manifest,
             _ if self.named.iter().any(|named| path.starts_with(named)) => ChangeKind::Named,
             _ => ChangeKind::Source,
@@ -174,6 +176,10 @@ impl Filter {
             return Some(ChangeKind::Guess);
         }
         self.rest(path)
+    }
+
+    fn is_package(&self, dir: &Path) -> bool {
+        self.packages.iter().any(|package| package.root() == dir)
     }
 
     /// The file looks like an input, and nothing depends on it.

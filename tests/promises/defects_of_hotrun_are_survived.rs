@@ -209,6 +209,23 @@ fn in_what_warns_of_what_is_not_watched() {
     survives("unwatched");
 }
 
+/// Who was asking asks again.
+#[test]
+fn in_what_answers_over_the_control_socket() {
+    let project = Project::new("plain");
+    let hotrun = start(&project, "control", &[]);
+    hotrun.wait_live(1);
+    let ctl = |word: &str| {
+        let mut command = project.command(env!("CARGO_BIN_EXE_hotrun"));
+        command.args(["ctl", word]).output().unwrap().status
+    };
+    assert_eq!(ctl("status").code(), Some(1));
+    wait_told(&hotrun, "control");
+    assert_eq!(ctl("status").code(), Some(0));
+    assert_eq!(ctl("stop").code(), Some(0));
+    hotrun.wait_code(0);
+}
+
 #[test]
 fn in_what_takes_late_connections() {
     survives("relay");

@@ -21,6 +21,7 @@ mod clients_may_wait_for_the_next_version;
 mod config_edits_apply_live;
 mod crash_after_swap_rolls_back;
 mod crash_at_start_keeps_live;
+mod ctl_is_never_early;
 mod ctrl_c_leaves_no_orphans;
 mod defects_of_hotrun_are_survived;
 mod edits_are_found_without_events;

@@ -195,13 +195,31 @@ const KNOWS: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // Sends commands the way that changes take, so that they stay in order.
+    (
+        "control",
+        &[
+            "defect",
+            "exit",
+            "lines",
+            "report",
+            "session::action",
+            "session::command",
+            "session::event",
+            "session::model",
+            "session::status",
+            "sink",
+            "sys",
+            "watch",
+        ],
+    ),
     ("driver", &["defect", "session"]),
     // Carries out actions, so it uses all modules that do the work.
     (
         "effects",
         &[
-            "defect", "app", "build", "capture", "config", "driver", "exit", "hooks", "keeper",
-            "report", "session", "sockets", "sys", "ui", "watch",
+            "defect", "app", "build", "capture", "config", "control", "driver", "exit", "hooks",
+            "keeper", "report", "session", "sockets", "sys", "ui", "watch",
         ],
     ),
 ];
@@ -212,6 +230,7 @@ const READS_ENVIRONMENT: &[&str] = &[
     "build/recorder.rs",
     "build/surroundings.rs",
     "config/resolve.rs",
+    "run/control.rs",
     "run/load.rs",
     "run/mod.rs",
     "run/serve.rs",
@@ -363,11 +382,15 @@ fn only_the_settings_read_the_command_line() {
         .map(|source| source.path.clone())
         .collect();
     let settings = [
+        "config/control.rs",
         "config/resolve.rs",
         "config/typed.rs",
         "config/verification.rs",
     ];
-    assert_eq!(found, [&settings[..], &["run/mod.rs"]].concat());
+    assert_eq!(
+        found,
+        [&settings[..], &["run/ctl.rs", "run/mod.rs"]].concat()
+    );
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! What `hotrun ctl` is asked for, by its command line.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::resolve::colored;
+use super::typed;
+use super::value::Time;
+use crate::cli::{self, Asked};
+use crate::exit::Failure;
+use crate::session::command::Command;
+use crate::session::model::Generation;
+
+/// What is asked, and of which run.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// What is asked.
+    pub ask: Ask,
+    /// A directory of the project, without links.
+    pub dir: PathBuf,
+    /// The package, where the project has several runs.
+    pub package: Option<String>,
+    /// The binary or example, likewise.
+    pub target: Option<String>,
+    /// The answer is printed as a JSON object.
+    pub json: bool,
+    /// It is colored.
+    pub color: bool,
+}
+
+/// What a running hotrun is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A command, and how long the answer is waited for; `None`: as long as it takes.
+    Command(Command, Option<Duration>),
+    /// What the app has written.
+    Logs {
+        /// Of this generation alone.
+        generation: Option<Generation>,
+        /// And what it will write.
+        follow: bool,
+    },
+}
+
+impl Control {
+    /// From the command line.
+    pub fn of(ctl: &cli::Ctl) -> Result<Self, Failure> {
+        let ask = match &ctl.asked {
+            Asked::Status => Ask::Command(Command::Status, None),
+            Asked::Wait { timeout } => {
+                let timeout: Option<Time> = typed::read("--timeout", timeout.as_ref())?;
+                Ask::Command(Command::Wait, timeout.map(|Time(time)| time))
+            }
+            Asked::Rebuild => Ask::Command(Command::Rebuild, None),
+            Asked::Restart => Ask::Command(Command::Restart, None),
+            Asked::Pause => Ask::Command(Command::Pause, None),
+            Asked::Resume => Ask::Command(Command::Resume, None),
+            Asked::Stop => Ask::Command(Command::Stop, None),
+            Asked::Logs { generation, follow } => Ask::Logs {
+                generation: generation.as_deref().map(generation_of).transpose()?,
+                follow: *follow,
+            },
+        };
+        let terminal = io::stdout().is_terminal();
+        Ok(Self {
+            ask,
+            dir: dir(ctl.manifest_path.as_deref())?,
+            package: ctl.package.clone(),
+            target: ctl.bin.clone(),
+            json: ctl.json,
+            color: !ctl.json && colored(cli::Color::Auto, terminal),
+        })
+    }
+}
+
+/// `3` or `g3`.
+fn generation_of(text: &str) -> Result<Generation, Failure> {
+    let number = text.strip_prefix('g').unwrap_or(text);
+    number.parse().map(Generation).map_err(|_| {
+        Failure::usage(format!("--generation: `{text}` is no generation"))
+            .hint("write 3 or g3, as in `g3 live in 800 ms`")
+    })
+}
+
+/// The directory of the manifest, or the working directory.
+fn dir(manifest: Option<&Path>) -> Result<PathBuf, Failure> {
+    let dir = match manifest {
+        None => env::current_dir(),
+        Some(path) if path.is_dir() => Ok(path.to_owned()),
+        Some(path) => Ok(match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+            _ => PathBuf::from("."),
+        }),
+    };
+    let shown = manifest.map_or_else(|| ".".into(), |path| path.display().to_string());
+    dir.and_then(|dir| dir.canonicalize()).map_err(|error| {
+        Failure::usage(format!("--manifest-path: `{shown}`: {error}"))
+            .hint("name the Cargo.toml of the project, or stand in one of its directories")
+    })
+}

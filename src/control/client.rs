@@ -1,0 +1,280 @@
+//! `hotrun ctl`: finds the run that is meant and asks it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
+use super::place;
+use super::{Answer, Greeting, Identity, PROTOCOL, Refusal, Request};
+use crate::exit::Failure;
+use crate::report::Record;
+use crate::report::event::Event;
+use crate::sys::{LocalStream, connect_local};
+
+/// How long a hotrun may take to greet: it may be stopped (Ctrl-Z), or the machine busy.
+const GREETS: Duration = Duration::from_secs(2);
+
+/// Which run is meant.
+#[derive(Clone, Debug)]
+pub struct Which {
+    /// Where sockets may be.
+    pub places: Vec<PathBuf>,
+    /// A directory of the project.
+    pub dir: PathBuf,
+    /// The package, where the project has several runs.
+    pub package: Option<String>,
+    /// The binary or example, likewise.
+    pub target: Option<String>,
+}
+
+/// What a hotrun has said.
+#[derive(Debug)]
+pub enum Reply {
+    /// The answer to a command.
+    Answer(Box<Answer>),
+    /// It has ended without an answer.
+    Ended,
+}
+
+/// A connection to a hotrun that has greeted.
+#[derive(Debug)]
+pub struct Connection {
+    session: Identity,
+    stream: BufReader<LocalStream>,
+}
+
+/// Connects to the run that is meant.
+pub async fn connect(which: &Which) -> Result<Connection, Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("cannot look for hotruns: {error}"));
+    let mut found = Vec::new();
+    let mut silent = Vec::new();
+    for path in place::sockets(&which.places).map_err(cannot)? {
+        match timeout(GREETS, greeted(&path)).await {
+            Ok(Ok(connection)) => found.push(connection?),
+            // Nobody listens there any more, and nobody ever will under this name.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(&path).ok();
+            }
+            // It has ended meanwhile, or is another user's.
+            Ok(Err(_)) => {}
+            Err(_) => silent.push(path),
+        }
+    }
+    choose(which, found, &silent)
+}
+
+/// Connects and reads the greeting. `Ok(Err)`: the greeting can't be understood.
+async fn greeted(path: &Path) -> io::Result<Result<Connection, Failure>> {
+    let mut stream = BufReader::new(connect_local(path).await?);
+    let mut line = String::new();
+    if stream.read_line(&mut line).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let other = |hotrun: &str| {
+        let own = env!("CARGO_PKG_VERSION");
+        Failure::failed(format!(
+            "the hotrun that runs there speaks another protocol: it is {hotrun}, this is {own}"
+        ))
+        .hint("restart it, so that both are of one version")
+    };
+    Ok(match serde_json::from_str::<Greeting>(&line) {
+        Ok(greeting) if greeting.protocol == PROTOCOL => Ok(Connection {
+            session: greeting.session,
+            stream,
+        }),
+        Ok(greeting) => Err(other(&greeting.hotrun)),
+        Err(_) => Err(other("of an unknown version")),
+    })
+}
+
+/// The one that is meant, of those that have greeted.
+fn choose(
+    which: &Which,
+    mut found: Vec<Connection>,
+    silent: &[PathBuf],
+) -> Result<Connection, Failure> {
+    let all: Vec<Identity> = found.iter().map(|one| one.session.clone()).collect();
+    match meant(which, &all)[..] {
+        [one] => Ok(found.swap_remove(one)),
+        [] => Err(nobody(which, &all, silent)),
+        ref several => {
+            let several: Vec<String> = several.iter().map(|at| named(&all[*at])).collect();
+            Err(
+                Failure::failed(format!("several hotruns run here: {}", several.join(", ")))
+                    .hint("choose one by -p PACKAGE or --bin NAME"),
+            )
+        }
+    }
+}
+
+/// Which of these runs are meant: those of the innermost workspace around the directory.
+fn meant(which: &Which, all: &[Identity]) -> Vec<usize> {
+    let fits = |name: &Option<String>, wanted: &Option<String>| {
+        // What is not known yet may be what is meant.
+        wanted.is_none() || name.is_none() || name == wanted
+    };
+    let around = all.iter().enumerate().filter(|(_, one)| {
+        which.dir.starts_with(&one.workspace)
+            && fits(&one.package, &which.package)
+            && fits(&one.target, &which.target)
+    });
+    let depth = |one: &Identity| one.workspace.0.components().count();
+    let around: Vec<(usize, usize)> = around.map(|(at, one)| (depth(one), at)).collect();
+    let innermost = around.iter().map(|(depth, _)| *depth).max();
+    around
+        .into_iter()
+        .filter(|(depth, _)| Some(*depth) == innermost)
+        .map(|(_, at)| at)
+        .collect()
+}
+
+fn named(one: &Identity) -> String {
+    let package = one.package.iter().map(|name| format!("-p {name} "));
+    let target = one.target.iter().map(|name| format!("--bin {name} "));
+    let words: String = package.chain(target).collect();
+    format!("{words}(pid {})", one.pid)
+}
+
+fn nobody(which: &Which, others: &[Identity], silent: &[PathBuf]) -> Failure {
+    let package = which
+        .package
+        .iter()
+        .map(|name| format!(" for the package `{name}`"));
+    let target = which.target.iter().map(|name| format!(" for `{name}`"));
+    let wanted: String = package.chain(target).collect();
+    let dir = which.dir.display();
+    let failure = Failure::failed(format!("no hotrun runs in `{dir}`{wanted}"));
+    if !silent.is_empty() {
+        let pids: Vec<&str> = silent.iter().filter_map(|path| pid_of(path)).collect();
+        return failure.hint(format!(
+            "one does not answer (pid {}): it may be stopped (`fg`, or `kill -CONT PID`)",
+            pids.join(", ")
+        ));
+    }
+    if others.is_empty() {
+        return failure.hint("`hotrun` starts one");
+    }
+    let others = others.iter().map(|one| {
+        let workspace = one.workspace.0.display();
+        format!("{}in `{workspace}`", named(one) + " ")
+    });
+    let others: Vec<String> = others.collect();
+    failure.hint(format!(
+        "others run: {}; --manifest-path chooses a project",
+        others.join(", ")
+    ))
+}
+
+/// The process that a socket is of, by its name.
+fn pid_of(path: &Path) -> Option<&str> {
+    path.file_stem()?.to_str()?.split('-').next()
+}
+
+impl Connection {
+    async fn ask(&mut self, request: &Request) -> io::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).await
+    }
+
+    /// Sends a command and waits for the answer.
+    pub async fn command(&mut self, name: &str) -> Result<Reply, Failure> {
+        let command = name.to_owned();
+        let mut line = String::new();
+        // It may end meanwhile.
+        if self.ask(&Request::Command { command }).await.is_err()
+            || self.stream.read_line(&mut line).await.unwrap_or_default() == 0
+        {
+            return Ok(Reply::Ended);
+        }
+        if let Ok(answer) = serde_json::from_str(&line) {
+            return Ok(Reply::Answer(Box::new(answer)));
+        }
+        let why = match serde_json::from_str(&line) {
+            Ok(Refusal { error }) => error,
+            Err(_) => "it answers with something unknown".into(),
+        };
+        Err(Failure::failed(format!("hotrun does not do that: {why}")))
+    }
+
+    /// Waits until the hotrun has ended.
+    pub async fn ended(&mut self) {
+        let mut rest = String::new();
+        while self.stream.read_line(&mut rest).await.unwrap_or_default() > 0 {
+            rest.clear();
+        }
+    }
+
+    /// Hands on what the app writes, each line as it came and as it was read, until there is no more.
+    pub async fn logs(
+        &mut self,
+        request: &Request,
+        mut each: impl FnMut(&str, &str),
+    ) -> Result<(), Failure> {
+        let lost = |error| Failure::failed(format!("the connection to hotrun broke: {error}"));
+        self.ask(request).await.map_err(lost)?;
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).await.map_err(lost)? == 0 {
+                return Ok(());
+            }
+            if let Some(Record {
+                event: Event::Output { line: text, .. },
+                ..
+            }) = Record::read(line.as_bytes())
+            {
+                each(&line, &text);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::values::AnyPath;
+
+    fn run(workspace: &str, package: &str, target: &str) -> Identity {
+        Identity {
+            pid: 7,
+            workspace: AnyPath(workspace.into()),
+            package: Some(package.into()),
+            target: Some(target.into()),
+        }
+    }
+
+    fn which(dir: &str, package: Option<&str>) -> Which {
+        Which {
+            places: Vec::new(),
+            dir: dir.into(),
+            package: package.map(str::to_owned),
+            target: None,
+        }
+    }
+
+    #[test]
+    fn the_innermost_workspace_around_is_meant() {
+        let all = [
+            run("/a", "x", "x"),
+            run("/a/b", "y", "y"),
+            run("/a/b", "z", "z"),
+            run("/c", "x", "x"),
+        ];
+        for (dir, package, expected) in [
+            ("/a", None, &[0][..]),
+            ("/a/src/deep", None, &[0]),
+            ("/a/b/src", None, &[1, 2]),
+            ("/a/b/src", Some("z"), &[2]),
+            ("/a/b", Some("x"), &[0]),
+            ("/ab", None, &[]),
+            ("/", None, &[]),
+            ("/c", Some("y"), &[]),
+        ] {
+            let found = meant(&which(dir, package), &all);
+            assert_eq!(found, expected, "{dir} {package:?}");
+        }
+    }
+}

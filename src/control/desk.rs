@@ -1,0 +1,166 @@
+//! What the server and the main loop share: who waits for an answer, what the newest build and program have
+//! said, and the lines of the app.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::{Notify, SetOnce, oneshot};
+
+use super::logs::{Line, Logs};
+use super::{Answer, Identity};
+use crate::report::values::HeldAddress;
+use crate::session::action::View;
+use crate::session::command::Client;
+use crate::session::event::BuildNews;
+use crate::session::model::Generation;
+use crate::session::status::{Failed, Status};
+use crate::sink::{Chunk, Sink};
+use crate::watch::Watch;
+
+/// The most errors of a build that are kept, and the most lines that tell why a program failed.
+const MOST_ERRORS: usize = 100;
+const LAST_WORDS: usize = 20;
+
+/// The shared part; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    shared: Arc<Mutex<Shared>>,
+    written: Arc<Notify>,
+    /// What watches files, once the project was read; `None`: nothing does.
+    watch: Arc<SetOnce<Option<Watch>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    session: Identity,
+    numbered: u64,
+    waiting: HashMap<Client, oneshot::Sender<Answer>>,
+    /// The build that the errors are of.
+    build: Generation,
+    errors: Vec<Value>,
+    logs: Logs,
+}
+
+impl Desk {
+    /// Nobody has asked yet; what is known of the session before the project is read.
+    pub fn new(session: Identity) -> Self {
+        let shared = Shared {
+            session,
+            numbered: 0,
+            waiting: HashMap::new(),
+            build: Generation(0),
+            errors: Vec::new(),
+            logs: Logs::default(),
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+            written: Arc::default(),
+            watch: Arc::default(),
+        }
+    }
+
+    /// The project was read: requests are answered from now on.
+    pub fn prepared(&self, session: Identity, watch: Option<Watch>) {
+        self.lock().session = session;
+        self.watch.set(watch).ok();
+    }
+
+    /// Waits until the project was read. Safe to drop while it waits.
+    pub(super) async fn watch(&self) -> Option<&Watch> {
+        self.watch.wait().await.as_ref()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is run.
+    pub(super) fn session(&self) -> Identity {
+        self.lock().session.clone()
+    }
+
+    /// Somebody asks, and receives the answer.
+    pub(super) fn asks(&self) -> (Client, oneshot::Receiver<Answer>) {
+        let (sender, answer) = oneshot::channel();
+        let mut shared = self.lock();
+        shared.numbered += 1;
+        let client = Client(shared.numbered);
+        // Those who have gone wait no more.
+        shared.waiting.retain(|_, sender| !sender.is_closed());
+        shared.waiting.insert(client, sender);
+        (client, answer)
+    }
+
+    /// Answers a client.
+    pub fn answer(&self, client: Client, status: Status, addresses: Vec<HeldAddress>) {
+        let mut shared = self.lock();
+        let Some(sender) = shared.waiting.remove(&client) else {
+            return;
+        };
+        let problem = status.problem.as_ref();
+        let failed = problem.map(|problem| (problem.kind, problem.generation));
+        let errors = match failed {
+            Some((Failed::Build, Some(of))) if of == shared.build => shared.errors.clone(),
+            _ => Vec::new(),
+        };
+        let output = match failed {
+            Some((Failed::App, Some(of))) => shared.logs.last_words(of, LAST_WORDS),
+            _ => Vec::new(),
+        };
+        let answer = Answer {
+            session: shared.session.clone(),
+            status,
+            addresses,
+            errors,
+            output,
+        };
+        drop(shared);
+        sender.send(answer).ok();
+    }
+
+    /// Takes in what is told.
+    pub fn saw(&self, view: &View) {
+        let View::Build(generation, news) = view else {
+            return;
+        };
+        let mut shared = self.lock();
+        if shared.build != *generation {
+            shared.build = *generation;
+            shared.errors.clear();
+        }
+        if let BuildNews::Diagnostic {
+            detail: Some(detail),
+            ..
+        } = news
+            && shared.errors.len() < MOST_ERRORS
+        {
+            shared.errors.extend(serde_json::from_str(detail).ok());
+        }
+    }
+
+    /// A sink that keeps the last lines as well.
+    pub fn keeping(&self, sink: Sink) -> Sink {
+        let desk = self.clone();
+        sink.also(move |chunk: &Chunk| {
+            desk.lock().logs.add(chunk);
+            desk.written.notify_waiters();
+        })
+    }
+
+    /// The lines from this number on, and the number that comes next.
+    pub(super) fn lines(&self, since: u64) -> (Vec<Line>, u64) {
+        self.lock().logs.since(since)
+    }
+
+    /// Waits until there are lines from this number on.
+    pub(super) async fn more(&self, since: u64) {
+        loop {
+            let written = self.written.notified();
+            if self.lines(since).1 > since {
+                return;
+            }
+            written.await;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The control socket, over which `hotrun ctl` asks a running hotrun for something: the types that go over
+//! it, one JSON object a line.
+//!
+//! # Theory of operation
+//!
+//! Each run has a socket of its own in a directory of this user (`place`), under a name that no other run
+//! has or had. Whoever connects is greeted with what runs there ([`Greeting`]), so that `hotrun ctl`
+//! finds the right one among several (`client`) and hears of a version that it does not understand.
+//! `server` turns requests into events of the session and writes its answers; the lines of the app come
+//! from a bounded buffer (`logs`). Deliberately absent: any decision. What a command does, and when it
+//! is answered, is for the session to say.
+
+pub mod answer;
+pub mod client;
+pub mod desk;
+mod logs;
+pub mod place;
+pub mod server;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::report::values::{AnyPath, HeldAddress};
+use crate::session::model::Generation;
+use crate::session::status::Status;
+
+/// The version of the protocol: raised when one side could misunderstand the other.
+pub const PROTOCOL: u32 = 1;
+
+/// What the server says first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The version of the protocol.
+    pub protocol: u32,
+    /// The version of the hotrun that runs.
+    pub hotrun: String,
+    /// What it runs.
+    pub session: Identity,
+}
+
+/// What a hotrun runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its process id.
+    pub pid: u32,
+    /// The root of the workspace.
+    pub workspace: AnyPath,
+    /// The package; `None`: the project is being read, or could not be read at the start.
+    pub package: Option<String>,
+    /// The binary or example.
+    pub target: Option<String>,
+}
+
+/// What a client asks for, after the greeting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// A command, by its name; answered by one [`Answer`].
+    Command {
+        /// The name.
+        command: String,
+    },
+    /// What the app has written; answered by events of the kind `output`, until the end of what there is.
+    Logs {
+        /// Of this generation alone.
+        generation: Option<Generation>,
+        /// What it will write as well.
+        follow: bool,
+    },
+}
+
+/// What hotrun is doing, in answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What it runs.
+    pub session: Identity,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The held addresses.
+    pub addresses: Vec<HeldAddress>,
+    /// The errors of the compiler, if the newest build failed: rustc's own objects
+    /// (<https://doc.rust-lang.org/rustc/json.html>).
+    pub errors: Vec<Value>,
+    /// The last lines of the program, if it failed.
+    pub output: Vec<String>,
+}
+
+impl Answer {
+    /// The errors as the compiler renders them, to be changed.
+    pub fn rendered(&mut self) -> impl Iterator<Item = &mut String> {
+        let errors = self.errors.iter_mut();
+        errors.filter_map(|error| match error.get_mut("rendered") {
+            Some(Value::String(rendered)) => Some(rendered),
+            _ => None,
+        })
+    }
+}
+
+/// What is sent where a request can't be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, in a phrase.
+    pub error: String,
+}

@@ -1,0 +1,38 @@
+//! Where the control socket of a run is, for both of its ends.
+
+use std::path::PathBuf;
+
+use crate::build::project::Target;
+use crate::control::server::{Server, Socket};
+use crate::control::{Identity, place};
+use crate::exit::Failure;
+use crate::report::values::AnyPath;
+
+/// Where the sockets of `hotrun ctl` may be.
+pub(super) fn places() -> Vec<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    place::candidates(runtime, &std::env::temp_dir())
+}
+
+/// What this process runs, as far as it is known.
+pub(super) fn identity(workspace: PathBuf, target: Option<&Target>) -> Identity {
+    Identity {
+        pid: std::process::id(),
+        workspace: AnyPath(workspace),
+        package: target.map(|target| target.package.clone()),
+        target: target.map(|target| target.name.clone()),
+    }
+}
+
+/// Listens on the control socket.
+pub(super) fn listen(server: Server, name: &str) -> Result<Socket, Failure> {
+    let dir = place::prepare(&places())?;
+    let path = place::socket(&dir, name);
+    let shown = path.display().to_string();
+    server.start(path).map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on the control socket `{shown}`: {error}"
+        ))
+        .hint("`hotrun ctl` cannot reach this hotrun; the next start tries again")
+    })
+}
