@@ -10,6 +10,7 @@
 pub mod context;
 pub mod event;
 mod hints;
+pub mod late;
 pub mod markers;
 pub mod phrases;
 #[cfg(test)]

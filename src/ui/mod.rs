@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::QueueableCommand;
 use crossterm::cursor::MoveToColumn;
@@ -34,6 +34,7 @@ use crate::report::Note;
 use crate::report::Record;
 use crate::report::context::Context;
 use crate::report::event::Event;
+use crate::report::late::Late;
 use crate::report::markers::Markers;
 use crate::report::text::{self, Level, Text};
 use crate::report::values::Severity;
@@ -96,6 +97,8 @@ impl Reporter {
             context,
             events,
             errors: Vec::new(),
+            late: Late::default(),
+            heard: None,
             markers: Markers::default(),
             live: false,
             unfinished: None,
@@ -107,8 +110,17 @@ impl Reporter {
         };
         let (messages, inbox) = mpsc::channel();
         let step = move |printer: &mut Printer| {
-            let Ok(message) = inbox.recv() else {
-                return ControlFlow::Break(());
+            let message = match printer.patience() {
+                Some(time) => inbox.recv_timeout(time),
+                None => inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            let message = match message {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => {
+                    printer.show_late();
+                    return ControlFlow::Continue(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             };
             let is_counted = matches!(message, Message::View(..) | Message::Note(..));
             let _counted = is_counted.then(Printed::default);
@@ -216,6 +228,14 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "says when a line is due, not what happens"
+)]
+fn moment() -> Instant {
+    Instant::now()
+}
+
 struct Printer {
     written: Arc<AtomicUsize>,
     format: Format,
@@ -225,6 +245,9 @@ struct Printer {
     events: Option<Box<dyn Write + Send>>,
     /// Errors of the running build, printed last so that they are in view.
     errors: Vec<String>,
+    late: Late,
+    /// When the last event was taken in, whose time is `now`.
+    heard: Option<Instant>,
     markers: Markers,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
@@ -277,6 +300,9 @@ impl Printer {
                 self.draw_status();
             }
             Message::Flush(done) => {
+                if let Some(event) = self.late.rest() {
+                    self.say_of(&event);
+                }
                 self.erase_status();
                 self.finish_line();
                 done.send(()).ok();
@@ -284,9 +310,25 @@ impl Printer {
         }
     }
 
+    /// How long to wait for the next message, if a line is due by the time.
+    fn patience(&self) -> Option<Duration> {
+        let due = self.late.next()?.saturating_sub(self.now);
+        let passed = self.heard.map(|heard| heard.elapsed());
+        Some(due.saturating_sub(passed.unwrap_or_default()))
+    }
+
+    /// Says what is due by the time.
+    fn show_late(&mut self) {
+        let passed = self.heard.map(|heard| heard.elapsed());
+        for event in self.late.due(self.now + passed.unwrap_or_default()) {
+            self.say_of(&event);
+        }
+    }
+
     /// Tells an event everywhere where it is to be heard.
     fn tell(&mut self, now: Moment, event: Event) {
         self.now = now;
+        self.heard = Some(moment());
         let record = Record::at(now, event);
         self.record(&record);
         let event = &record.event;
@@ -366,14 +408,21 @@ impl Printer {
         {
             self.raw(&marker);
         }
-        if let Some(Text { level, text }) = text::of(event) {
-            self.say(level, &text);
+        for event in self.late.take(self.now, event) {
+            self.say_of(&event);
         }
         let is_live = matches!(event, Event::Live { .. }) && self.context.once;
         self.live |= is_live;
         // With `held` it was taken for a program that listens on nothing.
         if self.live && (is_live || matches!(event, Event::Held { .. })) {
             self.print_addresses();
+        }
+    }
+
+    /// The line for an event, if it has one.
+    fn say_of(&mut self, event: &Event) {
+        if let Some(Text { level, text }) = text::of(event) {
+            self.say(level, &text);
         }
     }
 
