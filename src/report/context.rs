@@ -6,7 +6,7 @@ use super::Note;
 use super::event::Event;
 use super::hints;
 use super::values::{AnyPath, Millis, Next, Severity};
-use crate::config::{Ready, Settings};
+use crate::config::{Ready, Settings, Stdin};
 use crate::session::action::View;
 use crate::session::event::{BuildNews, Open};
 use crate::session::model::{Cause, Generation};
@@ -25,6 +25,10 @@ pub struct Context {
     pub base: PathBuf,
     /// Where patterns in the configuration file start from.
     pub patterns: PathBuf,
+    /// The app gets hotrun's stdin.
+    pub reads: bool,
+    /// Addresses are declared for it.
+    pub declares: bool,
     /// Build, start, report and end.
     pub once: bool,
     /// Hotrun's own process id.
@@ -35,6 +39,8 @@ impl Context {
     /// These settings hold from now on.
     pub fn adopt(&mut self, settings: &Settings) {
         self.ready.clone_from(&settings.app.ready);
+        self.reads = settings.app.stdin == Stdin::App;
+        self.declares = !settings.listen.is_empty();
         let dir = settings.file.parent().unwrap_or(&settings.file);
         dir.clone_into(&mut self.patterns);
     }
@@ -256,6 +262,7 @@ impl Context {
                 after,
                 suspended,
                 answer,
+                cause,
                 next,
             } => {
                 let (reason, hint) = if suspended {
@@ -271,6 +278,7 @@ impl Context {
                     answer,
                     reason,
                     hint,
+                    cause: cause.to_string(),
                     next: next.into(),
                 }
             }
@@ -281,6 +289,7 @@ impl Context {
                 ran,
                 taken,
                 hint,
+                cause,
                 next,
             } => Event::Ended {
                 generation,
@@ -289,11 +298,17 @@ impl Context {
                 ran_ms: Millis(ran),
                 in_use: taken,
                 hint: hint.map(|hint| hints::ended(&hint, self)),
+                cause: cause.to_string(),
                 next: next.into(),
             },
-            View::Finished { generation, ran } => Event::Finished {
+            View::Finished {
+                generation,
+                ran,
+                silent,
+            } => Event::Finished {
                 generation,
                 ran_ms: Millis(ran),
+                hint: (silent && !self.reads).then(|| hints::SILENT.into()),
                 next: if self.once { Next::End } else { Next::Wait },
             },
             View::Background {
@@ -310,11 +325,13 @@ impl Context {
             View::CannotStart {
                 generation,
                 error,
+                cause,
                 next,
             } => Event::CannotStart {
                 generation,
                 error: error.text,
                 hint: error.hint,
+                cause: cause.to_string(),
                 next: next.into(),
             },
             View::Learned(because) => Event::Learned { because },

@@ -336,6 +336,8 @@ pub enum Event {
         reason: Option<String>,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -364,6 +366,8 @@ pub enum Event {
         in_use: Option<String>,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -373,6 +377,8 @@ pub enum Event {
         generation: Generation,
         /// How long it had run.
         ran_ms: Millis,
+        /// What to do, if it may have expected something.
+        hint: Option<String>,
         /// What happens now.
         next: Next,
     },
@@ -384,6 +390,8 @@ pub enum Event {
         error: String,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -480,6 +488,7 @@ impl Event {
             | Self::NotReady { hint, .. }
             | Self::AddressInUse { hint, .. }
             | Self::Ended { hint, .. }
+            | Self::Finished { hint, .. }
             | Self::CannotStart { hint, .. }
             | Self::Released { hint, .. }
             | Self::Draining { hint, .. } => hint.as_deref(),

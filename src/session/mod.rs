@@ -136,6 +136,7 @@ pub struct Session {
     freed: bool,
     said_overlap: bool,
     said_streams: bool,
+    said_silent: bool,
     /// How often cargo has waited for another cargo for long enough to be told.
     blocked: u32,
     /// How many builds took long.
@@ -177,6 +178,7 @@ impl Session {
             freed: false,
             said_overlap: false,
             said_streams: false,
+            said_silent: false,
             blocked: 0,
             slow: 0,
             hold: Hold::default(),

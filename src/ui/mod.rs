@@ -459,6 +459,10 @@ impl Printer {
                 ..
             } => self.errors.push(rendered.clone()),
             Event::Diagnostic { rendered, .. } => self.raw(rendered),
+            // A bell rings, and is no line.
+            Event::JobOutput { line } if text::is_bell(line) => {
+                write!(io::stderr().lock(), "{line}").ok();
+            }
             Event::BuildEnded { .. } | Event::BuildFailed { .. } | Event::Quitting { .. } => {
                 self.flush_errors();
             }
