@@ -384,7 +384,10 @@ impl Work {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
-            Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.into())),
+            Err(Unread::Problem(Problem::Usage(failure))) => return Ok(Some(failure.into())),
+            Err(Unread::Problem(Problem::Choice(choice))) => {
+                return Ok(Some(choice.failure().into()));
+            }
         };
         let scope = self.inputs.loaded(&project, &settings, seen);
         let mut stores = self.stores.iter();

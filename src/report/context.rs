@@ -61,6 +61,16 @@ impl Context {
                 pid: self.pid,
                 hotrun: env!("CARGO_PKG_VERSION").into(),
             },
+            Note::Chosen {
+                package,
+                target,
+                before,
+            } => Event::Chosen {
+                package,
+                target,
+                before,
+                hint: Some("`--bin`, `--example` and `-p` choose another".into()),
+            },
             Note::Held(sockets) => {
                 self.addresses = sockets.iter().map(|held| held.address.clone()).collect();
                 Event::Held { sockets }

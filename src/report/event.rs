@@ -28,6 +28,17 @@ pub enum Event {
         /// hotrun's version.
         hotrun: String,
     },
+    /// The user was asked for a target at the terminal, in this run or an earlier one.
+    Chosen {
+        /// The package.
+        package: String,
+        /// The binary or example.
+        target: String,
+        /// In an earlier run.
+        before: bool,
+        /// How to choose another.
+        hint: Option<String>,
+    },
     /// These addresses are held; from now on no connection to them is refused. Again when an edit
     /// changes them, or the app listens on others.
     Held {
@@ -472,6 +483,7 @@ impl Event {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Warning { hint, .. }
+            | Self::Chosen { hint, .. }
             | Self::Misconfigured { hint, .. }
             | Self::JobFailed { hint, .. }
             | Self::NobodyDepends { hint, .. }

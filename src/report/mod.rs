@@ -109,6 +109,15 @@ pub enum Note {
         /// The file that the binary or example begins in.
         source: PathBuf,
     },
+    /// The target that the user has chosen.
+    Chosen {
+        /// Its package.
+        package: String,
+        /// Its name.
+        target: String,
+        /// In an earlier run.
+        before: bool,
+    },
     /// What is held.
     Held(Vec<HeldAddress>),
     /// A line of cargo outside a build.

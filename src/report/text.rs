@@ -37,7 +37,10 @@ pub struct Text {
 pub fn of(event: &Event) -> Option<Text> {
     let (level, mut text) = line(event)?;
     // In these the next step is a part of the sentence.
-    let is_said = matches!(event, Event::Starting { .. } | Event::Debugged { .. });
+    let is_said = matches!(
+        event,
+        Event::Starting { .. } | Event::Debugged { .. } | Event::Chosen { .. }
+    );
     if let Some(hint) = event.hint().filter(|_| !is_said) {
         let _ = write!(text, "\nhint: {hint}");
     }
@@ -71,6 +74,19 @@ fn line(event: &Event) -> Option<(Level, String)> {
                 format!("{package}/{target} in {workspace}")
             };
             (Level::Info, text)
+        }
+        Event::Chosen {
+            package,
+            target,
+            before,
+            hint,
+        } => {
+            let chosen = if *before { "chosen before" } else { "chosen" };
+            let hint = hint.as_deref().unwrap_or_default();
+            (
+                Level::Info,
+                format!("{chosen}: `{target}` of {package}; {hint}"),
+            )
         }
         Event::Held { sockets } => (Level::Info, held(sockets)),
         Event::Warning { text, .. } | Event::Uncaptured { text, .. } => (Level::Warn, text.clone()),
