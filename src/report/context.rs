@@ -23,6 +23,8 @@ pub struct Context {
     pub expected: Option<Ready>,
     /// Where the paths of views start from.
     pub base: PathBuf,
+    /// Where the user stands.
+    pub dir: PathBuf,
     /// Where patterns in the configuration file start from.
     pub patterns: PathBuf,
     /// The app gets hotrun's stdin.
@@ -39,6 +41,7 @@ impl Context {
     /// These settings hold from now on.
     pub fn adopt(&mut self, settings: &Settings) {
         self.ready.clone_from(&settings.app.ready);
+        self.dir.clone_from(&settings.build.dir);
         self.reads = settings.app.stdin == Stdin::App;
         self.declares = !settings.listen.is_empty();
         let dir = settings.file.parent().unwrap_or(&settings.file);

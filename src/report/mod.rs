@@ -12,6 +12,7 @@ pub mod event;
 mod hints;
 pub mod late;
 pub mod markers;
+mod nearby;
 pub mod phrases;
 #[cfg(test)]
 mod reference;

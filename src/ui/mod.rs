@@ -87,7 +87,7 @@ impl Reporter {
             ..Context::default()
         };
         context.adopt(settings);
-        let printer = Printer {
+        let mut printer = Printer {
             written: written.clone(),
             format: output.format,
             verbosity: output.verbosity,
@@ -108,6 +108,11 @@ impl Reporter {
             log: output.log.as_deref().map(Log::open).transpose()?,
             manager: output.supervisor.as_deref().and_then(ServiceManager::at),
         };
+        if printer.format == Format::Terminal {
+            // A large project takes a moment, in which a person would see nothing.
+            let text = concat!(env!("CARGO_PKG_VERSION"), ", reading the project");
+            printer.say(Level::Info, text);
+        }
         let (messages, inbox) = mpsc::channel();
         let step = move |printer: &mut Printer| {
             let message = match printer.patience() {
@@ -269,13 +274,16 @@ impl Printer {
         point("print");
         match message {
             Message::View(now, view) => {
+                let is_elsewhere = self.format != Format::Json && self.context.is_elsewhere();
+                let from_here = is_elsewhere.then(|| view.clone());
+                let from_here = from_here.and_then(|view| self.context.of_view_from_here(*view));
                 if let Some(event) = self.context.of_view(*view) {
-                    self.tell(now, event);
+                    self.tell(now, event, from_here.as_ref());
                 }
             }
             Message::Note(now, note) => {
                 let event = self.context.of_note(note);
-                self.tell(now, event);
+                self.tell(now, event, None);
             }
             Message::Chunk(chunk) => {
                 self.log(|log| log.lines(&chunk.bytes));
@@ -325,8 +333,8 @@ impl Printer {
         }
     }
 
-    /// Tells an event everywhere where it is to be heard.
-    fn tell(&mut self, now: Moment, event: Event) {
+    /// Tells an event everywhere where it is to be heard; `from_here`: as the user is to read it.
+    fn tell(&mut self, now: Moment, event: Event, from_here: Option<&Event>) {
         self.now = now;
         self.heard = Some(moment());
         let record = Record::at(now, event);
@@ -337,7 +345,7 @@ impl Printer {
             manager.tell(event);
         }
         if self.format != Format::Json {
-            self.show(event);
+            self.show(from_here.unwrap_or(event));
         }
     }
 
