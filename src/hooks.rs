@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -75,7 +76,9 @@ async fn run(
     let tell = |news| {
         events.send(Event::Job(id, news)).ok();
     };
+    let asks = AtomicBool::new(false);
     let running = helper::run(launch, &mut cancelled, |_, line| {
+        asks.fetch_or(line.contains("/dev/tty"), Ordering::Relaxed);
         tell(JobNews::Line(line.trim_end().to_owned()));
         After::GoOn
     });
@@ -95,6 +98,10 @@ async fn run(
     let timeout = humantime::format_duration(timeout);
     tell(JobNews::Ended(match ended {
         Ok(exit) if exit.success() => Ok(()),
+        Ok(exit) if asks.load(Ordering::Relaxed) => Err(Reason::new(
+            exit.to_string(),
+            "a hook has no terminal, but what it prints goes to yours, a bell (`printf '\\a'`) too",
+        )),
         Ok(exit) => Err(exit.to_string().into()),
         Err(Stopped::Cancelled) if late => Err(Reason::new(
             format!("it did not end within {timeout}"),

@@ -190,7 +190,7 @@ pub fn stderr(piece: &str) -> Said {
 }
 
 /// Whether cargo, or a program that it started, says by this line that it could not ask at a terminal.
-pub fn wants_terminal(line: &str) -> bool {
+fn wants_terminal(line: &str) -> bool {
     /// What git, ssh and sudo print when they can't ask for a secret.
     const ASKERS: [&str; 6] = [
         "terminal prompts disabled",
@@ -207,28 +207,101 @@ pub fn wants_terminal(line: &str) -> bool {
         || (missing && is_opened.iter().any(|how| line.contains(how)))
 }
 
-/// The hint for a build in which a program wanted to ask at a terminal.
-pub fn terminal_hint(reason: impl Into<String>, command: &str) -> Reason {
-    Reason::new(
-        reason,
-        format!(
-            "something wanted to ask at a terminal, and cargo has none here: run `{command}` once by \
-             hand, or set up what it asks for (a credential helper, ssh-agent, a variable)"
-        ),
-    )
+/// What keeps cargo from its work, where no edit of the sources can help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A program that it started wanted to ask at a terminal.
+    Terminal,
+    /// The toolchain that is asked for is not installed.
+    Toolchain,
+    /// A package is not here, and cargo may not download it.
+    Offline,
+    /// Packages cannot be downloaded.
+    Network,
+    /// The target needs features that are off: as they are given to `--features`.
+    Features(String),
+}
+
+/// How what does not come by an edit is tried again.
+const AGAIN: &str = "then `hotrun ctl rebuild` tries again";
+
+impl Obstacle {
+    /// The one that a line of cargo's output tells of.
+    pub fn of(line: &str) -> Option<Self> {
+        /// What cargo, git and curl print without a network.
+        const NO_NETWORK: [&str; 6] = [
+            "spurious network error",
+            "failed to download from",
+            "Could not resolve host",
+            "Couldn't resolve host",
+            "network failure seems to have happened",
+            "failed to query replaced source registry",
+        ];
+        if let Some((_, features)) = line.split_once(" requires the features: ") {
+            return Some(Self::Features(features.replace(['`', ' '], "")));
+        }
+        if line.contains("toolchain '") && line.contains("is not installed") {
+            return Some(Self::Toolchain);
+        }
+        if line.contains("you're using offline mode") || line.contains("--offline was specified") {
+            return Some(Self::Offline);
+        }
+        if NO_NETWORK.iter().any(|text| line.contains(text)) {
+            return Some(Self::Network);
+        }
+        wants_terminal(line).then_some(Self::Terminal)
+    }
+
+    /// Why `what` did not work, and what to do; `command` does the same by hand.
+    pub fn reason(&self, what: impl Into<String>, command: &str) -> Reason {
+        match self {
+            Self::Terminal => Reason::new(
+                what,
+                format!(
+                    "something wanted to ask at a terminal, and cargo has none here: run `{command}` \
+                     once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
+                     variable); {AGAIN}"
+                ),
+            ),
+            Self::Toolchain => Reason::new(
+                "its toolchain is not installed",
+                format!("run `rustup toolchain install` there; {AGAIN}"),
+            ),
+            Self::Offline => Reason::new(
+                "a package is not here, and cargo is offline",
+                format!(
+                    "run `cargo fetch` with a network; {AGAIN}; or start hotrun without `--offline`"
+                ),
+            ),
+            Self::Network => Reason::new(
+                "packages cannot be downloaded",
+                format!("see to the network; {AGAIN}"),
+            ),
+            Self::Features(features) => {
+                let written = features.replace(',', "\", \"");
+                Reason::new(
+                    format!("this target needs `--features {features}`"),
+                    format!(
+                        "start hotrun with that, or write `features = [\"{written}\"]` into [build] of \
+                         .reload.toml"
+                    ),
+                )
+            }
+        }
+    }
 }
 
 /// Finds in cargo's output why it could not read the project.
 #[derive(Debug, Default)]
 pub struct Unread {
-    wants_terminal: bool,
+    obstacle: Option<Obstacle>,
     compiler: bool,
 }
 
 impl Unread {
     /// Takes in a line of output.
     pub fn hear(&mut self, line: &str) {
-        self.wants_terminal |= wants_terminal(line);
+        self.obstacle = self.obstacle.take().or_else(|| Obstacle::of(line));
         self.compiler |= line.contains("failed to run `rustc` to learn about target");
     }
 
@@ -239,10 +312,9 @@ impl Unread {
         } else {
             "the manifest cannot be read"
         };
-        if self.wants_terminal {
-            terminal_hint(reason, "cargo fetch")
-        } else {
-            reason.into()
+        match &self.obstacle {
+            Some(obstacle) => obstacle.reason(reason, "cargo fetch"),
+            None => reason.into(),
         }
     }
 }
@@ -340,5 +412,43 @@ mod tests {
             stdout(r#"{"reason":"build-finished","success":false}"#),
             Told::Finished(false)
         ));
+    }
+
+    #[test]
+    fn what_no_edit_mends_has_its_next_step() {
+        let features = "error: target `a` in package `b` requires the features: `x`, `y`";
+        let again = "; then `hotrun ctl rebuild` tries again";
+        for (line, text, hint) in [
+            (
+                "error: toolchain '1.61.0-x86_64-unknown-linux-gnu' is not installed",
+                "its toolchain is not installed",
+                again,
+            ),
+            (
+                "As a reminder, you're using offline mode (--offline) which can sometimes cause",
+                "a package is not here, and cargo is offline",
+                again,
+            ),
+            (
+                "  [6] Couldn't resolve host name (Could not resolve host: index.crates.io)",
+                "packages cannot be downloaded",
+                again,
+            ),
+            (
+                features,
+                "this target needs `--features x,y`",
+                "`features = [\"x\", \"y\"]`",
+            ),
+        ] {
+            let mut unread = Unread::default();
+            unread.hear("error: x");
+            unread.hear(line);
+            let reason = unread.reason();
+            assert_eq!(reason.text, text);
+            assert!(reason.hint.unwrap().contains(hint), "{line}");
+        }
+        let mut broken = Unread::default();
+        broken.hear("error: invalid table header");
+        assert_eq!(broken.reason(), "the manifest cannot be read".into());
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod artifact;
 pub mod cargo_config;
+pub mod choice;
 pub mod command;
 mod dep_info;
 mod direct;
@@ -42,6 +43,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
+use choice::Choice;
 use lock_holder::Tell;
 use project::{Problem, Project};
 use reader::{Unread, read_project};
@@ -122,6 +124,30 @@ pub struct Loaded {
     pub store: Arc<ArtifactStore>,
 }
 
+/// Why there is nothing to begin with.
+#[derive(Debug)]
+pub enum Unusable {
+    /// hotrun can't go on.
+    Failure(Failure),
+    /// Not without a choice.
+    Choice(Box<Choice>),
+}
+
+impl From<Failure> for Unusable {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Unusable> for Failure {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Failure(failure) => failure,
+            Unusable::Choice(choice) => choice.failure(),
+        }
+    }
+}
+
 /// Reads the project for the first time. `Ok(None)`: a manifest is broken, and `line` was called with
 /// how; a later build reads it again. `waiting` is called with the lock that cargo waits for, and its
 /// holder.
@@ -129,7 +155,7 @@ pub async fn load(
     settings: &Settings,
     mut line: impl FnMut(String),
     waiting: impl Fn(Option<String>) + Send + Sync + 'static,
-) -> Result<Option<Loaded>, Failure> {
+) -> Result<Option<Loaded>, Unusable> {
     let (_keep, mut cancel) = watch::channel(false);
     let waiting: Tell = Arc::new(waiting);
     match read_project(&settings.build, &mut cancel, &mut line, &waiting).await {
@@ -141,8 +167,9 @@ pub async fn load(
                 store,
             }))
         }
-        Err(Unread::Problem(Problem::Choice(failure))) => Err(failure),
-        Err(Unread::Stopped(Stopped::Failed(reason))) => Err(no_cargo(reason)),
+        Err(Unread::Problem(Problem::Choice(choice))) => Err(Unusable::Choice(choice)),
+        Err(Unread::Problem(Problem::Usage(failure))) => Err(failure.into()),
+        Err(Unread::Stopped(Stopped::Failed(reason))) => Err(no_cargo(reason).into()),
         Err(Unread::Problem(Problem::Broken) | Unread::Stopped(Stopped::Cancelled)) => Ok(None),
     }
 }

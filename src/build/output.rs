@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{Artifact, CrateType};
 
 use super::artifact::ArtifactStore;
-use super::messages::{Remark, Told};
+use super::messages::{Obstacle, Remark, Told};
 use super::pin::{Pins, is_shared_object};
 use super::project::{Local, Project, TargetKind};
 use crate::helper::Rest;
@@ -31,8 +31,8 @@ pub(super) struct CargoOutput {
     pub(super) warnings: BTreeMap<PathBuf, u32>,
     /// The crates of local packages.
     pub(super) crates: Vec<LocalCrate>,
-    /// A program that cargo started wanted to ask at a terminal, and there is none.
-    pub(super) wants_terminal: bool,
+    /// What kept cargo from its work.
+    pub(super) obstacle: Option<Obstacle>,
     /// Files of the program that cargo named before its executable.
     before: Vec<PathBuf>,
 }

@@ -9,6 +9,7 @@ use cargo_metadata::{
     DependencyKind, Metadata, Package, PackageId, Target as CargoTarget, TargetKind as CargoKind,
 };
 
+use super::choice::{Candidate, Choice, Place};
 use crate::config::{Build, nearest};
 use crate::exit::Failure;
 
@@ -117,27 +118,22 @@ pub struct Local {
 pub enum Problem {
     /// A manifest is broken, and cargo has printed how. An edit can mend it.
     Broken,
-    /// There is no target to run, or several and none was chosen.
-    Choice(Failure),
+    /// There is no such target or package.
+    Usage(Failure),
+    /// There is a target to choose.
+    Choice(Box<Choice>),
 }
 
 /// Chooses the target as `cargo run` does.
 pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
-    let (package, target) = target(metadata, build).map_err(Problem::Choice)?;
-    has_all(package, build.bins.as_deref().unwrap_or_default()).map_err(Problem::Choice)?;
+    let (package, target) = target(metadata, build)?;
+    has_all(package, build.bins.as_deref().unwrap_or_default())?;
     let is_run = |bin: &CargoTarget| target.kind.is_of(bin) && bin.name == target.name;
     let others = package.targets.iter().filter(|bin| {
         TargetKind::Bin.is_of(bin) && bin.required_features.is_empty() && !is_run(bin)
     });
     let bins = others.map(|bin| bin.name.clone()).collect();
     let closure = closure(metadata, package, target.kind == TargetKind::Example);
-    let dir = |package: &Package| {
-        package
-            .manifest_path
-            .parent()
-            .map(|dir| dir.as_std_path().to_owned())
-            .unwrap_or_default()
-    };
     let local = metadata
         .packages
         .iter()
@@ -167,10 +163,7 @@ pub fn choose(metadata: &Metadata, build: &Build) -> Result<Project, Problem> {
     );
     packages.sort_unstable();
     packages.dedup();
-    let target_dir = build
-        .target_dir
-        .clone()
-        .unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned());
+    let target_dir = target_dir(metadata, build);
     let build_dir = metadata.build_directory.as_ref();
     Ok(Project {
         target,
@@ -205,6 +198,12 @@ fn has_all(package: &Package, named: &[String]) -> Result<(), Failure> {
     } else {
         nearest_of(wrong, &bins)
     }))
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::Usage(failure)
+    }
 }
 
 /// The packages in which `cargo run` looks for targets.
@@ -250,7 +249,56 @@ fn default_packages(metadata: &Metadata) -> Vec<&Package> {
     }
 }
 
-fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Failure> {
+/// The directory that cargo builds into.
+fn target_dir(metadata: &Metadata, build: &Build) -> PathBuf {
+    let chosen = build.target_dir.clone();
+    chosen.unwrap_or_else(|| metadata.target_directory.as_std_path().to_owned())
+}
+
+/// What can be run of these packages.
+fn runnable(packages: &[&Package], kind: TargetKind) -> Vec<Candidate> {
+    let candidate = |package: &Package, target: &CargoTarget| Candidate {
+        package: package.name.to_string(),
+        dir: dir(package),
+        kind,
+        name: target.name.clone(),
+    };
+    let of = |package: &&Package| {
+        let targets = package.targets.iter().filter(|target| kind.is_of(target));
+        targets
+            .map(|target| candidate(package, target))
+            .collect::<Vec<_>>()
+    };
+    packages.iter().flat_map(of).collect()
+}
+
+fn dir(package: &Package) -> PathBuf {
+    let dir = package.manifest_path.parent();
+    dir.map(|dir| dir.as_std_path().to_owned())
+        .unwrap_or_default()
+}
+
+/// There is no binary in the packages that were looked at: what else there is.
+fn instead(
+    metadata: &Metadata,
+    packages: &[&Package],
+    choice: impl Fn(Vec<Candidate>, &str, bool) -> Box<Choice>,
+) -> Problem {
+    let examples = runnable(packages, TargetKind::Example);
+    if !examples.is_empty() {
+        let text = "there is no binary to run here, only {}";
+        return Problem::Choice(choice(examples, text, false));
+    }
+    let others = runnable(&metadata.workspace_packages(), TargetKind::Bin);
+    if !others.is_empty() {
+        let text = "there is no binary to run here; this workspace has {}";
+        return Problem::Choice(choice(others, text, true));
+    }
+    let hint = "add `src/main.rs`, or choose an example with --example";
+    Problem::Usage(Failure::usage("there is no binary to run here").hint(hint))
+}
+
+fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Problem> {
     let packages = candidates(metadata, build)?;
     let kind = if build.example.is_some() {
         TargetKind::Example
@@ -280,6 +328,16 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
             found = defaults;
         }
     }
+    let choice = |candidates, text: &str, names_package| {
+        let place = Place {
+            dir: build.dir.clone(),
+            manifest: build.manifest.clone(),
+            named_manifest: build.named_manifest,
+            names_package: names_package || build.package.is_some(),
+            memory: target_dir(metadata, build).join("hotrun").join("choice"),
+        };
+        Box::new(Choice::new(candidates, text, place))
+    };
     let flag = kind.flag();
     match (found.as_slice(), wanted) {
         ([(package, target)], _) => Ok((
@@ -295,43 +353,27 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
         )),
         ([], Some(wanted)) => {
             let names: Vec<String> = all.iter().map(|(_, target)| target.name.clone()).collect();
-            Err(
-                Failure::usage(format!("{flag}: there is no `{wanted}` here")).hint(
-                    if names.is_empty() {
-                        format!("add {}, or choose a package with --package", kind.place())
-                    } else {
-                        nearest_of(wanted, &names)
-                    },
-                ),
-            )
+            let problem = Failure::usage(format!("{flag}: there is no `{wanted}` here"));
+            Err(Problem::Usage(problem.hint(if names.is_empty() {
+                format!("add {}, or choose a package with --package", kind.place())
+            } else {
+                nearest_of(wanted, &names)
+            })))
         }
-        ([], None) => Err(
-            Failure::usage("there is no binary to run here").hint(format!(
-                "add {}, or choose a package with --package or an example with --example",
-                kind.place()
-            )),
-        ),
-        (several, Some(wanted)) => {
-            let packages: Vec<String> = several
-                .iter()
-                .map(|(package, _)| format!("--package {}", package.name))
-                .collect();
-            Err(
-                Failure::usage(format!("{flag}: several packages have a `{wanted}`"))
-                    .hint(format!("choose one with {}", packages.join(" or "))),
-            )
+        ([], None) => Err(instead(metadata, &packages, choice)),
+        (_, Some(wanted)) => {
+            let mut those = runnable(&packages, kind);
+            those.retain(|one| one.name == *wanted);
+            let text = format!("{flag}: there are {{}} of the name `{wanted}`");
+            Err(Problem::Choice(choice(those, &text, true)))
         }
-        (several, None) => {
-            let names: Vec<String> = several
-                .iter()
-                .map(|(_, target)| format!("--bin {}", target.name))
-                .collect();
-            Err(
-                Failure::usage("there are several binaries and none was chosen").hint(format!(
-                    "choose one with {}, or set `default-run` in Cargo.toml",
-                    names.join(" or ")
-                )),
-            )
+        (_, None) => {
+            let text = "there are {}, and none was chosen";
+            Err(Problem::Choice(choice(
+                runnable(&packages, kind),
+                text,
+                false,
+            )))
         }
     }
 }

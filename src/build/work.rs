@@ -14,7 +14,7 @@ use super::artifact::ArtifactStore;
 use super::direct::{Compiled, Direct};
 use super::inputs::Inputs;
 use super::lock_holder::{Tell, Waits};
-use super::messages::{self, Said, Told};
+use super::messages::{self, Obstacle, Said, Told};
 use super::output::{CargoOutput, Finished, Wanted, cannot_pin};
 use super::pin::Pins;
 use super::project::{Problem, Project};
@@ -234,10 +234,9 @@ impl Work {
                 0 => format!("cargo ended with {exit}"),
                 errors => errors_in_code(errors),
             };
-            let reason = if seen.wants_terminal {
-                self.with_terminal_hint(reason)?
-            } else {
-                reason.into()
+            let reason = match seen.obstacle {
+                Some(obstacle) => obstacle.reason(reason, &self.by_hand()?),
+                None => reason.into(),
             };
             return Ok(BuildOutcome::Failed { reason });
         }
@@ -350,9 +349,10 @@ impl Work {
         Ok(Some(outcome.await))
     }
 
-    fn with_terminal_hint(&self, reason: String) -> Result<Reason, Stopped> {
+    /// The command that builds the program, as one would type it.
+    fn by_hand(&self) -> Result<String, Stopped> {
         let args = command::build(&self.settings.build, &self.loaded()?.project.target, &[]);
-        Ok(messages::terminal_hint(reason, &command::shown(&args)))
+        Ok(command::shown(&args))
     }
 
     /// Cargo's configuration has changed since the project was read: it may include files of any name.
@@ -384,7 +384,10 @@ impl Work {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
             Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
-            Err(Unread::Problem(Problem::Choice(failure))) => return Ok(Some(failure.into())),
+            Err(Unread::Problem(Problem::Usage(failure))) => return Ok(Some(failure.into())),
+            Err(Unread::Problem(Problem::Choice(choice))) => {
+                return Ok(Some(choice.failure().into()));
+            }
         };
         let scope = self.inputs.loaded(&project, &settings, seen);
         let mut stores = self.stores.iter();
@@ -455,7 +458,7 @@ impl Work {
             }
             match said {
                 Said::Line(text) => {
-                    seen.wants_terminal |= messages::wants_terminal(&text);
+                    seen.obstacle = seen.obstacle.take().or_else(|| Obstacle::of(&text));
                     self.tell(generation, BuildNews::Line(text));
                 }
                 Said::Progress(done, total) => {

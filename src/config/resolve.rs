@@ -76,6 +76,18 @@ impl Sources {
         })
     }
 
+    /// Chooses a target as if by the command line.
+    pub fn choose(&mut self, package: String, is_example: bool, name: String) {
+        let build = &mut self.typed.build;
+        build.package = Some(package);
+        let target = if is_example {
+            &mut build.example
+        } else {
+            &mut build.bin
+        };
+        *target = Some(name);
+    }
+
     /// Reads the files and makes the settings from all sources.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let places = self.places();

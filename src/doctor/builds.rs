@@ -16,6 +16,7 @@ use crate::build::project::Project;
 use crate::build::{self, Builder};
 use crate::config::Settings;
 use crate::digest;
+use crate::exit::Failure;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
     ArtifactRef, BuildOutcome, Change, ChangeKind, Changes, Content, Generation, Save,
@@ -46,7 +47,8 @@ pub(super) async fn measure(settings: &Settings, tell: impl Fn(&str)) -> Vec<Fin
 
 async fn all(settings: &Settings, tell: &impl Fn(&str)) -> Result<Vec<Finding>, Reason> {
     let mut said = Vec::new();
-    let loaded = build::load(settings, |line| said.push(line), |_| {}).await?;
+    let loaded = build::load(settings, |line| said.push(line), |_| {}).await;
+    let loaded = loaded.map_err(Failure::from)?;
     let Some(loaded) = loaded else {
         return Err(Reason::new(said.join("\n"), "mend the manifest"));
     };
@@ -286,7 +288,8 @@ impl Run {
     /// Builds everything once.
     async fn start(settings: Settings, copy: &Scratch, edited: &Path) -> Result<Self, Reason> {
         let mut said = Vec::new();
-        let loaded = build::load(&settings, |line| said.push(line), |_| {}).await?;
+        let loaded = build::load(&settings, |line| said.push(line), |_| {}).await;
+        let loaded = loaded.map_err(Failure::from)?;
         let Some(loaded) = loaded else {
             return Err(Reason::new(
                 format!(

@@ -51,7 +51,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut said = Vec::new();
     let loaded = match build::load(settings, |line| said.push(line), |_| {}).await {
         Ok(loaded) => loaded,
-        Err(failure) => return vec![Finding::failure(ABOUT, &failure)],
+        Err(unusable) => return vec![Finding::failure(ABOUT, &unusable.into())],
     };
     let Some(loaded) = loaded else {
         let fix = "mend the manifest; hotrun would wait for that";

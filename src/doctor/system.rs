@@ -130,7 +130,7 @@ pub(super) fn twins() -> Finding {
     if set.has_twins() {
         return Finding::fine(
             ABOUT,
-            "old and new version have a socket each: nothing is lost in a swap",
+            "old and new version have a socket each: a swap by itself cuts no connection",
         );
     }
     let reason = set.iter().find_map(|held| held.shared()).map(str::to_owned);

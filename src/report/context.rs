@@ -6,7 +6,7 @@ use super::Note;
 use super::event::Event;
 use super::hints;
 use super::values::{AnyPath, Millis, Next, Severity};
-use crate::config::{Ready, Settings};
+use crate::config::{Ready, Settings, Stdin};
 use crate::session::action::View;
 use crate::session::event::{BuildNews, Open};
 use crate::session::model::{Cause, Generation};
@@ -23,8 +23,14 @@ pub struct Context {
     pub expected: Option<Ready>,
     /// Where the paths of views start from.
     pub base: PathBuf,
+    /// Where the user stands.
+    pub dir: PathBuf,
     /// Where patterns in the configuration file start from.
     pub patterns: PathBuf,
+    /// The app gets hotrun's stdin.
+    pub reads: bool,
+    /// Addresses are declared for it.
+    pub declares: bool,
     /// Build, start, report and end.
     pub once: bool,
     /// Hotrun's own process id.
@@ -35,6 +41,9 @@ impl Context {
     /// These settings hold from now on.
     pub fn adopt(&mut self, settings: &Settings) {
         self.ready.clone_from(&settings.app.ready);
+        self.dir.clone_from(&settings.build.dir);
+        self.reads = settings.app.stdin == Stdin::App;
+        self.declares = !settings.listen.is_empty();
         let dir = settings.file.parent().unwrap_or(&settings.file);
         dir.clone_into(&mut self.patterns);
     }
@@ -54,6 +63,16 @@ impl Context {
                 source: AnyPath(source),
                 pid: self.pid,
                 hotrun: env!("CARGO_PKG_VERSION").into(),
+            },
+            Note::Chosen {
+                package,
+                target,
+                before,
+            } => Event::Chosen {
+                package,
+                target,
+                before,
+                hint: Some("`--bin`, `--example` and `-p` choose another".into()),
             },
             Note::Held(sockets) => {
                 self.addresses = sockets.iter().map(|held| held.address.clone()).collect();
@@ -256,6 +275,7 @@ impl Context {
                 after,
                 suspended,
                 answer,
+                cause,
                 next,
             } => {
                 let (reason, hint) = if suspended {
@@ -271,6 +291,7 @@ impl Context {
                     answer,
                     reason,
                     hint,
+                    cause: cause.to_string(),
                     next: next.into(),
                 }
             }
@@ -281,6 +302,7 @@ impl Context {
                 ran,
                 taken,
                 hint,
+                cause,
                 next,
             } => Event::Ended {
                 generation,
@@ -289,11 +311,17 @@ impl Context {
                 ran_ms: Millis(ran),
                 in_use: taken,
                 hint: hint.map(|hint| hints::ended(&hint, self)),
+                cause: cause.to_string(),
                 next: next.into(),
             },
-            View::Finished { generation, ran } => Event::Finished {
+            View::Finished {
+                generation,
+                ran,
+                silent,
+            } => Event::Finished {
                 generation,
                 ran_ms: Millis(ran),
+                hint: (silent && !self.reads).then(|| hints::SILENT.into()),
                 next: if self.once { Next::End } else { Next::Wait },
             },
             View::Background {
@@ -310,11 +338,13 @@ impl Context {
             View::CannotStart {
                 generation,
                 error,
+                cause,
                 next,
             } => Event::CannotStart {
                 generation,
                 error: error.text,
                 hint: error.hint,
+                cause: cause.to_string(),
                 next: next.into(),
             },
             View::Learned(because) => Event::Learned { because },

@@ -28,6 +28,17 @@ pub enum Event {
         /// hotrun's version.
         hotrun: String,
     },
+    /// The user was asked for a target at the terminal, in this run or an earlier one.
+    Chosen {
+        /// The package.
+        package: String,
+        /// The binary or example.
+        target: String,
+        /// In an earlier run.
+        before: bool,
+        /// How to choose another.
+        hint: Option<String>,
+    },
     /// These addresses are held; from now on no connection to them is refused. Again when an edit
     /// changes them, or the app listens on others.
     Held {
@@ -343,6 +354,8 @@ pub enum Event {
         reason: Option<String>,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -371,6 +384,8 @@ pub enum Event {
         in_use: Option<String>,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -380,6 +395,8 @@ pub enum Event {
         generation: Generation,
         /// How long it had run.
         ran_ms: Millis,
+        /// What to do, if it may have expected something.
+        hint: Option<String>,
         /// What happens now.
         next: Next,
     },
@@ -391,6 +408,8 @@ pub enum Event {
         error: String,
         /// What to do.
         hint: Option<String>,
+        /// Why it was started, for people.
+        cause: String,
         /// What happens now.
         next: Next,
     },
@@ -471,6 +490,7 @@ impl Event {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Warning { hint, .. }
+            | Self::Chosen { hint, .. }
             | Self::Misconfigured { hint, .. }
             | Self::JobFailed { hint, .. }
             | Self::NobodyDepends { hint, .. }
@@ -487,6 +507,7 @@ impl Event {
             | Self::NotReady { hint, .. }
             | Self::AddressInUse { hint, .. }
             | Self::Ended { hint, .. }
+            | Self::Finished { hint, .. }
             | Self::CannotStart { hint, .. }
             | Self::Released { hint, .. }
             | Self::Draining { hint, .. } => hint.as_deref(),

@@ -34,6 +34,9 @@ pub(super) const STREAM: &str = "a stream or WebSocket ends with the version tha
 pub(super) const UNCLAIMED: &str =
     "take every socket that is handed over, or hold only what the app serves";
 
+/// What to do about a program that ends at once and without a word.
+pub(super) const SILENT: &str = "its stdin is empty; if it is to read yours, use `--stdin app`";
+
 /// What was awaited of a candidate in vain, and what to do about that.
 pub(super) fn not_ready(
     context: &Context,
@@ -211,6 +214,19 @@ pub(super) fn ended(hint: &Hint, context: &Context) -> String {
             "the app wants the terminal: use `--stdin app`, or set `tty = true` in [app] of \
              .reload.toml"
                 .into()
+        }
+        Hint::Succeeded => {
+            let held = if context.declares {
+                "if its work is done by then, leave --listen out"
+            } else {
+                "a server stays until it is asked to end"
+            };
+            let stdin = if context.reads {
+                ""
+            } else {
+                "; if it ends because its stdin is empty, use `--stdin app`"
+            };
+            format!("{held}{stdin}")
         }
         Hint::NotBuilt(names) => {
             let (shown, written) = (names.join("`, `"), names.join("\", \""));

@@ -10,7 +10,9 @@
 pub mod context;
 pub mod event;
 mod hints;
+pub mod late;
 pub mod markers;
+mod nearby;
 pub mod phrases;
 #[cfg(test)]
 mod reference;
@@ -107,6 +109,15 @@ pub enum Note {
         workspace: PathBuf,
         /// The file that the binary or example begins in.
         source: PathBuf,
+    },
+    /// The target that the user has chosen.
+    Chosen {
+        /// Its package.
+        package: String,
+        /// Its name.
+        target: String,
+        /// In an earlier run.
+        before: bool,
     },
     /// What is held.
     Held(Vec<HeldAddress>),

@@ -1,6 +1,6 @@
 //! Parts of the lines for people. Pure.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -52,7 +52,7 @@ pub(super) fn next_words(next: Next) -> String {
         Next::RestartMs(Millis(Duration::ZERO)) => "; starting it again".into(),
         Next::RestartMs(Millis(wait)) => format!("; starting it again in {}", ms(wait)),
         Next::Rollback(generation) => {
-            format!("; starting the last good program again (built as {generation})")
+            format!("; starting the last good program again, that of {generation}")
         }
         Next::Alone => "; trying again with live stopped first".into(),
         Next::Continue | Next::End => String::new(),
@@ -165,6 +165,22 @@ pub fn evidence_words(evidence: &Evidence) -> String {
         Evidence::Lock(path) => format!("live has `{path}` locked"),
         Evidence::Address(address) => format!("live has {address}"),
     }
+}
+
+/// How a process ended that was not asked to.
+pub(super) fn ended(live: bool, exit: Exit, ran: Duration, in_use: Option<&str>) -> String {
+    let well = if exit.success() { " with success" } else { "" };
+    let mut text = format!("ended{well} after {}", ms(ran));
+    if !live {
+        text += ", before it was ready";
+    }
+    if !exit.success() {
+        let _ = write!(text, ": {exit}");
+    }
+    if let Some(address) = in_use {
+        let _ = write!(text, ", {address} is in use");
+    }
+    text
 }
 
 pub(super) fn cut(

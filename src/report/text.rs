@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::event::Event;
 use super::phrases::{
-    cut, draining, evidence_words, held, live, ms, next_words, nobody_depends, resumed, signalled,
+    cut, draining, ended, evidence_words, held, live, ms, next_words, nobody_depends, resumed,
+    signalled,
 };
 use crate::session::event::Holder;
 use crate::session::model::{Occasion, Writer};
@@ -37,7 +38,10 @@ pub struct Text {
 pub fn of(event: &Event) -> Option<Text> {
     let (level, mut text) = line(event)?;
     // In these the next step is a part of the sentence.
-    let is_said = matches!(event, Event::Starting { .. } | Event::Debugged { .. });
+    let is_said = matches!(
+        event,
+        Event::Starting { .. } | Event::Debugged { .. } | Event::Chosen { .. }
+    );
     if let Some(hint) = event.hint().filter(|_| !is_said) {
         let _ = write!(text, "\nhint: {hint}");
     }
@@ -72,6 +76,19 @@ fn line(event: &Event) -> Option<(Level, String)> {
             };
             (Level::Info, text)
         }
+        Event::Chosen {
+            package,
+            target,
+            before,
+            hint,
+        } => {
+            let chosen = if *before { "chosen before" } else { "chosen" };
+            let hint = hint.as_deref().unwrap_or_default();
+            (
+                Level::Info,
+                format!("{chosen}: `{target}` of {package}; {hint}"),
+            )
+        }
         Event::Held { sockets } => (Level::Info, held(sockets)),
         Event::Warning { text, .. } | Event::Uncaptured { text, .. } => (Level::Warn, text.clone()),
         Event::Blocked { on: Some(on), .. } => {
@@ -100,6 +117,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             };
             (level, format!("{occasion}: {command}"))
         }
+        Event::JobOutput { line } if is_bell(line) => return None,
         Event::JobOutput { line } => (Level::Info, line.clone()),
         Event::JobFailed {
             occasion,
@@ -161,7 +179,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             generation, cause, ..
         } => (
             Level::Info,
-            format!("{generation} cancelled: newer change ({cause})"),
+            format!("{generation} cancelled: a newer build is due ({cause})"),
         ),
         Event::BuildFailed {
             generation,
@@ -281,6 +299,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             generation,
             after_ms,
             reason,
+            cause,
             next,
             ..
         } => {
@@ -289,7 +308,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             (
                 Level::Bad,
                 format!(
-                    "{generation} not ready after {}{why}{}",
+                    "{generation} not ready after {}{why}{} ({cause})",
                     ms(after_ms.0),
                     next_words(*next)
                 ),
@@ -301,25 +320,21 @@ fn line(event: &Event) -> Option<(Level, String)> {
             exit,
             ran_ms,
             in_use,
+            cause,
             next,
             ..
         } => {
-            let when = if *live {
-                format!("ended after {}", ms(ran_ms.0))
-            } else {
-                "ended before it was ready".into()
-            };
-            let taken = in_use.as_ref();
-            let taken = taken.map_or_else(String::new, |address| format!(", {address} is in use"));
+            let what = ended(*live, *exit, ran_ms.0, in_use.as_deref());
             (
                 Level::Bad,
-                format!("{generation} {when}: {exit}{taken}{}", next_words(*next)),
+                format!("{generation} {what}{} ({cause})", next_words(*next)),
             )
         }
         Event::Finished {
             generation,
             ran_ms,
             next,
+            ..
         } => (
             Level::Good,
             format!(
@@ -346,11 +361,12 @@ fn line(event: &Event) -> Option<(Level, String)> {
         Event::CannotStart {
             generation,
             error,
+            cause,
             next,
             ..
         } => (
             Level::Bad,
-            format!("{generation} {error}{}", next_words(*next)),
+            format!("{generation} {error}{} ({cause})", next_words(*next)),
         ),
         Event::Learned { because } => {
             let why = evidence_words(because);
@@ -404,6 +420,11 @@ fn line(event: &Event) -> Option<(Level, String)> {
         Event::Quitting { at_once: false } => (Level::Info, "stopping".into()),
         Event::Quitting { at_once: true } => (Level::Info, "stopping at once".into()),
     })
+}
+
+/// A line of a hook that shows nothing.
+pub fn is_bell(line: &str) -> bool {
+    !line.is_empty() && line.chars().all(|c| c == '\u{7}')
 }
 
 /// A line in which cargo says what it is doing: a verb, right-aligned in twelve columns.
@@ -488,9 +509,10 @@ mod tests {
                 ran_ms: ms(12_340),
                 in_use: None,
                 hint: None,
+                cause: "g3 died".into(),
                 next: Next::RestartMs(ms(200)),
             },
-            "g4 ended after 12.3 s: signal 9 (SIGKILL); starting it again in 200 ms",
+            "g4 ended after 12.3 s: signal 9 (SIGKILL); starting it again in 200 ms (g3 died)",
         );
         says(
             &Event::Cut {

@@ -1,6 +1,7 @@
 //! The whole program: chooses the job by the command line, runs it, and turns its end into an exit code.
 //! What knows all modules is below here.
 
+mod choose;
 mod control;
 mod ctl;
 mod load;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::choose::choose;
 use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
 use crate::build::project::Project;
-use crate::build::{self, Loaded, scope};
+use crate::build::{self, Loaded, Unusable, scope};
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
 use crate::control::desk::Desk;
@@ -32,7 +33,7 @@ use crate::watch::Watch;
 
 /// Runs it.
 pub(super) async fn serve(
-    sources: Sources,
+    mut sources: Sources,
     settings: Settings,
     mut held: HeldSet,
 ) -> Result<ExitKind, Failure> {
@@ -68,9 +69,9 @@ pub(super) async fn serve(
         listen(server, &name)
             .map_err(|failure| reporter.note(clock.now(), Note::Unwatched(failure.into())))
     });
-    let prepare = prepare(&settings, &events, &reporter, clock);
+    let prepare = prepare(&mut sources, settings.clone(), &events, &reporter, clock);
     // A signal is handled meanwhile, since cargo may wait for a lock or the network.
-    let (loaded, watch) = tokio::select! {
+    let (settings, loaded, watch) = tokio::select! {
         biased;
         ending = asked_to_end(&mut inbox) => {
             reporter.flush();
@@ -171,14 +172,33 @@ async fn asked_to_end(inbox: &mut Inbox) -> Ending {
     }
 }
 
-/// Reads the project and starts to watch it.
+/// Reads the project, once its target is chosen, and starts to watch it.
 async fn prepare(
-    settings: &Settings,
+    sources: &mut Sources,
+    mut settings: Arc<Settings>,
     events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
     clock: Clock,
-) -> Result<(Option<Loaded>, Option<Watch>), Failure> {
+) -> Result<(Arc<Settings>, Option<Loaded>, Option<Watch>), Failure> {
     defect::point("prepare");
+    let loaded = match read(&settings, reporter, clock).await {
+        Err(Unusable::Choice(choice)) => {
+            let (chosen, note) = choose(&choice, sources, &settings, reporter).await?;
+            reporter.note(clock.now(), note);
+            settings = Arc::new(chosen);
+            read(&settings, reporter, clock).await?
+        }
+        loaded => loaded?,
+    };
+    let watch = watch_project(&settings, loaded.as_ref(), events, reporter, clock)?;
+    Ok((settings, loaded, watch))
+}
+
+async fn read(
+    settings: &Settings,
+    reporter: &Reporter,
+    clock: Clock,
+) -> Result<Option<Loaded>, Unusable> {
     // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
     let line = |line: String| {
@@ -191,9 +211,7 @@ async fn prepare(
         let reporter = reporter.clone();
         move |on| reporter.note(clock.now(), Note::Blocked(on))
     };
-    let loaded = build::load(settings, line, waiting).await?;
-    let watch = watch_project(settings, loaded.as_ref(), events, reporter, clock)?;
-    Ok((loaded, watch))
+    build::load(settings, line, waiting).await
 }
 
 /// Starts watching. The first build need not wait until everything is watched: whatever is written since

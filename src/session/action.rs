@@ -336,6 +336,8 @@ pub enum View {
         suspended: bool,
         /// The last answer to the HTTP readiness probe.
         answer: Option<Answer>,
+        /// Why it was started.
+        cause: Cause,
         /// What happens now.
         next: Next,
     },
@@ -353,6 +355,8 @@ pub enum View {
         taken: Option<String>,
         /// What its last lines say that the user can do.
         hint: Option<Hint>,
+        /// Why it was started.
+        cause: Cause,
         /// What happens now.
         next: Next,
     },
@@ -362,6 +366,9 @@ pub enum View {
         generation: Generation,
         /// How long it had run.
         ran: Duration,
+        /// It ended at once and without a word, for the first time: it may have read to the end of its
+        /// stdin, which is empty.
+        silent: bool,
     },
     /// The first process ended with success and left others running.
     Background {
@@ -377,6 +384,8 @@ pub enum View {
         generation: Generation,
         /// What failed, where, and the next step.
         error: Reason,
+        /// Why it was started.
+        cause: Cause,
         /// What happens now.
         next: Next,
     },
@@ -432,6 +441,8 @@ pub enum Hint {
     BindsHeld,
     /// The app wants the terminal.
     WantsTerminal,
+    /// The app ended with success where a server was expected.
+    Succeeded,
     /// The app found no such file, and these binaries of its package are not built.
     NotBuilt(Vec<String>),
     /// The app connects to its own address to find out whether it already runs, and hotrun holds the

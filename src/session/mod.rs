@@ -140,6 +140,7 @@ pub struct Session {
     freed: bool,
     said_overlap: bool,
     said_streams: bool,
+    said_silent: bool,
     /// How often cargo has waited for another cargo for long enough to be told.
     blocked: u32,
     /// How many builds took long.
@@ -184,6 +185,7 @@ impl Session {
             freed: false,
             said_overlap: false,
             said_streams: false,
+            said_silent: false,
             blocked: 0,
             slow: 0,
             hold: Hold::default(),

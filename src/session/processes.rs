@@ -1,6 +1,8 @@
 //! Events of processes: when a pending launch may start, which generation becomes live, and what follows
 //! when a process ends by itself.
 
+use std::time::Duration;
+
 use super::Session;
 use super::action::{Action, Hint, Next, View};
 use super::conflict::{evidence, hint, runs_already};
@@ -11,6 +13,9 @@ use super::model::{
 };
 use super::reason::Reason;
 use super::swap::{Debugger, Kind, Prepared, Process, Told};
+
+/// A program that ends before this has done no more than to find nothing on its stdin.
+const SUDDEN: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Starts the pending launch once nothing is in its way, and ends what is.
@@ -316,6 +321,7 @@ impl Session {
         last_lines: &[String],
         conflict: Option<Conflict>,
     ) {
+        let silent = conflict.is_some() && last_lines.is_empty();
         let conflict = conflict.unwrap_or_default();
         // A conflict with live shows in `next`, and needs no mention here.
         let others = |by: &Holder| matches!(by, Holder::Other(_) | Holder::Hotrun);
@@ -327,7 +333,7 @@ impl Session {
             let says_so = exit.success() || runs_already(last_lines);
             let asks = conflict.asked.is_some() && says_so;
             if exit.success() && !self.policy.serving && !asks {
-                self.finished(now, candidate);
+                self.finished(now, candidate, silent);
                 return;
             }
             let next = match self.end_once(now, exit) {
@@ -340,7 +346,8 @@ impl Session {
                 (false, Some(_)) => None,
                 (false, None) => {
                     let absent = &candidate.artifact.absent;
-                    hint(last_lines, self.policy.serving, absent)
+                    let hint = hint(last_lines, self.policy.serving, absent);
+                    hint.or(exit.success().then_some(Hint::Succeeded))
                 }
             };
             self.show(View::Ended {
@@ -350,6 +357,7 @@ impl Session {
                 ran,
                 taken,
                 hint,
+                cause: candidate.cause.clone(),
                 next,
             });
             self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
@@ -357,20 +365,22 @@ impl Session {
         } else if let Some(live) = self.swap.live.take_if(is_this) {
             let ran = live.ran(now);
             if exit.success() && !self.policy.serving {
-                self.finished(now, live);
+                self.finished(now, live, silent);
                 return;
             }
             let next = match self.end_once(now, exit) {
                 Some(next) => next,
                 None => self.after_live(now, &live),
             };
+            let is_early = exit.success() && self.is_on_probation(now, &live);
             self.show(View::Ended {
                 generation,
                 live: true,
                 exit,
                 ran,
                 taken,
-                hint: None,
+                hint: is_early.then_some(Hint::Succeeded),
+                cause: live.cause.clone(),
                 next,
             });
             self.hook(Occasion::OnError, Some(generation), Some(exit.to_string()));
@@ -434,11 +444,15 @@ impl Session {
     }
 
     /// A program that holds no address ended with success: its work is done.
-    fn finished(&mut self, now: Moment, mut process: Process) {
+    fn finished(&mut self, now: Moment, mut process: Process, silent: bool) {
         process.deadline = None;
+        let ran = process.ran(now);
+        let silent = silent && ran < SUDDEN && !self.policy.once && !self.said_silent;
+        self.said_silent |= silent;
         self.show(View::Finished {
             generation: process.generation,
-            ran: process.ran(now),
+            ran,
+            silent,
         });
         self.good(&process);
         self.end_once(now, Exit::Status(0));
@@ -460,6 +474,7 @@ impl Session {
         self.show(View::CannotStart {
             generation,
             error,
+            cause: candidate.cause.clone(),
             next,
         });
         self.hook(Occasion::OnError, Some(generation), told);
@@ -497,7 +512,7 @@ impl Session {
     fn not_ready(&mut self, now: Moment, candidate: Process) {
         if candidate.background && !self.policy.serving {
             // The processes that it left in the background did not begin to serve.
-            return self.finished(now, candidate);
+            return self.finished(now, candidate, false);
         }
         let next = if self.policy.once {
             self.end_once_as(now, Ending::NotReady);
@@ -511,6 +526,7 @@ impl Session {
             after: candidate.ran(now),
             suspended: candidate.suspended,
             answer: candidate.answer,
+            cause: candidate.cause.clone(),
             next,
         });
         self.hook(Occasion::OnError, Some(candidate.generation), error);

@@ -77,13 +77,18 @@ impl Session {
         if self.swap.pending.is_some() || self.swap.candidate.is_some() {
             return Next::Continue;
         }
-        let on_probation = live
-            .live_since
-            .is_some_and(|since| now.saturating_sub(since) < self.policy.probation);
-        if on_probation && let Some(next) = self.roll_back(now, live.generation, &live.artifact) {
+        if self.is_on_probation(now, live)
+            && let Some(next) = self.roll_back(now, live.generation, &live.artifact)
+        {
             return next;
         }
         self.restart(now, live)
+    }
+
+    /// Live has not yet proved itself.
+    pub(super) fn is_on_probation(&self, now: Moment, live: &Process) -> bool {
+        let since = live.live_since;
+        since.is_some_and(|since| now.saturating_sub(since) < self.policy.probation)
     }
 
     /// Launches last-good, unless that is what just failed.

@@ -46,7 +46,7 @@ pub(super) fn advice(advice: &Advice) -> String {
         Advice::DiesOfSignal { number, versions } => format!(
             "{} ended {} at once: what a version has not answered by then is cut; answer faster, give \
              it more time with `stop_timeout` of [app], or have the app catch the signal and finish \
-             (axum: `with_graceful_shutdown`)",
+             (most frameworks call it a graceful shutdown)",
             Exit::Signal(*number),
             versions_in_words(*versions)
         ),

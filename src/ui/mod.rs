@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::QueueableCommand;
 use crossterm::cursor::MoveToColumn;
@@ -34,6 +34,7 @@ use crate::report::Note;
 use crate::report::Record;
 use crate::report::context::Context;
 use crate::report::event::Event;
+use crate::report::late::Late;
 use crate::report::markers::Markers;
 use crate::report::text::{self, Level, Text};
 use crate::report::values::Severity;
@@ -86,7 +87,7 @@ impl Reporter {
             ..Context::default()
         };
         context.adopt(settings);
-        let printer = Printer {
+        let mut printer = Printer {
             written: written.clone(),
             format: output.format,
             verbosity: output.verbosity,
@@ -96,6 +97,8 @@ impl Reporter {
             context,
             events,
             errors: Vec::new(),
+            late: Late::default(),
+            heard: None,
             markers: Markers::default(),
             live: false,
             unfinished: None,
@@ -105,10 +108,24 @@ impl Reporter {
             log: output.log.as_deref().map(Log::open).transpose()?,
             manager: output.supervisor.as_deref().and_then(ServiceManager::at),
         };
+        if printer.format == Format::Terminal {
+            // A large project takes a moment, in which a person would see nothing.
+            let text = concat!(env!("CARGO_PKG_VERSION"), ", reading the project");
+            printer.say(Level::Info, text);
+        }
         let (messages, inbox) = mpsc::channel();
         let step = move |printer: &mut Printer| {
-            let Ok(message) = inbox.recv() else {
-                return ControlFlow::Break(());
+            let message = match printer.patience() {
+                Some(time) => inbox.recv_timeout(time),
+                None => inbox.recv().map_err(RecvTimeoutError::from),
+            };
+            let message = match message {
+                Ok(message) => message,
+                Err(RecvTimeoutError::Timeout) => {
+                    printer.show_late();
+                    return ControlFlow::Continue(());
+                }
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             };
             let is_counted = matches!(message, Message::View(..) | Message::Note(..));
             let _counted = is_counted.then(Printed::default);
@@ -216,6 +233,14 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "says when a line is due, not what happens"
+)]
+fn moment() -> Instant {
+    Instant::now()
+}
+
 struct Printer {
     written: Arc<AtomicUsize>,
     format: Format,
@@ -225,6 +250,9 @@ struct Printer {
     events: Option<Box<dyn Write + Send>>,
     /// Errors of the running build, printed last so that they are in view.
     errors: Vec<String>,
+    late: Late,
+    /// When the last event was taken in, whose time is `now`.
+    heard: Option<Instant>,
     markers: Markers,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
@@ -246,13 +274,16 @@ impl Printer {
         point("print");
         match message {
             Message::View(now, view) => {
+                let is_elsewhere = self.format != Format::Json && self.context.is_elsewhere();
+                let from_here = is_elsewhere.then(|| view.clone());
+                let from_here = from_here.and_then(|view| self.context.of_view_from_here(*view));
                 if let Some(event) = self.context.of_view(*view) {
-                    self.tell(now, event);
+                    self.tell(now, event, from_here.as_ref());
                 }
             }
             Message::Note(now, note) => {
                 let event = self.context.of_note(note);
-                self.tell(now, event);
+                self.tell(now, event, None);
             }
             Message::Chunk(chunk) => {
                 self.log(|log| log.lines(&chunk.bytes));
@@ -277,6 +308,9 @@ impl Printer {
                 self.draw_status();
             }
             Message::Flush(done) => {
+                if let Some(event) = self.late.rest() {
+                    self.say_of(&event);
+                }
                 self.erase_status();
                 self.finish_line();
                 done.send(()).ok();
@@ -284,9 +318,25 @@ impl Printer {
         }
     }
 
-    /// Tells an event everywhere where it is to be heard.
-    fn tell(&mut self, now: Moment, event: Event) {
+    /// How long to wait for the next message, if a line is due by the time.
+    fn patience(&self) -> Option<Duration> {
+        let due = self.late.next()?.saturating_sub(self.now);
+        let passed = self.heard.map(|heard| heard.elapsed());
+        Some(due.saturating_sub(passed.unwrap_or_default()))
+    }
+
+    /// Says what is due by the time.
+    fn show_late(&mut self) {
+        let passed = self.heard.map(|heard| heard.elapsed());
+        for event in self.late.due(self.now + passed.unwrap_or_default()) {
+            self.say_of(&event);
+        }
+    }
+
+    /// Tells an event everywhere where it is to be heard; `from_here`: as the user is to read it.
+    fn tell(&mut self, now: Moment, event: Event, from_here: Option<&Event>) {
         self.now = now;
+        self.heard = Some(moment());
         let record = Record::at(now, event);
         self.record(&record);
         let event = &record.event;
@@ -295,7 +345,7 @@ impl Printer {
             manager.tell(event);
         }
         if self.format != Format::Json {
-            self.show(event);
+            self.show(from_here.unwrap_or(event));
         }
     }
 
@@ -366,14 +416,21 @@ impl Printer {
         {
             self.raw(&marker);
         }
-        if let Some(Text { level, text }) = text::of(event) {
-            self.say(level, &text);
+        for event in self.late.take(self.now, event) {
+            self.say_of(&event);
         }
         let is_live = matches!(event, Event::Live { .. }) && self.context.once;
         self.live |= is_live;
         // With `held` it was taken for a program that listens on nothing.
         if self.live && (is_live || matches!(event, Event::Held { .. })) {
             self.print_addresses();
+        }
+    }
+
+    /// The line for an event, if it has one.
+    fn say_of(&mut self, event: &Event) {
+        if let Some(Text { level, text }) = text::of(event) {
+            self.say(level, &text);
         }
     }
 
@@ -410,6 +467,10 @@ impl Printer {
                 ..
             } => self.errors.push(rendered.clone()),
             Event::Diagnostic { rendered, .. } => self.raw(rendered),
+            // A bell rings, and is no line.
+            Event::JobOutput { line } if text::is_bell(line) => {
+                write!(io::stderr().lock(), "{line}").ok();
+            }
             Event::BuildEnded { .. } | Event::BuildFailed { .. } | Event::Quitting { .. } => {
                 self.flush_errors();
             }

@@ -179,7 +179,7 @@ fn counts(facts: &Facts) -> Vec<(String, usize, String)> {
     }
     let unseen = match facts.unattributed {
         0 => String::new(),
-        count => format!(", {count} not attributed"),
+        count => format!("; for {count} it was not seen which version gave them"),
     };
     let beside = format!(
         " of {} answers while two versions ran{unseen}",
@@ -366,13 +366,13 @@ mod tests {
                 "               reset  3",
                 "   closed unanswered  0",
                 "   no answer in 10 s  1",
-                "               stale  2 of 312 answers while two versions ran, 4 not attributed",
+                "               stale  2 of 312 answers while two versions ran; for 4 it was not seen which version gave them",
                 "   answered with 5xx  5, 1 of them during a reload",
                 "             slowest  41 ms at the swap to g4; 12 ms in calm times",
                 "3 reset at the swap to g2 (connections of g1)",
                 "1 not answered in 10 s while g3 was built",
                 "hint: udp:127.0.0.1:53 had no clients: nothing connects to it",
-                "hint: signal 15 (SIGTERM) ended 10 versions at once: what a version has not answered by then is cut; answer faster, give it more time with `stop_timeout` of [app], or have the app catch the signal and finish (axum: `with_graceful_shutdown`)",
+                "hint: signal 15 (SIGTERM) ended 10 versions at once: what a version has not answered by then is cut; answer faster, give it more time with `stop_timeout` of [app], or have the app catch the signal and finish (most frameworks call it a graceful shutdown)",
             ],
         );
     }

@@ -113,8 +113,9 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
     let stale = stale(&met);
     let asked = loaded.iter().any(|loaded| loaded.how == How::Ask);
     let mut advice = story.advice(plan.stop_signal);
-    if met.iter().all(Met::is_answered) {
-        // It was ended when everything was answered.
+    let is_cut = |met: &Met| matches!(met.request.outcome, Err(Loss::Reset | Loss::Closed));
+    if !met.iter().any(is_cut) {
+        // It was ended when everything was answered, or what was lost was lost in another way.
         advice.retain(|advice| !matches!(advice, Advice::DiesOfSignal { .. }));
     }
     if asked && answered().next().is_some() && errors().count() == answered().count() {

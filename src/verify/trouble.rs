@@ -242,6 +242,7 @@ mod tests {
             ran_ms: Millis::default(),
             in_use: None,
             hint: None,
+            cause: "asked for".into(),
             next,
         }
     }
@@ -327,6 +328,7 @@ mod tests {
             &[Event::Finished {
                 generation: FIRST,
                 ran_ms: Millis::default(),
+                hint: None,
                 next: Next::Wait,
             }],
             &[],
@@ -346,6 +348,7 @@ mod tests {
             answer: None,
             reason: None,
             hint: None,
+            cause: "asked for".into(),
             next: Next::Wait,
         });
         let Trouble { said, failure } = after(&events).unwrap_err();

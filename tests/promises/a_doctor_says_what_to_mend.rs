@@ -25,7 +25,7 @@ fn where_all_is_well() {
     let said = examined(&project, &["--listen", "127.0.0.1:0"], 0);
     for line in [
         "   capture   what the app listens on by itself is held\n",
-        "     twins   old and new version have a socket each: nothing is lost in a swap\n",
+        "     twins   old and new version have a socket each: a swap by itself cuts no connection\n",
         " addresses   declared: 127.0.0.1:",
         " toolchain   cargo 1.",
         " toolchain   rustc 1.",

@@ -38,7 +38,9 @@ fn by_another_program() {
     let line =
         format!("g1 cannot listen on {address}: it is in use by {holder}\nhint: end that program");
     assert!(said.contains(&line), "{said}");
-    let line = format!("g1 ended before it was ready: exit status 1, {address} is in use; waiting");
+    let line = format!(
+        " ms, before it was ready: exit status 1, {address} is in use; waiting for a change"
+    );
     assert!(said.contains(&line), "{said}");
 }
 

@@ -140,7 +140,7 @@ fn losses_are_told_with_their_cause() {
     assert!(report.contains(" (connections of g"), "{report}");
     let hint = "hint: signal 15 (SIGTERM) ended 2 versions at once: ";
     assert!(report.contains(hint), "{report}");
-    assert!(report.contains("`with_graceful_shutdown`"), "{report}");
+    assert!(report.contains("a graceful shutdown"), "{report}");
 }
 
 /// Two generations accept from one socket, and the old one drains slowly: it answers after the new one

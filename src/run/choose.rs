@@ -1,0 +1,96 @@
+//! The choice of a target by a person at a terminal, who is asked once for a project.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use crate::build::choice::{Candidate, Choice};
+use crate::build::project::TargetKind;
+use crate::config::resolve::Sources;
+use crate::config::{Format, Settings};
+use crate::exit::Failure;
+use crate::report::Note;
+use crate::sys;
+use crate::ui::Reporter;
+
+/// The longest line that is read.
+const LONGEST: usize = 256;
+
+/// Has the user choose, or recalls what the user has chosen before. The settings with that choice, and
+/// what to tell of it.
+pub(super) async fn choose(
+    choice: &Choice,
+    sources: &mut Sources,
+    settings: &Settings,
+    reporter: &Reporter,
+) -> Result<(Settings, Note), Failure> {
+    let is_person = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !is_person || settings.output.format != Format::Terminal || settings.once {
+        return Err(choice.failure());
+    }
+    let memory = std::fs::read_to_string(choice.memory()).unwrap_or_default();
+    let recalled = choice.recall(&memory).cloned();
+    let before = recalled.is_some();
+    let chosen = if let Some(chosen) = recalled {
+        chosen
+    } else {
+        let _paused = reporter.pause();
+        let chosen = ask(choice).await.ok_or_else(|| choice.failure())?;
+        remember(choice.memory(), &choice.remember(&memory, &chosen));
+        chosen
+    };
+    let Candidate {
+        package,
+        kind,
+        name,
+        ..
+    } = chosen;
+    let is_example = kind == TargetKind::Example;
+    sources.choose(package.clone(), is_example, name.clone());
+    let note = Note::Chosen {
+        package,
+        target: name,
+        before,
+    };
+    Ok((sources.settings()?, note))
+}
+
+/// Writes the memory. If that fails, the user is asked again next time.
+fn remember(path: &Path, text: &str) {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).ok();
+    }
+    std::fs::write(path, text).ok();
+}
+
+/// Asks until one is named; `None`: the input has ended. Safe to drop while it waits.
+async fn ask(choice: &Choice) -> Option<Candidate> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let stdin = sys::readable(Arc::new(stdin)).ok()?;
+    let lines = choice.list();
+    let mut question = lines.join("\n");
+    loop {
+        write!(io::stderr(), "{question}\nnumber or name: ").ok();
+        let mut ready = stdin.readable().await.ok()?;
+        // A terminal hands over a line at once.
+        let mut line = [0; LONGEST];
+        let count = match nix::unistd::read(stdin.get_ref(), &mut line) {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                ready.clear_ready();
+                continue;
+            }
+            Err(_) => return None,
+        };
+        ready.clear_ready();
+        let typed = String::from_utf8_lossy(&line[..count]);
+        if let Some(chosen) = choice.pick(&typed) {
+            return Some(chosen.clone());
+        }
+        question = format!("there is no `{}` in the list", typed.trim());
+    }
+}

@@ -1,0 +1,116 @@
+//! Where a project has several programs, a person at a terminal chooses one, once; everybody else is told
+//! what to type.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::thread::{self, JoinHandle};
+
+use nix::fcntl::{OFlag, open};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+
+use crate::common::hotrun::Place;
+use crate::common::{Hotrun, Project, Run, wait_until};
+
+/// Two programs that end by themselves.
+fn project() -> Project {
+    let project = Project::new("once");
+    std::fs::create_dir(project.path("src/bin")).unwrap();
+    project.save("src/bin/other.rs", "fn main() {}");
+    project
+}
+
+/// A hotrun at a terminal, and the keys of that.
+fn at_a_terminal(project: &Project) -> (Hotrun, File) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let keys = posix_openpt(flags).unwrap();
+    grantpt(&keys).unwrap();
+    unlockpt(&keys).unwrap();
+    let name = ptsname_r(&keys).unwrap();
+    let terminal = open(name.as_str(), flags, Mode::empty()).unwrap();
+    let run = Run::new(project, &["--format", "terminal"]).stdin(terminal);
+    let hotrun = run.after(&format!("exec 2>{name}")).start();
+    (hotrun, File::from(OwnedFd::from(keys)))
+}
+
+/// Reads what is on the screen until this is there.
+fn read_until(mut keys: &File, wanted: &str) -> String {
+    let mut seen = Vec::new();
+    wait_until(wanted, || {
+        let mut piece = [0; 4096];
+        let count = keys.read(&mut piece).unwrap();
+        seen.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        text.contains(wanted).then_some(text)
+    })
+}
+
+/// Nothing waits for the screen from here on.
+fn look_away(keys: &File) -> JoinHandle<()> {
+    let mut keys = keys.try_clone().unwrap();
+    thread::spawn(move || while keys.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {})
+}
+
+#[test]
+fn once_and_by_number() {
+    let project = project();
+    let (hotrun, mut keys) = at_a_terminal(&project);
+    let asked = read_until(&keys, "number or name: ");
+    assert!(
+        asked.contains("there are 2 binaries, and none was chosen:"),
+        "{asked}"
+    );
+    assert!(asked.contains("   2  other  (once)"), "{asked}");
+    std::io::Write::write_all(&mut keys, b"7\n").unwrap();
+    read_until(&keys, "there is no `7` in the list");
+    std::io::Write::write_all(&mut keys, b"2\n").unwrap();
+    let screen = look_away(&keys);
+    let chosen = hotrun.wait_for("chosen", |_| true);
+    assert_eq!(
+        (&chosen["target"], &chosen["before"]),
+        (&"other".into(), &false.into())
+    );
+    hotrun.wait_for("finished", |_| true);
+    // A save is built for the same program.
+    let place = hotrun.here();
+    project.save("src/bin/other.rs", "fn main() { std::process::exit(0) }");
+    hotrun.wait_after(place, "finished", |_| true);
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    drop(hotrun);
+    drop((keys, screen));
+    // The next one knows it.
+    let (hotrun, keys) = at_a_terminal(&project);
+    let _screen = look_away(&keys);
+    let chosen = hotrun.wait_for("chosen", |_| true);
+    assert_eq!(
+        (&chosen["target"], &chosen["before"]),
+        (&"other".into(), &true.into())
+    );
+    let session = hotrun.wait_after(Place(0), "session", |_| true);
+    assert_eq!(session["target"], "other");
+    drop(hotrun);
+    // Without a person, nothing is taken for granted.
+    let hotrun = Hotrun::start(&project, &[]);
+    hotrun.wait_code(2);
+    let said = hotrun.stderr();
+    let hint = "`default-run` in Cargo.toml:\n  hotrun --bin once\n  hotrun --bin other\n";
+    assert!(said.ends_with(hint), "{said}");
+}
+
+#[test]
+fn who_does_not_want_to_may_go() {
+    let project = project();
+    let (hotrun, keys) = at_a_terminal(&project);
+    read_until(&keys, "number or name: ");
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    hotrun.assert_nothing_left();
+    // Ctrl-D.
+    let (hotrun, mut keys) = at_a_terminal(&project);
+    read_until(&keys, "number or name: ");
+    std::io::Write::write_all(&mut keys, &[4]).unwrap();
+    hotrun.wait_code(2);
+}
