@@ -64,6 +64,11 @@ pub enum Command {
         /// The page of this command
         command: Option<String>,
     },
+    /// Print the JSON Schema of `.reload.toml`
+    ///
+    /// Language servers for TOML complete and check the file by it, if its first line is `#:schema
+    /// PATH|URL`.
+    Schema,
 }
 
 /// What a shell needs to complete the command line.

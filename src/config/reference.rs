@@ -26,6 +26,8 @@ the end stands for the directory and all in it (`uploads/`).
 In a variable a text is written as it is, without quotes; everything else as in the file
 (`HOTRUN_CFG_BUILD_FEATURES=\"['a', 'b']\"`), and a list may be its one element
 (`HOTRUN_CFG_APP_ARGS=--verbose`).
+
+`hotrun schema` prints the JSON Schema of the file, by which editors complete and check it.
 ";
 
 /// The whole reference, as Markdown.

@@ -67,6 +67,7 @@ pub fn run() -> ExitCode {
         Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
         Some(Command::Completions { shell }) => Ok(ui::command::pass(&cli::completions(shell))),
         Some(Command::Man { command }) => manual(command.as_deref()),
+        Some(Command::Schema) => Ok(ui::command::pass(config::schema::schema().as_bytes())),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {

@@ -1,6 +1,8 @@
 //! The manual page and the completions of every shell are made from the command line itself.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use regex::Regex;
 
@@ -52,6 +54,15 @@ fn each_flag_has_its_place() {
             }
         }
     }
+}
+
+/// The schema that is in the repository, for which there is a unit test.
+#[test]
+fn the_schema_is_printed() {
+    let (schema, said) = printed(&["schema"], 0);
+    assert_eq!(said, "");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reload.schema.json");
+    assert!(fs::read_to_string(path).unwrap() == schema);
 }
 
 #[test]
