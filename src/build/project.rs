@@ -250,19 +250,27 @@ fn default_packages(metadata: &Metadata) -> Vec<&Package> {
     }
 }
 
+/// All targets of a kind among which `cargo run` chooses.
+pub(super) fn all<'a>(
+    metadata: &'a Metadata,
+    build: &Build,
+    kind: TargetKind,
+) -> Result<Vec<(&'a Package, &'a CargoTarget)>, Failure> {
+    let packages = candidates(metadata, build)?.into_iter();
+    let all = packages
+        .flat_map(|package| package.targets.iter().map(move |target| (package, target)))
+        .filter(|(_, target)| kind.is_of(target));
+    Ok(all.collect())
+}
+
 fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Failure> {
-    let packages = candidates(metadata, build)?;
     let kind = if build.example.is_some() {
         TargetKind::Example
     } else {
         TargetKind::Bin
     };
     let wanted = build.bin.as_ref().or(build.example.as_ref());
-    let all: Vec<(&Package, &CargoTarget)> = packages
-        .iter()
-        .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
-        .filter(|(_, target)| kind.is_of(target))
-        .collect();
+    let all = all(metadata, build, kind)?;
     let mut found: Vec<(&Package, &CargoTarget)> = match wanted {
         Some(wanted) => all
             .iter()

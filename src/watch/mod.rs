@@ -15,7 +15,7 @@
 mod backend;
 pub mod classify;
 mod contents;
-mod cures;
+pub mod cures;
 pub mod filter;
 mod git;
 mod places;
