@@ -132,6 +132,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::model",
             "sink",
             "doctor",
+            "init",
             "verify::facts",
         ],
     ),
@@ -165,6 +166,18 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::reason",
             "sockets",
             "watch",
+        ],
+    ),
+    // Says what the others would find.
+    (
+        "init",
+        &[
+            "build",
+            "config",
+            "exit",
+            "session::model",
+            "sockets::remembered",
+            "watch::cures",
         ],
     ),
     // A client of the public interface; of the session it only uses types.
