@@ -12,8 +12,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use crate::build::{self, Survey};
-use crate::config::Settings;
-use crate::config::schema;
+use crate::config::{Build, Settings, schema};
 use crate::exit::Failure;
 pub use editors::Editor;
 use editors::Workplace;
@@ -88,7 +87,13 @@ pub async fn editors(
     mut words: Vec<String>,
     named: bool,
 ) -> Result<Report, Failure> {
-    let Survey { project, build, .. } = build::survey(&settings.build).await?;
+    let Survey {
+        project,
+        build,
+        others,
+        ..
+    } = build::survey(&settings.build).await?;
+    let picked = picked(&settings.build, &build);
     let program = look::program(&project, &build);
     let dir = look::directory(&build.manifest);
     if named {
@@ -102,6 +107,10 @@ pub async fn editors(
     }
     let mut files = Vec::new();
     let mut notes = Vec::new();
+    if !picked.is_empty() {
+        notes.push(reload::runs(&project.target.name, &others));
+        words.extend(picked);
+    }
     let mut next = Vec::new();
     for editor in editors {
         let place = Workplace {
@@ -127,6 +136,20 @@ pub async fn editors(
         notes,
         next: next.join("; "),
     })
+}
+
+/// The flags for what the survey has chosen.
+fn picked(before: &Build, after: &Build) -> Vec<String> {
+    let flags = [
+        ("--package", &before.package, &after.package),
+        ("--bin", &before.bin, &after.bin),
+        ("--example", &before.example, &after.example),
+    ];
+    let new = flags
+        .into_iter()
+        .filter(|(_, before, after)| before != after);
+    let words = new.filter_map(|(flag, _, after)| Some([flag.to_owned(), after.clone()?]));
+    words.flatten().collect()
 }
 
 fn unnamable(path: &Path) -> Failure {

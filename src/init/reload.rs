@@ -67,12 +67,7 @@ impl Found {
         let mut notes = Vec::new();
         let chosen = self.bin.as_ref().or(self.example.as_ref());
         if let Some(name) = chosen {
-            let others = list(&self.others);
-            notes.push(if others.is_empty() {
-                format!("runs `{name}`")
-            } else {
-                format!("runs `{name}`; there is also {others}")
-            });
+            notes.push(runs(name, &self.others));
         }
         if !self.addresses.is_empty() {
             let addresses = self.addresses.join(", ");
@@ -293,6 +288,14 @@ fn comment(text: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What is run, and what could be.
+pub(super) fn runs(name: &str, others: &[String]) -> String {
+    if others.is_empty() {
+        return format!("runs `{name}`");
+    }
+    format!("runs `{name}`; there is also {}", list(others))
 }
 
 /// Names in backticks.

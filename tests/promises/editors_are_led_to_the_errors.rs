@@ -161,6 +161,23 @@ fn in_vs_code() {
     hotrun.wait_exit();
 }
 
+/// What a person would have to choose is chosen in the task.
+#[test]
+fn with_several_binaries() {
+    let project = repository();
+    project.add("back/api/src/bin/tool.rs", "fn main() {}");
+    let said = init(&project, "back", "--vscode");
+    assert!(
+        said.contains("\n  runs `api`; there is also `tool`\n"),
+        "{said}"
+    );
+    let task = file(&project.path(".vscode/tasks.json"))["tasks"][0].take();
+    assert_eq!(
+        task["args"],
+        serde_json::json!(["--format", "plain", "--bin", "api"])
+    );
+}
+
 /// In the editor, the folder of the workspace is open.
 #[test]
 fn in_the_folder_that_has_the_editors_directory() {

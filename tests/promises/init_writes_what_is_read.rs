@@ -83,6 +83,36 @@ fn what_was_found_is_in_the_file() {
     assert_eq!(read(&project, ".reload.toml"), text);
 }
 
+/// A crate of this name compiles a directory in, and cargo is not told of new files there.
+#[test]
+fn what_is_compiled_in_is_watched() {
+    let project = Project::of(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = \"app\"\nversion = \"0.1.0\"\n\
+             [dependencies]\nsqlx = { path = \"sqlx\" }\n",
+        ),
+        ("src/main.rs", "fn main() { loop { std::thread::park(); } }"),
+        (
+            "sqlx/Cargo.toml",
+            "[package]\nname = \"sqlx\"\nversion = \"0.1.0\"\n",
+        ),
+        ("sqlx/src/lib.rs", ""),
+        ("migrations/1_a.sql", ""),
+    ]);
+    let (said, _) = init(&project, ".", &[], 0);
+    let note = "\n  `migrations` is watched, since `sqlx` compiles it in without telling cargo\n";
+    assert!(said.contains(note), "{said}");
+    let hotrun = Hotrun::start(&project, &[]);
+    hotrun.wait_live(1);
+    project.save("migrations/2_b.sql", "");
+    let building = hotrun.wait_for("building", |event| event["generation"] == 2);
+    assert!(
+        building["paths"].to_string().contains("migrations/2_b.sql"),
+        "{building}"
+    );
+}
+
 fn workspace() -> Project {
     let package = |name: &str, more: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{more}")
