@@ -8,7 +8,8 @@ use super::variables;
 const HEAD: &str = "\
 # Configuration
 
-Everything hotrun can be told by a file. None is needed.
+Everything hotrun can be told by a file. None is needed; `hotrun init` writes one with what it finds in
+the project.
 
 `.reload.toml` is looked for from the directory of the manifest in use up to the root of its
 workspace; `--config FILE` names another one. Later ones win: defaults, the file, the overlay that

@@ -15,8 +15,11 @@ const REQUIRED: [(&str, &[&str]); 2] = [("listen", &["address"]), ("on", &["path
 
 /// Where this version's schema can be fetched: in hotrun's repository, if its manifest names one.
 pub fn url() -> Option<String> {
-    let repository = env!("CARGO_PKG_REPOSITORY").trim_end_matches('/');
-    let version = env!("CARGO_PKG_VERSION");
+    url_in(env!("CARGO_PKG_REPOSITORY"), env!("CARGO_PKG_VERSION"))
+}
+
+fn url_in(repository: &str, version: &str) -> Option<String> {
+    let repository = repository.trim_end_matches('/').trim_end_matches(".git");
     let is_known = repository.starts_with("http");
     is_known.then(|| format!("{repository}/raw/v{version}/{IN_REPOSITORY}"))
 }
@@ -269,6 +272,15 @@ mod tests {
         ] {
             accepts(&format!("[[listen]]\naddress = '{address}'"));
         }
+    }
+
+    #[test]
+    fn the_schema_of_a_version_has_its_url() {
+        let expected = "https://x.y/z/hotrun/raw/v1.2.3/docs/reload.schema.json";
+        for repository in ["https://x.y/z/hotrun", "https://x.y/z/hotrun.git/"] {
+            assert_eq!(url_in(repository, "1.2.3").as_deref(), Some(expected));
+        }
+        assert_eq!(url_in("", "1.2.3"), None);
     }
 
     #[test]
