@@ -34,6 +34,15 @@ pub struct Cli {
 /// Commands beside the main job.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented `.reload.toml` for this project, or an editor's files
+    ///
+    /// The file is written beside the manifest in use. It has what was found here, and every other
+    /// setting as a comment, with its default or an example. None is needed.
+    ///
+    /// With `--vscode` or `--zed` only the editor's files are written: a task that runs hotrun and, for
+    /// VS Code, a way to attach the debugger. Nothing that exists is changed: exits with 2 if one of the
+    /// files exists.
+    Init(Box<Init>),
     /// Load the app through reloads and report what a client saw
     ///
     /// Runs hotrun with these options, with clients that connect, send requests and read answers all the
@@ -68,6 +77,11 @@ pub enum Command {
         /// The page of this command
         command: Option<String>,
     },
+    /// Print the JSON Schema of `.reload.toml`
+    ///
+    /// Language servers for TOML complete and check the file by it, if its first line is `#:schema
+    /// PATH|URL`.
+    Schema,
 }
 
 /// What a shell needs to complete the command line.
@@ -89,6 +103,92 @@ pub fn manual(name: Option<&str>) -> Option<io::Result<Vec<u8>>> {
     let mut text = Vec::new();
     let rendered = clap_mangen::Man::new(page).render(&mut text);
     Some(rendered.map(|()| text))
+}
+
+/// Options of `init`.
+#[derive(Arguments, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
+pub struct Init {
+    /// Write `.vscode/tasks.json` and `.vscode/launch.json` (for `CodeLLDB`)
+    #[arg(long, help_heading = "Editors")]
+    pub vscode: bool,
+    /// Write `.zed/tasks.json`
+    #[arg(long, help_heading = "Editors")]
+    pub zed: bool,
+    /// Package with the app
+    #[arg(short, long, value_name = "SPEC", help_heading = "Target selection")]
+    pub package: Option<String>,
+    /// Binary to run
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "example",
+        help_heading = "Target selection"
+    )]
+    pub bin: Option<String>,
+    /// Example to run
+    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
+    pub example: Option<String>,
+    /// Path to Cargo.toml
+    #[arg(long, value_name = "PATH", help_heading = "Manifest")]
+    pub manifest_path: Option<PathBuf>,
+    /// Require that Cargo.lock stays as it is
+    #[arg(long, help_heading = "Manifest")]
+    pub locked: bool,
+    /// Run without accessing the network
+    #[arg(long, help_heading = "Manifest")]
+    pub offline: bool,
+    /// Same as --locked and --offline
+    #[arg(long, help_heading = "Manifest")]
+    pub frozen: bool,
+    /// The configuration file to write, or to read for an editor [default: .reload.toml]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Session"
+    )]
+    pub config: Option<String>,
+    /// Color: auto, always or never [default: auto]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub color: Option<Color>,
+}
+
+impl Init {
+    /// The same as options of the main job.
+    pub fn args(&self) -> Args {
+        Args {
+            package: self.package.clone(),
+            bin: self.bin.clone(),
+            example: self.example.clone(),
+            manifest_path: self.manifest_path.clone(),
+            locked: self.locked,
+            offline: self.offline,
+            frozen: self.frozen,
+            config: self.config.iter().cloned().collect(),
+            color: self.color,
+            ..Args::default()
+        }
+    }
+
+    /// The flags that choose the target, as typed.
+    pub fn selection(&self) -> Vec<String> {
+        let flags = [
+            ("--package", &self.package),
+            ("--bin", &self.bin),
+            ("--example", &self.example),
+        ];
+        let typed = flags.into_iter().filter_map(|(flag, value)| {
+            let value = value.clone()?;
+            Some([flag.to_owned(), value])
+        });
+        typed.flatten().collect()
+    }
 }
 
 /// Options of `doctor`: those of the main job.

@@ -10,7 +10,7 @@
 //!   [`keeper`], [`hooks`] runs the user's own commands, [`signals`] and [`ui`] are the user's side.
 //!   [`report`] is one type of everything that is told, for text and JSON alike.
 //! - [`verify`] loads a hotrun with clients and reports what they saw, [`doctor`] checks what works
-//!   here.
+//!   here, [`init`] writes the first files.
 //! - [`control`]: the socket over which `hotrun ctl` asks a running hotrun, both of its ends.
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
@@ -35,6 +35,7 @@ pub mod effects;
 pub mod exit;
 mod helper;
 pub mod hooks;
+pub mod init;
 pub mod keeper;
 pub mod lines;
 mod process_tree;

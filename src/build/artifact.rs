@@ -23,6 +23,9 @@ use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
 use crate::session::model::Generation;
 
+/// The ending of the files of remembered addresses.
+const MEMORY: &str = "addresses";
+
 /// The store of one session, locked for as long as the session lasts.
 #[derive(Debug)]
 pub struct ArtifactStore {
@@ -85,7 +88,28 @@ impl ArtifactStore {
 
     /// The file in which this session's addresses are remembered for the next one.
     pub fn memory(&self) -> PathBuf {
-        self.file("addresses")
+        self.file(MEMORY)
+    }
+
+    /// The newest of these files of all sessions of a program, whatever profile it was built with.
+    pub(super) fn last_memory(project: &Project) -> Option<PathBuf> {
+        let Target {
+            package,
+            name,
+            kind,
+            ..
+        } = &project.target;
+        let start = format!("{}.{}.", part(package), named(name, *kind));
+        let files = fs::read_dir(project.target_dir.join("hotrun")).into_iter();
+        let files = files.flatten().flatten().map(|entry| entry.path());
+        let is_one = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let rest = name.and_then(|name| name.strip_prefix(&start)?.strip_suffix(MEMORY));
+            rest.is_some()
+        };
+        files
+            .filter(is_one)
+            .max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
     }
 
     /// Where the calls of the compiler are recorded, if they are.
@@ -237,12 +261,19 @@ pub fn discard(dir: &Path) {
 /// The key that tells this target from all others that are built into the same directory.
 fn key(target: &Target, build: &Build) -> String {
     let profile = part(&build.profile());
-    let mut parts = vec![part(&target.package), part(&target.name), profile];
-    if target.kind == TargetKind::Example {
-        parts[1].push_str("+example");
-    }
+    let name = named(&target.name, target.kind);
+    let mut parts = vec![part(&target.package), name, profile];
     parts.extend(build.target.as_deref().map(part));
     parts.join(".")
+}
+
+/// The name of a target, in a key.
+fn named(name: &str, kind: TargetKind) -> String {
+    let mut named = part(name);
+    if kind == TargetKind::Example {
+        named.push_str("+example");
+    }
+    named
 }
 
 /// A name with the separators of keys and paths escaped.

@@ -31,6 +31,7 @@ pub mod recorder;
 pub mod scope;
 mod siblings;
 pub mod surroundings;
+mod survey;
 mod toolchain;
 mod units;
 mod versions;
@@ -47,6 +48,7 @@ use choice::Choice;
 use lock_holder::Tell;
 use project::{Problem, Project};
 use reader::{Unread, read_project};
+pub use survey::{Survey, survey};
 pub use versions::versions;
 use work::Work;
 

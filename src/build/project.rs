@@ -298,6 +298,19 @@ fn instead(
     Problem::Usage(Failure::usage("there is no binary to run here").hint(hint))
 }
 
+/// All targets of a kind among which `cargo run` chooses.
+pub(super) fn all<'a>(
+    metadata: &'a Metadata,
+    build: &Build,
+    kind: TargetKind,
+) -> Result<Vec<(&'a Package, &'a CargoTarget)>, Problem> {
+    let packages = candidates(metadata, build)?.into_iter();
+    let all = packages
+        .flat_map(|package| package.targets.iter().map(move |target| (package, target)))
+        .filter(|(_, target)| kind.is_of(target));
+    Ok(all.collect())
+}
+
 fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Target), Problem> {
     let packages = candidates(metadata, build)?;
     let kind = if build.example.is_some() {
@@ -306,11 +319,7 @@ fn target<'a>(metadata: &'a Metadata, build: &Build) -> Result<(&'a Package, Tar
         TargetKind::Bin
     };
     let wanted = build.bin.as_ref().or(build.example.as_ref());
-    let all: Vec<(&Package, &CargoTarget)> = packages
-        .iter()
-        .flat_map(|package| package.targets.iter().map(move |target| (*package, target)))
-        .filter(|(_, target)| kind.is_of(target))
-        .collect();
+    let all = all(metadata, build, kind)?;
     let mut found: Vec<(&Package, &CargoTarget)> = match wanted {
         Some(wanted) => all
             .iter()

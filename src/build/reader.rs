@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 
+use cargo_metadata::Metadata;
+
 use super::cargo_config::{self, CargoConfig};
 use super::fast;
 use super::lock_holder::{Tell, Waits};
@@ -31,24 +33,37 @@ pub(super) async fn read_project(
     let at = now() - TICK;
     let configuration = cargo_config::digest(build);
     let config = CargoConfig::read(build);
-    // Only the compiler knows its host; it is asked while cargo already reads with the probable one.
-    let guess = cargo_config::probable_host();
-    let asked = toolchain::host(build, &config, cancel.clone());
-    let metadata = read_metadata(build, &config, &guess, cancel, line, waiting);
-    let (host, mut json) = tokio::join!(asked, metadata);
-    if host != guess {
-        json = read_metadata(build, &config, &host, cancel, line, waiting).await;
-    }
-    let metadata = serde_json::from_str(&json?).map_err(|error| {
-        line(format!("cargo metadata: {error}"));
-        Unread::Problem(Problem::Broken)
-    })?;
+    let read = read(build, &config, cancel, line, waiting);
+    let (metadata, host) = Box::pin(read).await?;
     let mut project = project::choose(&metadata, build).map_err(Unread::Problem)?;
     (project.host, project.configuration) = (host, configuration);
     let fast = || fast::config(build, &config, &project.workspace);
     project.target.fast = build.fast.then(fast);
     let lock = digest::of(&project.workspace.join("Cargo.lock"));
     Ok((project, Seen { at, lock }))
+}
+
+/// What cargo tells of the packages, and the compiler's host target.
+pub(super) async fn read(
+    build: &Build,
+    config: &CargoConfig,
+    cancel: &mut Cancel,
+    line: &mut impl FnMut(String),
+    waiting: &Tell,
+) -> Result<(Metadata, String), Unread> {
+    // Only the compiler knows its host; it is asked while cargo already reads with the probable one.
+    let guess = cargo_config::probable_host();
+    let asked = toolchain::host(build, config, cancel.clone());
+    let metadata = read_metadata(build, config, &guess, cancel, line, waiting);
+    let (host, mut json) = tokio::join!(asked, metadata);
+    if host != guess {
+        json = read_metadata(build, config, &host, cancel, line, waiting).await;
+    }
+    let metadata = serde_json::from_str(&json?).map_err(|error| {
+        line(format!("cargo metadata: {error}"));
+        Unread::Problem(Problem::Broken)
+    })?;
+    Ok((metadata, host))
 }
 
 /// The output of `cargo metadata` for a compiler with this host target. Crates that only other platforms

@@ -20,7 +20,7 @@ const UPWARD: [&str; 4] = [
 ];
 
 /// Files that programs read their environment from (dotenv).
-const ENV: [&str; 2] = [".env", ".env.local"];
+pub const ENV: [&str; 2] = [".env", ".env.local"];
 
 /// What builds have reported so far of the program's sources.
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
 use super::value::{
     Address, CargoConfig, Command, Dos, FilePath, Jobs, Pattern, Ready, Shape, SocketName,
@@ -38,8 +39,12 @@ pub struct Key {
     pub kind: fn() -> String,
     /// How that is written in an environment variable.
     pub shape: Shape,
-    /// The default, as it would be written.
+    /// The values it can have, as JSON Schema.
+    pub schema: fn() -> serde_json::Value,
+    /// The default, as it would be written, without quotes.
     pub default: fn() -> Option<String>,
+    /// A value as it is written in the file, where there is no default.
+    pub example: Option<&'static str>,
     /// What a change of it does.
     pub effect: Effect,
     /// What it means.
@@ -59,10 +64,11 @@ trait Part {
 }
 
 /// A section: a struct with one optional field per key, an accessor for every key with a default,
-/// and the list of its keys.
+/// and the list of its keys. `=` is followed by the default of a key, or `=>` by an example of one that
+/// has none, in the form of the file with single quotes.
 macro_rules! section {
     ($(#[doc = $about:literal])+ $name:ident {
-        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(= $default:expr)?, $effect:ident;)+
+        $($(#[doc = $doc:literal])+ $key:ident: $type:ty $(= $default:expr)? $(=> $example:literal)?, $effect:ident;)+
     }) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -80,6 +86,8 @@ macro_rules! section {
                 name: stringify!($key),
                 kind: <$type as Value>::kind,
                 shape: <$type as Value>::SHAPE,
+                schema: <$type as Value>::schema,
+                example: [$($example)?].first().copied(),
                 default: || -> Option<String> {
                     $(return Some($default.to_string());)?
                     #[allow(unreachable_code, reason = "a key with a default returns it above")]
@@ -128,16 +136,16 @@ section! {
     /// Which target is built, and how: cargo's flags under cargo's names.
     Build {
         /// `--package`
-        package: String, Rebuild;
+        package: String => "'api'", Rebuild;
         /// `--bin`
-        bin: String, Rebuild;
+        bin: String => "'server'", Rebuild;
         /// `--example`
-        example: String, Rebuild;
+        example: String => "'demo'", Rebuild;
         /// Further binaries of the package that are built with it, since it starts them from beside its
         /// own executable. Without it: those that it was seen to start.
-        bins: Vec<String>, Rebuild;
+        bins: Vec<String> => "['helper']", Rebuild;
         /// `--features`
-        features: Vec<String>, Rebuild;
+        features: Vec<String> => "['metrics']", Rebuild;
         /// `--all-features`
         all_features: bool = false, Rebuild;
         /// `--no-default-features`
@@ -145,18 +153,18 @@ section! {
         /// `--release`
         release: bool = false, Rebuild;
         /// `--profile`
-        profile: String, Rebuild;
+        profile: String => "'dev-opt'", Rebuild;
         /// A profile of its own that inherits the chosen one, with less debug information: line numbers
         /// of your own packages, for panics and backtraces, and nothing else. It is built into a
         /// directory of its own, so that no other cargo is waited for. While nothing but sources of the
         /// workspace changes, the compiler is called as cargo called it last, without cargo.
         fast: bool = false, Rebuild;
         /// `--target`
-        target: String, Rebuild;
+        target: String => "'x86_64-unknown-linux-musl'", Rebuild;
         /// `--target-dir`
-        target_dir: FilePath, Rebuild;
+        target_dir: FilePath => "'target/hot'", Rebuild;
         /// `--jobs`
-        jobs: Jobs, Next;
+        jobs: Jobs => "'-1'", Next;
         /// `--keep-going`
         keep_going: bool = false, Next;
         /// `--timings`
@@ -170,11 +178,11 @@ section! {
         /// `--ignore-rust-version`
         ignore_rust_version: bool = false, Rebuild;
         /// `--config` of cargo: `KEY=VALUE`, or a file
-        config: Vec<CargoConfig>, Rebuild;
+        config: Vec<CargoConfig> => "['profile.dev.debug=1']", Rebuild;
         /// `-Z`
-        unstable: Vec<String>, Rebuild;
+        unstable: Vec<String> => "['build-std']", Rebuild;
         /// Anything else that `cargo build` takes, after the rest
-        args: Vec<String>, Rebuild;
+        args: Vec<String> => "['--verbose']", Rebuild;
         /// What a change does to a running build: end it and start anew, or let it end first.
         on_change: OnChange = OnChange::Cancel, Next;
     }
@@ -184,19 +192,19 @@ section! {
     /// How the app is started and stopped.
     App {
         /// Its arguments, unless some are given on the command line.
-        args: Vec<String>, Restart;
+        args: Vec<String> => "['--port', '3000']", Restart;
         /// Its working directory; without it the one that hotrun was started in.
-        dir: FilePath, Restart;
+        dir: FilePath => "'.'", Restart;
         /// Further variables of its environment.
-        env: BTreeMap<VariableName, String>, Restart;
+        env: BTreeMap<VariableName, String> => "{ RUST_LOG = 'debug' }", Restart;
         /// Files of such variables (`KEY=value` lines), for the app and for hooks.
-        env_files: Vec<FilePath>, Restart;
+        env_files: Vec<FilePath> => "['.env']", Restart;
         /// What proves that it serves: `notify` (it says `READY=1` on `NOTIFY_SOCKET`),
         /// `http:/path` (a `GET` is answered with a status below 400), `https:/path` (the same over
         /// TLS, with any certificate), `tcp` (it accepts a connection, whatever it speaks),
         /// `log:REGEX` (it prints such a line), `delay:TIME` (it has lived this long). Without it:
         /// the best that can be seen.
-        ready: Ready, Next;
+        ready: Ready => "'http:/health'", Next;
         /// How long it may take to get ready.
         ready_timeout: Time = Time::ms(30_000), Next;
         /// How long it must live to count as ready where nothing better can be seen.
@@ -221,9 +229,9 @@ section! {
     /// One address that is held for the app.
     Listen {
         /// Where: as after `--listen`.
-        address: Address, Restart;
+        address: Address => "'127.0.0.1:3000'", Restart;
         /// Its name in `LISTEN_FDNAMES`.
-        name: SocketName, Restart;
+        name: SocketName => "'web'", Restart;
         /// Whether accept on it returns at once, as tokio needs it; `false` for blocking servers.
         nonblocking: bool = true, Restart;
     }
@@ -264,12 +272,12 @@ section! {
         max_wait: Time = Time::ms(500), Next;
         /// Look for changes every so often instead of waiting for events. Where the system tells of
         /// none (network file systems, a limit of inotify), they are looked for every second.
-        poll: Time, Next;
+        poll: Time => "'1s'", Next;
         /// Further files and directories whose changes rebuild, such as those that procedural macros
         /// read: the package of one that cargo knows nothing of is built anew.
-        paths: Vec<FilePath>, Next;
+        paths: Vec<FilePath> => "['proto/']", Next;
         /// Paths that never do.
-        ignore: Vec<Pattern>, Next;
+        ignore: Vec<Pattern> => "['*.tmp', 'uploads/']", Next;
     }
 }
 
@@ -277,11 +285,11 @@ section! {
     /// A cheaper reaction to changes of certain paths. The first rule that matches a path decides.
     On {
         /// The paths. Those with a slash are watched even where git ignores them.
-        paths: Vec<Pattern>, Next;
+        paths: Vec<Pattern> => "['config/*.toml']", Next;
         /// What happens, in order: `rebuild`, `restart` (the same program again), `signal:NAME`
         /// (to the live app), `run:COMMAND` (with `sh`; if it fails, what follows in this rule is
         /// left out), `ignore`.
-        r#do: Dos, Next;
+        r#do: Dos => "'restart'", Next;
     }
 }
 
@@ -292,14 +300,14 @@ section! {
     /// yours are about none.
     Hooks {
         /// Before cargo is started: generates code. If it fails, nothing is built.
-        before_build: Command, Next;
+        before_build: Command => "'make css'", Next;
         /// Before a program is started, while live serves: migrates a database. If it fails, the
         /// program is not started.
-        before_start: Command, Next;
+        before_start: Command => "'sqlx migrate run'", Next;
         /// When a generation has become live.
-        after_live: Command, Next;
+        after_live: Command => "'touch .live'", Next;
         /// When a build or a generation has failed; `HOTRUN_ERROR` says how.
-        on_error: Command, Next;
+        on_error: Command => "'notify-send hotrun'", Next;
         /// How long each of them, and a `run:` of `[[on]]`, may take; then it is killed.
         timeout: Time = Time::ms(60_000), Next;
     }
@@ -311,7 +319,7 @@ section! {
         /// A file that whole lines are appended to, with a mark where a generation becomes live
         /// and where it ends.
         /// SIGUSR1 has it opened anew, for `logrotate`.
-        file: FilePath, Next;
+        file: FilePath => "'app.log'", Next;
     }
 }
 
@@ -346,7 +354,9 @@ pub enum OnChange {
 
 macro_rules! choice {
     ($type:ty { $($variant:ident: $name:literal),+ }) => {
-        text_value! { $type: [$(concat!("`", $name, "`")),+].join(", "); }
+        text_value! {
+            $type: [$(concat!("`", $name, "`")),+].join(", "), json!({ "enum": [$($name),+] });
+        }
 
         impl Text for $type {
             fn read(text: &str) -> Result<Self, Wrong> {

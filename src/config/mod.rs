@@ -3,8 +3,8 @@
 //!
 //! [`layer`] defines every setting; `file`, `variables` and `typed` read one layer each; `resolve` lays
 //! them over each other, defaults < file < overlay < environment < command line, and makes the settings
-//! from them; `wording` words the errors, and `reference` writes the documentation. `verification` has
-//! the further settings of `hotrun verify`.
+//! from them; `wording` words the errors, `reference` writes the documentation and `schema` what editors
+//! check the file by. `verification` has the further settings of `hotrun verify`.
 
 mod cargos;
 pub mod control;
@@ -14,6 +14,7 @@ mod manifest;
 mod parent;
 pub mod reference;
 pub mod resolve;
+pub mod schema;
 mod typed;
 pub mod value;
 pub mod variables;

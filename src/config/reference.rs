@@ -8,7 +8,8 @@ use super::variables;
 const HEAD: &str = "\
 # Configuration
 
-Everything hotrun can be told by a file. None is needed.
+Everything hotrun can be told by a file. None is needed; `hotrun init` writes one with what it finds in
+the project.
 
 `.reload.toml` is looked for from the directory of the manifest in use up to the root of its
 workspace; `--config FILE` names another one. Later ones win: defaults, the file, the overlay that
@@ -26,6 +27,8 @@ the end stands for the directory and all in it (`uploads/`).
 In a variable a text is written as it is, without quotes; everything else as in the file
 (`HOTRUN_CFG_BUILD_FEATURES=\"['a', 'b']\"`), and a list may be its one element
 (`HOTRUN_CFG_APP_ARGS=--verbose`).
+
+`hotrun schema` prints the JSON Schema of the file, by which editors complete and check it.
 ";
 
 /// The whole reference, as Markdown.

@@ -90,15 +90,31 @@ impl Sources {
 
     /// Reads the files and makes the settings from all sources.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        let places = self.places();
-        let found = places.iter().find(|path| path.symlink_metadata().is_ok());
-        let path = found.unwrap_or(&places[0]).clone();
-        let file = if found.is_some() || self.named.is_some() {
+        let (path, found) = self.file();
+        let file = if found || self.named.is_some() {
             self.read(&path)?
         } else {
             Layer::default()
         };
-        let file = self.with_overlay(file)?;
+        self.settings_with(self.with_overlay(file)?, path)
+    }
+
+    /// The settings without a configuration file, which must not exist: their `file` is where to write
+    /// one.
+    pub fn settings_without_file(&self) -> Result<Settings, Failure> {
+        let (path, found) = self.file();
+        if found {
+            let shown = path.strip_prefix(&self.dir).unwrap_or(&path).display();
+            let problem = format!("`{shown}` exists, and is read here: nothing was written");
+            return Err(
+                Failure::usage(problem).hint("edit it, or move it away to have one written anew")
+            );
+        }
+        self.settings_with(Layer::default(), path)
+    }
+
+    /// The settings from all sources; `file` is what stands in the file at `path`.
+    fn settings_with(&self, file: Layer, path: PathBuf) -> Result<Settings, Failure> {
         let layer = self.typed.clone().over(self.environment.clone().over(file));
         let app = app(&layer.app, &self.args, &self.dir)?;
         let log = log(&layer.log)?;
@@ -106,7 +122,7 @@ impl Sources {
         let tcp = self.inherited_tcp || spec::has_tcp(&listen) || app.capture;
         Ok(Settings {
             handover: handover(&layer, &app, tcp)?,
-            watch: self.watch(&layer, places, log.as_deref())?,
+            watch: self.watch(&layer, self.places(), log.as_deref())?,
             build: self.build(&layer.build)?,
             hooks: hooks(&layer.hooks),
             twins: layer.handover.twins(),
@@ -133,6 +149,18 @@ impl Sources {
         dirs.take_while(|dir| dir.starts_with(&root))
             .map(|dir| dir.join(FILE_NAME))
             .collect()
+    }
+
+    /// The configuration file, or where one would be looked for first; and whether it exists.
+    fn file(&self) -> (PathBuf, bool) {
+        let places = self.places();
+        let found = places.iter().find(|path| path.symlink_metadata().is_ok());
+        (found.unwrap_or(&places[0]).clone(), found.is_some())
+    }
+
+    /// The configuration file was named by `--config`.
+    pub fn names_file(&self) -> bool {
+        self.named.is_some()
     }
 
     /// There is no configuration file, or it is empty.

@@ -22,12 +22,13 @@ use crate::config::resolve::Sources;
 use crate::config::verification::Verification;
 use crate::config::{self, Settings};
 use crate::exit::{ExitKind, Failure};
+use crate::init::Editor;
 use crate::report::text::{Level, Text};
 use crate::session::event::Event;
 use crate::sockets::held::HeldSet;
 use crate::sockets::inherited::{self, Environment};
 use crate::ui::style::Style;
-use crate::{build, capture, defect, doctor, keeper, signals, sys, ui, verify};
+use crate::{build, capture, defect, doctor, init, keeper, signals, sys, ui, verify};
 use ctl::ctl;
 use load::load;
 use serve::serve;
@@ -70,8 +71,10 @@ pub fn run() -> ExitCode {
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
         Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
         Some(Command::Ctl(asked)) => ctl(&asked, &mut style),
+        Some(Command::Init(init)) => initialise(&init, &mut style),
         Some(Command::Completions { shell }) => Ok(ui::command::pass(&cli::completions(shell))),
         Some(Command::Man { command }) => manual(command.as_deref()),
+        Some(Command::Schema) => Ok(ui::command::pass(config::schema::schema().as_bytes())),
     });
     match result {
         Ok(ExitKind::Signal(number)) if std::process::id() != 1 => {
@@ -160,6 +163,33 @@ fn settings(
 fn start(args: cli::Args, held: HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
     let (sources, settings) = settings(args, &held, style)?;
     block_on(serve(sources, settings, held))?
+}
+
+/// `hotrun init`.
+fn initialise(typed: &cli::Init, style: &mut Style) -> Result<ExitKind, Failure> {
+    let sources = Sources::of(typed.args(), false)?;
+    let editors = [
+        typed.vscode.then_some(Editor::VsCode),
+        typed.zed.then_some(Editor::Zed),
+    ];
+    let editors: Vec<Editor> = editors.into_iter().flatten().collect();
+    let named = sources.names_file();
+    let settings = if editors.is_empty() {
+        sources.settings_without_file()?
+    } else {
+        sources.settings()?
+    };
+    style.color = settings.output.color;
+    let report = if editors.is_empty() {
+        block_on(init::reload(&settings, named))??
+    } else {
+        block_on(init::editors(&settings, &editors, typed.selection(), named))??
+    };
+    let style = Style {
+        color: settings.output.report_color,
+    };
+    ui::command::report(&ui::written::report(&report), style);
+    Ok(ExitKind::Ok)
 }
 
 /// `hotrun doctor`.

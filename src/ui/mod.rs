@@ -12,6 +12,7 @@ pub mod log;
 mod sd_notify;
 pub mod style;
 pub mod verdict;
+pub mod written;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -54,7 +54,7 @@ const COMPILED: [(&str, &[&str], &[&str]); 14] = [
 ];
 
 /// A directory of this name may hold such files.
-pub(super) fn is_place(name: &str) -> bool {
+pub fn is_place(name: &str) -> bool {
     PLACES.contains(&name)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn is_read(ending: &str) -> bool {
 
 /// The cure for this file of a package with these `crates`, if it looks like an input. `path` is
 /// relative to the package.
-pub(super) fn cure(path: &Path, crates: &BTreeSet<String>) -> Option<Cure> {
+pub fn cure(path: &Path, crates: &BTreeSet<String>) -> Option<Cure> {
     let ending = path.extension()?.to_str()?;
     let dirs: Vec<&str> = path
         .parent()?

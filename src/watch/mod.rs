@@ -16,7 +16,7 @@ mod backend;
 mod barrier;
 pub mod classify;
 mod contents;
-mod cures;
+pub mod cures;
 pub mod filter;
 mod git;
 mod places;

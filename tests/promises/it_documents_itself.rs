@@ -1,6 +1,8 @@
 //! The manual page and the completions of every shell are made from the command line itself.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use regex::Regex;
 
@@ -31,11 +33,16 @@ fn flags(help: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_flag_has_its_place() {
-    for command in [None, Some("verify"), Some("doctor")] {
+    for (command, least) in [
+        (None, 20),
+        (Some("verify"), 20),
+        (Some("doctor"), 20),
+        (Some("init"), 10),
+    ] {
         let words: Vec<&str> = command.into_iter().collect();
         let (help, _) = printed(&[&words[..], &["--help"]].concat(), 0);
         let flags = flags(&help);
-        assert!(flags.len() > 20, "{flags:?}");
+        assert!(flags.len() > least, "{flags:?}");
         let (page, said) = printed(&[&["man"], &words[..]].concat(), 0);
         assert_eq!(said, "");
         let page = page.replace("\\-", "-");
@@ -52,6 +59,15 @@ fn each_flag_has_its_place() {
             }
         }
     }
+}
+
+/// The schema that is in the repository, for which there is a unit test.
+#[test]
+fn the_schema_is_printed() {
+    let (schema, said) = printed(&["schema"], 0);
+    assert_eq!(said, "");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reload.schema.json");
+    assert!(fs::read_to_string(path).unwrap() == schema);
 }
 
 #[test]

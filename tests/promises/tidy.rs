@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Which modules of the crate a module may use, apart from itself: a whole module, or a part of it.
 /// Everything else is not allowed; a new module is added with what it needs.
@@ -140,6 +141,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::model",
             "sink",
             "doctor",
+            "init",
             "verify::facts",
         ],
     ),
@@ -173,6 +175,18 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::reason",
             "sockets",
             "watch",
+        ],
+    ),
+    // Says what the others would find.
+    (
+        "init",
+        &[
+            "build",
+            "config",
+            "exit",
+            "session::model",
+            "sockets::remembered",
+            "watch::cures",
         ],
     ),
     // A client of the public interface; of the session it only uses types.
@@ -545,6 +559,39 @@ fn only_the_ui_prints() {
         }
     }
     none("let the ui say it", &wrong);
+}
+
+/// What is published is the program with its documents, and not what tests it.
+#[test]
+fn the_published_crate_has_what_it_needs() {
+    let mut cargo = Command::new("cargo");
+    let cargo = cargo.args(["package", "--list", "--allow-dirty", "--offline"]);
+    let output = cargo.current_dir(root()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let outside: Vec<&str> = text
+        .lines()
+        .filter(|path| !path.starts_with("src/"))
+        .collect();
+    // Those that cargo adds are left out.
+    let ours = outside
+        .iter()
+        .filter(|path| !path.starts_with(".cargo") && !path.starts_with("Cargo."));
+    let expected = [
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "clippy.toml",
+        "docs/configuration.md",
+        "docs/events.md",
+        "docs/reload.schema.json",
+    ];
+    assert!(ours.copied().eq(expected), "{outside:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use regex::Regex;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::{Value as Json, json};
 
 use crate::sockets::spec::{self, Spec, Wrong};
 pub use pattern::Pattern;
@@ -37,6 +38,10 @@ pub trait Value: Sized {
 
     /// What the kind of value is called in the reference.
     fn kind() -> String;
+
+    /// The values in the file, as JSON Schema: at least all that can be read, for what an editor
+    /// suggests and marks.
+    fn schema() -> Json;
 
     /// Lays this value over that of a lower layer.
     #[must_use]
@@ -83,9 +88,9 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
 }
 
 /// Implements [`Value`] and `Deserialize` for types that are read by [`Text::read`] and have these
-/// kinds.
+/// kinds and schemas.
 macro_rules! text_value {
-    ($($type:ty: $kind:expr;)*) => {$(
+    ($($type:ty: $kind:expr, $schema:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(TextVisitor(PhantomData))
@@ -98,18 +103,44 @@ macro_rules! text_value {
             fn kind() -> String {
                 $kind.into()
             }
+
+            fn schema() -> serde_json::Value {
+                $schema
+            }
         }
     )*};
 }
 pub(super) use text_value;
 
 text_value! {
-    Time: "time";
-    StopSignal: "`auto` or signal";
-    Ready: "proof of readiness";
-    SocketName: "name";
-    VariableName: "name";
-    Jobs: "number";
+    Time: "time", text(TIME);
+    StopSignal: "`auto` or signal", json!({ "anyOf": [
+        { "enum": ["auto", "TERM", "INT", "QUIT", "HUP", "USR1", "USR2"] },
+        text(SIGNAL),
+    ] });
+    Ready: "proof of readiness", json!({ "anyOf": [
+        { "enum": ["notify", "tcp", "http:/", "https:/"] },
+        text(r"^https?:/([^/\s]\S*)?$"),
+        text("^log:"),
+        text(&TIME.replace('^', "^delay:")),
+    ] });
+    SocketName: "name", text("^[ -9;-~]{1,255}$");
+    VariableName: "name", text("^[^=]+$");
+    Jobs: "number", json!({ "anyOf": [
+        { "type": "integer" },
+        text(r"^([+-]?\d+|default)$"),
+    ] });
+}
+
+/// A span of time, as a regular expression.
+const TIME: &str = r"^\s*(\d[\d.]*\s*[a-zA-Zµ]+\s*)+$";
+
+/// The name of a signal, as a regular expression.
+const SIGNAL: &str = "^[A-Z][A-Z0-9]+$";
+
+/// The schema of a text that matches a pattern.
+fn text(pattern: &str) -> Json {
+    json!({ "type": "string", "pattern": pattern })
 }
 
 fn wrong<T>(reason: String, hint: impl Into<String>) -> Result<T, Wrong> {
@@ -123,6 +154,10 @@ impl Value for String {
     fn kind() -> String {
         "text".into()
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
 }
 
 impl Value for bool {
@@ -131,6 +166,10 @@ impl Value for bool {
     fn kind() -> String {
         "`true` or `false`".into()
     }
+
+    fn schema() -> Json {
+        json!({ "type": "boolean" })
+    }
 }
 
 impl<T: Value> Value for Vec<T> {
@@ -138,6 +177,10 @@ impl<T: Value> Value for Vec<T> {
 
     fn kind() -> String {
         format!("list of {}s", T::kind())
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
     }
 
     fn rebase(&mut self, dir: &Path) {
@@ -152,6 +195,14 @@ impl<K: Ord + Value, T: Value> Value for BTreeMap<K, T> {
 
     fn kind() -> String {
         format!("table of {}s", T::kind())
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": "object",
+            "propertyNames": K::schema(),
+            "additionalProperties": T::schema(),
+        })
     }
 
     fn over(self, mut lower: Self) -> Self {
@@ -170,6 +221,10 @@ impl Value for FilePath {
 
     fn kind() -> String {
         "path".into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string" })
     }
 
     fn rebase(&mut self, dir: &Path) {
@@ -216,6 +271,10 @@ impl Value for CargoConfig {
 
     fn kind() -> String {
         "`KEY=VALUE` or path".into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string" })
     }
 
     fn rebase(&mut self, dir: &Path) {
@@ -451,6 +510,10 @@ impl Value for Address {
 
     fn kind() -> String {
         "address".into()
+    }
+
+    fn schema() -> Json {
+        text(r"^([^:=]+=)?(unix:.+|unix-dgram:.+|(tcp:|udp:)?[^\s=]*:\d{1,5})$")
     }
 
     fn rebase(&mut self, dir: &Path) {

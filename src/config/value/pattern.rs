@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobBuilder};
 use serde::de::{Deserialize, Deserializer};
+use serde_json::{Value as Json, json};
 
 use super::super::Reach;
 use super::{Shape, Text, TextVisitor, Value, wrong};
@@ -116,6 +117,10 @@ impl Value for Pattern {
 
     fn kind() -> String {
         "pattern".into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "minLength": 1 })
     }
 
     fn rebase(&mut self, dir: &Path) {

@@ -4,8 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use serde_json::{Value as Json, json};
 
-use super::{Shape, Text, TextVisitor, Value, signal, text_value, wrong};
+use super::{SIGNAL, Shape, Text, TextVisitor, Value, signal, text, text_value, wrong};
 use crate::session::model::Reaction;
 use crate::sockets::spec::Wrong;
 
@@ -61,6 +62,13 @@ impl Value for Command {
 
     fn kind() -> String {
         "command line, or list of a program and its arguments".into()
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            text(r"\S"),
+            { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+        ] })
     }
 }
 
@@ -129,10 +137,21 @@ impl Value for Dos {
     fn kind() -> String {
         "reaction, or list of reactions".into()
     }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            Do::schema(),
+            { "type": "array", "items": Do::schema(), "minItems": 1 },
+        ] })
+    }
 }
 
 text_value! {
-    Do: "reaction";
+    Do: "reaction", json!({ "anyOf": [
+        { "enum": ["rebuild", "restart", "ignore"] },
+        text(&SIGNAL.replace('^', "^signal:")),
+        text(r"^run:[\s\S]*\S"),
+    ] });
 }
 
 #[cfg(test)]

@@ -1,0 +1,95 @@
+//! Writes a new file whole or not at all, and never over another one.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::New;
+use crate::config::schema;
+use crate::exit::Failure;
+
+/// Refuses a file that exists with other content.
+pub(super) fn check(file: &New, dir: &Path) -> Result<(), Failure> {
+    if file.path.symlink_metadata().is_ok() && !is_written(file) {
+        return Err(exists(file, dir));
+    }
+    Ok(())
+}
+
+/// Writes a file, with its directory, unless it is there already.
+pub(super) fn write(file: &New, dir: &Path) -> Result<(), Failure> {
+    if is_written(file) {
+        return Ok(());
+    }
+    create(&file.path, &file.text).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(file, dir),
+        _ => Failure::failed(format!(
+            "cannot write `{}`: {error}",
+            shown(&file.path, dir)
+        ))
+        .hint("make its directory writable, and try again"),
+    })
+}
+
+/// The file has the very same content: so has the schema, if another configuration file was here before.
+fn is_written(file: &New) -> bool {
+    let is_schema = file.text == schema::schema();
+    is_schema && fs::read(&file.path).is_ok_and(|bytes| bytes == file.text.as_bytes())
+}
+
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    fs::create_dir_all(dir)?;
+    // Under another name until it is whole: an editor, or a hotrun that watches, reads it at once.
+    let mut new = tempfile::Builder::new()
+        .prefix(".hotrun-init.")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)?;
+    new.write_all(text.as_bytes())?;
+    new.persist_noclobber(path)?;
+    Ok(())
+}
+
+fn exists(file: &New, dir: &Path) -> Failure {
+    let path = shown(&file.path, dir);
+    Failure::usage(format!("`{path}` exists: nothing was written"))
+        .hint("edit it, or move it away to have one written anew")
+}
+
+/// A path as seen from a directory, if it is in there.
+pub(super) fn shown(path: &Path, dir: &Path) -> String {
+    let inside = path.strip_prefix(dir).unwrap_or(path);
+    inside.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_exists_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = |name: &str| New {
+            path: dir.path().join(name),
+            text: "new".into(),
+        };
+        let file = new("deep/file");
+        check(&file, dir.path()).unwrap();
+        write(&file, dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), "new");
+        let mode = file.path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o600, 0o600);
+        let dangling = new("link");
+        std::os::unix::fs::symlink("nowhere", &dangling.path).unwrap();
+        for file in [file, dangling] {
+            for result in [check(&file, dir.path()), write(&file, dir.path())] {
+                let failure = result.unwrap_err();
+                assert!(failure.message.ends_with(" exists: nothing was written"));
+            }
+        }
+        let left = fs::read_dir(dir.path().join("deep")).unwrap();
+        assert_eq!(left.count(), 1);
+        assert!(!dir.path().join("nowhere").exists());
+    }
+}
