@@ -80,12 +80,10 @@ impl Lab {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let hot = Project::at(dir.join("hot"));
         fs::create_dir(&hot.root)?;
-        for name in ["Cargo.toml", "Cargo.lock"] {
-            fs::copy(fixtures.join(name), hot.root.join(name))?;
-        }
-        for name in members(&fixtures)? {
-            copy(&fixtures.join(&name), &hot.root.join(&name))?;
-        }
+        copy(&fixtures.join("hello"), &hot.package)?;
+        // A build there would be copied along.
+        fs::remove_dir_all(hot.package.join("target")).ok();
+        make_member(&hot)?;
         // The address comes from the command line, so that a free one can be chosen.
         fs::remove_file(hot.package.join(".reload.toml")).ok();
         fs::write(hot.root.join(".gitignore"), "target/\nnode_modules/\n")?;
@@ -201,15 +199,16 @@ pub(crate) fn command(program: impl Into<OsString>) -> Command {
     command
 }
 
-/// The members of the workspace there.
-fn members(fixtures: &Path) -> Result<Vec<String>> {
-    let manifest: toml::Table = fs::read_to_string(fixtures.join("Cargo.toml"))?.parse()?;
-    let members = manifest["workspace"]["members"].as_array();
-    let names = members
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str());
-    Ok(names.map(str::to_owned).collect())
+/// Makes the package, which is a workspace of its own, the member of one above it.
+fn make_member(project: &Project) -> Result<()> {
+    let own = project.package.join("Cargo.toml");
+    let text = fs::read_to_string(&own)?;
+    let (package, profiles) = text.split_once("[profile.dev]").ok_or("no profile")?;
+    let root = "[workspace]\nresolver = \"3\"\nmembers = [\"hello\"]\n\n[profile.dev]";
+    fs::write(project.root.join("Cargo.toml"), format!("{root}{profiles}"))?;
+    fs::write(&own, package.replace("[workspace]\n", ""))?;
+    let lock = project.package.join("Cargo.lock");
+    Ok(fs::rename(lock, project.root.join("Cargo.lock"))?)
 }
 
 /// Copies a directory with everything in it, time stamps included.

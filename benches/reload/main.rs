@@ -3,7 +3,8 @@
 //! `cargo bench --bench reload [-- [--quick] [ROW…]]`, a row being one of the letters `a` to `j`.
 //! One table at the end; absolute times belong to the machine, so ratios, counts and differences
 //! to a bare cargo in the same run are what counts. Fails only if something could not be measured.
-//! Nothing is downloaded: `cargo fetch --manifest-path fixtures/Cargo.toml` must have run once.
+//! Nothing is downloaded: `cargo fetch --manifest-path fixtures/hello/Cargo.toml` must have run
+//! once.
 
 #![expect(clippy::print_stdout, reason = "the numbers")]
 #![expect(clippy::print_stderr, reason = "how far it is")]

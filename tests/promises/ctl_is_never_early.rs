@@ -48,6 +48,8 @@ impl Said {
 fn ctl_in(project: &Project, dir: &Path, words: &[&str]) -> Said {
     let mut command = project.command(env!("CARGO_BIN_EXE_hotrun"));
     command.current_dir(dir).arg("ctl").args(words);
+    // Hotruns of others may have their sockets in the directory for all.
+    command.env("TMPDIR", project.root());
     command.stdin(Stdio::null()).output().unwrap().into()
 }
 

@@ -51,7 +51,9 @@ impl Project {
 
     /// A copy of `hello`, a real server whose dependencies are already built.
     pub(crate) fn hello() -> Self {
-        Self::member("hello")
+        let project = Self::new("hello");
+        warm::copy_target(Packages::Hello, &project.path("target"));
+        project
     }
 
     /// A copy of `readers`, three programs that use activation, with their dependencies built.
@@ -74,13 +76,13 @@ impl Project {
         for file in ["Cargo.toml", "Cargo.lock"] {
             fs::copy(fixtures().join(file), dir.join(file)).unwrap();
         }
-        for member in ["frameworks", "hello", "readers", "tls"] {
+        for member in ["frameworks", "readers", "tls"] {
             copy(&fixtures().join(member), &dir.join(member));
         }
         let packages = match name {
             "frameworks" => Packages::Frameworks,
             "tls" => Packages::Tls,
-            _ => Packages::Few,
+            _ => Packages::Readers,
         };
         warm::copy_target(packages, &dir.join("target"));
         let dir = dir.join(name);

@@ -51,8 +51,10 @@ pub(super) fn copy_target(of: Packages, to: &Path) {
 /// The fixtures that are built into one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packages {
-    /// `hello` and `readers`, which most tests need.
-    Few,
+    /// `hello`, which stands alone.
+    Hello,
+    /// `readers`.
+    Readers,
     /// `frameworks`, with so many dependencies that other tests should not have to copy them.
     Frameworks,
     /// `tls`, with its cryptography.
@@ -61,31 +63,31 @@ pub(super) enum Packages {
 
 /// The directory with everything built.
 fn built(packages: Packages) -> &'static Path {
-    static BUILT: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
+    static BUILT: [OnceLock<PathBuf>; 4] = [const { OnceLock::new() }; 4];
     BUILT[packages as usize].get_or_init(|| {
-        let shared = fixtures().join("target");
-        let (target, packages) = match packages {
-            Packages::Few => (shared, &["hello", "readers"][..]),
-            Packages::Frameworks => (shared.join("frameworks"), &["frameworks"][..]),
-            Packages::Tls => (shared.join("tls"), &["tls"][..]),
+        let package = match packages {
+            Packages::Hello => "hello",
+            Packages::Readers => "readers",
+            Packages::Frameworks => "frameworks",
+            Packages::Tls => "tls",
         };
+        let target = fixtures().join("target").join(package);
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);
-        // One after the other, as hotrun builds them: cargo unifies the features of packages that it
-        // builds together, and would build the dependencies again for a single package.
-        for package in packages {
-            build(package, &target);
-        }
+        let manifest = fixtures().join(package).join("Cargo.toml");
+        // Each by itself, as hotrun builds it: cargo unifies the features of packages that it builds
+        // together, and would build the dependencies again for a single package.
+        build(package, &manifest, &target);
         target
     })
 }
 
 #[track_caller]
-fn build(package: &str, target: &Path) {
+fn build(package: &str, manifest: &Path, target: &Path) {
     let output = Command::new("cargo")
         .args(["build", "--offline", "--bins", "--package", package])
         .arg("--manifest-path")
-        .arg(fixtures().join("Cargo.toml"))
+        .arg(manifest)
         .arg("--target-dir")
         .arg(target)
         .env_clear()
@@ -97,7 +99,8 @@ fn build(package: &str, target: &Path) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "the fixtures do not build offline; run `cargo fetch` in `fixtures` once\n{said}"
+        "the fixtures do not build offline; run `cargo fetch` in `fixtures` and in `fixtures/hello` \
+         once\n{said}"
     );
 }
 
