@@ -85,6 +85,7 @@ pub fn summary(answer: &Answer) -> String {
             format!("{name}{} is live{at}", live.unwrap_or_default())
         }
         State::Idle => format!("{name} does not run"),
+        State::Preparing => "the project is being read".into(),
         State::Building => match status.building {
             Some(one) => {
                 let progress = one

@@ -66,6 +66,17 @@ impl Desk {
         self.watch.set(watch).ok();
     }
 
+    /// What can be said before the project is read; `None`: it was.
+    pub(super) fn preparing(&self) -> Option<Answer> {
+        (!self.watch.initialized()).then(|| Answer {
+            session: self.session(),
+            status: Status::preparing(),
+            addresses: Vec::new(),
+            errors: Vec::new(),
+            output: Vec::new(),
+        })
+    }
+
     /// Waits until the project was read. Safe to drop while it waits.
     pub(super) async fn watch(&self) -> Option<&Watch> {
         self.watch.wait().await.as_ref()

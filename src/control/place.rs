@@ -10,11 +10,15 @@ use crate::sys;
 /// How the names of sockets end.
 const ENDING: &str = "sock";
 
+/// The path of a unix socket has at most 107 bytes (unix(7)), of which a name takes some 40.
+const LONGEST: usize = 64;
+
 /// Where sockets may be, the best place first: `runtime` is this user's own directory
 /// (`XDG_RUNTIME_DIR`), `temporary` that of everybody.
 pub fn candidates(runtime: Option<PathBuf>, temporary: &Path) -> Vec<PathBuf> {
     let own = temporary.join(format!("hotrun-{}", sys::user()));
-    let runtime = runtime.filter(|dir| dir.is_absolute());
+    let fits = |dir: &PathBuf| dir.is_absolute() && dir.as_os_str().len() <= LONGEST;
+    let runtime = runtime.filter(fits);
     let runtime = runtime.map(|dir| dir.join("hotrun"));
     runtime.into_iter().chain([own]).collect()
 }

@@ -35,6 +35,8 @@ pub struct Server {
     /// Requests go this way, like changes: what was saved before a request reaches the session before
     /// it.
     pub events: UnboundedSender<Event>,
+    /// What comes this way is heard before that, even while the project is read.
+    pub urgent: UnboundedSender<Event>,
 }
 
 /// The control socket; it is removed when this is dropped.
@@ -120,13 +122,26 @@ impl Server {
         let Ok(command) = name.parse::<Command>() else {
             return refusal(format!("`{name}` is no command"));
         };
-        if let (Some(watch), Command::Wait) = (self.desk.watch().await, command)
-            && let Err(reason) = watch.caught_up().await
-        {
-            return refusal(reason.text);
+        let mut way = &self.events;
+        match command {
+            Command::Status => {
+                if let Some(answer) = self.desk.preparing() {
+                    return line(&answer);
+                }
+            }
+            // Whatever it is doing.
+            Command::Stop => way = &self.urgent,
+            _ => {
+                let watch = self.desk.watch().await;
+                if let (Some(watch), Command::Wait) = (watch, command)
+                    && let Err(reason) = watch.caught_up().await
+                {
+                    return refusal(reason.text);
+                }
+            }
         }
         let (client, answer) = self.desk.asks();
-        self.events.send(Event::Command(command, Some(client))).ok();
+        way.send(Event::Command(command, Some(client))).ok();
         let mut more = [0];
         tokio::select! {
             answer = answer => match answer {

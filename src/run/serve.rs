@@ -23,6 +23,7 @@ use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::report::Note;
 use crate::session::Session;
+use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::Ending;
 use crate::sockets::held::HeldSet;
@@ -65,6 +66,7 @@ pub(super) async fn serve(
         let server = Server {
             desk: desk.clone(),
             events: events.clone(),
+            urgent: urgent.clone(),
         };
         listen(server, &name)
             .map_err(|failure| reporter.note(clock.now(), Note::Unwatched(failure.into())))
@@ -166,6 +168,7 @@ async fn asked_to_end(inbox: &mut Inbox) -> Ending {
     loop {
         match inbox.urgent.recv().await {
             Some(Event::Quit(ending)) => return ending,
+            Some(Event::Command(Command::Stop, _)) => return Ending::Quit,
             Some(_) => {}
             None => std::future::pending().await,
         }

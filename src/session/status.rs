@@ -39,6 +39,8 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// The project is being read.
+    Preparing,
     /// Nothing runs: the program has ended, or nothing was built yet.
     Idle,
     /// A build runs or is about to begin.
@@ -203,6 +205,23 @@ impl Past {
             generation,
             text: text.into(),
         });
+    }
+}
+
+impl Status {
+    /// What hotrun is doing before there is a session.
+    pub fn preparing() -> Self {
+        Self {
+            state: State::Preparing,
+            live: None,
+            building: None,
+            starting: None,
+            draining: Vec::new(),
+            paused: false,
+            collected: 0,
+            problem: None,
+            last_build: None,
+        }
     }
 }
 

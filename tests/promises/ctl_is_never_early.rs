@@ -223,6 +223,31 @@ fn who_waits_is_told_that_hotrun_ends() {
     assert_eq!(said.code, 1, "{said:?}");
 }
 
+/// Cargo may wait for another one, or for the network, as long as it likes.
+#[test]
+fn who_asks_while_the_project_is_read_is_answered() {
+    let project = project();
+    project.run("mkdir ../bin && printf '#!/bin/sh\\nexec sleep 600\\n' >../bin/cargo && chmod +x ../bin/cargo");
+    let own = project.root().join("bin");
+    let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap());
+    let hotrun = Run::new(&project, &[]).env("PATH", &path).start();
+    wait_until("the control socket", || sockets(&project).first().cloned());
+    let status = ctl(&project, &["status"]);
+    assert_eq!(
+        (status.code, &*status.out),
+        (0, "the project is being read\n")
+    );
+    let waited = ctl(&project, &["wait", "--timeout", "100ms"]);
+    assert_eq!(waited.code, 1);
+    assert!(
+        waited.err.contains("the project is being read"),
+        "{waited:?}"
+    );
+    assert_eq!(ctl(&project, &["stop"]).code, 0);
+    hotrun.wait_code(0);
+    hotrun.assert_nothing_left();
+}
+
 #[test]
 fn the_hotrun_that_is_meant_is_found() {
     let manifest = |name: &str| {
