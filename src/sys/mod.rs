@@ -1,6 +1,8 @@
 //! The only module with `unsafe`: small safe functions over system calls that no safe crate offers. The
 //! files of other systems have functions of the same names.
 
+#[cfg(unix)]
+mod key_mode;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -11,6 +13,8 @@ mod signals;
 mod terminal;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
 #[cfg(target_os = "linux")]
 pub use linux::{option, set_option, steer};
 #[cfg(unix)]
