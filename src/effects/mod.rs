@@ -34,6 +34,7 @@ use crate::session::model::{
 };
 use crate::session::reason::Reason;
 use crate::session::slots::Slot;
+use crate::session::status::Status;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::Reporter;
@@ -261,11 +262,19 @@ impl Effects for Executor {
             Action::Suspend => {
                 // The shell's prompt and hotrun's status line must not run into each other.
                 let _paused = self.reporter.pause();
+                let had_keys = sys::restore_terminal();
                 sys::stop_by(Signal::SIGTSTP);
+                if had_keys {
+                    sys::take_keys();
+                }
             }
             // Nobody can ask yet; and the driver ends.
             Action::Answer(..) | Action::End(_) => {}
         }
+    }
+
+    fn status(&mut self, _: Moment, status: &Status) {
+        self.reporter.status(status);
     }
 }
 

@@ -18,12 +18,13 @@ use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::report::Note;
 use crate::session::Session;
+use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::Ending;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
-use crate::ui::Reporter;
+use crate::ui::{Reporter, keys};
 use crate::watch::Watch;
 
 /// Runs it.
@@ -54,6 +55,8 @@ pub(super) async fn serve(
         return Err(Failure::usage(problem).hint("leave --while-building out"));
     }
     let reporter = Reporter::start(&settings)?;
+    // The terminal is restored on every way out of here.
+    let _attention = keys::attend(&settings, &reporter, &urgent)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }
@@ -142,6 +145,7 @@ async fn asked_to_end(inbox: &mut Inbox) -> Ending {
     loop {
         match inbox.urgent.recv().await {
             Some(Event::Quit(ending)) => return ending,
+            Some(Event::Command(Command::Stop, _)) => return Ending::Quit,
             Some(_) => {}
             None => std::future::pending().await,
         }
