@@ -450,7 +450,11 @@ async fn run(
                 said.warnings += u32::from(!error && counts);
                 said.named.extend(named);
                 said.is_cargos |= code.is_some_and(|code| CARGOS_ERRORS.contains(&&*code));
-                said.news.push(BuildNews::Diagnostic { error, rendered });
+                said.news.push(BuildNews::Diagnostic {
+                    error,
+                    counts,
+                    rendered,
+                });
             }
             Told::Metadata => on_metadata(),
             Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),

@@ -83,7 +83,11 @@ impl CargoOutput {
                 self.errors += u32::from(error && counts);
                 let rendered = remark.rendered;
                 *self.warnings.entry(remark.root).or_default() += u32::from(!error && counts);
-                return Some(BuildNews::Diagnostic { error, rendered });
+                return Some(BuildNews::Diagnostic {
+                    error,
+                    counts,
+                    rendered,
+                });
             }
             Told::Artifact(artifact) => self.artifact(&artifact, wanted),
             Told::Script(line) => self.scripts.push(line),

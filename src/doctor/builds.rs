@@ -355,6 +355,7 @@ impl Run {
                     BuildNews::Diagnostic {
                         error: true,
                         rendered,
+                        ..
                     },
                 ) => said.push(rendered),
                 Event::Build(_, BuildNews::Done(BuildOutcome::Built { artifact, .. })) => {

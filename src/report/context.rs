@@ -377,7 +377,9 @@ fn of_build(generation: Generation, news: BuildNews) -> Option<Event> {
             generation: Some(generation),
             line,
         },
-        BuildNews::Diagnostic { error, rendered } => Event::Diagnostic {
+        BuildNews::Diagnostic {
+            error, rendered, ..
+        } => Event::Diagnostic {
             generation,
             level: if error {
                 Severity::Error

@@ -120,6 +120,8 @@ pub enum BuildNews {
     Diagnostic {
         /// It is an error, so it must be in view at the end.
         error: bool,
+        /// It is an error or a warning of the code, and no closing remark of the compiler.
+        counts: bool,
         /// As rustc renders it, with line ends.
         rendered: String,
     },

@@ -170,8 +170,10 @@ impl Past {
     fn build(&mut self, generation: Generation, news: &BuildNews) {
         self.begins(generation);
         match news {
-            BuildNews::Diagnostic { error: true, .. } => self.current.errors += 1,
-            BuildNews::Diagnostic { error: false, .. } => self.current.warnings += 1,
+            BuildNews::Diagnostic { error, counts, .. } => {
+                self.current.errors += u32::from(*error && *counts);
+                self.current.warnings += u32::from(!error && *counts);
+            }
             BuildNews::Progress { done, total } => self.progress = Some((*done, *total)),
             _ => {}
         }

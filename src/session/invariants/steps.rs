@@ -140,6 +140,7 @@ fn builds(play: &Play, events: &mut Vec<Event>) {
         BuildNews::Line("x".into()),
         BuildNews::Diagnostic {
             error: true,
+            counts: true,
             rendered: "x".into(),
         },
         BuildNews::Progress { done: 1, total: 2 },
