@@ -1,8 +1,19 @@
 //! The errors of the newest build: printed last, so that they are in view, and the long list folded where
 //! a key can unfold it. Pure.
 
+use unicode_width::UnicodeWidthStr;
+
+use super::style::strip;
+
 /// So many are printed at most before the rest is folded.
 const MOST: usize = 10;
+
+/// What a screen has room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
 
 /// What is to be printed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,9 +44,13 @@ impl Errors {
         self.begins = true;
     }
 
-    /// Adds an error as the compiler renders it.
+    /// Adds an error as the compiler renders it. A closing remark belongs to the last one.
     pub(super) fn add(&mut self, rendered: String) {
-        self.waiting.push(rendered);
+        let is_remark = !strip(&rendered).starts_with("error");
+        match self.waiting.last_mut().filter(|_| is_remark) {
+            Some(last) => last.push_str(&rendered),
+            None => self.waiting.push(rendered),
+        }
     }
 
     /// A build ended without errors: those before are mended.
@@ -44,8 +59,8 @@ impl Errors {
         self.shown = 0;
     }
 
-    /// What is to be printed now. `rows`: what a screen has room for, if the rest can be unfolded.
-    pub(super) fn tell(&mut self, rows: Option<usize>) -> Told {
+    /// What is to be printed now. `room`: if the rest can be unfolded.
+    pub(super) fn tell(&mut self, room: Option<Room>) -> Told {
         if self.waiting.is_empty() {
             return Told::default();
         }
@@ -54,12 +69,12 @@ impl Errors {
         }
         self.told.append(&mut self.waiting);
         let shown = self.shown;
-        self.some_after(shown, rows)
+        self.some_after(shown, room)
     }
 
     /// All errors once more, folded like the first time; nothing if there are none.
-    pub(super) fn again(&mut self, rows: Option<usize>) -> Told {
-        self.some_after(0, rows)
+    pub(super) fn again(&mut self, room: Option<Room>) -> Told {
+        self.some_after(0, room)
     }
 
     /// Those that were folded.
@@ -69,10 +84,10 @@ impl Errors {
     }
 
     /// Those from this one on, as far as there is room.
-    fn some_after(&mut self, first: usize, rows: Option<usize>) -> Told {
+    fn some_after(&mut self, first: usize, room: Option<Room>) -> Told {
         let all = self.told.len();
-        let end = match rows {
-            Some(rows) if all > MOST => self.fitting(first, rows),
+        let end = match room {
+            Some(room) if all > MOST => self.fitting(first, room),
             _ => all,
         };
         self.shown = end;
@@ -83,12 +98,13 @@ impl Errors {
     }
 
     /// The end of those that fit: at least one in all, and never more than [`MOST`].
-    fn fitting(&self, first: usize, rows: usize) -> usize {
-        let mut used: usize = self.told[..first].iter().map(|text| lines(text)).sum();
+    fn fitting(&self, first: usize, room: Room) -> usize {
+        let rows = |text: &String| rows(text, room.columns);
+        let mut used: usize = self.told[..first].iter().map(rows).sum();
         let mut end = first;
         for text in &self.told[first..] {
-            used += lines(text);
-            if end >= MOST || (end > 0 && used > rows) {
+            used += rows(text);
+            if end >= MOST || (end > 0 && used > room.rows) {
                 break;
             }
             end += 1;
@@ -97,8 +113,10 @@ impl Errors {
     }
 }
 
-fn lines(text: &str) -> usize {
-    text.lines().count()
+/// The rows that a text takes, with long lines wrapped.
+fn rows(text: &str, columns: usize) -> usize {
+    let rows = |line: &str| line.width().div_ceil(columns.max(1)).max(1);
+    strip(text).lines().map(rows).sum()
 }
 
 #[cfg(test)]
@@ -114,12 +132,31 @@ mod tests {
         errors
     }
 
+    fn room(rows: usize) -> Room {
+        Room { rows, columns: 80 }
+    }
+
+    #[test]
+    fn what_is_wrapped_takes_more_rows() {
+        assert_eq!(rows("\u{1b}[1merror\u{1b}[0m: x\n\n", 8), 2);
+        assert_eq!(rows("error: x\n --> src/main.rs\n", 7), 5);
+    }
+
+    #[test]
+    fn a_closing_remark_is_no_error() {
+        let mut errors = failed(2);
+        errors.add("For more information, try `rustc --explain E0308`.\n".into());
+        let told = errors.tell(None);
+        assert_eq!(told.errors.len(), 2);
+        assert!(told.errors[1].ends_with("E0308`.\n"));
+    }
+
     #[test]
     fn a_short_list_is_printed_as_it_is() {
         let mut errors = failed(10);
-        let told = errors.tell(Some(5));
+        let told = errors.tell(Some(room(5)));
         assert_eq!((told.errors.len(), told.folded), (10, 0));
-        assert_eq!(errors.tell(Some(5)), Told::default());
+        assert_eq!(errors.tell(Some(room(5))), Told::default());
         assert_eq!(errors.unfold(), Told::default());
     }
 
@@ -127,13 +164,13 @@ mod tests {
     fn a_long_list_is_folded_and_unfolded() {
         for (rows, expected) in [(0, 1), (10, 3), (100, 10)] {
             let mut errors = failed(30);
-            let told = errors.tell(Some(rows));
+            let told = errors.tell(Some(room(rows)));
             assert_eq!((told.errors.len(), told.folded), (expected, 30 - expected));
             let rest = errors.unfold();
             assert_eq!((rest.errors.len(), rest.folded), (30 - expected, 0));
             assert!(rest.errors[0].starts_with(&format!("error {expected}\n")));
             assert_eq!(errors.unfold(), Told::default());
-            assert_eq!(errors.again(Some(rows)), told);
+            assert_eq!(errors.again(Some(room(rows))), told);
         }
         // Nobody could unfold it.
         assert_eq!(failed(30).tell(None).errors.len(), 30);

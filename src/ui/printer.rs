@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Message;
-use super::errors::{Errors, Told};
+use super::errors::{Errors, Room, Told};
 use super::keys::{HELP, Wish};
 use super::line_prefix;
 use super::log::Log;
@@ -324,15 +324,19 @@ impl Printer {
     }
 
     fn tell_errors(&mut self) {
-        let rows = self.rows_for_errors();
-        let told = self.errors.tell(rows);
+        let room = self.room_for_errors();
+        let told = self.errors.tell(room);
         self.list(told);
     }
 
-    /// How many rows a list of errors may take; `None` if what is left out could not be asked for.
-    fn rows_for_errors(&self) -> Option<usize> {
+    /// The room for a list of errors; `None` if what is left out could not be asked for.
+    fn room_for_errors(&self) -> Option<Room> {
         let can_unfold = self.format == Format::Terminal && sys::has_keys();
-        can_unfold.then(|| Screen::size().0.saturating_sub(BELOW_ERRORS))
+        let (rows, columns) = Screen::size();
+        can_unfold.then(|| Room {
+            rows: rows.saturating_sub(BELOW_ERRORS),
+            columns,
+        })
     }
 
     fn list(&mut self, told: Told) {
@@ -353,8 +357,8 @@ impl Printer {
             Wish::Blank => self.raw("\n"),
             Wish::Clear => self.wipe(),
             Wish::Errors => {
-                let rows = self.rows_for_errors();
-                match self.errors.again(rows) {
+                let room = self.room_for_errors();
+                match self.errors.again(room) {
                     none if none == Told::default() => self.raw("hotrun: there are no errors"),
                     told => self.list(told),
                 }

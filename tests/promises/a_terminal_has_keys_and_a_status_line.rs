@@ -238,3 +238,172 @@ fn no_line_of_the_app_is_torn_by_the_status_line() {
     };
     assert_eq!(lines.iter().find(escaped), None);
 }
+
+/// An app that begins to write before it listens.
+fn chatty() -> Project {
+    let project = Project::new("slow-drain");
+    project.edit(
+        "src/main.rs",
+        "fn main() -> io::Result<()> {",
+        r#"fn main() -> io::Result<()> {
+            thread::spawn(|| loop {
+                println!("tick");
+                thread::sleep(std::time::Duration::from_millis(20));
+            });
+            thread::sleep(std::time::Duration::from_secs(1));"#,
+    );
+    project
+}
+
+/// What is on the screen after builds with many errors, at every size.
+#[test]
+fn a_long_list_of_errors_is_folded() {
+    let project = Project::new("slow-drain");
+    let version = fs::read_to_string(project.path("src/version.rs")).unwrap();
+    let wrong = |number| format!("const WRONG_{number}: u8 = \"x\";\n");
+    let all: String = (1..=30).map(wrong).collect();
+    for (rows, columns) in [(30, 120), (24, 80), (10, 40)] {
+        let terminal = Terminal::open(rows, columns);
+        let hotrun = start(&project, &terminal, &[]);
+        hotrun.wait_live(1);
+        terminal.wait_keys(true);
+        project.save("src/version.rs", &format!("{version}{all}"));
+        hotrun.wait_for("build-failed", |_| true);
+        let screen = terminal.wait_screen("the failure", |screen| {
+            status_line(screen).starts_with(" ✗ g2 failed to build  g1 live")
+        });
+        let folded = screen.lines().find(|line| line.starts_with("… and "));
+        assert!(
+            folded.is_some_and(|line| line.ends_with(" more errors (press u)")),
+            "{screen}"
+        );
+        if columns > 40 {
+            assert!(status_line(&screen).contains("30 errors"), "{screen}");
+            // The first error is whole, and nothing of what follows is missing.
+            let first = screen.lines().find(|line| line.contains("WRONG_1:"));
+            assert!(first.is_some(), "{screen}");
+        }
+        assert!(!screen.contains("WRONG_30"), "{screen}");
+        terminal.press("u");
+        terminal.wait_screen("the last error", |screen| screen.contains("WRONG_30"));
+        let lines = terminal.lines();
+        for number in 1..=30 {
+            let name = format!("WRONG_{number}:");
+            let times = lines.iter().filter(|line| line.contains(&name)).count();
+            assert_eq!(times, 1, "{name}");
+        }
+        terminal.press("e");
+        let again = |screen: &str| {
+            let folds = terminal
+                .lines()
+                .iter()
+                .filter(|line| line.starts_with("… and "))
+                .count();
+            folds == 2 && status_line(screen).starts_with(" ✗")
+        };
+        terminal.wait_screen("the errors again", again);
+        project.save("src/version.rs", &version);
+        hotrun.wait_for("unchanged", |_| true);
+        terminal.wait_screen("the app", |screen| {
+            status_line(screen).starts_with(" ● live g1")
+        });
+        terminal.press("q");
+        assert_eq!(wait_back(&terminal, 1), "0");
+    }
+}
+
+#[test]
+fn while_two_generations_write_each_line_says_whose_it_is() {
+    let project = chatty();
+    let terminal = Terminal::open(24, 80);
+    let hotrun = start(&project, &terminal, &[]);
+    hotrun.wait_live(1);
+    terminal.press("s");
+    hotrun.wait_live(2);
+    hotrun.wait_for("gone", |_| true);
+    let place = terminal.lines().len();
+    wait_until("more lines", || {
+        (terminal.lines().len() > place + 10).then_some(())
+    });
+    let lines = terminal.lines();
+    for generation in ["g1", "g2"] {
+        let line = format!("{generation} │ tick");
+        assert!(lines.contains(&line), "{lines:#?}");
+    }
+    // Before and after that there is nothing to tell apart.
+    let alone = |lines: &[String]| lines.iter().all(|line| !line.contains('│'));
+    let first = lines.iter().position(|line| line.contains('│')).unwrap();
+    let last = lines.iter().rposition(|line| line.contains('│')).unwrap();
+    assert!(lines[..first].contains(&"tick".to_owned()), "{lines:#?}");
+    assert!(alone(&lines[last + 1..]) && lines[last + 1..].contains(&"tick".to_owned()));
+    terminal.press("q");
+    assert_eq!(wait_back(&terminal, 1), "0");
+}
+
+/// Whatever a crash says is in view, above the status line.
+#[test]
+fn a_crash_is_in_view() {
+    let project = Project::new("slow-drain");
+    let terminal = Terminal::open(24, 80);
+    let hotrun = start(&project, &terminal, &[]);
+    hotrun.wait_live(1);
+    project.edit(
+        "src/main.rs",
+        "fn main() -> io::Result<()> {",
+        "fn main() -> io::Result<()> {
+            (0..200).for_each(|frame| eprintln!(\"frame {frame}\"));
+            if std::env::args().count() < 9 { panic!(\"oh no\") }",
+    );
+    hotrun.wait_for("ended", |_| true);
+    let screen = terminal.wait_screen("the crash", |screen| {
+        status_line(screen).starts_with(" ✗ g2 failed: exit status 101  g1 live")
+    });
+    assert!(
+        screen.contains("oh no") && screen.contains("frame 199"),
+        "{screen}"
+    );
+    terminal.press("q");
+    assert_eq!(wait_back(&terminal, 1), "0");
+}
+
+/// What has scrolled out of the screen is nobody's to delete.
+#[test]
+fn the_screen_is_cleared_before_each_build_if_wanted() {
+    let project = Project::new("slow-drain");
+    for (args, is_wanted) in [(&["--clear"][..], true), (&[], false)] {
+        let terminal = Terminal::open(24, 80);
+        let hotrun = start(&project, &terminal, args);
+        hotrun.wait_live(1);
+        terminal.press("r");
+        hotrun.wait_live(2);
+        let screen = terminal.wait_screen("the second one", |screen| {
+            status_line(screen).starts_with(" ● live g2")
+        });
+        assert_eq!(!screen.contains("building g1"), is_wanted, "{screen}");
+        assert!(screen.contains("building g2"), "{screen}");
+        terminal.press("q");
+        assert_eq!(wait_back(&terminal, 1), "0");
+        assert!(!terminal.text().contains("\u{1b}[3J"));
+    }
+}
+
+/// The line follows the size of the window, and never takes two rows.
+#[test]
+fn the_status_line_follows_the_size_of_the_window() {
+    let project = Project::new("slow-drain");
+    let terminal = Terminal::open(24, 120);
+    let hotrun = start(&project, &terminal, &[]);
+    hotrun.wait_live(1);
+    terminal.wait_screen("the wide line", |screen| status_line(screen).len() > 100);
+    for columns in [40, 20, 80] {
+        terminal.resize(24, columns);
+        terminal.wait_screen("another width", |screen| {
+            let line = status_line(screen);
+            let width = line.chars().count();
+            line.starts_with(" ● live g1") && width < columns.into() && width + 6 > columns.into()
+                || columns < 30 && line == " ● live g1"
+        });
+    }
+    terminal.press("q");
+    assert_eq!(wait_back(&terminal, 1), "0");
+}
