@@ -431,8 +431,14 @@ impl Hotrun {
         self.all(name).into_iter().map(text).collect()
     }
 
-    /// Its stdout so far.
+    /// Its stdout so far, without the names of generations that stand before lines while two write.
     pub(crate) fn stdout(&self) -> String {
+        let text = self.stdout_as_it_is();
+        text.split_inclusive('\n').map(without_prefix).collect()
+    }
+
+    /// Its stdout so far.
+    pub(crate) fn stdout_as_it_is(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
@@ -441,7 +447,7 @@ impl Hotrun {
         String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
     }
 
-    /// Waits for a line of its stdout, whichever generation wrote it.
+    /// Waits for a line of its stdout.
     #[track_caller]
     pub(crate) fn wait_line(&self, is: impl Fn(&str) -> bool) -> String {
         wait_until("a line of stdout", || {
@@ -450,7 +456,7 @@ impl Hotrun {
                 .split_inclusive('\n')
                 .filter(|line| line.ends_with('\n'));
             lines
-                .map(|line| without_prefix(line.trim_end()))
+                .map(str::trim_end)
                 .find(|line| is(line))
                 .map(str::to_owned)
         })
