@@ -493,6 +493,9 @@ pub struct Args {
         help_heading = "Output"
     )]
     pub color: Option<Color>,
+    /// Clear the terminal before each build
+    #[arg(long, help_heading = "Output")]
+    pub clear: bool,
     /// Say less: only problems and what is live
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,

@@ -17,11 +17,15 @@ use crate::session::Session;
 use crate::session::action::Action;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Moment};
+use crate::session::status::Status;
 
 /// Carries out actions. The real one is `effects::Executor`; tests record them.
 pub trait Effects {
     /// Carries the action out, or starts to, without waiting.
     fn perform(&mut self, now: Moment, action: Action);
+
+    /// Shows what hotrun is doing now, which differs from what was shown before.
+    fn status(&mut self, now: Moment, status: &Status);
 }
 
 /// The events to handle.
@@ -92,6 +96,7 @@ pub async fn run(
     effects: &mut impl Effects,
 ) -> Ending {
     let mut event = Event::Begin;
+    let mut shown = None;
     loop {
         let now = clock.now();
         if matches!(event, Event::Changed(_)) {
@@ -102,6 +107,11 @@ pub async fn run(
                 return ending;
             }
             effects.perform(now, action);
+        }
+        let status = session.status();
+        if shown.as_ref() != Some(&status) {
+            effects.status(now, &status);
+            shown = Some(status);
         }
         let due = session.due();
         event = next(&mut inbox, clock, due).await;
@@ -138,12 +148,14 @@ mod tests {
         BuildOutcome, Change, ChangeKind, Content, Exit, Generation, Handover, Proof, Save,
     };
     use crate::session::scenarios::{artifact, policy};
+    use crate::session::status::State;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     /// Effects that record each action with its time, and answer at once or never.
     struct Fake {
         told: Vec<(u128, String)>,
+        states: Vec<State>,
         events: UnboundedSender<Event>,
         ready: bool,
     }
@@ -201,6 +213,10 @@ mod tests {
             };
             self.told.push((now.as_millis(), line));
         }
+
+        fn status(&mut self, _: Moment, status: &Status) {
+            self.states.push(status.state);
+        }
     }
 
     /// Runs a session to its end while `user` sends events.
@@ -213,6 +229,7 @@ mod tests {
         let (sender, events) = unbounded_channel();
         let mut effects = Fake {
             told: Vec::new(),
+            states: Vec::new(),
             events: sender.clone(),
             ready,
         };
@@ -265,6 +282,37 @@ mod tests {
             (2000, "stop g2"),
         ]);
         assert_eq!(lines, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_is_shown_when_it_differs() {
+        let (urgent_sender, urgent) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
+        let mut effects = Fake {
+            told: Vec::new(),
+            states: Vec::new(),
+            events: sender,
+            ready: true,
+        };
+        let inbox = Inbox {
+            urgent,
+            events,
+            since_continued: || None,
+        };
+        let session = Session::new(policy(), true);
+        let driven = run(session, inbox, Clock::start(), &mut effects);
+        let user = async {
+            sleep_until(Instant::now() + MS(1000)).await;
+            // Changes nothing.
+            urgent_sender.send(Event::ReopenLog).unwrap();
+            sleep_until(Instant::now() + MS(1000)).await;
+            urgent_sender.send(Event::Quit(Ending::Quit)).unwrap();
+        };
+        tokio::join!(driven, user);
+        let is_same = effects.states.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(is_same, None, "{:?}", effects.states);
+        assert_eq!(effects.states.first(), Some(&State::Building));
+        assert!(effects.states.contains(&State::Live));
     }
 
     #[tokio::test(start_paused = true)]

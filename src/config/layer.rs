@@ -314,12 +314,14 @@ section! {
 }
 
 section! {
-    /// Where the app's output goes besides.
+    /// What is shown of the output, and where the app's goes besides.
     Log {
         /// A file that whole lines are appended to, with a mark where a generation becomes live
         /// and where it ends.
         /// SIGUSR1 has it opened anew, for `logrotate`.
         file: FilePath => "'app.log'", Next;
+        /// Whether a terminal is cleared before each build; what has scrolled out of it stays.
+        clear: bool = false, Next;
     }
 }
 

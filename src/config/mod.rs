@@ -15,6 +15,7 @@ mod parent;
 pub mod reference;
 pub mod resolve;
 pub mod schema;
+pub mod screen;
 mod typed;
 pub mod value;
 pub mod variables;
@@ -32,6 +33,7 @@ use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
 use layer::{Effect, Layer};
+pub use screen::Screen;
 pub use value::{Question, Ready};
 pub(crate) use wording::nearest;
 
@@ -246,6 +248,10 @@ pub struct Reach {
 
 /// What is printed, where.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches, as the user sets them"
+)]
 pub struct Output {
     /// The kind of reader.
     pub format: Format,
@@ -259,6 +265,12 @@ pub struct Output {
     pub verbosity: Verbosity,
     /// The app's output is also written to this file.
     pub log: Option<PathBuf>,
+    /// What the terminal can show.
+    pub screen: Screen,
+    /// Keys are read from stdin.
+    pub keys: bool,
+    /// The screen is cleared before each build.
+    pub clear: bool,
     /// The socket of the service manager that started hotrun (`NOTIFY_SOCKET`).
     pub supervisor: Option<OsString>,
 }

@@ -13,8 +13,8 @@ use super::parent::Called;
 use super::value::{Command, FilePath, Pattern};
 use super::wording::nearest;
 use super::{
-    App, Build, Format, Output, Ready, Rule, Settings, Stdin, Verbosity, Watch, cargos, file,
-    manifest, parent, typed, variables,
+    App, Build, Format, Output, Ready, Rule, Screen, Settings, Stdin, Verbosity, Watch, cargos,
+    file, manifest, parent, typed, variables,
 };
 use crate::cli::{self, Args};
 use crate::exit::Failure;
@@ -129,7 +129,7 @@ impl Sources {
             quiesce_max: layer.handover.quiesce_max().0,
             hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
-            output: output(&self.args, log),
+            output: output(&self.args, &layer.log, &app, log),
             once: self.args.once,
             file: path,
             app,
@@ -517,9 +517,10 @@ fn hooks(hooks: &layer::Hooks) -> Hooks {
     }
 }
 
-fn output(args: &Args, log: Option<PathBuf>) -> Output {
+fn output(args: &Args, layer: &layer::Log, app: &App, log: Option<PathBuf>) -> Output {
     let terminal = std::io::stderr().is_terminal();
-    let format = match args.format.unwrap_or(cli::Format::Auto) {
+    let chosen = args.format.unwrap_or(cli::Format::Auto);
+    let format = match chosen {
         cli::Format::Terminal => Format::Terminal,
         cli::Format::Json => Format::Json,
         cli::Format::Auto if terminal => Format::Terminal,
@@ -541,6 +542,14 @@ fn output(args: &Args, log: Option<PathBuf>) -> Output {
         report_color,
         events: args.events.clone(),
         log,
+        screen: Screen::by(
+            |name| env::var(name).ok(),
+            !plain,
+            chosen == cli::Format::Terminal,
+        ),
+        // Under `--once` there is nothing to ask for.
+        keys: !plain && !args.once && app.stdin == Stdin::None && std::io::stdin().is_terminal(),
+        clear: layer.clear(),
         supervisor: env::var_os("NOTIFY_SOCKET"),
         verbosity,
     }

@@ -71,6 +71,10 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
             paths: some(&args.watch),
             ignore: read_all("--ignore", &args.ignore)?,
         },
+        log: layer::Log {
+            clear: args.clear.then_some(true),
+            ..layer::Log::default()
+        },
         listen,
         ..Layer::default()
     })

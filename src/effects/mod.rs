@@ -35,6 +35,7 @@ use crate::session::model::{
 };
 use crate::session::reason::Reason;
 use crate::session::slots::Slot;
+use crate::session::status::Status;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sys;
 use crate::ui::Reporter;
@@ -271,11 +272,19 @@ impl Effects for Executor {
             Action::Suspend => {
                 // The shell's prompt and hotrun's status line must not run into each other.
                 let _paused = self.reporter.pause();
+                let had_keys = sys::restore_terminal();
                 sys::stop_by(Signal::SIGTSTP);
+                if had_keys {
+                    sys::take_keys();
+                }
             }
             // Carried out by the driver.
             Action::End(_) => {}
         }
+    }
+
+    fn status(&mut self, _: Moment, status: &Status) {
+        self.reporter.status(status);
     }
 }
 

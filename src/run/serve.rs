@@ -29,7 +29,7 @@ use crate::session::model::Ending;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
-use crate::ui::Reporter;
+use crate::ui::{Reporter, keys};
 use crate::watch::Watch;
 
 /// Runs it.
@@ -53,6 +53,8 @@ pub(super) async fn serve(
     held.adapt(&settings.listen, settings.twins)?;
     may_hold(&settings, &held)?;
     let reporter = Reporter::start(&settings)?;
+    // The terminal is restored on every way out of here.
+    let _attention = keys::attend(&settings, &reporter, &urgent)?;
     if !held.is_empty() {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }

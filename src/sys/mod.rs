@@ -3,6 +3,8 @@
 
 #[cfg(unix)]
 mod control;
+#[cfg(unix)]
+mod key_mode;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -17,6 +19,8 @@ mod unix;
 pub use control::{
     LocalListener, LocalStream, connect_local, create_private_dir, is_private_dir, user,
 };
+#[cfg(unix)]
+pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
 #[cfg(target_os = "linux")]
 pub use linux::{option, set_option, steer};
 #[cfg(unix)]

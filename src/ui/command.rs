@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::screen::make_room;
 use super::style::Style;
 use crate::defect::Defect;
 use crate::exit::{ExitKind, Failure};
@@ -36,8 +37,10 @@ pub fn defect(defect: &Defect) {
         message,
     } = defect;
     let issues = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(&make_room()).ok();
     writeln!(
-        io::stderr(),
+        stderr,
         "hotrun: a defect of hotrun, in `{part}` at {place}: {message}\nhint: please report it{}",
         if issues.starts_with("http") {
             format!(" at {issues}")

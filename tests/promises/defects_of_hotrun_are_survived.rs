@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::Process;
 
+use crate::common::terminal::Terminal;
 use crate::common::{ANY, Hotrun, Outcome, Project, Run, get, own_address, own_port, wait_until};
 
 fn wait_version(address: SocketAddr, version: &str) {
@@ -187,6 +188,22 @@ fn in_what_reaps_processes() {
 #[test]
 fn in_what_reads_the_input() {
     survives("input");
+}
+
+#[test]
+fn in_what_reads_keys() {
+    let terminal = Terminal::open(24, 80);
+    let project = Project::new("slow-drain");
+    let run = Run::new(&project, &ANY).env("HOTRUN_PANIC", "keys");
+    let hotrun = run.at(&terminal).start();
+    hotrun.wait_live(1);
+    terminal.press("s");
+    let said = "a defect of hotrun, in `keys`";
+    terminal.wait_screen(said, |screen| screen.contains(said));
+    terminal.press("s");
+    hotrun.wait_live(2);
+    terminal.press("q");
+    terminal.wait_screen("the end", |screen| screen.contains("back 0"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod a_person_chooses_the_target;
 mod a_random_day_ends_well;
 mod a_service_manager_is_told;
 mod a_target_has_one_hotrun;
+mod a_terminal_has_keys_and_a_status_line;
 mod activation_is_accepted;
 mod all_of_the_program_is_pinned;
 mod an_address_in_use_is_explained;

@@ -1,7 +1,7 @@
 //! Without a terminal, output is lines, for editors, files and programs; and no line of the app is lost,
 //! cut or out of order.
 
-use crate::common::{ANY, Hotrun, Project, Run};
+use crate::common::{ANY, Hotrun, Project, Run, wait_until};
 
 /// rust-analyzer's task matcher recognises a build by these two lines, and no other line may look like
 /// them; and a log file must have no escape sequences.
@@ -130,6 +130,24 @@ fn all_that_an_app_wrote_is_out_before_its_end_is_told() {
     hotrun.wait_code(0);
     assert_eq!(hotrun.stdout().lines().count(), LINES + 1);
     assert!(!hotrun.stdout().contains("err ") && !hotrun.stderr().contains("out 1"));
+}
+
+/// Without a terminal too it can be seen which generation wrote a line; with one generation, lines are as
+/// they were written.
+#[test]
+fn while_two_generations_write_each_line_says_whose_it_is() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let listening = format!("listening on {}\n", hotrun.address());
+    hotrun.wait_live(1);
+    project.set_version("2");
+    hotrun.wait_live(2);
+    let both = format!("{listening}g2 | {listening}");
+    wait_until("both lines", || {
+        let said = hotrun.stdout_as_it_is();
+        assert!(both.starts_with(&said), "{said}");
+        (said == both).then_some(())
+    });
 }
 
 /// For a program: an object per line and nothing else, in one order.

@@ -66,16 +66,19 @@ fn ctrl_z_stops_hotrun_and_not_the_app() {
 /// The prompt of the shell is on a line of its own, and afterwards the status line is drawn again.
 #[test]
 fn the_status_line_makes_room_for_the_shell() {
-    const ERASED: &str = "\u{1b}[1G\u{1b}[2K";
+    const ERASED: &str = "\u{1b}[1G\u{1b}[J";
     // The status line may show the progress of the build.
     let is_drawn = |hotrun: &Hotrun| {
         let text = hotrun.stderr();
-        let last = text.rsplit(['\n', 'K']).next().unwrap_or_default();
-        (last.starts_with("hotrun: building g1") && last.ends_with('…')).then_some(())
+        let last = text.rsplit(['\n', 'J']).next().unwrap_or_default();
+        last.starts_with(" ~ building g1").then_some(())
     };
     let (project, _) = slow_to_build();
-    let hotrun = Hotrun::start(&project, &["--format", "terminal"]);
+    let run = Run::new(&project, &["--format", "terminal"]);
+    let hotrun = run.env("TERM", "xterm").start();
     wait_until("the status line", || is_drawn(&hotrun));
+    // A keeper that is about to start is still in hotrun's group.
+    hotrun.wait_for("progress", |_| true);
     ctrl_z(&hotrun);
     let stopped = hotrun.stderr();
     assert!(stopped.ends_with(ERASED), "{stopped:?}");

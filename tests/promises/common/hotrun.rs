@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::client::{self, Answer, Outcome};
 use super::processes::{self, MARK, Running};
 use super::project::Project;
+use super::terminal::Terminal;
 use super::{LIMIT, LOOK, now, wait_until, wait_within};
 
 /// All processes must be gone within this time, where no promise is stricter.
@@ -37,6 +38,7 @@ pub(crate) struct Run {
     before: Vec<String>,
     stdin: Option<Stdio>,
     sockets: Option<[OwnedFd; 2]>,
+    terminal: Option<OwnedFd>,
 }
 
 impl Run {
@@ -52,6 +54,7 @@ impl Run {
             before: Vec::new(),
             stdin: None,
             sockets: None,
+            terminal: None,
         }
     }
 
@@ -95,6 +98,13 @@ impl Run {
     pub(crate) fn by(mut self, command: &[&str]) -> Self {
         self.before.extend(command.iter().map(ToString::to_string));
         self
+    }
+
+    /// In a shell at this terminal.
+    pub(crate) fn at(self, terminal: &Terminal) -> Self {
+        let mut run = self.by(&Terminal::shell());
+        run.terminal = Some(terminal.side());
+        run.env("TERM", "xterm-256color").env("LANG", "C.UTF-8")
     }
 
     /// As root of a user namespace of its own, with limits and mounts of its own, after this script.
@@ -143,14 +153,19 @@ impl Run {
         words.push(hotrun);
         let mut command = self.project.command(words[0]);
         command.args(&words[1..]);
-        // A process group of its own, as from a shell: Ctrl-C reaches hotrun alone.
         command
             .current_dir(&self.dir)
-            .process_group(0)
             .stdout(self.pipe.map_or_else(|| stdout.into(), Stdio::from))
             .stderr(stderr)
             .env(MARK, &mark)
             .envs(self.env);
+        if let Some(terminal) = self.terminal {
+            let copy = || terminal.try_clone().unwrap();
+            command.stdin(copy()).stdout(copy()).stderr(terminal);
+        } else {
+            // A process group of its own, as from a shell: Ctrl-C reaches hotrun alone.
+            command.process_group(0);
+        }
         if let Some([stdin, stdout]) = self.sockets {
             command.stdin(stdin).stdout(stdout).env("STDOUT", &out);
         }
@@ -416,8 +431,14 @@ impl Hotrun {
         self.all(name).into_iter().map(text).collect()
     }
 
-    /// Its stdout so far.
+    /// Its stdout so far, without the names of generations that stand before lines while two write.
     pub(crate) fn stdout(&self) -> String {
+        let text = self.stdout_as_it_is();
+        text.split_inclusive('\n').map(without_prefix).collect()
+    }
+
+    /// Its stdout so far.
+    pub(crate) fn stdout_as_it_is(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
@@ -562,6 +583,18 @@ impl Hotrun {
         write!(text, "---- running: {}", alive.join(", ")).unwrap();
         text
     }
+}
+
+/// The line without the name of the generation that stands before it while two write.
+fn without_prefix(line: &str) -> &str {
+    let parts = line
+        .strip_prefix('g')
+        .and_then(|rest| rest.split_once(" | "));
+    let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    parts.map_or(
+        line,
+        |(number, rest)| if is_number(number) { rest } else { line },
+    )
 }
 
 impl Drop for Hotrun {

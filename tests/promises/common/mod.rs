@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod processes;
 pub(crate) mod project;
 pub(crate) mod row;
+pub(crate) mod terminal;
 mod warm;
 
 use std::env;
