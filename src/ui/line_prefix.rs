@@ -1,4 +1,4 @@
-//! Whose line it is, in front of it, while more than one generation has a process. Pure.
+//! Whose line it is, in front of it, for people, while more than one generation has a process. Pure.
 
 use crate::session::model::Generation;
 use crate::session::status::Status;

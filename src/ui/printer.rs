@@ -255,7 +255,9 @@ impl Printer {
         if begins {
             self.finish_line();
         }
-        let needs_prefix = self.status.as_deref().is_some_and(line_prefix::is_needed);
+        // A program that reads the app's output gets it as it is.
+        let needs_prefix = self.screen.is_terminal(chunk.stream)
+            && self.status.as_deref().is_some_and(line_prefix::is_needed);
         let prefixed = needs_prefix.then(|| {
             let unicode = self.shows.unicode;
             line_prefix::with_prefix(&chunk.bytes, chunk.generation, begins, unicode)

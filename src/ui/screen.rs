@@ -37,6 +37,7 @@ pub(super) struct Screen {
     out: File,
     err: File,
     stdout: Stdout,
+    err_is_terminal: bool,
 }
 
 impl Screen {
@@ -50,7 +51,22 @@ impl Screen {
             _ if out.is_terminal() => Stdout::Terminal,
             _ => Stdout::Apart,
         };
-        Ok(Self { out, err, stdout })
+        let err_is_terminal = err.is_terminal();
+        Ok(Self {
+            out,
+            err,
+            stdout,
+            err_is_terminal,
+        })
+    }
+
+    /// A person reads this stream at a terminal.
+    pub(super) fn is_terminal(&self, stream: Stream) -> bool {
+        match (stream, self.stdout) {
+            (Stream::Stderr, _) | (Stream::Stdout, Stdout::Same) => self.err_is_terminal,
+            (Stream::Stdout, Stdout::Terminal) => true,
+            (Stream::Stdout, Stdout::Apart) => false,
+        }
     }
 
     /// What is written to this stream may be seen where the status line is.

@@ -431,14 +431,8 @@ impl Hotrun {
         self.all(name).into_iter().map(text).collect()
     }
 
-    /// Its stdout so far, without the names of generations that stand before lines while two write.
-    pub(crate) fn stdout(&self) -> String {
-        let text = self.stdout_as_it_is();
-        text.split_inclusive('\n').map(without_prefix).collect()
-    }
-
     /// Its stdout so far.
-    pub(crate) fn stdout_as_it_is(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
@@ -583,18 +577,6 @@ impl Hotrun {
         write!(text, "---- running: {}", alive.join(", ")).unwrap();
         text
     }
-}
-
-/// The line without the name of the generation that stands before it while two write.
-fn without_prefix(line: &str) -> &str {
-    let parts = line
-        .strip_prefix('g')
-        .and_then(|rest| rest.split_once(" | "));
-    let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit());
-    parts.map_or(
-        line,
-        |(number, rest)| if is_number(number) { rest } else { line },
-    )
 }
 
 impl Drop for Hotrun {
