@@ -86,12 +86,13 @@ pub fn summary(answer: &Answer) -> String {
         }
         State::Idle => format!("{name} does not run"),
         State::Preparing => "the project is being read".into(),
-        State::Building => match status.building {
+        State::Building => match &status.building {
             Some(one) => {
-                let progress = one
-                    .progress
-                    .map(|(done, total)| format!(": {done}/{total}"));
-                let progress = progress.unwrap_or_default();
+                let progress = match (&one.waits_for, one.progress) {
+                    (Some(lock), _) => format!(", which waits for another cargo ({lock})"),
+                    (None, Some((done, total))) => format!(": {done}/{total}"),
+                    (None, None) => String::new(),
+                };
                 format!("building {}{progress}{meanwhile}", one.generation)
             }
             None => format!("about to build{meanwhile}"),

@@ -56,12 +56,14 @@ pub enum State {
 }
 
 /// A build that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Building {
     /// Its generation.
     pub generation: Generation,
     /// How many of its units are finished, and how many there are, as far as cargo has said.
     pub progress: Option<(u32, u32)>,
+    /// The lock of another cargo that it waits for, and who holds it.
+    pub waits_for: Option<String>,
 }
 
 /// A build that has ended.
@@ -109,6 +111,7 @@ pub(super) struct Past {
     /// The build that runs, and its messages so far.
     current: LastBuild,
     progress: Option<(u32, u32)>,
+    waits_for: Option<String>,
     last: Option<LastBuild>,
     /// Who waits until everything that was saved is live or has failed.
     waiting: Vec<Client>,
@@ -162,6 +165,7 @@ impl Past {
     fn begins(&mut self, generation: Generation) {
         if self.current.generation != generation {
             self.progress = None;
+            self.waits_for = None;
             self.current = LastBuild {
                 generation,
                 ..LastBuild::default()
@@ -176,6 +180,7 @@ impl Past {
                 self.current.errors += u32::from(*error && *counts);
                 self.current.warnings += u32::from(!*error && *counts);
             }
+            BuildNews::Blocked(on) => self.waits_for.clone_from(on),
             BuildNews::Progress { done, total } => self.progress = Some((*done, *total)),
             _ => {}
         }
@@ -235,12 +240,14 @@ impl Session {
         });
         let problem = debugged.or_else(|| self.past.problem.clone());
         let live = self.swap.live.as_ref().map(|live| live.generation);
-        let building = self.builds.generation().map(|generation| Building {
-            generation,
-            progress: self
-                .past
-                .progress
-                .filter(|_| self.past.current.generation == generation),
+        let building = self.builds.generation().map(|generation| {
+            let past = &self.past;
+            let is_known = past.current.generation == generation;
+            Building {
+                generation,
+                progress: past.progress.filter(|_| is_known),
+                waits_for: past.waits_for.clone().filter(|_| is_known),
+            }
         });
         let starts = self.swap.candidate.is_some() || self.swap.pending.is_some();
         let state = match () {

@@ -114,9 +114,11 @@ fn state(status: &Status, room: usize, screen: Screen, style: Style) -> Part {
         State::Preparing => (Level::Info, ('◐', '~'), "reading the project".into()),
         State::Idle => (Level::Detail, ('○', '-'), "idle".into()),
         State::Building => {
-            let building = status.building;
+            let building = status.building.as_ref();
             let mut text = one("building", building.map(|building| building.generation));
-            if let Some((done, total)) = building.and_then(|building| building.progress) {
+            if building.is_some_and(|building| building.waits_for.is_some()) {
+                text += ": waits for another cargo";
+            } else if let Some((done, total)) = building.and_then(|building| building.progress) {
                 text = format!("{text} {done}/{total}");
             }
             (Level::Info, ('◐', '~'), text)
@@ -294,6 +296,7 @@ mod tests {
             building: Some(Building {
                 generation: Generation(4),
                 progress: Some((12, 20)),
+                waits_for: None,
             }),
             ..calm()
         }
