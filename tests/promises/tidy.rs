@@ -591,11 +591,87 @@ fn the_published_crate_has_what_it_needs() {
         "LICENSE-MIT",
         "README.md",
         "clippy.toml",
+        "docs/comparison.md",
         "docs/configuration.md",
+        "docs/control.md",
+        "docs/editors.md",
         "docs/events.md",
+        "docs/guide.md",
+        "docs/how-it-works.md",
+        "docs/pictures/capture.svg",
+        "docs/pictures/failures.svg",
+        "docs/pictures/generations.svg",
+        "docs/pictures/holding.svg",
+        "docs/pictures/session.svg",
+        "docs/recipes.md",
         "docs/reload.schema.json",
+        "docs/troubleshooting.md",
     ];
     assert!(ours.copied().eq(expected), "{outside:?}");
+}
+
+/// A page that links to a file or a section that is not there leads a reader nowhere; a page that no
+/// other one links to is never found.
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let of_text = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let others = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
+    let pages: Vec<PathBuf> = docs.filter(of_text).chain(others).collect();
+    let mut linked = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in links(&text) {
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                page.with_file_name(file)
+            };
+            let Ok(target) = target.canonicalize() else {
+                wrong.push(format!("{}: {link}", page.display()));
+                continue;
+            };
+            if !section.is_empty()
+                && !sections(&fs::read_to_string(&target).unwrap()).contains(section)
+            {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+            linked.insert(target);
+        }
+    }
+    none("there is no such file or section", &wrong);
+    let pictures = fs::read_dir(root().join("docs/pictures")).unwrap();
+    let pictures = pictures.map(|entry| entry.unwrap().path());
+    let below_docs = pages
+        .into_iter()
+        .filter(|page| page.starts_with(root().join("docs")));
+    let lost: Vec<String> = below_docs
+        .chain(pictures)
+        .filter(|path| !linked.contains(&path.canonicalize().unwrap()))
+        .map(|path| path.display().to_string())
+        .collect();
+    none("nothing links to it", &lost);
+}
+
+/// The targets of links and pictures that are files of the repository.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1);
+    let targets = targets.filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The names by which a page's sections are linked to.
+fn sections(text: &str) -> BTreeSet<String> {
+    let titles = text.lines().filter_map(|line| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len()).then(|| title.trim().to_lowercase())
+    });
+    let is_kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    let names = titles.map(|title| title.chars().filter(is_kept).collect::<String>());
+    names.map(|name| name.replace(' ', "-")).collect()
 }
 
 #[test]
