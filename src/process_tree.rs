@@ -2,6 +2,14 @@
 
 use procfs::process::{FDTarget, Process};
 
+/// The command line of a process, on one line.
+pub(crate) fn command(process: &Process) -> Option<String> {
+    let whole = process.cmdline().ok()?.join(" ");
+    let words = whole.split(|c: char| c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    Some(words.join(" "))
+}
+
 /// The descendants of this process, without itself. Those of a keeper are all processes of its
 /// generation, since orphans are reparented to it.
 pub(crate) fn of(pid: u32) -> Vec<Process> {

@@ -98,8 +98,12 @@ fn find() -> Option<String> {
     let is_cargo = |process: &&Process| process.stat().is_ok_and(|stat| stat.comm == "cargo");
     let waiting: Vec<i32> = ours.iter().filter(is_cargo).map(Process::pid).collect();
     let pid = holder(&locks, &waiting)?;
-    let words = Process::new(pid).and_then(|process| process.cmdline());
-    let command: String = words.ok()?.join(" ").chars().take(LONGEST).collect();
+    let whole = process_tree::command(&Process::new(pid).ok()?)?;
+    let mut command: String = whole.chars().take(LONGEST).collect();
+    if command.len() < whole.len() {
+        command.truncate(command.trim_end().len());
+        command.push('…');
+    }
     Some(format!("`{command}` (pid {pid})"))
 }
 

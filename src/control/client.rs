@@ -121,6 +121,13 @@ fn meant(which: &Which, all: &[Identity]) -> Vec<usize> {
             && fits(&one.package, &which.package)
             && fits(&one.target, &which.target)
     });
+    let around: Vec<(usize, &Identity)> = around.collect();
+    // One that has just started may be about to learn that its target has a hotrun.
+    let is_known = |one: &Identity| one.package.is_some();
+    let knows = around.iter().any(|(_, one)| is_known(one));
+    let around = around
+        .into_iter()
+        .filter(|(_, one)| !knows || is_known(one));
     let depth = |one: &Identity| one.workspace.0.components().count();
     let around: Vec<(usize, usize)> = around.map(|(at, one)| (depth(one), at)).collect();
     let innermost = around.iter().map(|(depth, _)| *depth).max();
@@ -253,6 +260,18 @@ mod tests {
             package: package.map(str::to_owned),
             target: None,
         }
+    }
+
+    #[test]
+    fn one_that_is_not_known_yet_is_meant_if_it_is_alone() {
+        let unknown = Identity {
+            package: None,
+            target: None,
+            ..run("/a", "", "")
+        };
+        let dir = which("/a/src", Some("x"));
+        assert_eq!(meant(&dir, std::slice::from_ref(&unknown)), [0]);
+        assert_eq!(meant(&dir, &[unknown, run("/a", "x", "x")]), [1]);
     }
 
     #[test]

@@ -330,6 +330,7 @@ impl Session {
                 unchanged,
                 ..
             } => {
+                self.past.built(generation, took);
                 self.count_slow(took, &cause);
                 self.remember(&artifact);
                 self.newest_built = Some(artifact.built_by);

@@ -53,7 +53,7 @@ pub(super) fn hint(last_lines: &[String], serving: bool, absent: &[String]) -> O
     let in_use = ["address already in use", "os error 98"];
     if serving && any(&last_error(last_lines), &in_use) {
         Some(Hint::BindsHeld)
-    } else if any(last_lines, &["/dev/tty", "os error 6)"]) {
+    } else if any(last_lines, &["/dev/tty", "os error 6)", "os { code: 6,"]) {
         Some(Hint::WantsTerminal)
     } else if !absent.is_empty() && any(last_lines, &["os error 2)", "kind: notfound"]) {
         Some(Hint::NotBuilt(absent.to_vec()))

@@ -9,7 +9,7 @@ use super::Session;
 use super::action::{Action, View};
 use super::command::Client;
 use super::event::BuildNews;
-use super::model::{Cause, Generation, Occasion, Phases};
+use super::model::{Cause, Generation, Occasion};
 use super::swap::Debugger;
 
 /// What hotrun is doing.
@@ -134,14 +134,11 @@ impl Past {
                 self.ended(Some(*took));
                 self.failed(Failed::Build, Some(*generation), &reason.text);
             }
-            View::Unchanged { took, .. } => {
-                self.ended(Some(*took));
+            // After a rollback, what was built last still does not serve.
+            View::Live { cause, .. } if !matches!(cause, Cause::Rollback(_)) => {
                 self.problem = None;
             }
-            View::Live { phases, cause, .. } => {
-                self.is_live(phases, cause);
-            }
-            View::Finished { .. } => self.problem = None,
+            View::Unchanged { .. } | View::Finished { .. } => self.problem = None,
             View::JobFailed {
                 occasion, reason, ..
             } => {
@@ -186,22 +183,18 @@ impl Past {
         }
     }
 
+    /// The build of this generation has made a program.
+    pub(super) fn built(&mut self, generation: Generation, took: Duration) {
+        self.begins(generation);
+        self.ended(Some(took));
+    }
+
     fn ended(&mut self, took: Option<Duration>) {
         let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         self.last = Some(LastBuild {
             took_ms,
             ..self.current
         });
-    }
-
-    fn is_live(&mut self, phases: &Phases, cause: &Cause) {
-        if phases.build.is_some() {
-            self.ended(phases.build);
-        }
-        // After that, what was built last still does not serve.
-        if !matches!(cause, Cause::Rollback(_)) {
-            self.problem = None;
-        }
     }
 
     fn failed(&mut self, kind: Failed, generation: Option<Generation>, text: &str) {

@@ -9,6 +9,7 @@ use procfs::net::{TcpState, UnixState};
 use procfs::process::{FDTarget, Process, all_processes};
 
 use super::address::{Address, is_behind};
+use crate::process_tree;
 
 /// A process that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +137,7 @@ fn owner(inode: u64) -> Option<Process> {
 
 /// Its pid and its command.
 fn named(process: &Process) -> Option<(i32, String)> {
-    let command = process.cmdline().ok()?.join(" ");
-    Some((process.pid(), command))
+    Some((process.pid(), process_tree::command(process)?))
 }
 
 /// The two addresses conflict: the same port, and the same IP or a wildcard. `[::]` may serve IPv4 too.

@@ -62,6 +62,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "sockets",
         &[
             "defect",
+            "process_tree",
             "sock_diag",
             "exit",
             "session::claims",
