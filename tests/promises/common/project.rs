@@ -52,7 +52,7 @@ impl Project {
     /// A copy of `hello`, a real server whose dependencies are already built.
     pub(crate) fn hello() -> Self {
         let project = Self::new("hello");
-        warm::copy_target(Packages::Hello, &project.path("target"));
+        warm::copy_target(Packages::Few, &project.path("target"));
         project
     }
 
@@ -82,7 +82,7 @@ impl Project {
         let packages = match name {
             "frameworks" => Packages::Frameworks,
             "tls" => Packages::Tls,
-            _ => Packages::Readers,
+            _ => Packages::Few,
         };
         warm::copy_target(packages, &dir.join("target"));
         let dir = dir.join(name);

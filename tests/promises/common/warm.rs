@@ -51,10 +51,8 @@ pub(super) fn copy_target(of: Packages, to: &Path) {
 /// The fixtures that are built into one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packages {
-    /// `hello`, which stands alone.
-    Hello,
-    /// `readers`.
-    Readers,
+    /// `hello` and `readers`, which most tests need, and whose dependencies are much the same.
+    Few,
     /// `frameworks`, with so many dependencies that other tests should not have to copy them.
     Frameworks,
     /// `tls`, with its cryptography.
@@ -63,21 +61,22 @@ pub(super) enum Packages {
 
 /// The directory with everything built.
 fn built(packages: Packages) -> &'static Path {
-    static BUILT: [OnceLock<PathBuf>; 4] = [const { OnceLock::new() }; 4];
+    static BUILT: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
     BUILT[packages as usize].get_or_init(|| {
-        let package = match packages {
-            Packages::Hello => "hello",
-            Packages::Readers => "readers",
-            Packages::Frameworks => "frameworks",
-            Packages::Tls => "tls",
+        let shared = fixtures().join("target");
+        let (target, packages) = match packages {
+            Packages::Few => (shared, &["hello", "readers"][..]),
+            Packages::Frameworks => (shared.join("frameworks"), &["frameworks"][..]),
+            Packages::Tls => (shared.join("tls"), &["tls"][..]),
         };
-        let target = fixtures().join("target").join(package);
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);
-        let manifest = fixtures().join(package).join("Cargo.toml");
-        // Each by itself, as hotrun builds it: cargo unifies the features of packages that it builds
-        // together, and would build the dependencies again for a single package.
-        build(package, &manifest, &target);
+        // One after the other, as hotrun builds them: cargo unifies the features of packages that it
+        // builds together, and would build the dependencies again for a single package.
+        for package in packages {
+            let manifest = fixtures().join(package).join("Cargo.toml");
+            build(package, &manifest, &target);
+        }
         target
     })
 }
