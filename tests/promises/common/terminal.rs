@@ -83,9 +83,11 @@ impl Terminal {
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         let (high, wide) = (rows.to_string(), columns.to_string());
         let words = ["-F", &self.name, "rows", &high, "cols", &wide];
+        // What is drawn for the new size must not be seen at the old one.
+        let mut seen = self.seen();
         assert!(Command::new("stty").args(words).status().unwrap().success());
         let (rows, columns) = (size(rows), size(columns));
-        self.seen().screen.screen_mut().set_size(rows, columns);
+        seen.screen.screen_mut().set_size(rows, columns);
     }
 
     /// Types something.
@@ -131,7 +133,11 @@ impl Terminal {
                 is(&last).then_some(())
             });
         }));
-        assert!(seen.is_ok(), "not on the screen: {what}\n{last}");
+        assert!(
+            seen.is_ok(),
+            "not on the screen: {what}\n{last}\n{}",
+            self.text().escape_debug()
+        );
         last
     }
 
