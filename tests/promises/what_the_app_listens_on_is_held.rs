@@ -19,8 +19,8 @@ use crate::common::{
 };
 
 /// Reloads of each kind of server, and how many of them begin with a crash.
-const RELOADS: u32 = 16;
-const CRASHES: u32 = 4;
+const RELOADS: u32 = 10;
+const CRASHES: u32 = 2;
 
 /// A crash soon after the start must not roll back here. And on a busy machine, a server may be slow
 /// between two addresses, and accepted connections may wait for long before they are read.
