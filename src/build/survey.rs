@@ -1,5 +1,5 @@
-//! Reads the project for those who are about to write its settings: also where nothing chooses yet among
-//! several programs.
+//! Reads the project for `hotrun init`, which is about to write its settings: also where nothing chooses
+//! yet among several programs.
 
 use std::path::PathBuf;
 use std::sync::Arc;

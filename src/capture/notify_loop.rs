@@ -415,7 +415,7 @@ impl NotifyLoop {
             }
             found = find(&held);
         }
-        // Without a gap in which the address could be released, since nobody claims it yet.
+        // Without a gap in which the address could be released, since no generation claims it yet.
         held.give(found?, slot, &fresh).map(Verdict::Open)
     }
 

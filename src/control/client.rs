@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::place;
-use super::{Answer, Greeting, Identity, PROTOCOL, Refusal, Request};
+use super::{Answer, ClientRequest, Greeting, Identity, PROTOCOL, Refusal};
 use crate::exit::Failure;
 use crate::report::Record;
 use crate::report::event::Event;
@@ -54,7 +54,7 @@ pub async fn connect(which: &Which) -> Result<Connection, Failure> {
     for path in place::sockets(&which.places).map_err(cannot)? {
         match timeout(GREETS, greeted(&path)).await {
             Ok(Ok(connection)) => found.push(connection?),
-            // Nobody listens there any more, and nobody ever will under this name.
+            // Its hotrun has ended, and no other one will have this name.
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(&path).ok();
             }
@@ -181,7 +181,7 @@ fn pid_of(path: &Path) -> Option<&str> {
 }
 
 impl Connection {
-    async fn ask(&mut self, request: &Request) -> io::Result<()> {
+    async fn ask(&mut self, request: &ClientRequest) -> io::Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).await
@@ -192,7 +192,7 @@ impl Connection {
         let command = name.to_owned();
         let mut line = String::new();
         // It may end meanwhile.
-        if self.ask(&Request::Command { command }).await.is_err()
+        if self.ask(&ClientRequest::Command { command }).await.is_err()
             || self.stream.read_line(&mut line).await.unwrap_or_default() == 0
         {
             return Ok(Reply::Ended);
@@ -218,7 +218,7 @@ impl Connection {
     /// Hands on what the app writes, each line as it came and as it was read, until there is no more.
     pub async fn logs(
         &mut self,
-        request: &Request,
+        request: &ClientRequest,
         mut each: impl FnMut(&str, &str),
     ) -> Result<(), Failure> {
         let lost = |error| Failure::failed(format!("the connection to hotrun broke: {error}"));

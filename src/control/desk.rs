@@ -1,5 +1,5 @@
-//! What the server and the main loop share: who waits for an answer, what the newest build and program have
-//! said, and the lines of the app.
+//! What the server and the main loop share: the clients that wait for an answer, what the newest build and
+//! program have said, and the lines of the app.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ struct Shared {
 }
 
 impl Desk {
-    /// Nobody has asked yet; what is known of the session before the project is read.
+    /// Without a client yet; `session` is what is known before the project is read.
     pub fn new(session: Identity) -> Self {
         let shared = Shared {
             session,
@@ -91,13 +91,13 @@ impl Desk {
         self.lock().session.clone()
     }
 
-    /// Somebody asks, and receives the answer.
+    /// A client asks, and receives the answer.
     pub(super) fn asks(&self) -> (Client, oneshot::Receiver<Answer>) {
         let (sender, answer) = oneshot::channel();
         let mut shared = self.lock();
         shared.numbered += 1;
         let client = Client(shared.numbered);
-        // Those who have gone wait no more.
+        // A client that has gone waits no more.
         shared.waiting.retain(|_, sender| !sender.is_closed());
         shared.waiting.insert(client, sender);
         (client, answer)

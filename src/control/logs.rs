@@ -1,5 +1,5 @@
 //! The last lines that the app has written, for `hotrun ctl logs`: bounded by their size, and numbered, so
-//! that a reader who is too slow knows what it has missed.
+//! that a reader that is too slow knows what it has missed.
 
 use std::collections::VecDeque;
 

@@ -54,7 +54,7 @@ pub struct Identity {
 /// What a client asks for, after the greeting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
-pub enum Request {
+pub enum ClientRequest {
     /// A command, by its name; answered by one [`Answer`].
     Command {
         /// The name.

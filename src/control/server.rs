@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::desk::Desk;
-use super::{Greeting, PROTOCOL, Refusal, Request};
+use super::{ClientRequest, Greeting, PROTOCOL, Refusal};
 use crate::defect;
 use crate::report::Record;
 use crate::session::command::Command;
@@ -41,9 +41,9 @@ pub struct Server {
 
 /// The control socket; it is removed when this is dropped.
 #[derive(Debug)]
-pub struct Socket(PathBuf);
+pub struct ControlSocket(PathBuf);
 
-impl Drop for Socket {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         std::fs::remove_file(&self.0).ok();
     }
@@ -52,7 +52,7 @@ impl Drop for Socket {
 impl Server {
     /// Listens at this path, which no other run has, and serves in the background. Must be called inside
     /// the runtime.
-    pub fn start(self, path: PathBuf) -> io::Result<Socket> {
+    pub fn start(self, path: PathBuf) -> io::Result<ControlSocket> {
         let listener = LocalListener::bind(&path)?;
         let room = Arc::new(Semaphore::new(MOST));
         let serve = async move || {
@@ -75,7 +75,7 @@ impl Server {
             }
         };
         defect::spawn("control", defect::again("control", serve));
-        Ok(Socket(path))
+        Ok(ControlSocket(path))
     }
 
     async fn talk(&self, stream: LocalStream) -> io::Result<()> {
@@ -98,8 +98,10 @@ impl Server {
                 return Ok(());
             }
             let reply = match serde_json::from_str(&request) {
-                Ok(Request::Command { command }) => self.command(&command, &mut requests).await?,
-                Ok(Request::Logs { generation, follow }) => {
+                Ok(ClientRequest::Command { command }) => {
+                    self.command(&command, &mut requests).await?
+                }
+                Ok(ClientRequest::Logs { generation, follow }) => {
                     let logs = self.logs(&mut write, generation, follow);
                     let mut more = [0];
                     return tokio::select! {

@@ -57,7 +57,7 @@ pub struct Executor {
     pub events: UnboundedSender<Event>,
     /// The printer of lines and the status line.
     pub reporter: Reporter,
-    /// Those who ask over the control socket.
+    /// The clients of the control socket that wait for an answer, and what they may ask for.
     pub desk: Desk,
     /// The user's commands.
     pub hooks: Hooks,

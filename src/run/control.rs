@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::build::project::Target;
-use crate::control::server::{Server, Socket};
+use crate::control::server::{ControlSocket, Server};
 use crate::control::{Identity, place};
 use crate::exit::Failure;
 use crate::report::values::AnyPath;
@@ -25,7 +25,7 @@ pub(super) fn identity(workspace: PathBuf, target: Option<&Target>) -> Identity 
 }
 
 /// Listens on the control socket.
-pub(super) fn listen(server: Server, name: &str) -> Result<Socket, Failure> {
+pub(super) fn listen(server: Server, name: &str) -> Result<ControlSocket, Failure> {
     let dir = place::prepare(&places())?;
     let path = place::socket(&dir, name);
     let shown = path.display().to_string();

@@ -7,7 +7,7 @@ use super::control::places;
 use crate::cli;
 use crate::config::control::{Ask, Control};
 use crate::control::client::{Connection, Reply, Which, connect};
-use crate::control::{Request, answer};
+use crate::control::{ClientRequest, answer};
 use crate::exit::{ExitKind, Failure};
 use crate::report::text::{Level, Text};
 use crate::session::command::Command;
@@ -31,7 +31,7 @@ async fn ask(control: Control, style: Style) -> Result<ExitKind, Failure> {
     let mut connection = connect(&which).await?;
     match control.ask {
         Ask::Logs { generation, follow } => {
-            let request = Request::Logs { generation, follow };
+            let request = ClientRequest::Logs { generation, follow };
             let print = |line: &str, text: &str| {
                 if control.json {
                     ui::command::pass(line.as_bytes());

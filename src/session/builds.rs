@@ -294,7 +294,7 @@ impl Session {
             Over::Cancelled { shown } => {
                 let has_left_nothing = !shown && *outcome == BuildOutcome::Cancelled;
                 if has_left_nothing && self.numbered == generation.0 {
-                    // Nobody has heard of it: the next one gets its number.
+                    // It was never told: the next one gets its number.
                     self.numbered -= 1;
                 }
                 None

@@ -20,7 +20,7 @@ enum Claim {
 
 /// What the generation of one slot has to do with the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Part {
+struct SlotClaim {
     claim: Claim,
     /// A held socket is on its way into the program, which does not have it open yet.
     on_its_way: bool,
@@ -49,7 +49,7 @@ enum Kept {
 /// The claims on one captured address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
-    slots: [Part; 2],
+    slots: [SlotClaim; 2],
     kept: Kept,
 }
 
@@ -58,7 +58,7 @@ impl Claims {
     /// kept until the program has claimed it.
     pub fn captured() -> Self {
         Self {
-            slots: [Part::default(); 2],
+            slots: [SlotClaim::default(); 2],
             kept: Kept::ForNext,
         }
     }
@@ -170,7 +170,7 @@ impl Claims {
     }
 }
 
-impl Part {
+impl SlotClaim {
     fn mark(self) -> Mark {
         Mark(self.times)
     }

@@ -19,19 +19,22 @@ pub enum Command {
     Pause,
     /// Build once for all that was collected, and go on as before.
     Resume,
+    /// Pause, or resume if it is paused: one key for both.
+    PauseOrResume,
     /// End hotrun and the app.
     Stop,
 }
 
 impl Command {
     /// All of them, in the order in which they are explained.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Status,
         Self::Wait,
         Self::Rebuild,
         Self::Restart,
         Self::Pause,
         Self::Resume,
+        Self::PauseOrResume,
         Self::Stop,
     ];
 
@@ -43,6 +46,7 @@ impl Command {
             Self::Restart => "restart",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::PauseOrResume => "pause-or-resume",
             Self::Stop => "stop",
         }
     }
@@ -67,7 +71,7 @@ impl FromStr for Command {
     }
 }
 
-/// Who has asked and waits for an answer.
+/// A client of the control socket that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Client(pub u64);
 

@@ -282,8 +282,9 @@ impl Session {
             Command::Wait => return self.wait(client),
             Command::Rebuild => self.rebuild(now),
             Command::Restart => self.restart_asked(now),
-            Command::Pause => self.pause(),
             Command::Resume => self.resume(now),
+            Command::PauseOrResume if self.paused => self.resume(now),
+            Command::Pause | Command::PauseOrResume => self.pause(),
             Command::Stop => self.quit(now, Ending::Quit),
         }
         self.answer(client);
@@ -303,7 +304,7 @@ impl Session {
         if self.paused {
             self.paused = false;
             self.show(View::Resumed {
-                collected: self.builds.collected() + self.reactions.collected(),
+                collected: self.collected(),
             });
             self.builds.resume(now);
             self.backoff.reset();

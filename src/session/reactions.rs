@@ -252,14 +252,15 @@ impl Session {
             return;
         }
         let newest = self.swap.newest().cloned();
-        match newest.filter(|newest| Some(newest.built_by) == self.newest_built) {
+        match newest.filter(|_| self.has_newest()) {
             Some(program) => {
                 // If it was not ready yet, its failure still means the same.
                 let kind = self.swap.unproved().unwrap_or(Kind::Restart);
                 self.again(now, program, cause, kind, Duration::ZERO);
             }
-            // The newest program failed and was discarded: cargo still has it.
-            None if self.newest_built.is_some() => self.request(now, cause, true),
+            // The newest program failed and was discarded: cargo still has it. While paused nothing is built
+            // for that, and the next program that is built starts in any case.
+            None if self.newest_built.is_some() && !self.paused => self.request(now, cause, true),
             None => {}
         }
     }
@@ -270,12 +271,15 @@ impl Session {
         if self.ending.is_some() {
             return;
         }
+        let is_gone = !self.builds.running() && !self.has_newest();
         match &mut self.swap.pending {
             Some(launch) if launch.debugger == Debugger::Awaited => {
                 launch.debugger = Debugger::Ignored;
             }
-            // There is nothing yet that could be started.
-            _ if self.newest_built.is_none() => self.request(now, Cause::Asked, true),
+            // There is nothing that could be started, or it was discarded.
+            _ if is_gone => {
+                self.request(now, Cause::Asked, true);
+            }
             _ => {
                 self.start_again(now, Cause::Asked);
                 if let Some(launch) = &mut self.swap.pending {
@@ -283,6 +287,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The newest program that was built runs, or is about to.
+    fn has_newest(&self) -> bool {
+        let newest = self.swap.newest().map(|newest| newest.built_by);
+        newest.is_some() && newest == self.newest_built
     }
 
     /// Events were lost: the settings may have changed too.

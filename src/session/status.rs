@@ -62,7 +62,7 @@ pub struct Building {
     pub generation: Generation,
     /// How many of its units are finished, and how many there are, as far as cargo has said.
     pub progress: Option<(u32, u32)>,
-    /// The lock of another cargo that it waits for, and who holds it.
+    /// The lock of another cargo that it waits for, and the process that holds it.
     pub waits_for: Option<String>,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Past {
     progress: Option<(u32, u32)>,
     waits_for: Option<String>,
     last: Option<LastBuild>,
-    /// Who waits until everything that was saved is live or has failed.
+    /// The clients that wait until everything that was saved is live or has failed.
     waiting: Vec<Client>,
 }
 
@@ -261,14 +261,15 @@ impl Session {
             starting: candidate.map(|candidate| candidate.generation),
             draining: draining.map(|process| process.generation).collect(),
             paused: self.paused,
-            collected: if self.paused {
-                self.builds.collected() + self.reactions.collected()
-            } else {
-                0
-            },
+            collected: if self.paused { self.collected() } else { 0 },
             problem,
             last_build: self.past.last,
         }
+    }
+
+    /// How many changed files wait for a build or a reaction.
+    pub(super) fn collected(&self) -> usize {
+        self.builds.collected() + self.reactions.collected()
     }
 
     /// The pending launch waits until a debugger detaches from live.
@@ -301,7 +302,7 @@ impl Session {
         }
     }
 
-    /// Answers those who wait, once everything is settled or hotrun ends.
+    /// Answers the clients that wait, once everything is settled or hotrun ends.
     pub(super) fn answer_waiting(&mut self) {
         if self.past.waiting.is_empty() || !(self.is_settled() || self.ending.is_some()) {
             return;

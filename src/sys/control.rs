@@ -44,7 +44,7 @@ pub async fn connect_local(path: &Path) -> io::Result<LocalStream> {
     }
 }
 
-/// The other end is a process of this user, or of root, who may do everything anyway.
+/// The other end is a process of this user, or of root, which may do everything anyway.
 fn is_own(stream: &UnixStream) -> bool {
     let peer = stream.peer_cred();
     peer.is_ok_and(|peer| peer.uid() == user() || peer.uid() == 0)
@@ -55,7 +55,7 @@ pub fn user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// Creates a directory that nobody else can look into, unless it is there.
+/// Creates a directory that is closed to all other users, unless it is there.
 pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -71,7 +71,7 @@ pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// This is a directory of this user that nobody else can look into, and no link to one.
+/// This is a directory of this user that is closed to all others, and no link to one.
 pub fn is_private_dir(dir: &Path) -> bool {
     let found = fs::symlink_metadata(dir);
     let for_others = 0o077;

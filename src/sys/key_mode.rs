@@ -16,18 +16,18 @@ use nix::sys::termios::{
 };
 use nix::unistd::{getpgrp, read, tcgetpgrp};
 
-struct Mode {
+struct KeyMode {
     /// The settings before the mode was entered.
     before: Option<Termios>,
     active: bool,
 }
 
-static MODE: Mutex<Mode> = Mutex::new(Mode {
+static MODE: Mutex<KeyMode> = Mutex::new(KeyMode {
     before: None,
     active: false,
 });
 
-fn mode() -> MutexGuard<'static, Mode> {
+fn mode() -> MutexGuard<'static, KeyMode> {
     MODE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

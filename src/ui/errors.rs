@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(errors.unfold(), Told::default());
             assert_eq!(errors.again(Some(room(rows))), told);
         }
-        // Nobody could unfold it.
+        // Without keys it could not be unfolded.
         assert_eq!(failed(30).tell(None).errors.len(), 30);
     }
 

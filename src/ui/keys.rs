@@ -46,8 +46,6 @@ pub(super) enum Wish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Command(Command),
-    /// Pause, or resume.
-    Pause,
     Wish(Wish),
 }
 
@@ -100,7 +98,7 @@ fn key(byte: u8) -> Option<Key> {
         b'r' => Key::Command(Command::Rebuild),
         b's' => Key::Command(Command::Restart),
         b'q' => Key::Command(Command::Stop),
-        b'p' => Key::Pause,
+        b'p' => Key::Command(Command::PauseOrResume),
         b'c' => Key::Wish(Wish::Clear),
         b'e' => Key::Wish(Wish::Errors),
         b'u' => Key::Wish(Wish::Unfold),
@@ -206,8 +204,6 @@ impl Attended {
                     self.reporter.wish(wish);
                     continue;
                 }
-                Key::Pause if self.reporter.is_paused() => Command::Resume,
-                Key::Pause => Command::Pause,
                 Key::Command(command) => command,
             };
             self.urgent.send(Event::Command(command, None)).ok();
@@ -242,7 +238,7 @@ mod tests {
     fn a_key_is_one_byte_and_everything_else_means_nothing() {
         let of = |text: &str| keys(text.as_bytes());
         assert_eq!(of("r"), [Key::Command(Command::Rebuild)]);
-        let both = [Key::Command(Command::Restart), Key::Pause];
+        let both = [Command::Restart, Command::PauseOrResume].map(Key::Command);
         assert_eq!(of("sp"), both);
         assert_eq!(of("?"), [Key::Wish(Wish::Help)]);
         for nothing in [

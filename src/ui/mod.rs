@@ -26,7 +26,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -68,8 +68,6 @@ pub struct Reporter {
     messages: mpsc::Sender<Message>,
     /// How often something was written.
     written: Arc<AtomicUsize>,
-    /// The last status says that changes are collected.
-    paused: Arc<AtomicBool>,
     /// A status was shown.
     shown: Arc<Notify>,
 }
@@ -112,7 +110,6 @@ impl Reporter {
         Ok(Self {
             messages,
             written,
-            paused: Arc::default(),
             shown: Arc::default(),
         })
     }
@@ -131,15 +128,9 @@ impl Reporter {
 
     /// Shows at the bottom of a terminal what hotrun is doing from now on.
     pub fn status(&self, status: &Status) {
-        self.paused.store(status.paused, Ordering::Relaxed);
         let status = Box::new(status.clone());
         self.messages.send(Message::Status(status)).ok();
         self.shown.notify_one();
-    }
-
-    /// Changes are collected, by the last status.
-    fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
     }
 
     /// Waits until a status was shown. Safe to drop while it waits.

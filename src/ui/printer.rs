@@ -269,7 +269,7 @@ impl Printer {
         let status = self.status_line();
         let mut pieces = bytes.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
-            // In between nobody has to see it.
+            // The line is drawn once, after the last piece.
             let status = status.as_deref().filter(|_| pieces.peek().is_none());
             self.screen.write(chunk.stream, piece, status);
             self.count();

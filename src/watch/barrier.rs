@@ -22,16 +22,17 @@ const POLLED: u8 = 3;
 /// `Err`: why it can't be found out.
 pub(super) type Done = oneshot::Sender<Result<(), Reason>>;
 
-/// Those who wait.
+/// The callers that wait.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
     dir: Option<TempDir>,
     numbered: u64,
-    open: Vec<Open>,
+    open: Vec<Sentinel>,
 }
 
+/// A file whose event is waited for.
 #[derive(Debug)]
-struct Open {
+struct Sentinel {
     file: PathBuf,
     /// So many files are still to be found, this one included.
     left: u8,
@@ -39,11 +40,11 @@ struct Open {
 }
 
 impl Barrier {
-    /// Somebody waits from now on.
+    /// A caller waits from now on.
     pub(super) fn begin(&mut self, places: &mut Places, done: Done) {
         let left = if places.is_polled() { POLLED } else { NATIVE };
         match self.create(places) {
-            Ok(file) => self.open.push(Open { file, left, done }),
+            Ok(file) => self.open.push(Sentinel { file, left, done }),
             Err(error) => {
                 let text = format!("cannot find out whether all changes were noticed: {error}");
                 done.send(Err(text.into())).ok();
@@ -84,7 +85,7 @@ impl Barrier {
         if found.is_empty() {
             return;
         }
-        let passed = |open: &mut Open| found.contains(&open.file);
+        let passed = |open: &mut Sentinel| found.contains(&open.file);
         for mut open in self.open.extract_if(.., passed).collect::<Vec<_>>() {
             std::fs::remove_file(&open.file).ok();
             open.left -= 1;
@@ -93,7 +94,7 @@ impl Barrier {
                 continue;
             }
             match self.create(places) {
-                Ok(file) => self.open.push(Open { file, ..open }),
+                Ok(file) => self.open.push(Sentinel { file, ..open }),
                 Err(error) => {
                     open.done.send(Err(error.to_string().into())).ok();
                 }

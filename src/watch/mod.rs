@@ -163,7 +163,7 @@ struct Watcher {
     writers: Writers,
     /// The repository that the project is in.
     git: Option<Git>,
-    /// Those who wait until everything up to a moment is reported.
+    /// The callers of [`Watch::caught_up`].
     barrier: Barrier,
     /// The channel for the events of further backends.
     messages: mpsc::Sender<Message>,

@@ -68,6 +68,7 @@ kinds! {
     "restart" = Event::Command(Command::Restart, _),
     "pause" = Event::Command(Command::Pause, _),
     "resume" = Event::Command(Command::Resume, _),
+    "pause or resume" = Event::Command(Command::PauseOrResume, _),
     "stop" = Event::Command(Command::Stop, _),
     "signal" = Event::Signal(_),
     "reopen log" = Event::ReopenLog,

@@ -111,6 +111,7 @@ fn from_outside(play: &Play) -> Vec<Event> {
         Event::Command(Command::Restart, None),
         Event::Command(Command::Pause, None),
         Event::Command(Command::Resume, None),
+        Event::Command(Command::PauseOrResume, None),
         Event::Command(Command::Status, Some(Client(2))),
         Event::Command(Command::Stop, None),
     ];

@@ -296,6 +296,8 @@ impl World {
                     self.try_anew();
                 }
             }
+            Asked::PauseOrResume if self.paused => self.asked(Asked::Resume),
+            Asked::PauseOrResume => self.asked(Asked::Pause),
             Asked::Stop => self.asked_to_end(),
             Asked::Status | Asked::Wait => {}
         }
