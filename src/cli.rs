@@ -105,16 +105,9 @@ pub fn manual(name: Option<&str>) -> Option<io::Result<Vec<u8>>> {
     Some(rendered.map(|()| text))
 }
 
-/// Options of `init`.
-#[derive(Arguments, Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
-pub struct Init {
-    /// Write `.vscode/tasks.json` and `.vscode/launch.json` (for `CodeLLDB`)
-    #[arg(long, help_heading = "Editors")]
-    pub vscode: bool,
-    /// Write `.zed/tasks.json`
-    #[arg(long, help_heading = "Editors")]
-    pub zed: bool,
+/// The flags that choose the target.
+#[derive(Arguments, Clone, Debug, Default)]
+pub struct Selection {
     /// Package with the app
     #[arg(short, long, value_name = "SPEC", help_heading = "Target selection")]
     pub package: Option<String>,
@@ -129,6 +122,27 @@ pub struct Init {
     /// Example to run
     #[arg(long, value_name = "NAME", help_heading = "Target selection")]
     pub example: Option<String>,
+}
+
+impl Selection {
+    /// The flags that choose the target, as typed.
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            ("--package", &self.package),
+            ("--bin", &self.bin),
+            ("--example", &self.example),
+        ];
+        let typed = flags.into_iter().filter_map(|(flag, value)| {
+            let value = value.clone()?;
+            Some([flag.to_owned(), value])
+        });
+        typed.flatten().collect()
+    }
+}
+
+/// The flags about the manifest and its lock file.
+#[derive(Arguments, Clone, Debug, Default)]
+pub struct Manifest {
     /// Path to Cargo.toml
     #[arg(long, value_name = "PATH", help_heading = "Manifest")]
     pub manifest_path: Option<PathBuf>,
@@ -141,6 +155,23 @@ pub struct Init {
     /// Same as --locked and --offline
     #[arg(long, help_heading = "Manifest")]
     pub frozen: bool,
+}
+
+/// Options of `init`.
+#[derive(Arguments, Clone, Debug)]
+pub struct Init {
+    /// Write `.vscode/tasks.json` and `.vscode/launch.json` (for `CodeLLDB`)
+    #[arg(long, help_heading = "Editors")]
+    pub vscode: bool,
+    /// Write `.zed/tasks.json`
+    #[arg(long, help_heading = "Editors")]
+    pub zed: bool,
+    /// The target.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The manifest.
+    #[command(flatten)]
+    pub manifest: Manifest,
     /// The configuration file to write, or to read for an editor [default: .reload.toml]
     #[arg(
         long,
@@ -163,31 +194,12 @@ impl Init {
     /// The same as options of the main job.
     pub fn args(&self) -> Args {
         Args {
-            package: self.package.clone(),
-            bin: self.bin.clone(),
-            example: self.example.clone(),
-            manifest_path: self.manifest_path.clone(),
-            locked: self.locked,
-            offline: self.offline,
-            frozen: self.frozen,
+            selection: self.selection.clone(),
+            manifest: self.manifest.clone(),
             config: self.config.iter().cloned().collect(),
             color: self.color,
             ..Args::default()
         }
-    }
-
-    /// The flags that choose the target, as typed.
-    pub fn selection(&self) -> Vec<String> {
-        let flags = [
-            ("--package", &self.package),
-            ("--bin", &self.bin),
-            ("--example", &self.example),
-        ];
-        let typed = flags.into_iter().filter_map(|(flag, value)| {
-            let value = value.clone()?;
-            Some([flag.to_owned(), value])
-        });
-        typed.flatten().collect()
     }
 }
 
@@ -314,20 +326,9 @@ pub enum Asked {
 #[derive(Arguments, Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "flags, as typed")]
 pub struct Args {
-    /// Package with the app
-    #[arg(short, long, value_name = "SPEC", help_heading = "Target selection")]
-    pub package: Option<String>,
-    /// Binary to run
-    #[arg(
-        long,
-        value_name = "NAME",
-        conflicts_with = "example",
-        help_heading = "Target selection"
-    )]
-    pub bin: Option<String>,
-    /// Example to run
-    #[arg(long, value_name = "NAME", help_heading = "Target selection")]
-    pub example: Option<String>,
+    /// The target.
+    #[command(flatten)]
+    pub selection: Selection,
 
     /// Features to activate, separated by spaces or commas
     #[arg(
@@ -378,18 +379,9 @@ pub struct Args {
     #[arg(short = 'Z', value_name = "FLAG", help_heading = "Compilation")]
     pub unstable: Vec<String>,
 
-    /// Path to Cargo.toml
-    #[arg(long, value_name = "PATH", help_heading = "Manifest")]
-    pub manifest_path: Option<PathBuf>,
-    /// Require that Cargo.lock stays as it is
-    #[arg(long, help_heading = "Manifest")]
-    pub locked: bool,
-    /// Run without accessing the network
-    #[arg(long, help_heading = "Manifest")]
-    pub offline: bool,
-    /// Same as --locked and --offline
-    #[arg(long, help_heading = "Manifest")]
-    pub frozen: bool,
+    /// The manifest.
+    #[command(flatten)]
+    pub manifest: Manifest,
     /// Ignore the packages' `rust-version`
     #[arg(long, help_heading = "Manifest")]
     pub ignore_rust_version: bool,

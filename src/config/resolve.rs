@@ -59,7 +59,7 @@ impl Sources {
             Failure::usage(format!("cannot tell the working directory: {error}"))
                 .hint("start hotrun in a directory that exists")
         })?;
-        let manifest = manifest::find(&dir, args.manifest_path.as_deref())?;
+        let manifest = manifest::find(&dir, args.manifest.manifest_path.as_deref())?;
         let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
         let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
@@ -228,7 +228,7 @@ impl Sources {
             cargo,
             env,
             manifest: self.manifest.clone(),
-            named_manifest: self.args.manifest_path.is_some(),
+            named_manifest: self.args.manifest.manifest_path.is_some(),
             package: build.package.clone(),
             bin: build.bin.clone(),
             example: build.example.clone(),

@@ -23,10 +23,10 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
     });
     Ok(Layer {
         build: layer::Build {
-            package: args.package.clone(),
+            package: args.selection.package.clone(),
             bins: None,
-            bin: args.bin.clone(),
-            example: args.example.clone(),
+            bin: args.selection.bin.clone(),
+            example: args.selection.example.clone(),
             features: Some(args.features.clone()).filter(|features| !features.is_empty()),
             all_features: args.all_features.then_some(true),
             no_default_features: args.no_default_features.then_some(true),
@@ -38,9 +38,9 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
             jobs: read("--jobs", args.jobs.as_ref())?,
             keep_going: args.keep_going.then_some(true),
             timings: args.timings.then_some(true),
-            locked: args.locked.then_some(true),
-            offline: args.offline.then_some(true),
-            frozen: args.frozen.then_some(true),
+            locked: args.manifest.locked.then_some(true),
+            offline: args.manifest.offline.then_some(true),
+            frozen: args.manifest.frozen.then_some(true),
             ignore_rust_version: args.ignore_rust_version.then_some(true),
             config: read_all("--config", cargos)?,
             unstable: Some(args.unstable.clone()).filter(|flags| !flags.is_empty()),

@@ -183,7 +183,12 @@ fn initialise(typed: &cli::Init, style: &mut Style) -> Result<ExitKind, Failure>
     let report = if editors.is_empty() {
         block_on(init::reload(&settings, named))??
     } else {
-        block_on(init::editors(&settings, &editors, typed.selection(), named))??
+        block_on(init::editors(
+            &settings,
+            &editors,
+            typed.selection.words(),
+            named,
+        ))??
     };
     let style = Style {
         color: settings.output.report_color,
