@@ -11,6 +11,7 @@
 //!   [`report`] is one type of everything that is told, for text and JSON alike.
 //! - [`verify`] loads a hotrun with clients and reports what they saw, [`doctor`] checks what works
 //!   here, [`init`] writes the first files.
+//! - [`browser`]: what browsers get from hotrun, while no generation answers and when a new one is live.
 //! - [`control`]: the socket over which `hotrun ctl` asks a running hotrun, both of its ends.
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
@@ -22,6 +23,7 @@
 //! an action. Only `ui` and `run` print. `tests/promises/tidy.rs` checks both.
 
 pub mod app;
+pub mod browser;
 pub mod build;
 pub mod capture;
 pub mod cli;

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::resolve::colored;
+use super::output::colored;
 use super::typed;
 use super::value::Time;
 use crate::cli::{self, Asked};

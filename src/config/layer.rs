@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::value::{
-    Address, CargoConfig, Command, Dos, FilePath, Jobs, Pattern, Ready, Shape, SocketName,
-    StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
+    Address, CargoConfig, Command, Dos, FilePath, HostName, Jobs, Pattern, Port, Ready, Shape,
+    SocketName, StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
 };
 use super::wording::nearest;
 use crate::sockets::spec::Wrong;
@@ -325,6 +325,32 @@ section! {
     }
 }
 
+section! {
+    /// What a browser gets while nothing can answer it.
+    Page {
+        /// Whether a browser that opens a page while no generation runs is shown how far the build is, or
+        /// what is wrong; the page gives way to the app. Other clients wait for the app.
+        enabled: bool = true, Next;
+        /// How long those wait at the most; then they get a 503 answer, or are closed if they do not speak
+        /// HTTP.
+        hold: Time = Time::ms(30_000), Next;
+        /// Names by which you reach the app in a browser, beside `localhost`, names below it and IP
+        /// addresses. Pages of other names see nothing of your build.
+        hosts: Vec<HostName> => "['app.test']", Next;
+    }
+}
+
+section! {
+    /// Browsers reload when a new generation is live, and show the errors of a build that failed:
+    /// LiveReload's protocol, for its browser extensions or one line in your page.
+    Livereload {
+        /// Whether there is such a server.
+        enabled: bool = true, Next;
+        /// Its port on the loopback addresses; the next free one if it is taken.
+        port: Port = Port(35729), Next;
+    }
+}
+
 /// Value of `handover.mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -471,6 +497,8 @@ layer! {
         handover: Handover,
         watch: Watch,
         hooks: Hooks,
+        page: Page,
+        livereload: Livereload,
         log: Log,
     }
     {

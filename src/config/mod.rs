@@ -6,11 +6,13 @@
 //! from them; `wording` words the errors, `reference` writes the documentation and `schema` what editors
 //! check the file by. `verification` has the further settings of `hotrun verify`.
 
+pub mod browser;
 mod cargos;
 pub mod control;
 pub mod file;
 pub mod layer;
 mod manifest;
+mod output;
 mod parent;
 pub mod reference;
 pub mod resolve;
@@ -32,6 +34,7 @@ use globset::GlobSet;
 use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
+pub use browser::Browser;
 use layer::{Effect, Layer};
 pub use screen::Screen;
 pub use value::{Question, Ready};
@@ -64,6 +67,8 @@ pub struct Settings {
     pub hook_timeout: Duration,
     /// What is printed.
     pub output: Output,
+    /// What browsers get.
+    pub browser: Browser,
     /// Build, start, report and end.
     pub once: bool,
     /// The merged layers that this was made from.

@@ -93,6 +93,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::reason",
         ],
     ),
+    ("browser", &["defect", "config", "exit", "session", "sys"]),
     (
         "build",
         &[
@@ -248,6 +249,7 @@ const KNOWS: &[(&str, &[&str])] = &[
 const READS_ENVIRONMENT: &[&str] = &[
     "build/recorder.rs",
     "build/surroundings.rs",
+    "config/output.rs",
     "config/resolve.rs",
     "run/control.rs",
     "run/load.rs",
@@ -402,6 +404,7 @@ fn only_the_settings_read_the_command_line() {
         .collect();
     let settings = [
         "config/control.rs",
+        "config/output.rs",
         "config/resolve.rs",
         "config/typed.rs",
         "config/verification.rs",

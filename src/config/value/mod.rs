@@ -1,6 +1,7 @@
 //! The types of settings: how each is read from text, what its kind is called, and what is wrong with
 //! text that it can't read. Pure.
 
+mod browser;
 mod pattern;
 mod reaction;
 
@@ -17,6 +18,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::{Value as Json, json};
 
 use crate::sockets::spec::{self, Spec, Wrong};
+pub use browser::{HostName, Port};
 pub use pattern::Pattern;
 pub use reaction::{Command, Do, Dos};
 

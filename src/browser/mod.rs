@@ -1,0 +1,14 @@
+//! What browsers get from hotrun: a page while no generation can answer, and a server that has them
+//! reload when a new one is live and shows why the newest sources are not served.
+//!
+//! # Theory of operation
+//!
+//! `Effects` publishes one value, the [`Picture`], whenever what hotrun does has changed; the page and the
+//! error overlay are drawn from it, and whoever is slow sees the newest one only. What a stranger must not
+//! see is decided in `access`, for both servers. Deliberately absent: any decision about when a page is
+//! shown, or when browsers reload. The session makes those.
+
+pub mod access;
+pub mod picture;
+
+pub use picture::Picture;
