@@ -9,6 +9,7 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 
 use super::logs::{Line, Logs};
 use super::{Answer, Identity};
+use crate::browser::Picture;
 use crate::report::values::HeldAddress;
 use crate::session::action::View;
 use crate::session::command::Client;
@@ -40,6 +41,21 @@ struct Shared {
     build: Generation,
     errors: Vec<Value>,
     logs: Logs,
+}
+
+impl Shared {
+    /// The errors of the compiler, or the last lines of the program, if the status has a problem with
+    /// that.
+    fn evidence(&self, status: &Status) -> (Vec<Value>, Vec<String>) {
+        let problem = status.problem.as_ref();
+        match problem.map(|problem| (problem.kind, problem.generation)) {
+            Some((Failed::Build, Some(of))) if of == self.build => {
+                (self.errors.clone(), Vec::new())
+            }
+            Some((Failed::App, Some(of))) => (Vec::new(), self.logs.last_words(of, LAST_WORDS)),
+            _ => (Vec::new(), Vec::new()),
+        }
+    }
 }
 
 impl Desk {
@@ -109,16 +125,7 @@ impl Desk {
         let Some(sender) = shared.waiting.remove(&client) else {
             return;
         };
-        let problem = status.problem.as_ref();
-        let failed = problem.map(|problem| (problem.kind, problem.generation));
-        let errors = match failed {
-            Some((Failed::Build, Some(of))) if of == shared.build => shared.errors.clone(),
-            _ => Vec::new(),
-        };
-        let output = match failed {
-            Some((Failed::App, Some(of))) => shared.logs.last_words(of, LAST_WORDS),
-            _ => Vec::new(),
-        };
+        let (errors, output) = shared.evidence(&status);
         let answer = Answer {
             session: shared.session.clone(),
             status,
@@ -128,6 +135,19 @@ impl Desk {
         };
         drop(shared);
         sender.send(answer).ok();
+    }
+
+    /// What a browser is shown with this status.
+    pub fn picture(&self, status: &Status) -> Picture {
+        let shared = self.lock();
+        let (errors, output) = shared.evidence(status);
+        let rendered = |error: &Value| error["rendered"].as_str().map(str::to_owned);
+        Picture {
+            target: shared.session.target.clone(),
+            status: status.clone(),
+            errors: errors.iter().filter_map(rendered).collect(),
+            output,
+        }
     }
 
     /// Takes in what is told.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot::Receiver;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
+use crate::browser::Board;
 use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
@@ -59,6 +60,8 @@ pub struct Executor {
     pub reporter: Reporter,
     /// The clients of the control socket that wait for an answer, and what they may ask for.
     pub desk: Desk,
+    /// What browsers are shown.
+    pub board: Board,
     /// The user's commands.
     pub hooks: Hooks,
     /// The builder.
@@ -285,6 +288,7 @@ impl Effects for Executor {
 
     fn status(&mut self, _: Moment, status: &Status) {
         self.reporter.status(status);
+        self.board.publish(self.desk.picture(status));
     }
 }
 

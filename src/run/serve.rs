@@ -10,6 +10,7 @@ use super::choose::choose;
 use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
+use crate::browser::Board;
 use crate::build::project::Project;
 use crate::build::{self, Loaded, Unusable, scope};
 use crate::config::resolve::Sources;
@@ -117,6 +118,7 @@ pub(super) async fn serve(
         hooks: Hooks::new(events.clone(), name.clone()),
         settings,
         desk,
+        board: Board::new(),
         waited: false,
         events,
         reporter: reporter.clone(),

@@ -220,6 +220,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         "control",
         &[
             "defect",
+            "browser",
             "exit",
             "lines",
             "report",
@@ -238,8 +239,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "effects",
         &[
-            "defect", "app", "build", "capture", "config", "control", "driver", "exit", "hooks",
-            "keeper", "report", "session", "sockets", "sys", "ui", "watch",
+            "defect", "app", "browser", "build", "capture", "config", "control", "driver", "exit",
+            "hooks", "keeper", "report", "session", "sockets", "sys", "ui", "watch",
         ],
     ),
 ];
