@@ -86,7 +86,7 @@ impl Executor {
             self.tasks.forward = None;
         }
         if !gone.is_empty() {
-            self.restart_relay();
+            self.restart_acceptors();
             // After the release, what is still queued on the forwarded sockets is carried to live.
             relay::take_last(forwards);
             self.read_addresses(now);
@@ -98,14 +98,14 @@ impl Executor {
     pub(super) fn release_unbound(&mut self, now: Moment) {
         let gone = self.held.lock().release_unbound();
         if !gone.is_empty() {
-            self.restart_relay();
+            self.restart_acceptors();
             self.read_addresses(now);
         }
     }
 
-    /// Announces the held addresses to the user, and restarts the relay with their sockets.
+    /// Announces the held addresses to the user, and has the relay and the page accept on their sockets.
     pub(super) fn announce(&mut self, now: Moment) {
-        self.restart_relay();
+        self.restart_acceptors();
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {

@@ -15,6 +15,7 @@ use tokio::sync::oneshot::Receiver;
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
 use crate::browser::Board;
+use crate::browser::page::HeldPage;
 use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
@@ -62,6 +63,8 @@ pub struct Executor {
     pub desk: Desk,
     /// What browsers are shown.
     pub board: Board,
+    /// What accepts connections while no generation serves.
+    pub page: HeldPage,
     /// The user's commands.
     pub hooks: Hooks,
     /// The builder.
@@ -127,6 +130,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         probation: app.probation,
         once: settings.once,
         fast: settings.build.fast,
+        page: settings.browser.page.is_some(),
     }
 }
 
@@ -240,6 +244,7 @@ impl Effects for Executor {
             Action::Free => self.release_unbound(now),
             Action::Activate(slot) => self.activate(now, slot),
             Action::Relay(relay) => self.relay(relay),
+            Action::Page(page) => self.page(page),
             Action::RelayQueued(slot) => self.relay_queued(slot),
             Action::ReleaseUnclaimed => self.release_unclaimed(now),
             Action::Left {

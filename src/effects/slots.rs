@@ -11,7 +11,9 @@ use crate::defect;
 use crate::report::Note;
 use crate::session::event::{Event, Open};
 use crate::session::model::{Generation, Moment};
+use crate::session::page::Page;
 use crate::session::slots::{self, Slot};
+use crate::sockets::acceptor::{Accepted, Acceptor};
 use crate::sockets::quiesce::{self, Limits, Quiesce};
 use crate::sockets::relay::{Relay, take_last};
 
@@ -36,6 +38,8 @@ const RELINK: Duration = Duration::from_millis(2);
 pub struct Tasks {
     /// The relay, and the order that it carries out.
     relay: Option<(slots::Relay, Relay)>,
+    /// Accepts connections for the page on this slot.
+    page: Option<(Slot, Acceptor)>,
     /// Forwards connections to overlapping addresses to live.
     pub(super) forward: Option<Relay>,
     /// Restores held paths while a generation that may unlink them ends.
@@ -84,10 +88,37 @@ impl Executor {
         take_last(self.held.lock().standby(from));
     }
 
-    /// Restarts the relay with the sockets that are held now: it must not keep released ones, and must
-    /// have new ones.
-    pub(super) fn restart_relay(&mut self) {
+    /// Restarts the relay and the page with the sockets that are held now: they must not keep released
+    /// ones, and must have new ones.
+    pub(super) fn restart_acceptors(&mut self) {
         self.start_relay(self.tasks.relay.as_ref().map(|(known, _)| *known));
+        self.start_page(self.tasks.page.as_ref().map(|(slot, _)| *slot));
+    }
+
+    /// Accepts connections for the page, or stops to before anything else is done.
+    pub(super) fn page(&mut self, page: Page) {
+        self.start_page(match page {
+            Page::Accepts(slot) => Some(slot),
+            Page::Waits | Page::GivesWay => None,
+        });
+        self.page.order(page);
+    }
+
+    fn start_page(&mut self, slot: Option<Slot>) {
+        self.tasks.page = None;
+        self.tasks.page = slot.map(|slot| {
+            let sockets = self.held.lock().tcp_sockets(slot);
+            let (page, settings) = (self.page.clone(), self.settings.clone());
+            let serve = move |accepted: Accepted| {
+                let Accepted {
+                    stream,
+                    peer,
+                    place,
+                } = accepted;
+                page.serve(stream, peer, &settings.browser, place);
+            };
+            (slot, Acceptor::start(sockets, self.page.places(), serve))
+        });
     }
 
     fn start_relay(&mut self, wanted: Option<slots::Relay>) {

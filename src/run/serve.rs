@@ -11,6 +11,7 @@ use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
 use crate::browser::Board;
+use crate::browser::page::HeldPage;
 use crate::build::project::Project;
 use crate::build::{self, Loaded, Unusable, scope};
 use crate::config::resolve::Sources;
@@ -103,22 +104,18 @@ pub(super) async fn serve(
     {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }
-    let input = match settings.app.stdin {
-        Stdin::App => Some(Input::start().map_err(|error| {
-            Failure::failed(format!("cannot read stdin: {error}"))
-                .hint("leave `--stdin app` out, or redirect it from a file")
-        })?),
-        Stdin::None => None,
-    };
+    let input = input(&settings)?;
     reporter.prepared();
     let session = Session::new(policy(&settings, &held), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
+    let board = Board::new();
     let mut executor = Executor {
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
         settings,
         desk,
-        board: Board::new(),
+        page: HeldPage::new(&board),
+        board,
         waited: false,
         events,
         reporter: reporter.clone(),
@@ -155,6 +152,17 @@ fn may_hold(settings: &Settings, held: &HeldSet) -> Result<(), Failure> {
     let reason = reason.unwrap_or_default();
     let problem = format!("`hold` needs two sockets behind an address: {reason}");
     Err(Failure::usage(problem).hint("leave --while-building out"))
+}
+
+/// What passes hotrun's stdin on to the app, if it gets that.
+fn input(settings: &Settings) -> Result<Option<Input>, Failure> {
+    match settings.app.stdin {
+        Stdin::None => Ok(None),
+        Stdin::App => Input::start().map(Some).map_err(|error| {
+            Failure::failed(format!("cannot read stdin: {error}"))
+                .hint("leave `--stdin app` out, or redirect it from a file")
+        }),
+    }
 }
 
 /// What is run, for the user.

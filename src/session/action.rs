@@ -9,6 +9,7 @@ use super::model::{
     ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
     Proof, Scope, Writer,
 };
+use super::page::Page;
 use super::reason::Reason;
 use super::slots::{Relay, Slot};
 use super::status::Status;
@@ -83,6 +84,8 @@ pub enum Action {
     Relay(Option<Relay>),
     /// Relay what is queued on this standby slot now to the active one, and nothing that comes later.
     RelayQueued(Slot),
+    /// What to do about connections while no generation serves.
+    Page(Page),
     /// The generation is live: release held addresses that overlap the ones it listens on.
     Serving(Generation),
     /// Live has passed its probation: drop its claims on addresses that it has not got open.

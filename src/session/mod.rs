@@ -24,6 +24,7 @@ mod jobs;
 mod loops;
 pub mod model;
 mod own_writing;
+pub mod page;
 mod processes;
 mod reactions;
 pub mod reason;
@@ -68,6 +69,7 @@ pub enum OnChange {
 }
 
 /// The session's knobs; see the settings of the same names.
+#[expect(clippy::struct_excessive_bools, reason = "as the user sets them")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Quiet period over the whole change set.
@@ -101,6 +103,8 @@ pub struct Policy {
     pub once: bool,
     /// Builds are made by the fast profile.
     pub fast: bool,
+    /// Browsers get a page while no generation can answer.
+    pub page: bool,
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
@@ -241,6 +245,7 @@ impl Session {
         self.hold(now);
         self.launch(now);
         self.relay();
+        self.page();
         self.discard();
         self.answer_waiting();
         if let Some(ending) = self.ending

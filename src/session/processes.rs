@@ -109,8 +109,9 @@ impl Session {
             cut_for_next: false,
         });
         self.take_slot();
-        // From here on no relay may accept connections on the candidate's slot.
+        // From here on nobody else may accept connections on the candidate's slot.
         self.relay();
+        self.page();
         self.out.push(Action::Launch {
             generation,
             artifact,

@@ -52,6 +52,7 @@ pub(crate) fn policy() -> Policy {
         probation: Duration::from_secs(5),
         once: false,
         fast: false,
+        page: true,
     }
 }
 

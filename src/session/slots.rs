@@ -7,6 +7,7 @@
 
 use super::Session;
 use super::action::Action;
+use super::page::Page;
 use super::swap::{Process, Told};
 
 /// One of the two slots behind every held address, each with a socket of its own where the system allows
@@ -53,6 +54,8 @@ pub(super) struct Slots {
     parking: Parking,
     /// What the relay was last told to do.
     relay: Option<Relay>,
+    /// What was last ordered about connections while no generation serves.
+    pub(super) page: Page,
     /// The relay may have ended by itself, and has to be started once more.
     is_lost: bool,
 }

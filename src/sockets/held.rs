@@ -319,6 +319,12 @@ impl HeldSet {
         standby.collect()
     }
 
+    /// This slot's TCP sockets, for hotrun to accept on.
+    pub fn tcp_sockets(&self, slot: Slot) -> Vec<Arc<OwnedFd>> {
+        let tcp = self.iter().filter(|held| held.address.tcp().is_some());
+        tcp.map(|held| held.sockets.of(slot).clone()).collect()
+    }
+
     /// This slot's sockets, for `quiesce`.
     pub fn old_slots(&self, slot: Slot) -> Vec<OldSlot> {
         let apart = self.iter().filter(|held| held.sockets.are_apart());

@@ -1,5 +1,6 @@
 //! The sockets that hotrun holds for the app: listening ones, and those of datagrams.
 
+pub mod acceptor;
 pub mod activation;
 pub mod address;
 mod busy;

@@ -69,6 +69,7 @@ pub(super) fn setups() -> Vec<Setup> {
         ..twins.clone()
     };
     let queue = Policy {
+        page: false,
         handover: Handover::Overlap,
         on_change: OnChange::Queue,
         ..twins.clone()

@@ -4,6 +4,7 @@
 use super::super::action::Action;
 use super::super::claims::Claims;
 use super::super::model::{Generation, Handover, Occasion};
+use super::super::page::Page;
 use super::super::slots::{Relay, Slot};
 use super::super::status::State;
 use super::super::swap::Process as Known;
@@ -62,6 +63,12 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         ..Invariant::named(
             "2: stragglers reach live, and the relay takes from no running generation",
         )
+    },
+    Invariant {
+        action: page_gives_way,
+        state: page_is_alone,
+        rest: page_is_there,
+        ..Invariant::named("2: the page is there while nobody serves, and takes from no generation")
     },
     Invariant {
         action: stops,
@@ -263,6 +270,53 @@ fn stragglers(play: &Play) -> Holds {
     )?;
     let over = is_told || play.session.slots.is_unparked();
     must(over, "the relay takes a running generation's connections")
+}
+
+// ---- the page
+
+fn page_gives_way(play: &Play, action: &Action) -> Holds {
+    let Action::Launch { slot, .. } = action else {
+        return Ok(());
+    };
+    let accepts = play.world.page == Page::Accepts(*slot);
+    must(!accepts, "the page takes the candidate's connections")
+}
+
+fn page_is_alone(play: &Play) -> Holds {
+    let world = &play.world;
+    let live = world.live();
+    match world.page {
+        Page::Accepts(slot) => {
+            must(slot == world.active, "the page accepts where nobody comes")?;
+            let mut processes = world.processes.values();
+            must(
+                processes.all(|process| process.slot != slot),
+                "the page takes the connections of a generation",
+            )?;
+            must(
+                live.is_none() || world.parked.is_some(),
+                "the page accepts beside live",
+            )?;
+            let wanted = play.session.policy.page && !world.ending;
+            must(wanted, "nobody wants the page")
+        }
+        Page::GivesWay => must(
+            live.is_some(),
+            "what the page has accepted is relayed to nobody",
+        ),
+        Page::Waits => {
+            let serves = live.is_some_and(|live| live.slot == world.active);
+            must(!serves, "what the page has accepted is not relayed to live")
+        }
+    }
+}
+
+fn page_is_there(play: &Play) -> Holds {
+    let world = &play.world;
+    let wanted = play.session.policy.page && !world.ending;
+    let nobody = world.processes.is_empty() && play.session.swap.pending.is_none();
+    let accepts = matches!(world.page, Page::Accepts(_));
+    must(!(wanted && nobody) || accepts, "a browser waits for nobody")
 }
 
 // ---- live

@@ -12,6 +12,7 @@ use super::super::event::{AppNews, BuildNews, Event, JobNews};
 use super::super::model::{
     BuildOutcome, ChangeKind, Content, Generation, JobId, Moment, Occasion, Writer,
 };
+use super::super::page::Page;
 use super::super::slots::{Relay, Slot};
 use super::policies::{Program, Setup};
 
@@ -132,6 +133,7 @@ pub(super) struct World {
     pub(super) newest_build: Generation,
     pub(super) active: Slot,
     pub(super) relay: Option<Relay>,
+    pub(super) page: Page,
     /// Since when new connections are parked beside live.
     pub(super) parked: Option<Moment>,
     /// The claims on the captured address, while it is held.
@@ -191,6 +193,7 @@ impl World {
             newest_build: Generation(0),
             active: Slot::default(),
             relay: None,
+            page: Page::default(),
             parked: None,
             address: remembered.then(Claims::remembered),
             launched: Generation(0),
@@ -500,6 +503,7 @@ impl World {
                 };
                 self.processes.insert(*generation, process);
             }
+            Action::Page(page) => self.page = *page,
             Action::Look(generation) => self.looked_at = Some(*generation),
             Action::FindWriter { generation, .. } => self.sought = Some(*generation),
             Action::Quiesce(generation) => self.tell(*generation, |told| told.quiescing = true),

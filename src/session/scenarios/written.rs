@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::action::{Action, View};
 use super::super::command::Client;
 use super::super::model::{JobId, Moment};
+use super::super::page::Page;
 use super::super::slots::Slot;
 use super::super::status::Status;
 
@@ -83,6 +84,11 @@ pub(super) fn action(action: &Action) -> String {
         Action::RelayQueued(slot) => {
             format!("{SLOTS}: relay what is queued at {}", place(*slot))
         }
+        Action::Page(Page::Accepts(slot)) => {
+            format!("{SLOTS}: the page accepts at {}", place(*slot))
+        }
+        Action::Page(Page::Waits) => format!("{SLOTS}: the page accepts nothing"),
+        Action::Page(Page::GivesWay) => format!("{SLOTS}: the page gives way to live"),
         Action::ReleaseUnclaimed => "release what is unclaimed".into(),
         Action::Free => "free what is held".into(),
         Action::Quiesce(generation) => format!("quiesce {generation}"),
