@@ -10,6 +10,19 @@ pub enum Stream {
     Stderr,
 }
 
+/// Text without color codes (`ESC [ … m`), as cargo writes them.
+pub fn strip(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(
+            part.split_once(|c: char| c.is_ascii_alphabetic())
+                .map_or("", |(_, rest)| rest),
+        );
+    }
+    plain
+}
+
 /// A longer line is passed on in parts, so that an app that writes no newlines can't fill the memory.
 const LONGEST: usize = 64 * 1024;
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// A piece of text that looks the same throughout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Span {
+pub struct Span {
     /// The text.
     pub text: String,
     /// The names of its styles, separated by spaces: `bold`, `dim`, and one of the colors.

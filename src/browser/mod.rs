@@ -9,8 +9,9 @@
 //! when a page is shown, or when browsers reload. The session makes those.
 
 pub mod access;
-mod ansi;
+pub mod ansi;
 mod board;
+mod links;
 pub mod page;
 pub mod picture;
 

@@ -141,13 +141,10 @@ fn named_manifest(build: &Build) -> Option<&OsStr> {
     build.named_manifest.then_some(build.manifest.as_os_str())
 }
 
-/// The flags that make `cargo build` print messages for a program.
+/// The flags that make `cargo build` print messages for a program. `color`: of what it prints for people.
 pub fn messages(color: bool) -> [OsString; 4] {
-    let format = if color {
-        "json-diagnostic-rendered-ansi"
-    } else {
-        "json"
-    };
+    // Browsers show colors where the terminal does not.
+    let format = "json-diagnostic-rendered-ansi";
     let when = if color { "always" } else { "never" };
     ["--message-format", format, "--color", when].map(OsString::from)
 }

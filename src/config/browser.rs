@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::layer::Layer;
+use super::value::EditorUrl;
 
 /// What browsers get from hotrun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,17 +13,24 @@ pub struct Browser {
     pub page: Option<Duration>,
     /// Names of hosts whose pages may see the state of the build, beside those that always may.
     pub hosts: Vec<String>,
+    /// The URL that opens a place in the user's editor, with `{path}`, `{line}` and `{column}`.
+    pub editor: Option<String>,
     /// The port of the LiveReload server; `None`: there is none.
     pub livereload: Option<u16>,
 }
 
-/// Under `--once` nobody looks.
-pub(super) fn settings(layer: &Layer, once: bool) -> Browser {
+/// Under `--once` nobody looks. `terminal`: the program in whose terminal hotrun runs (`TERM_PROGRAM`).
+pub(super) fn settings(layer: &Layer, once: bool, terminal: Option<&str>) -> Browser {
     let (page, livereload) = (&layer.page, &layer.livereload);
     let hosts = page.hosts.iter().flatten();
     Browser {
         page: (page.enabled() && !once).then(|| page.hold().0),
         hosts: hosts.map(|host| host.0.clone()).collect(),
+        editor: page
+            .editor
+            .clone()
+            .or_else(|| EditorUrl::of(terminal?))
+            .map(|editor| editor.0),
         livereload: (livereload.enabled() && !once).then(|| livereload.port().0),
     }
 }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use super::value::{
-    Address, CargoConfig, Command, Dos, FilePath, HostName, Jobs, Pattern, Port, Ready, Shape,
-    SocketName, StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
+    Address, CargoConfig, Command, Dos, EditorUrl, FilePath, HostName, Jobs, Pattern, Port, Ready,
+    Shape, SocketName, StopSignal, Text, TextVisitor, Time, Value, VariableName, text_value,
 };
 use super::wording::nearest;
 use crate::sockets::spec::Wrong;
@@ -334,6 +334,9 @@ section! {
         /// How long those wait at the most; then they get a 503 answer, or are closed if they do not speak
         /// HTTP.
         hold: Time = Time::ms(30_000), Next;
+        /// The editor in which places in the errors open: `vscode`, `vscodium`, `cursor`, `zed`, `idea`, or
+        /// a URL with `{path}`, `{line}` and `{column}`. Without it: the one whose terminal hotrun runs in.
+        editor: EditorUrl => "'vscode'", Next;
         /// Names by which you reach the app in a browser, beside `localhost`, names below it and IP
         /// addresses. Pages of other names see nothing of your build.
         hosts: Vec<HostName> => "['app.test']", Next;

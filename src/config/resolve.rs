@@ -131,7 +131,11 @@ impl Sources {
             hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, &layer.log, &app, log),
-            browser: browser::settings(&layer, self.args.once),
+            browser: browser::settings(
+                &layer,
+                self.args.once,
+                env::var("TERM_PROGRAM").ok().as_deref(),
+            ),
             once: self.args.once,
             file: path,
             app,

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 use super::logs::{Line, Logs};
 use super::{Answer, Identity};
 use crate::browser::Picture;
+use crate::browser::picture::Editor;
 use crate::report::values::HeldAddress;
 use crate::session::action::View;
 use crate::session::command::Client;
@@ -137,17 +138,19 @@ impl Desk {
         sender.send(answer).ok();
     }
 
-    /// What a browser is shown with this status.
-    pub fn picture(&self, status: &Status) -> Picture {
+    /// What a browser is shown with this status; `editor` is the URL that opens a place in the user's.
+    pub fn picture(&self, status: &Status, editor: Option<&str>) -> Picture {
         let shared = self.lock();
         let (errors, output) = shared.evidence(status);
-        let rendered = |error: &Value| error["rendered"].as_str().map(str::to_owned);
-        Picture {
-            target: shared.session.target.clone(),
-            status: status.clone(),
-            errors: errors.iter().filter_map(rendered).collect(),
-            output,
-        }
+        let rendered = errors.iter().filter_map(|error| error["rendered"].as_str());
+        let root = shared.session.workspace.as_ref();
+        Picture::of(
+            shared.session.target.clone(),
+            status.clone(),
+            &rendered.collect::<Vec<_>>(),
+            &output,
+            editor.map(|url| Editor { url, root }),
+        )
     }
 
     /// Takes in what is told.

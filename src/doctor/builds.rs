@@ -17,6 +17,7 @@ use crate::build::{self, Builder};
 use crate::config::Settings;
 use crate::digest;
 use crate::exit::Failure;
+use crate::lines::strip;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
     ArtifactRef, BuildOutcome, Change, ChangeKind, Changes, Content, Generation, Save,
@@ -360,7 +361,7 @@ impl Run {
                         rendered,
                         ..
                     },
-                ) => said.push(rendered),
+                ) => said.push(strip(&rendered)),
                 Event::Build(_, BuildNews::Done(BuildOutcome::Built { artifact, .. })) => {
                     self.baseline = Some(artifact);
                     return Ok(());

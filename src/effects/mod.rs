@@ -293,7 +293,8 @@ impl Effects for Executor {
 
     fn status(&mut self, _: Moment, status: &Status) {
         self.reporter.status(status);
-        self.board.publish(self.desk.picture(status));
+        let editor = self.settings.browser.editor.as_deref();
+        self.board.publish(self.desk.picture(status, editor));
     }
 }
 

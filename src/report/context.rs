@@ -7,12 +7,17 @@ use super::event::Event;
 use super::hints;
 use super::values::{AnyPath, Millis, Next, Severity};
 use crate::config::{Ready, Settings, Stdin};
+use crate::lines::strip;
 use crate::session::action::View;
 use crate::session::event::{BuildNews, Open};
 use crate::session::model::{Cause, Generation};
 use crate::session::reason::Reason;
 
 /// What the words of an event refer to and its view does not say.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is the case and what is not"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// The held addresses.
@@ -33,6 +38,8 @@ pub struct Context {
     pub declares: bool,
     /// Build, start, report and end.
     pub once: bool,
+    /// What the compiler says is shown in its colors.
+    pub colored: bool,
     /// Hotrun's own process id.
     pub pid: u32,
 }
@@ -160,7 +167,7 @@ impl Context {
                 cause: cause.to_string(),
                 paths: changed(cause),
             },
-            View::Build(generation, news) => return of_build(generation, news),
+            View::Build(generation, news) => return of_build(generation, news, self.colored),
             View::BuildCancelled { generation, cause } => Event::Cancelled {
                 generation,
                 cause: cause.to_string(),
@@ -397,7 +404,8 @@ fn warning(Reason { text, hint }: Reason) -> Event {
 }
 
 /// The event for what a build reports, if it is one.
-fn of_build(generation: Generation, news: BuildNews) -> Option<Event> {
+/// `colored`: what the compiler says is shown in its colors.
+fn of_build(generation: Generation, news: BuildNews, colored: bool) -> Option<Event> {
     Some(match news {
         BuildNews::Command(command) => Event::Command {
             generation,
@@ -416,7 +424,7 @@ fn of_build(generation: Generation, news: BuildNews) -> Option<Event> {
             } else {
                 Severity::Other
             },
-            rendered,
+            rendered: if colored { rendered } else { strip(&rendered) },
         },
         BuildNews::Progress { done, total } => Event::Progress {
             generation,

@@ -9,10 +9,11 @@ use crate::config::control::{Ask, Control};
 use crate::control::client::{Connection, Reply, Which, connect};
 use crate::control::{ClientRequest, answer};
 use crate::exit::{ExitKind, Failure};
+use crate::lines::strip;
 use crate::report::text::{Level, Text};
 use crate::session::command::Command;
 use crate::ui;
-use crate::ui::style::{Style, strip};
+use crate::ui::style::Style;
 
 /// Runs the command.
 pub(super) fn ctl(ctl: &cli::Ctl, style: &mut Style) -> Result<ExitKind, Failure> {
@@ -79,7 +80,7 @@ async fn too_late(which: &Which) -> Failure {
 fn print(command: Command, reply: Reply, json: bool, style: Style) -> Result<ExitKind, Failure> {
     match reply {
         Reply::Answer(mut answer) => {
-            if !style.color {
+            if json || !style.color {
                 for rendered in answer.rendered() {
                     *rendered = strip(rendered);
                 }

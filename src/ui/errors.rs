@@ -3,7 +3,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::style::strip;
+use crate::lines::strip;
 
 /// So many are printed at most before the rest is folded.
 const MOST: usize = 10;

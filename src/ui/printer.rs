@@ -14,11 +14,11 @@ use super::log::Log;
 use super::screen::Screen;
 use super::sd_notify::ServiceManager;
 use super::status_line::{self, Facts};
-use super::style::{self, Style};
+use super::style::Style;
 use crate::config::{self, Format, Settings, Verbosity};
 use crate::defect::point;
 use crate::exit::Failure;
-use crate::lines::Stream;
+use crate::lines::{Stream, strip};
 use crate::report::Note;
 use crate::report::Record;
 use crate::report::context::Context;
@@ -86,6 +86,7 @@ impl Printer {
         let output = &settings.output;
         let mut context = Context {
             once: settings.once,
+            colored: output.color,
             pid: std::process::id(),
             ..Context::default()
         };
@@ -350,7 +351,7 @@ impl Printer {
                 line,
             } => self.raw(line),
             Event::Cargo { line, .. } => {
-                let plain = style::strip(line);
+                let plain = strip(line);
                 let wanted = self.format == Format::Plain || self.verbosity == Verbosity::Verbose;
                 if wanted || !text::is_cargo_status(&plain) {
                     // What cargo says at last sums up the errors.

@@ -36,22 +36,10 @@ impl Style {
     }
 }
 
-/// Text without color codes (`ESC [ … m`), as cargo writes them.
-pub fn strip(text: &str) -> String {
-    let mut parts = text.split("\u{1b}[");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        plain.push_str(
-            part.split_once(|c: char| c.is_ascii_alphabetic())
-                .map_or("", |(_, rest)| rest),
-        );
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lines::strip;
 
     #[test]
     fn color_goes_on_and_off() {

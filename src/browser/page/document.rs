@@ -4,24 +4,10 @@
 //! Only scripts with the nonce of this answer run, and the picture is written as JSON in which nothing can
 //! end a script element: so nothing that a compiler or an app has written is ever markup.
 
-use serde::Serialize;
-
-use super::super::ansi::{Span, spans};
 use super::super::picture::Picture;
-use crate::session::status::Status;
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
-
-/// What the script shows.
-#[derive(Serialize)]
-struct Shown<'a> {
-    target: Option<&'a str>,
-    #[serde(flatten)]
-    status: &'a Status,
-    errors: Vec<Vec<Span>>,
-    output: Vec<Vec<Span>>,
-}
 
 /// The answer's head and the first part of the document.
 pub(super) fn begin(nonce: &str) -> String {
@@ -40,22 +26,8 @@ pub(super) fn begin(nonce: &str) -> String {
 
 /// Shows this picture in place of the one before.
 pub(super) fn update(nonce: &str, picture: &Picture) -> String {
-    let output = picture.output.join("\n");
-    let shown = Shown {
-        target: picture.target.as_deref(),
-        status: &picture.status,
-        errors: picture
-            .errors
-            .iter()
-            .map(|text| spans(text.trim_end()))
-            .collect(),
-        output: (!output.is_empty())
-            .then(|| spans(&output))
-            .into_iter()
-            .collect(),
-    };
     // A picture has nothing that can't be JSON.
-    let json = serde_json::to_string(&shown).unwrap_or_else(|_| "{}".into());
+    let json = serde_json::to_string(picture).unwrap_or_else(|_| "{}".into());
     script(nonce, &format!("hotrun({})", in_script(&json)))
 }
 
@@ -90,16 +62,13 @@ fn in_script(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::status::Status;
 
     #[test]
     fn what_others_have_written_is_no_markup() {
         let evil = "</script><script>alert(1)</script><!-- \u{2028} \" \\ &lt; \x1b[31m<b>";
-        let picture = Picture {
-            target: Some(evil.into()),
-            errors: vec![evil.into()],
-            output: vec![evil.into()],
-            ..Picture::preparing()
-        };
+        let target = Some(evil.to_owned());
+        let picture = Picture::of(target, Status::preparing(), &[evil], &[evil.into()], None);
         let sent = update("n", &picture);
         let inner = sent
             .strip_prefix("<script nonce=\"n\">hotrun(")

@@ -76,7 +76,7 @@ function hotrun(picture) {
   bar.classList.toggle("unknown", !progress);
   if (progress) bar.firstElementChild.style.width = `${(100 * progress[0]) / Math.max(1, progress[1])}%`;
   else bar.firstElementChild.style.width = "";
-  const shown = kind === "failed" ? [...picture.errors, ...picture.output] : [];
+  const shown = kind === "failed" ? [...picture.errors, picture.output].filter((spans) => spans.length) : [];
   part("blocks").replaceChildren(...shown.map(block));
   document.body.classList.toggle("long", shown.length > 0);
   let foot = "This page turns into the app when it is live.";

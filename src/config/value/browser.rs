@@ -48,7 +48,56 @@ impl Text for HostName {
     }
 }
 
+/// How a place in a source is opened in an editor: a URL with `{path}`, `{line}` and `{column}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditorUrl(pub String);
+
+/// The editors that are known by name, and their URLs.
+const EDITORS: [(&str, &str); 5] = [
+    ("vscode", "vscode://file{path}:{line}:{column}"),
+    ("vscodium", "vscodium://file{path}:{line}:{column}"),
+    ("cursor", "cursor://file{path}:{line}:{column}"),
+    ("zed", "zed://file{path}:{line}:{column}"),
+    (
+        "idea",
+        "idea://open?file={path}&line={line}&column={column}",
+    ),
+];
+
+impl EditorUrl {
+    /// The URL of the editor with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        let known = EDITORS.iter().find(|(known, _)| *known == name);
+        known.map(|(_, url)| Self((*url).into()))
+    }
+}
+
+impl Text for EditorUrl {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let is_scheme = |scheme: &str| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            !scheme.is_empty() && scheme.bytes().all(is_part)
+        };
+        if let Some(known) = Self::of(text) {
+            return Ok(known);
+        }
+        if scheme.is_some_and(is_scheme) && text.contains("{path}") {
+            return Ok(Self(text.into()));
+        }
+        let names: Vec<&str> = EDITORS.iter().map(|(name, _)| *name).collect();
+        wrong(
+            format!("`{text}` is neither an editor that is known nor a URL with `{{path}}`"),
+            format!("write one of `{}`, or a URL", names.join("`, `")),
+        )
+    }
+}
+
 text_value! {
+    EditorUrl: "editor", json!({ "anyOf": [
+        { "enum": EDITORS.map(|(name, _)| name) },
+        text(r"^[A-Za-z0-9+.-]+://.*\{path\}"),
+    ] });
     Port: "port", json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
     HostName: "name", text("^[A-Za-z0-9._-]+$");
 }
@@ -56,6 +105,23 @@ text_value! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn editors_are_known_by_name_or_url() {
+        let read = |text| EditorUrl::read(text).ok().map(|url| url.0);
+        assert!(read("zed").is_some_and(|url| url.starts_with("zed://")));
+        let own = "emacs://open?at={path}";
+        assert_eq!(read(own).as_deref(), Some(own));
+        for text in [
+            "",
+            "vim",
+            "emacs://open",
+            "://{path}",
+            "java script://{path}",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn ports_and_names_are_read() {

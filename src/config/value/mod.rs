@@ -18,7 +18,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::{Value as Json, json};
 
 use crate::sockets::spec::{self, Spec, Wrong};
-pub use browser::{HostName, Port};
+pub use browser::{EditorUrl, HostName, Port};
 pub use pattern::Pattern;
 pub use reaction::{Command, Do, Dos};
 
