@@ -3,7 +3,8 @@
 //! says so. `tidy.rs` checks that each part is here.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -246,6 +247,35 @@ fn in_what_answers_over_the_control_socket() {
 #[test]
 fn in_what_takes_late_connections() {
     survives("relay");
+}
+
+/// The page is shown to the browser with this number, and the app comes.
+fn page_survives(part: &str, number: usize) {
+    let project = Project::new("slow-drain");
+    project.edit("src/version.rs", "\"1\";", "oops");
+    let hotrun = start(&project, part, &ANY);
+    hotrun.wait_for("build-failed", |_| true);
+    let is_shown = |_: &usize| {
+        let mut browser = TcpStream::connect(hotrun.address()).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
+        browser.write_all(request).unwrap();
+        browser.read(&mut [0]).is_ok_and(|count| count == 1)
+    };
+    assert_eq!((1..=number).find(is_shown), Some(number));
+    wait_told(&hotrun, part);
+    project.edit("src/version.rs", "oops", "\"2\";");
+    hotrun.wait_version("2");
+    ends_well(&hotrun);
+}
+
+#[test]
+fn in_what_accepts_for_the_page() {
+    page_survives("page", 1);
+}
+
+#[test]
+fn in_what_shows_a_browser_the_page() {
+    page_survives("page client", 2);
 }
 
 /// A proof of readiness must not come from a panic: this app gives no answer that is one.

@@ -10,6 +10,7 @@ mod common;
 mod a_debugger_is_not_interrupted;
 mod a_doctor_says_what_to_mend;
 mod a_hundred_reloads_refuse_nobody;
+mod a_page_instead_of_silence;
 mod a_person_chooses_the_target;
 mod a_random_day_ends_well;
 mod a_service_manager_is_told;

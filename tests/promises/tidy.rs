@@ -176,6 +176,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "digest",
             "exit",
             "keeper",
+            "lines",
             "session::event",
             "session::model",
             "session::reason",
