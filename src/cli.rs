@@ -309,6 +309,8 @@ pub enum Asked {
     Pause,
     /// Build once for everything that was collected, and go on
     Resume,
+    /// Open the app in a browser
+    Open,
     /// End hotrun and the app; returns when both have ended
     Stop,
     /// Print what the app has written, as far as it is kept: the last megabyte
@@ -448,6 +450,9 @@ pub struct Args {
     /// File of `KEY=value` lines for the app and for hooks (repeatable)
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub env_file: Vec<PathBuf>,
+    /// Open the app in a browser when it is live for the first time
+    #[arg(long, conflicts_with = "once", help_heading = "Session")]
+    pub open: bool,
     /// Build, start, and exit: 0 when the app is ready, 101 when it does not build
     ///
     /// Without an address the app runs to its end and its exit status is passed on.

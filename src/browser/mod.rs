@@ -9,6 +9,7 @@
 //! when a page is shown, or when browsers reload. The session makes those.
 
 pub mod access;
+pub mod address;
 pub mod ansi;
 mod board;
 mod links;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::layer::Layer;
 use super::value::EditorUrl;
+use crate::cli::Args;
 
 /// What browsers get from hotrun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,22 +16,23 @@ pub struct Browser {
     pub hosts: Vec<String>,
     /// The URL that opens a place in the user's editor, with `{path}`, `{line}` and `{column}`.
     pub editor: Option<String>,
+    /// The app is opened in a browser when it is live for the first time.
+    pub open: bool,
     /// The port of the LiveReload server; `None`: there is none.
     pub livereload: Option<u16>,
 }
 
 /// Under `--once` nobody looks. `terminal`: the program in whose terminal hotrun runs (`TERM_PROGRAM`).
-pub(super) fn settings(layer: &Layer, once: bool, terminal: Option<&str>) -> Browser {
+pub(super) fn settings(layer: &Layer, args: &Args, terminal: Option<&str>) -> Browser {
     let (page, livereload) = (&layer.page, &layer.livereload);
     let hosts = page.hosts.iter().flatten();
+    let by_terminal = || EditorUrl::of(terminal?);
+    let editor = page.editor.clone().or_else(by_terminal);
     Browser {
-        page: (page.enabled() && !once).then(|| page.hold().0),
+        page: (page.enabled() && !args.once).then(|| page.hold().0),
         hosts: hosts.map(|host| host.0.clone()).collect(),
-        editor: page
-            .editor
-            .clone()
-            .or_else(|| EditorUrl::of(terminal?))
-            .map(|editor| editor.0),
-        livereload: (livereload.enabled() && !once).then(|| livereload.port().0),
+        editor: editor.map(|editor| editor.0),
+        open: args.open,
+        livereload: (livereload.enabled() && !args.once).then(|| livereload.port().0),
     }
 }

@@ -57,6 +57,7 @@ impl Control {
             Asked::Restart => Ask::Command(Command::Restart, None),
             Asked::Pause => Ask::Command(Command::Pause, None),
             Asked::Resume => Ask::Command(Command::Resume, None),
+            Asked::Open => Ask::Command(Command::Open, None),
             Asked::Stop => Ask::Command(Command::Stop, None),
             Asked::Logs { generation, follow } => Ask::Logs {
                 generation: generation.as_deref().map(generation_of).transpose()?,

@@ -133,7 +133,7 @@ impl Sources {
             output: output(&self.args, &layer.log, &app, log),
             browser: browser::settings(
                 &layer,
-                self.args.once,
+                &self.args,
                 env::var("TERM_PROGRAM").ok().as_deref(),
             ),
             once: self.args.once,

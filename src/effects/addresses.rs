@@ -3,7 +3,10 @@
 
 use super::{Executor, names, policy};
 use crate::app::Captured;
+use crate::browser::address::url;
 use crate::capture::{Capture, filter};
+use crate::config::{Question, Ready};
+use crate::defect;
 use crate::report::Note;
 use crate::session::event::Event;
 use crate::session::model::{Generation, Moment};
@@ -111,6 +114,27 @@ impl Executor {
         if !(before.is_empty() && self.announced.is_empty()) {
             self.reporter.note(now, Note::Held(self.announced.clone()));
         }
+    }
+
+    /// Opens the first address in the user's browser.
+    pub(super) fn open_browser(&self, now: Moment) {
+        let first = self.held.lock().iter().find_map(|held| held.address.tcp());
+        let Some(address) = first else {
+            let problem = "there is no address that a browser could open";
+            return self.reporter.note(now, Note::Warning(problem.into()));
+        };
+        let asked = self.settings.app.ready.as_ref();
+        let is_tls = matches!(asked, Some(Ready::Asked(Question::Http { tls: true, .. })));
+        let url = url(address, is_tls);
+        let reporter = self.reporter.clone();
+        // It looks for programs, and may wait for one.
+        defect::spawn_blocking("open", move || {
+            defect::point("open");
+            if let Err(error) = open::that_detached(&url) {
+                let problem = format!("cannot open a browser: {error}; the app is at {url}");
+                reporter.note(now, Note::Warning(problem));
+            }
+        });
     }
 
     /// Writes the addresses that the next run is to hold from its start.

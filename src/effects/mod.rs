@@ -131,6 +131,7 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         once: settings.once,
         fast: settings.build.fast,
         page: settings.browser.page.is_some(),
+        open: settings.browser.open,
     }
 }
 
@@ -245,6 +246,7 @@ impl Effects for Executor {
             Action::Activate(slot) => self.activate(now, slot),
             Action::Relay(relay) => self.relay(relay),
             Action::Page(page) => self.page(page),
+            Action::OpenBrowser => self.open_browser(now),
             Action::RelayQueued(slot) => self.relay_queued(slot),
             Action::ReleaseUnclaimed => self.release_unclaimed(now),
             Action::Left {

@@ -86,6 +86,8 @@ pub enum Action {
     RelayQueued(Slot),
     /// What to do about connections while no generation serves.
     Page(Page),
+    /// Open the app in the user's browser.
+    OpenBrowser,
     /// The generation is live: release held addresses that overlap the ones it listens on.
     Serving(Generation),
     /// Live has passed its probation: drop its claims on addresses that it has not got open.

@@ -21,13 +21,15 @@ pub enum Command {
     Resume,
     /// Pause, or resume if it is paused: one key for both.
     PauseOrResume,
+    /// Open the app in a browser.
+    Open,
     /// End hotrun and the app.
     Stop,
 }
 
 impl Command {
     /// All of them, in the order in which they are explained.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Status,
         Self::Wait,
         Self::Rebuild,
@@ -35,6 +37,7 @@ impl Command {
         Self::Pause,
         Self::Resume,
         Self::PauseOrResume,
+        Self::Open,
         Self::Stop,
     ];
 
@@ -47,6 +50,7 @@ impl Command {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::PauseOrResume => "pause-or-resume",
+            Self::Open => "open",
             Self::Stop => "stop",
         }
     }

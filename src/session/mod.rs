@@ -105,6 +105,8 @@ pub struct Policy {
     pub fast: bool,
     /// Browsers get a page while no generation can answer.
     pub page: bool,
+    /// The app is opened in a browser when it is live for the first time.
+    pub open: bool,
 }
 
 /// The state machine. Feed it with [`Session::handle`], wake it at [`Session::due`].
@@ -145,6 +147,8 @@ pub struct Session {
     said_overlap: bool,
     said_streams: bool,
     said_silent: bool,
+    /// The app was opened in a browser by itself.
+    opened: bool,
     /// How often cargo has waited for another cargo for long enough to be told.
     blocked: u32,
     /// How many builds took long.
@@ -190,6 +194,7 @@ impl Session {
             said_overlap: false,
             said_streams: false,
             said_silent: false,
+            opened: false,
             blocked: 0,
             slow: 0,
             hold: Hold::default(),
@@ -290,6 +295,7 @@ impl Session {
             Command::Resume => self.resume(now),
             Command::PauseOrResume if self.paused => self.resume(now),
             Command::Pause | Command::PauseOrResume => self.pause(),
+            Command::Open => self.out.push(Action::OpenBrowser),
             Command::Stop => self.quit(now, Ending::Quit),
         }
         self.answer(client);

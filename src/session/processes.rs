@@ -295,6 +295,9 @@ impl Session {
             self.exclusive = true;
             self.show(View::Learned(evidence));
         }
+        if self.policy.open && !std::mem::replace(&mut self.opened, true) {
+            self.out.push(Action::OpenBrowser);
+        }
         self.hook(Occasion::AfterLive, Some(generation), None);
         // What is known of a debugger was about the generation that was live until now.
         if let Some(launch) = &mut self.swap.pending

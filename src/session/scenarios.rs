@@ -53,6 +53,7 @@ pub(crate) fn policy() -> Policy {
         once: false,
         fast: false,
         page: true,
+        open: false,
     }
 }
 
@@ -96,6 +97,7 @@ impl Story {
             }
             "serving" => self.policy.serving = value == "yes",
             "once" => self.policy.once = value == "yes",
+            "open" => self.policy.open = value == "yes",
             "fast" => self.policy.fast = value == "yes",
             "loaded" => self.loaded = value == "yes",
             "slots" => self.slots = value == "told",

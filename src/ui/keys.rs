@@ -50,10 +50,11 @@ enum Key {
 }
 
 /// The keys and what they do.
-pub(super) const HELP: [(&str, &str); 9] = [
+pub(super) const HELP: [(&str, &str); 10] = [
     ("r", "rebuild and start again"),
     ("s", "restart the app, without a build"),
     ("p", "pause, and resume with one build"),
+    ("o", "open the app in a browser"),
     ("e", "show the last errors again"),
     ("u", "unfold the list of errors"),
     ("c", "clear the screen"),
@@ -99,6 +100,7 @@ fn key(byte: u8) -> Option<Key> {
         b's' => Key::Command(Command::Restart),
         b'q' => Key::Command(Command::Stop),
         b'p' => Key::Command(Command::PauseOrResume),
+        b'o' => Key::Command(Command::Open),
         b'c' => Key::Wish(Wish::Clear),
         b'e' => Key::Wish(Wish::Errors),
         b'u' => Key::Wish(Wish::Unfold),

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use crate::common::{ANY, Hotrun, Project, say, size_of_test, wait_until};
+use crate::common::{ANY, Hotrun, Project, Run, say, size_of_test, wait_until};
 
 /// A server that answers with the bytes that it was sent, whatever they are.
 const ECHO: &str = "
@@ -262,4 +262,31 @@ fn many_clients_leave_nothing_open() {
     });
     project.save("src/main.rs", ECHO);
     hotrun.wait_for("live", |_| true);
+}
+
+/// `--open`, and the key or command for it: the first address, once by itself.
+#[test]
+fn the_app_is_opened_in_a_browser() {
+    let project = echo(ECHO);
+    project.run("mkdir ../bin; printf '#!/bin/sh\\necho \"$1\" >> ../opened\\n' > ../bin/xdg-open; chmod +x ../bin/xdg-open");
+    let path = format!(
+        "{}:{}",
+        project.path("../bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    let run = Run::new(&project, &["--listen", "127.0.0.1:0", "--open"]);
+    let hotrun = run.env("PATH", &path).start();
+    let url = format!("http://localhost:{}/\n", hotrun.address().port());
+    let opened = || std::fs::read_to_string(project.path("../opened")).unwrap_or_default();
+    wait_until("a browser", || (opened() == url).then_some(()));
+    project.edit("src/main.rs", "app: ", "new: ");
+    hotrun.wait_live(2);
+    let ctl = project
+        .command(env!("CARGO_BIN_EXE_hotrun"))
+        .args(["ctl", "open"])
+        .output()
+        .unwrap();
+    assert!(ctl.status.success(), "{ctl:?}");
+    // The two that were asked for, in order: a third one would have come between them.
+    wait_until("a second one", || (opened() == url.repeat(2)).then_some(()));
 }

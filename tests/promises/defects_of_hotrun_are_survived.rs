@@ -278,6 +278,16 @@ fn in_what_shows_a_browser_the_page() {
     page_survives("page client", 2);
 }
 
+#[test]
+fn in_what_opens_a_browser() {
+    let project = Project::new("slow-drain");
+    let hotrun = start(&project, "open", &[&ANY[..], &["--open"]].concat());
+    wait_told(&hotrun, "open");
+    project.set_version("2");
+    hotrun.wait_version("2");
+    ends_well(&hotrun);
+}
+
 /// A proof of readiness must not come from a panic: this app gives no answer that is one.
 #[test]
 fn in_what_asks_the_app_whether_it_is_ready() {

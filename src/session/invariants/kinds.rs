@@ -69,6 +69,7 @@ kinds! {
     "pause" = Event::Command(Command::Pause, _),
     "resume" = Event::Command(Command::Resume, _),
     "pause or resume" = Event::Command(Command::PauseOrResume, _),
+    "open a browser" = Event::Command(Command::Open, _),
     "stop" = Event::Command(Command::Stop, _),
     "signal" = Event::Signal(_),
     "reopen log" = Event::ReopenLog,

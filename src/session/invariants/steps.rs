@@ -113,6 +113,7 @@ fn from_outside(play: &Play) -> Vec<Event> {
         Event::Command(Command::Resume, None),
         Event::Command(Command::PauseOrResume, None),
         Event::Command(Command::Status, Some(Client(2))),
+        Event::Command(Command::Open, None),
         Event::Command(Command::Stop, None),
     ];
     if !play.session.policy.rules.is_empty() {

@@ -302,7 +302,7 @@ impl World {
             Asked::PauseOrResume if self.paused => self.asked(Asked::Resume),
             Asked::PauseOrResume => self.asked(Asked::Pause),
             Asked::Stop => self.asked_to_end(),
-            Asked::Status | Asked::Wait => {}
+            Asked::Status | Asked::Wait | Asked::Open => {}
         }
     }
 
@@ -568,6 +568,7 @@ impl World {
             Action::Rewatch(_)
             | Action::Signal { .. }
             | Action::Show(_)
+            | Action::OpenBrowser
             | Action::ReopenLog
             | Action::RelayQueued(_)
             | Action::Suspend => {}

@@ -89,6 +89,7 @@ pub(super) fn action(action: &Action) -> String {
         }
         Action::Page(Page::Waits) => format!("{SLOTS}: the page accepts nothing"),
         Action::Page(Page::GivesWay) => format!("{SLOTS}: the page gives way to live"),
+        Action::OpenBrowser => "open a browser".into(),
         Action::ReleaseUnclaimed => "release what is unclaimed".into(),
         Action::Free => "free what is held".into(),
         Action::Quiesce(generation) => format!("quiesce {generation}"),
