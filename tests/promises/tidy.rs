@@ -405,6 +405,7 @@ fn only_the_settings_read_the_command_line() {
         .map(|source| source.path.clone())
         .collect();
     let settings = [
+        "config/browser.rs",
         "config/control.rs",
         "config/output.rs",
         "config/resolve.rs",
