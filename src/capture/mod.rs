@@ -32,16 +32,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use nix::libc::sock_filter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::defect;
 use crate::session::slots::Slot;
 use crate::sockets::address::Address;
 use crate::sockets::held::SharedSet;
+use crate::sys;
 
 use notify_loop::NotifyLoop;
 pub use program::may_copy;
 pub use why_not::Why;
+
+/// Whether a program started now can be put under the filter. Not so under an outer hotrun, in a sandbox
+/// that forbids it, and on older kernels.
+pub fn is_possible() -> bool {
+    filter::program(false).is_some_and(|filter| {
+        let filter = filter.into_iter();
+        let filter = filter.map(|(code, jt, jf, k)| sock_filter { code, jt, jf, k });
+        sys::seccomp::try_notify(filter.collect()).is_ok()
+    })
+}
 
 /// What a program did.
 #[derive(Debug)]
