@@ -180,7 +180,7 @@ fn cut(text: &str, room: usize, screen: Screen) -> String {
 
 fn paused(status: &Status, style: Style) -> Option<Part> {
     let text = match status.collected {
-        _ if !status.paused => return None,
+        _ if !status.paused || status.state == State::Ending => return None,
         0 => "paused".into(),
         1 => "paused, 1 file changed".into(),
         many => format!("paused, {many} files changed"),
