@@ -29,18 +29,6 @@ pub fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
     }
 }
 
-/// Tries the filter on a thread that ends at once, since nothing can take it off again; the error is that
-/// of a program started under it.
-pub fn try_notify(mut program: Vec<libc::sock_filter>) -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("filter".into());
-    let tried = thread.spawn(move || notify(&mut program).map(drop))?;
-    tried.join().unwrap_or_else(|_| {
-        Err(io::Error::other(
-            "the thread that tried the filter has panicked",
-        ))
-    })
-}
-
 fn install(program: &libc::sock_fprog, flags: libc::c_ulong) -> nix::Result<OwnedFd> {
     let set: libc::c_uint = libc::SECCOMP_SET_MODE_FILTER;
     let program: *const libc::sock_fprog = program;
@@ -257,29 +245,6 @@ mod tests {
             answer(listener, id, Ok(())).unwrap();
         });
         assert_eq!(given, (0, inode));
-    }
-
-    /// The thread that tried the filter takes it along.
-    #[test]
-    fn a_filter_that_is_tried_stays_on_no_other_thread() {
-        let filters = || {
-            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-            let lines = status.lines();
-            let of_ours =
-                |line: &&str| line.starts_with("Seccomp") || line.starts_with("NoNewPrivs");
-            lines.filter(of_ours).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let before = filters();
-        let allows = libc::sock_filter {
-            code: 0x06,
-            jt: 0,
-            jf: 0,
-            k: libc::SECCOMP_RET_ALLOW,
-        };
-        try_notify(vec![allows]).unwrap();
-        assert_eq!(filters(), before);
-        let nothing = try_notify(Vec::new()).unwrap_err();
-        assert_eq!(nothing.raw_os_error(), Some(libc::EINVAL));
     }
 
     #[test]
