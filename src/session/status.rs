@@ -274,7 +274,7 @@ impl Session {
     fn running_job(&self) -> Option<Occasion> {
         let all = || self.jobs.iter().map(|(_, occasion)| *occasion);
         let waited_for = all().find(|occasion| occasion.is_waited_for());
-        waited_for.or_else(|| all().last())
+        waited_for.or_else(|| all().next_back())
     }
 
     /// How many changed files wait for a build or a reaction.
