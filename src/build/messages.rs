@@ -222,8 +222,14 @@ pub enum Obstacle {
     Features(String),
 }
 
-/// How what does not come by an edit is tried again.
-const AGAIN: &str = "then `hotrun ctl rebuild` tries again";
+/// How what does not come by an edit is tried again. `once`: hotrun ends with this build.
+const fn again(once: bool) -> &'static str {
+    if once {
+        "then start hotrun again"
+    } else {
+        "then `hotrun ctl rebuild` tries again"
+    }
+}
 
 impl Obstacle {
     /// The one that a line of cargo's output tells of.
@@ -252,30 +258,32 @@ impl Obstacle {
         wants_terminal(line).then_some(Self::Terminal)
     }
 
-    /// Why `what` did not work, and what to do; `command` does the same by hand.
-    pub fn reason(&self, what: impl Into<String>, command: &str) -> Reason {
+    /// Why `what` did not work, and what to do; `command` does the same by hand. `once`: hotrun ends with
+    /// this build.
+    pub fn reason(&self, what: impl Into<String>, command: &str, once: bool) -> Reason {
+        let again = again(once);
         match self {
             Self::Terminal => Reason::new(
                 what,
                 format!(
                     "something wanted to ask at a terminal, and cargo has none here: run `{command}` \
                      once by hand, or set up what it asks for (a credential helper, ssh-agent, a \
-                     variable); {AGAIN}"
+                     variable); {again}"
                 ),
             ),
             Self::Toolchain => Reason::new(
                 "its toolchain is not installed",
-                format!("run `rustup toolchain install` there; {AGAIN}"),
+                format!("run `rustup toolchain install` there; {again}"),
             ),
             Self::Offline => Reason::new(
                 "a package is not here, and cargo is offline",
                 format!(
-                    "run `cargo fetch` with a network; {AGAIN}; or start hotrun without `--offline`"
+                    "run `cargo fetch` with a network; {again}; or start hotrun without `--offline`"
                 ),
             ),
             Self::Network => Reason::new(
                 "packages cannot be downloaded",
-                format!("see to the network; {AGAIN}"),
+                format!("see to the network; {again}"),
             ),
             Self::Features(features) => {
                 let written = features.replace(',', "\", \"");
@@ -306,14 +314,14 @@ impl Unread {
     }
 
     /// The reason, with a hint where there is one.
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self, once: bool) -> Reason {
         let reason = if self.compiler {
             "the compiler can't say anything about the target"
         } else {
             "the manifest cannot be read"
         };
         match &self.obstacle {
-            Some(obstacle) => obstacle.reason(reason, "cargo fetch"),
+            Some(obstacle) => obstacle.reason(reason, "cargo fetch", once),
             None => reason.into(),
         }
     }
@@ -443,12 +451,16 @@ mod tests {
             let mut unread = Unread::default();
             unread.hear("error: x");
             unread.hear(line);
-            let reason = unread.reason();
+            let reason = unread.reason(false);
             assert_eq!(reason.text, text);
             assert!(reason.hint.unwrap().contains(hint), "{line}");
+            // Nobody can be asked to try again where hotrun has ended by then.
+            let once = unread.reason(true).hint.unwrap();
+            let other = once.contains("; then start hotrun again");
+            assert!(!once.contains(again) && other == (hint == again), "{once}");
         }
         let mut broken = Unread::default();
         broken.hear("error: invalid table header");
-        assert_eq!(broken.reason(), "the manifest cannot be read".into());
+        assert_eq!(broken.reason(false), "the manifest cannot be read".into());
     }
 }

@@ -235,7 +235,7 @@ impl Work {
                 errors => errors_in_code(errors),
             };
             let reason = match seen.obstacle {
-                Some(obstacle) => obstacle.reason(reason, &self.by_hand()?),
+                Some(obstacle) => obstacle.reason(reason, &self.by_hand()?, self.settings.once),
                 None => reason.into(),
             };
             return Ok(BuildOutcome::Failed { reason });
@@ -383,7 +383,7 @@ impl Work {
         let (project, seen) = match read {
             Ok(read) => read,
             Err(Unread::Stopped(stopped)) => return Err(stopped),
-            Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason())),
+            Err(Unread::Problem(Problem::Broken)) => return Ok(Some(unread.reason(settings.once))),
             Err(Unread::Problem(Problem::Usage(failure))) => return Ok(Some(failure.into())),
             Err(Unread::Problem(Problem::Choice(choice))) => {
                 return Ok(Some(choice.failure().into()));

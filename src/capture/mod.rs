@@ -32,16 +32,34 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use nix::libc::sock_filter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::defect;
 use crate::session::slots::Slot;
 use crate::sockets::address::Address;
 use crate::sockets::held::SharedSet;
+use crate::sys;
 
 use notify_loop::NotifyLoop;
 pub use program::may_copy;
 pub use why_not::Why;
+
+/// Whether a program started now can be put under the filter. Not so under an outer hotrun, in a sandbox
+/// that forbids it, and on older kernels.
+pub fn is_possible() -> bool {
+    let Some(filter) = filter::program(false) else {
+        return false;
+    };
+    let filter = filter.into_iter();
+    let filter = filter.map(|(code, jt, jf, k)| sock_filter { code, jt, jf, k });
+    let mut filter: Vec<sock_filter> = filter.collect();
+    // On a thread that ends at once, since nothing can take the filter off again.
+    let tried = defect::spawn_thread("capture", None, move || {
+        sys::seccomp::notify(&mut filter).is_ok()
+    });
+    tried.is_ok_and(|thread| matches!(thread.join(), Ok(Ok(true))))
+}
 
 /// What a program did.
 #[derive(Debug)]
@@ -94,5 +112,25 @@ impl Capture {
         let notify_loop = NotifyLoop::new(listener, self, events);
         defect::spawn_thread("capture", Some(256 * 1024), move || notify_loop.serve())?;
         Ok(listening)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The thread that tried the filter takes it along.
+    #[test]
+    fn a_filter_that_is_tried_stays_on_no_other_thread() {
+        let filters = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let lines = status.lines();
+            let is_one = |line: &&str| line.starts_with("Seccomp") || line.starts_with("NoNew");
+            lines.filter(is_one).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = filters();
+        assert!(is_possible());
+        assert_eq!(filters(), before);
+        assert!(std::net::TcpListener::bind("127.0.0.1:0").is_ok());
     }
 }

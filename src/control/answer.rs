@@ -4,6 +4,7 @@ use super::Answer;
 use crate::exit::ExitKind;
 use crate::report::text::{Level, Text};
 use crate::session::command::Command;
+use crate::session::model::Occasion;
 use crate::session::status::{Failed, State};
 
 /// How `hotrun ctl` ends after this answer.
@@ -95,11 +96,17 @@ pub fn summary(answer: &Answer) -> String {
                 };
                 format!("building {}{progress}{meanwhile}", one.generation)
             }
-            None => format!("about to build{meanwhile}"),
+            None => match status.running.filter(|one| *one == Occasion::BeforeBuild) {
+                Some(hook) => format!("running {hook}{meanwhile}"),
+                None => format!("about to build{meanwhile}"),
+            },
         },
         State::Starting => match status.starting {
             Some(starting) => format!("starting {starting}{meanwhile}"),
-            None => format!("about to start {name}{meanwhile}"),
+            None => match status.running.filter(|one| *one == Occasion::BeforeStart) {
+                Some(hook) => format!("running {hook}{meanwhile}"),
+                None => format!("about to start {name}{meanwhile}"),
+            },
         },
         State::Failed => {
             let Some(problem) = &status.problem else {

@@ -14,6 +14,7 @@ use crate::browser::Board;
 use crate::browser::page::HeldPage;
 use crate::build::project::Project;
 use crate::build::{self, Loaded, Unusable, scope};
+use crate::capture;
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
 use crate::control::desk::Desk;
@@ -99,9 +100,11 @@ pub(super) async fn serve(
     let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
     // A smoke test (`--once`) starts without them, to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
-    if let Some(memory) = memory.as_ref().filter(|_| remembers)
-        && held.remember(&remembered::read(memory))
-    {
+    let ports = memory.as_ref().filter(|_| remembers);
+    let ports = ports.map_or_else(Vec::new, |memory| remembered::read(memory));
+    // Without capture the app's own bind of an address that is held would fail; why nothing is held is
+    // told when the app is started.
+    if !ports.is_empty() && capture::is_possible() && held.remember(&ports) {
         reporter.note(clock.now(), Note::Held(names(&held)));
     }
     let input = input(&settings)?;

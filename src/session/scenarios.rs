@@ -136,7 +136,7 @@ fn generation(word: &str) -> Generation {
 
 /// The contents of the files in a story.
 #[derive(Default)]
-struct Files {
+pub(crate) struct Files {
     contents: BTreeMap<PathBuf, Content>,
     written: u64,
 }
@@ -239,8 +239,9 @@ fn conflict<'a>(how: &'a [&'a str], quoted: Option<&str>) -> (&'a [&'a str], Con
     (rest, conflict)
 }
 
+/// The event that a line of a story stands for.
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of event")]
-fn event(text: &str, files: &mut Files) -> Event {
+pub(crate) fn event(text: &str, files: &mut Files) -> Event {
     let (text, quoted) = match text.split_once('"') {
         Some((text, rest)) => (text.trim(), Some(rest.trim_end_matches('"').to_owned())),
         None => (text, None),

@@ -25,6 +25,8 @@ pub struct Status {
     pub starting: Option<Generation>,
     /// The generations that finish their work.
     pub draining: Vec<Generation>,
+    /// What the command of the user that runs is run for; of several, what a build or a start waits for.
+    pub running: Option<Occasion>,
     /// Changes are collected, and start no build.
     pub paused: bool,
     /// So many changed files wait for `resume`.
@@ -215,6 +217,7 @@ impl Status {
             building: None,
             starting: None,
             draining: Vec::new(),
+            running: None,
             paused: false,
             collected: 0,
             problem: None,
@@ -260,11 +263,18 @@ impl Session {
             building,
             starting: candidate.map(|candidate| candidate.generation),
             draining: draining.map(|process| process.generation).collect(),
+            running: self.running_job(),
             paused: self.paused,
             collected: if self.paused { self.collected() } else { 0 },
             problem,
             last_build: self.past.last,
         }
+    }
+
+    fn running_job(&self) -> Option<Occasion> {
+        let all = || self.jobs.iter().map(|(_, occasion)| *occasion);
+        let waited_for = all().find(|occasion| occasion.is_waited_for());
+        waited_for.or_else(|| all().next_back())
     }
 
     /// How many changed files wait for a build or a reaction.
@@ -310,5 +320,41 @@ impl Session {
         for client in std::mem::take(&mut self.past.waiting) {
             self.answer(Some(client));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::command::Command;
+    use crate::session::event::{Event, JobNews};
+    use crate::session::model::{Hooks, JobId, Moment};
+    use crate::session::scenarios::policy;
+
+    /// A build or a start that waits for a command of the user says so.
+    #[test]
+    fn a_hook_that_is_waited_for_is_named_before_others() {
+        let command = || Some(vec!["make".to_owned()]);
+        let mut policy = policy();
+        policy.hooks = Hooks {
+            before_build: command(),
+            on_error: command(),
+            ..Hooks::default()
+        };
+        let mut session = Session::new(policy, true);
+        session.handle(Moment::ZERO, Event::Begin);
+        let status = session.status();
+        let state = (status.state, status.building, status.running);
+        let expected = (State::Building, None, Some(Occasion::BeforeBuild));
+        assert_eq!(state, expected);
+        let failed = JobNews::Ended(Err("exit status 1".into()));
+        session.handle(Moment::ZERO, Event::Job(JobId(1), failed));
+        assert_eq!(session.status().running, Some(Occasion::OnError));
+        session.handle(Moment::ZERO, Event::Command(Command::Rebuild, None));
+        assert_eq!(session.status().running, Some(Occasion::BeforeBuild));
+        session.handle(Moment::ZERO, Event::Job(JobId(2), JobNews::Ended(Ok(()))));
+        session.handle(Moment::ZERO, Event::Job(JobId(3), JobNews::Ended(Ok(()))));
+        let status = session.status();
+        assert_eq!((status.state, status.running), (State::Building, None));
     }
 }

@@ -52,8 +52,8 @@ enum Key {
 /// The keys and what they do.
 pub(super) const HELP: [(&str, &str); 10] = [
     ("r", "rebuild and start again"),
-    ("s", "restart the app, without a build"),
-    ("p", "pause, and resume with one build"),
+    ("s", "restart without a build"),
+    ("p", "pause, resume with one build"),
     ("o", "open the app in a browser"),
     ("e", "show the last errors again"),
     ("u", "unfold the list of errors"),

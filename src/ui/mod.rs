@@ -15,6 +15,8 @@ mod line_prefix;
 pub mod log;
 mod printer;
 mod screen;
+#[cfg(test)]
+mod screens;
 mod sd_notify;
 mod status_line;
 pub mod style;

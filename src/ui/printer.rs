@@ -11,11 +11,11 @@ use super::errors::{Errors, Room, Told};
 use super::keys::{HELP, Wish};
 use super::line_prefix;
 use super::log::Log;
-use super::screen::Screen;
+use super::screen::{Screen, Window};
 use super::sd_notify::ServiceManager;
 use super::status_line::{self, Facts};
 use super::style::Style;
-use crate::config::{self, Format, Settings, Verbosity};
+use crate::config::{self, Format, Output, Settings, Verbosity};
 use crate::defect::point;
 use crate::exit::Failure;
 use crate::lines::{Stream, strip};
@@ -30,7 +30,6 @@ use crate::report::values::Severity;
 use crate::session::model::{Exit, Generation, Moment};
 use crate::session::status::Status;
 use crate::sink::Chunk;
-use crate::sys;
 
 /// So much is written at once.
 const PIECE: usize = 16 * 1024;
@@ -68,6 +67,8 @@ pub(super) struct Printer {
     /// The generation and stream whose last line has no end yet.
     unfinished: Option<(Generation, Stream)>,
     screen: Screen,
+    /// Looks at the terminal.
+    window: Box<dyn Fn() -> Window + Send>,
     status: Option<Box<Status>>,
     /// The configuration file in use, for the first lines.
     file: Option<String>,
@@ -83,19 +84,37 @@ impl Printer {
         events: Option<Box<dyn Write + Send>>,
         written: Arc<AtomicUsize>,
     ) -> Result<Self, Failure> {
-        let output = &settings.output;
         let mut context = Context {
             once: settings.once,
-            colored: output.color,
+            colored: settings.output.color,
             pid: std::process::id(),
             ..Context::default()
         };
         context.adopt(settings);
+        let failed = |error| Failure::failed(format!("cannot write to stdout and stderr: {error}"));
+        let screen = Screen::open().map_err(failed)?;
+        let output = &settings.output;
         let name = settings.file.file_name().map(Path::new);
         let file = name.filter(|_| settings.watch.configured);
-        let failed = |error| Failure::failed(format!("cannot write to stdout and stderr: {error}"));
         Ok(Self {
             written,
+            events,
+            file: file.map(|name| name.display().to_string()),
+            log: output.log.as_deref().map(Log::open).transpose()?,
+            manager: output.supervisor.as_deref().and_then(ServiceManager::at),
+            ..Self::at(screen, Box::new(Window::own), output, context)
+        })
+    }
+
+    /// One that writes to this screen, and nowhere else.
+    pub(super) fn at(
+        screen: Screen,
+        window: Box<dyn Fn() -> Window + Send>,
+        output: &Output,
+        context: Context,
+    ) -> Self {
+        Self {
+            written: Arc::default(),
             format: output.format,
             verbosity: output.verbosity,
             style: Style {
@@ -104,20 +123,21 @@ impl Printer {
             shows: output.screen,
             clear: output.clear,
             context,
-            events,
+            events: None,
             errors: Errors::default(),
             late: Late::default(),
             heard: None,
             markers: Markers::default(),
             live: false,
             unfinished: None,
-            screen: Screen::open().map_err(failed)?,
+            screen,
+            window,
             status: None,
-            file: file.map(|name| name.display().to_string()),
+            file: None,
             now: Moment::ZERO,
-            log: output.log.as_deref().map(Log::open).transpose()?,
-            manager: output.supervisor.as_deref().and_then(ServiceManager::at),
-        })
+            log: None,
+            manager: None,
+        }
     }
 
     pub(super) fn take(&mut self, message: Message) {
@@ -323,7 +343,7 @@ impl Printer {
             .file
             .as_ref()
             .map(|name| format!("settings from `{name}`"));
-        let keys = sys::has_keys().then(|| "press h for help".to_owned());
+        let keys = (self.window)().keys.then(|| "press h for help".to_owned());
         let known: Vec<String> = file.into_iter().chain(keys).collect();
         if !known.is_empty() {
             self.say(Level::Info, &known.join("; "));
@@ -391,8 +411,12 @@ impl Printer {
 
     /// The room for a list of errors; `None` if what is left out could not be asked for.
     fn room_for_errors(&self) -> Option<Room> {
-        let can_unfold = self.format == Format::Terminal && sys::has_keys();
-        let (rows, columns) = Screen::size();
+        let Window {
+            rows,
+            columns,
+            keys,
+        } = (self.window)();
+        let can_unfold = self.format == Format::Terminal && keys;
         can_unfold.then(|| Room {
             rows: rows.saturating_sub(BELOW_ERRORS),
             columns,
@@ -428,7 +452,7 @@ impl Printer {
                 self.list(told);
             }
             Wish::Help => {
-                let lines = HELP.map(|(key, what)| format!("{key:>7}  {what}\n"));
+                let lines = HELP.map(|(key, what)| format!("{key:>6}  {what}\n"));
                 self.raw(&lines.concat());
             }
         }
@@ -468,11 +492,11 @@ impl Printer {
         if !self.shows.status_line || is_asked || self.screen.is_in_background() {
             return None;
         }
+        let Window { columns, keys, .. } = (self.window)();
         let facts = Facts {
             addresses: &self.context.addresses,
-            keys: sys::has_keys(),
+            keys,
         };
-        let (_, columns) = Screen::size();
         let line = status_line::line(status, &facts, columns, self.shows, self.style);
         Some(line)
     }

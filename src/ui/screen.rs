@@ -5,7 +5,7 @@
 //! made narrower, in terminals that wrap it then, is below the cursor and is erased with it.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +31,27 @@ enum Stdout {
     Apart,
 }
 
+/// The terminal as it is now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Keys are read.
+    pub(super) keys: bool,
+}
+
+impl Window {
+    /// hotrun's own.
+    pub(super) fn own() -> Self {
+        let (rows, columns) = sys::terminal_size().unwrap_or((24, 80));
+        Self {
+            rows: rows.into(),
+            columns: columns.into(),
+            keys: sys::has_keys(),
+        }
+    }
+}
+
 /// hotrun's stdout and stderr.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -41,23 +62,28 @@ pub(super) struct Screen {
 }
 
 impl Screen {
+    /// The one that hotrun was started at.
     pub(super) fn open() -> io::Result<Self> {
-        use std::io::IsTerminal;
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let err_is_terminal = err.is_terminal();
+        Ok(Self::of(out, err, err_is_terminal))
+    }
+
+    /// One of these.
+    pub(super) fn of(out: File, err: File, err_is_terminal: bool) -> Self {
         let place = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
         let stdout = match (place(&out), place(&err)) {
             (Ok(out), Ok(err)) if out == err => Stdout::Same,
             _ if out.is_terminal() => Stdout::Terminal,
             _ => Stdout::Apart,
         };
-        let err_is_terminal = err.is_terminal();
-        Ok(Self {
+        Self {
             out,
             err,
             stdout,
             err_is_terminal,
-        })
+        }
     }
 
     /// A person reads this stream at a terminal.
@@ -77,12 +103,6 @@ impl Screen {
     /// Another process group has the terminal: its prompt is no place for a status line.
     pub(super) fn is_in_background(&self) -> bool {
         sys::is_in_background_of(self.err.as_fd())
-    }
-
-    /// Rows and columns.
-    pub(super) fn size() -> (usize, usize) {
-        let (rows, columns) = sys::terminal_size().unwrap_or((24, 80));
-        (rows.into(), columns.into())
     }
 
     /// Writes bytes above the status line, which is then this one.

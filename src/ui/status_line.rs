@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::style::Style;
 use crate::config::Screen;
 use crate::report::text::Level;
-use crate::session::model::Generation;
+use crate::session::model::{Generation, Occasion};
 use crate::session::status::{Failed, LastBuild, State, Status};
 
 /// What the line says besides the status.
@@ -68,6 +68,7 @@ pub(super) fn line(
     let mut parts: Vec<Part> = [
         Some(state(status, room, screen, style)),
         paused(status, style),
+        running(status, style),
         live(status),
         addresses(facts.addresses, false, screen, style),
         built(status, style),
@@ -104,6 +105,17 @@ pub(super) fn line(
     line
 }
 
+/// The command of the user that is all there is to say of a build or a start to come.
+fn awaited(status: &Status) -> Option<Occasion> {
+    let occasion = status.running?;
+    let is_awaited = match occasion {
+        Occasion::BeforeBuild => status.state == State::Building && status.building.is_none(),
+        Occasion::BeforeStart => status.state == State::Starting && status.starting.is_none(),
+        Occasion::AfterLive | Occasion::OnError | Occasion::Rule => false,
+    };
+    is_awaited.then_some(occasion)
+}
+
 /// What hotrun is doing, which is shown in any case, even if it is cut.
 fn state(status: &Status, room: usize, screen: Screen, style: Style) -> Part {
     let one = |what: &str, generation: Option<Generation>| match generation {
@@ -111,6 +123,7 @@ fn state(status: &Status, room: usize, screen: Screen, style: Style) -> Part {
         None => what.to_owned(),
     };
     let (level, signs, text) = match status.state {
+        _ if awaited(status).is_some() => (Level::Info, ('◐', '~'), running_words(status)),
         State::Preparing => (Level::Info, ('◐', '~'), "reading the project".into()),
         State::Idle => (Level::Detail, ('○', '-'), "idle".into()),
         State::Building => {
@@ -167,13 +180,30 @@ fn cut(text: &str, room: usize, screen: Screen) -> String {
 
 fn paused(status: &Status, style: Style) -> Option<Part> {
     let text = match status.collected {
-        _ if !status.paused => return None,
+        _ if !status.paused || status.state == State::Ending => return None,
         0 => "paused".into(),
         1 => "paused, 1 file changed".into(),
         many => format!("paused, {many} files changed"),
     };
     let paint = |text: &str| style.paint(Level::Warn, text);
     Some(Part::new(1, text, paint))
+}
+
+/// The command of the user that runs beside something else.
+fn running(status: &Status, style: Style) -> Option<Part> {
+    if status.running.is_none() || awaited(status).is_some() {
+        return None;
+    }
+    let paint = |text: &str| style.paint(Level::Info, text);
+    Some(Part::new(2, running_words(status), paint))
+}
+
+fn running_words(status: &Status) -> String {
+    match status.running {
+        Some(Occasion::Rule) => "running a rule's command".into(),
+        Some(hook) => format!("running {hook}"),
+        None => String::new(),
+    }
 }
 
 /// The generation that serves meanwhile.
@@ -269,6 +299,7 @@ mod tests {
             building: None,
             starting: None,
             draining: Vec::new(),
+            running: None,
             paused: false,
             collected: 0,
             problem: None,
@@ -316,6 +347,14 @@ mod tests {
                 errors,
                 warnings: 1,
             }),
+            ..calm()
+        }
+    }
+
+    fn runs(state: State, occasion: Occasion) -> Status {
+        Status {
+            state,
+            running: Some(occasion),
             ..calm()
         }
     }
@@ -378,6 +417,25 @@ mod tests {
                 " ● live g3  paused, 3 files changed  127.0.0.1:3000  built in 0.4 s  2 warnings",
             ),
             (idle(), " ○ idle  127.0.0.1:3000"),
+            (
+                runs(State::Building, Occasion::BeforeBuild),
+                " ◐ running before_build  g3 live  127.0.0.1:3000  built in 0.4 s  2 warnings",
+            ),
+            (
+                runs(State::Starting, Occasion::BeforeStart),
+                " ◐ running before_start  g3 live  127.0.0.1:3000  built in 0.4 s  2 warnings",
+            ),
+            (
+                runs(State::Live, Occasion::Rule),
+                " ● live g3  running a rule's command  127.0.0.1:3000  built in 0.4 s  2 warnings",
+            ),
+            (
+                Status {
+                    running: Some(Occasion::AfterLive),
+                    ..building()
+                },
+                " ◐ building g4 12/20  running after_live  g3 live  127.0.0.1:3000  built in 0.4 s  2 warnings",
+            ),
             (
                 Status {
                     state: State::Starting,

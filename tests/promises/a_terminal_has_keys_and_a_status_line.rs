@@ -1,13 +1,15 @@
 //! At a terminal hotrun has one line at the bottom that says what it is doing, and takes single keys; what
 //! the app writes is never torn by that, and the terminal is afterwards as it was before.
 
+use std::ffi::OsStr;
 use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use procfs::process::{Process, all_processes};
 
 use crate::common::terminal::Terminal;
-use crate::common::{ANY, Hotrun, Project, Run, wait_until};
+use crate::common::{ANY, Hotrun, Project, Run, get, most_memory, say, size_of_test, wait_until};
 
 fn start(project: &Project, terminal: &Terminal, args: &[&str]) -> Hotrun {
     let run = Run::new(project, &[&ANY[..], args].concat());
@@ -201,6 +203,7 @@ fn no_line_of_the_app_is_torn_by_the_status_line() {
         ),
     );
     let terminal = Terminal::open(30, 100);
+    let before = terminal.settings();
     let hotrun = start(&project, &terminal, &[]);
     hotrun.wait_for("started", |_| true);
     let is_out = |terminal: &Terminal| {
@@ -221,8 +224,13 @@ fn no_line_of_the_app_is_torn_by_the_status_line() {
         terminal.press("h\re");
         is_out(&terminal).then_some(())
     });
+    say(&format!(
+        "{failed} builds beside 200,000 lines: {} KiB at most",
+        most_memory(pid(&hotrun).as_raw())
+    ));
     terminal.press("q");
     assert_eq!(wait_back(&terminal, 1), "0");
+    assert_eq!(terminal.settings(), before);
     let lines = terminal.lines();
     for name in ["out", "err"] {
         let found = lines
@@ -237,6 +245,135 @@ fn no_line_of_the_app_is_torn_by_the_status_line() {
         is_apps && line.contains('\u{1b}')
     };
     assert_eq!(lines.iter().find(escaped), None);
+}
+
+/// How much the app writes to each stream, and a build script, while the terminal is paused.
+fn much() -> usize {
+    size_of_test("HOTRUN_TEST_PAUSED_LINES", 20_000)
+}
+
+/// A line has so many bytes.
+const LONG: usize = 250;
+
+/// What hotrun's memory may grow by meanwhile, in KiB: less than half of what is written at least.
+const GROWN: u64 = 5_000;
+
+/// Ctrl-S stops the terminal, and not what is behind it: what is saved is built and served, what is
+/// written waits without filling the memory, and Ctrl-Q shows all of it.
+#[test]
+fn a_paused_terminal_holds_up_no_reload_and_loses_nothing() {
+    let project = Project::new("slow-drain");
+    let lines = much();
+    let text = "x".repeat(LONG);
+    project.add(
+        "build.rs",
+        &format!(
+            r#"fn main() {{
+                println!("cargo::rerun-if-changed=src/version.rs");
+                if std::fs::read_to_string("src/version.rs").unwrap().contains("chatty") {{
+                    (0..{lines}).for_each(|n| println!("cargo::warning=script {{n}} {text}"));
+                }}
+            }}"#
+        ),
+    );
+    let write = |stream: &str, name: &str| {
+        format!(
+            r#"thread::spawn(|| {{
+                while std::env::var("HOTRUN_GENERATION").as_deref() != Ok("2")
+                    || !std::path::Path::new("go").exists()
+                {{
+                    thread::sleep(std::time::Duration::from_millis(5));
+                }}
+                (0..{lines}).for_each(|n| {stream}!("{name} {{n}} {text}"));
+            }});"#
+        )
+    };
+    let both = write("println", "out") + &write("eprintln", "err");
+    let main = "fn main() -> io::Result<()> {";
+    project.edit("src/main.rs", main, &format!("{main}{both}"));
+    let terminal = Terminal::open(30, 100);
+    let before = terminal.settings();
+    let hotrun = start(&project, &terminal, &[]);
+    hotrun.wait_live(1);
+    let (address, hotruns) = (hotrun.address(), pid(&hotrun).as_raw());
+    terminal.wait_screen("the live app", |screen| {
+        status_line(screen).starts_with(" ● live g1")
+    });
+    let answers = |times| (0..times).for_each(|_| _ = get(address).answer());
+    terminal.press("\u{13}");
+    // The printer waits from now on, and the events with it.
+    project.set_version("2");
+    wait_until("the second version", || {
+        (get(address).answer().version == "2").then_some(())
+    });
+    assert!(!terminal.text().contains("g2 live"), "it is not paused");
+    let memory = most_memory(hotruns);
+    project.add("go", "");
+    wait_until_it_stops_writing(&wait_process(&project, |process| {
+        let environment = process.environ().unwrap_or_default();
+        environment.get(OsStr::new("HOTRUN_GENERATION")) == Some(&"2".into())
+    }));
+    answers(100);
+    assert!(!terminal.text().contains("g2 live"), "it is not paused");
+    terminal.press("\u{11}");
+    hotrun.wait_live(2);
+    let last = |name: &str| format!("{name} {} {text}", lines - 1);
+    wait_until("the app's lines", || {
+        let lines = terminal.lines();
+        let is_out = |name| lines.iter().any(|line| line.ends_with(&last(name)));
+        (is_out("out") && is_out("err")).then_some(())
+    });
+    terminal.press("\u{13}");
+    project.set_version("chatty");
+    wait_until_it_stops_writing(&wait_process(&project, |process| {
+        let words = process.cmdline().unwrap_or_default();
+        words.first().is_some_and(|word| word.ends_with("cargo"))
+            && words.get(1).is_some_and(|word| word == "build")
+    }));
+    answers(100);
+    let grown = most_memory(hotruns) - memory;
+    say(&format!("{grown} KiB more"));
+    assert!(grown < GROWN, "{grown} KiB more");
+    assert!(
+        !terminal.text().contains(&last("script")),
+        "it is not paused"
+    );
+    terminal.press("\u{11}");
+    hotrun.wait_version("chatty");
+    terminal.press("q");
+    assert_eq!(wait_back(&terminal, 1), "0");
+    assert_eq!(terminal.settings(), before);
+    let all = terminal.lines();
+    for name in ["out", "err", "script"] {
+        let found = all.iter().filter_map(|line| {
+            let (number, rest) = line.split_once(&format!("{name} "))?.1.split_once(' ')?;
+            assert_eq!(rest, text, "torn");
+            Some(number)
+        });
+        let found: Vec<&str> = found.collect();
+        let expected: Vec<String> = (0..lines).map(|number| number.to_string()).collect();
+        assert!(found == expected, "{name}: {} lines", found.len());
+    }
+}
+
+/// Waits for such a process in the project's directory.
+fn wait_process(project: &Project, is: impl Fn(&Process) -> bool) -> Process {
+    wait_until("a process", || {
+        let is_here = |process: &Process| process.cwd().is_ok_and(|dir| dir == project.dir());
+        let mut all = all_processes().unwrap().flatten();
+        all.find(|process| is_here(process) && is(process))
+    })
+}
+
+/// Waits until this process has written nothing for many looks in a row: it is made to wait.
+fn wait_until_it_stops_writing(process: &Process) {
+    let mut last = (None, 0);
+    wait_until("the writer to be made to wait", || {
+        let now = process.io().ok().map(|io| io.wchar);
+        assert!(now.is_some(), "all of it was taken");
+        last = (now, if last.0 == now { last.1 + 1 } else { 0 });
+        (last.1 > 50).then_some(())
+    });
 }
 
 /// An app that begins to write before it listens.

@@ -768,14 +768,17 @@ fn wait_free(address: SocketAddr) {
 
 /// Runs hotrun where a system call is denied, as in a container.
 fn denied(number: i64, words: &[&str]) -> Hotrun {
-    let project = Project::new("listens");
+    denied_in(&Project::new("listens"), number, words)
+}
+
+fn denied_in(project: &Project, number: i64, words: &[&str]) -> Hotrun {
     project.configure(CONFIGURATION);
     let built = project.command("cargo").args(["build", "--quiet"]).status();
     assert!(built.unwrap().success());
     let program = project.path("target/debug/listens");
     let args = [&["--"], words].concat();
     let by = [program.to_str().unwrap(), "denies", &number.to_string()];
-    Run::new(&project, &args).by(&by).start()
+    Run::new(project, &args).by(&by).start()
 }
 
 /// Without `pidfd_getfd`, as under Docker's default profile.
@@ -812,6 +815,32 @@ fn where_a_sandbox_forbids_it() {
     hotrun.hangup();
     hotrun.wait_next_live(place);
     assert_eq!(hotrun.all("uncaptured").len(), 1);
+}
+
+/// What the last run has captured can't be handed to the app here: it is left to the app's own bind.
+#[test]
+fn what_is_remembered_is_free_where_a_sandbox_forbids_capture() {
+    let address = own_address();
+    let words = ["tcp", &address.to_string()];
+    let project = Project::new("listens");
+    let hotrun = start(&project, &words);
+    hotrun.wait_live(1);
+    wait_held(&hotrun, 1);
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    let hotrun = denied_in(&project, nix::libc::SYS_seccomp, &words);
+    hotrun.wait_live(1);
+    assert_eq!(hotrun.all("uncaptured").len(), 1);
+    assert_eq!(hotrun.all("held").len(), 0);
+    get(address).answer();
+    // Where it can be captured again, it is still remembered.
+    hotrun.interrupt();
+    hotrun.wait_killed_by(Signal::SIGINT);
+    let hotrun = start(&project, &words);
+    wait_held(&hotrun, 1);
+    let events = hotrun.events();
+    let first = |name: &str| events.iter().position(|event| event["event"] == name);
+    assert!(first("held") < first("started"), "{events:#?}");
 }
 
 /// With `capture = false`, nothing is held.

@@ -113,6 +113,12 @@ pub(crate) fn size_of_test<T: FromStr<Err: Debug>>(variable: &str, small: T) -> 
     env::var(variable).map_or(small, |text| text.parse().unwrap())
 }
 
+/// The most memory that a process has had so far, in KiB.
+pub(crate) fn most_memory(pid: i32) -> u64 {
+    let status = procfs::process::Process::new(pid).unwrap().status();
+    status.unwrap().vmhwm.unwrap()
+}
+
 /// Numbers for the log of a test that passes, seen with `--nocapture`.
 #[expect(clippy::print_stdout, reason = "the output of a test")]
 pub(crate) fn say(text: &str) {
