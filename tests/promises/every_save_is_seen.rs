@@ -175,7 +175,7 @@ const OTHERS: &[Way] = &[
     Way("a module, then `mod`", module_first, ONE, ONE),
     Way("`mod`, then its module", mod_first, ONE, ONE),
     Way("a directory away and back", away_and_back, NONE, NONE),
-    Way("a directory made anew", dir_anew, ONE, ONE),
+    Way("a directory made anew", dir_anew, A_FEW, ONE),
     Way("git checkout", checkout, ONE, ONE),
     Way("git stash, git stash pop", stash, A_FEW, A_FEW),
     Way("git rebase", rebase, A_FEW, A_FEW),
