@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::common::client::get;
 use crate::common::row::{self, NONE, ONE};
-use crate::common::{ANY, Hotrun, Project, Run, wait_until};
+use crate::common::{ANY, Hotrun, Project, Run, size_of_test, wait_until};
 
 /// A row: its name, what is done, and the builds and restarts that it may cost.
 struct Row(
@@ -245,7 +245,13 @@ const ROWS: &[Row] = &[
     ),
     Row(
         "a manifest's profile",
-        |p| p.run("printf '[profile.dev]\\nopt-level = 1\\n' >> Cargo.toml"),
+        |p| {
+            p.edit(
+                "Cargo.toml",
+                "[profile.dev]",
+                "[profile.dev]\nopt-level = 1",
+            );
+        },
         ONE,
         ONE,
     ),
@@ -795,7 +801,7 @@ fn there_and_back_during_builds_ends_with_what_is_on_the_disk() {
     let project = Project::new("slow-drain");
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_live(1);
-    for round in 0..20_u64 {
+    for round in 0..size_of_test("HOTRUN_TEST_ROUNDS", 10_u64) {
         let [one, two] = ["a", "b"].map(|name| format!("{name}-{round}"));
         project.set_version(&one);
         // The pause after the first save differs in every round.
@@ -842,9 +848,9 @@ fn double_saves_keep_incremental_data() {
     for mark in &marks {
         fs::write(mark, "").unwrap();
     }
-    for round in 0..20_u64 {
+    for round in 0..size_of_test("HOTRUN_TEST_ROUNDS", 10_u64) {
         project.set_version_in_place(&format!("first-{round}"));
-        wait_for_a_moment(round * 3);
+        wait_for_a_moment(round * 6 % 60);
         project.set_version_in_place(&format!("second-{round}"));
         hotrun.wait_version(&format!("second-{round}"));
     }
