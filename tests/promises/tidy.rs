@@ -91,6 +91,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "session::reason",
+            "session::seen",
         ],
     ),
     (
@@ -107,6 +108,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::event",
             "session::model",
             "session::reason",
+            "session::seen",
             "sys",
         ],
     ),
