@@ -2,7 +2,6 @@
 //! it.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::dep_info;
 use super::invalidate;
@@ -11,7 +10,8 @@ use super::project::{Project, TargetKind};
 use super::scope::{self, Known};
 use crate::config::{Build, Settings};
 use crate::digest;
-use crate::session::model::{Changes, Content, Scope, Seen};
+use crate::session::model::{Changes, Content, Scope};
+use crate::session::seen::{Began, Seen};
 
 /// The dep-info that the last build of this program has left.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn last_build(project: &Project, build: &Build) -> LastBuild {
 pub(super) struct Inputs {
     known: Known,
     /// When the last build began: it has seen everything written before.
-    ran: Option<SystemTime>,
+    ran: Option<Began>,
     /// What changed since cargo last built the program.
     unseen: Changes,
     /// What the last build was for.
@@ -75,9 +75,9 @@ impl Inputs {
         all
     }
 
-    /// A build without cargo begins `now`.
-    pub(super) fn begin_without_cargo(&mut self, now: SystemTime) {
-        self.ran = Some(now);
+    /// A build without cargo begins.
+    pub(super) fn begin_without_cargo(&mut self, began: Began) {
+        self.ran = Some(began);
     }
 
     /// A build without cargo has compiled the program from these sources.
@@ -92,18 +92,18 @@ impl Inputs {
         self.known.sources.as_deref()
     }
 
-    /// A build with cargo begins `now`: makes changes visible to it that it would miss.
-    pub(super) fn begin(&mut self, project: &Project, settings: &Settings, now: SystemTime) {
+    /// A build with cargo begins: makes changes visible to it that it would miss.
+    pub(super) fn begin(&mut self, project: &Project, settings: &Settings, began: Began) {
         if let Some(ran) = self.ran {
             let profile = self.known.profile.clone();
             let profile =
                 profile.unwrap_or_else(|| scope::default_profile(project, &settings.build));
             let sources = self.known.sources.as_deref().unwrap_or_default();
-            invalidate::make_seen(project, &profile, sources, &self.unseen, ran);
+            invalidate::make_seen(project, &profile, sources, &self.unseen, ran.stamp);
         }
         // If it fails or is cancelled, it may have compiled any of them.
         self.unseen.forget_all_used();
-        self.ran = Some(now);
+        self.ran = Some(began);
     }
 
     /// The build failed, and its errors name these files. What build scripts declared counts all the
@@ -169,8 +169,8 @@ impl Inputs {
         settings: &Settings,
         seen: Seen,
     ) -> Option<Scope> {
-        let at = self.ran.unwrap_or(seen.at);
-        let seen = Seen { at, ..seen };
+        let began = self.ran.unwrap_or(seen.began);
+        let seen = Seen { began, ..seen };
         let scope = scope::of_project(project, settings, &self.known, seen);
         let same = |known: &Scope| {
             let known = Scope {

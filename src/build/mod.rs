@@ -57,8 +57,9 @@ use crate::defect;
 use crate::exit::Failure;
 use crate::helper::Stopped;
 use crate::session::event::Event;
-use crate::session::model::{ArtifactRef, Changes, Generation, Seen};
+use crate::session::model::{ArtifactRef, Changes, Generation};
 use crate::session::reason::Reason;
+use crate::session::seen::Seen;
 
 /// An order to the builder.
 #[derive(Debug)]

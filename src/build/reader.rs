@@ -14,7 +14,7 @@ use crate::config::Build;
 use crate::digest;
 use crate::helper::{self, After, Cancel, Stopped};
 use crate::lines::Stream;
-use crate::session::model::Seen;
+use crate::session::seen::{Began, Seen};
 
 /// Why the project could not be read.
 pub(super) enum Unread {
@@ -30,7 +30,11 @@ pub(super) async fn read_project(
     line: &mut impl FnMut(String),
     waiting: &Tell,
 ) -> Result<(Project, Seen), Unread> {
-    let at = now() - TICK;
+    let clock = now();
+    let began = Began {
+        stamp: clock - TICK,
+        clock,
+    };
     let configuration = cargo_config::digest(build);
     let config = CargoConfig::read(build);
     let read = read(build, &config, cancel, line, waiting);
@@ -40,7 +44,7 @@ pub(super) async fn read_project(
     let fast = || fast::config(build, &config, &project.workspace);
     project.target.fast = build.fast.then(fast);
     let lock = digest::of(&project.workspace.join("Cargo.lock"));
-    Ok((project, Seen { at, lock }))
+    Ok((project, Seen { began, lock }))
 }
 
 /// What cargo tells of the packages, and the compiler's host target.

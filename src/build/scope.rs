@@ -9,7 +9,8 @@ use super::cargo_config;
 use super::dep_info;
 use super::project::Project;
 use crate::config::{Build, Settings};
-use crate::session::model::{Scope, Script, Seen};
+use crate::session::model::{Scope, Script};
+use crate::session::seen::Seen;
 
 /// Files that cargo or rustup look for in a directory and in all directories above.
 const UPWARD: [&str; 4] = [

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +27,7 @@ use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Exit, Generation, Surroundings};
 use crate::session::reason::Reason;
+use crate::session::seen::Began;
 
 /// The builder's state between orders.
 pub(super) struct Work {
@@ -215,7 +215,9 @@ impl Work {
             return Ok(BuildOutcome::Failed { reason });
         }
         let loaded = self.loaded()?;
-        let began = loaded.store.now().unwrap_or_else(|_| now() - TICK);
+        let stamp = loaded.store.now().unwrap_or_else(|_| now() - TICK);
+        let clock = now();
+        let began = Began { stamp, clock };
         let project = loaded.project.clone();
         if let Some(baseline) = baseline {
             let built =
@@ -294,7 +296,7 @@ impl Work {
         project: &Project,
         baseline: &ArtifactRef,
         changed: &Changes,
-        began: SystemTime,
+        began: Began,
         cancel: &mut Cancel,
     ) -> Result<Option<BuildOutcome>, Stopped> {
         let (Some(mut direct), Some((_, surroundings))) = (self.direct.take(), &self.known) else {

@@ -30,6 +30,7 @@ mod reactions;
 pub mod reason;
 mod recovery;
 mod request;
+pub mod seen;
 pub mod slots;
 pub mod status;
 mod swap;

@@ -6,9 +6,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::reason::Reason;
+use super::seen::Seen;
 
 /// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
 pub type Moment = Duration;
@@ -437,15 +438,6 @@ pub struct Scope {
     pub scripts: Vec<Script>,
     /// When all this was read, if it was.
     pub seen: Option<Seen>,
-}
-
-/// The state of a project when it was read or built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Files written from then on may not have been seen; in the time of the file system.
-    pub at: SystemTime,
-    /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
-    pub lock: Option<Content>,
 }
 
 /// A build script, whose runs are known from what cargo records about them.

@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest;
 use crate::session::model::{Content, Script};
+use crate::session::seen::Began;
 
 /// One reading of a path.
 #[derive(Clone, Copy, Debug)]
 struct Look {
     content: Content,
     at: SystemTime,
+    /// When it was last found to differ from before.
+    changed: SystemTime,
 }
 
 /// The last reading of each path.
@@ -43,7 +46,7 @@ impl Contents {
 
     /// Reads a path that has become a source. It is reported if it may have been written since `since`:
     /// the build that began then may not have seen it.
-    pub(super) fn look_first(&mut self, path: &Path, since: Option<SystemTime>) -> Option<Found> {
+    pub(super) fn look_first(&mut self, path: &Path, since: Option<Began>) -> Option<Found> {
         let now = digest::of(path)?;
         let known = self.looks.get(path).copied();
         self.note(path, now);
@@ -53,8 +56,12 @@ impl Contents {
                 before: Some(known.content),
                 now,
             }),
-            Some(known) if known.at < since => None,
-            _ if written(path).is_some_and(|at| at >= since) => Some(Found { before: None, now }),
+            Some(known) if known.at < since.clock => None,
+            // A file that is gone has no time stamp any more.
+            Some(known) if known.changed >= since.clock => Some(Found { before: None, now }),
+            _ if written(path).is_some_and(|at| at >= since.stamp) => {
+                Some(Found { before: None, now })
+            }
             _ => None,
         }
     }
@@ -62,8 +69,14 @@ impl Contents {
     /// Stores the content now; returns the one before.
     fn note(&mut self, path: &Path, content: Content) -> Option<Content> {
         let at = now();
-        let look = Look { content, at };
+        let mut look = Look {
+            content,
+            at,
+            changed: UNIX_EPOCH,
+        };
         if let Some(known) = self.looks.get_mut(path) {
+            let is_same = known.content == content;
+            look.changed = if is_same { known.changed } else { at };
             return Some(std::mem::replace(known, look).content);
         }
         self.looks.insert(path.to_owned(), look);
@@ -72,8 +85,12 @@ impl Contents {
 
     /// Stores this as the last known content, read at an unknown time.
     pub(super) fn assume(&mut self, path: &Path, content: Content) {
-        let at = UNIX_EPOCH;
-        self.looks.insert(path.to_owned(), Look { content, at });
+        let look = Look {
+            content,
+            at: UNIX_EPOCH,
+            changed: UNIX_EPOCH,
+        };
+        self.looks.insert(path.to_owned(), look);
     }
 
     /// Every path below this one that existed when it was last read.
@@ -176,16 +193,54 @@ mod tests {
         let hour = Duration::from_hours(1);
         fs::write(&path, "one").unwrap();
         let mut contents = Contents::default();
-        assert_eq!(contents.look_first(&path, Some(now() + hour)), None);
+        let at = |time: SystemTime| {
+            Some(Began {
+                stamp: time,
+                clock: time,
+            })
+        };
+        assert_eq!(contents.look_first(&path, at(now() + hour)), None);
         let mut contents = Contents::default();
-        let found = contents.look_first(&path, Some(now() - hour)).unwrap();
+        let found = contents.look_first(&path, at(now() - hour)).unwrap();
         assert_eq!(found.before, None);
         // It was read before the given time, and not written since.
-        assert_eq!(contents.look_first(&path, Some(now())), None);
+        assert_eq!(contents.look_first(&path, at(now())), None);
+        // Its stamp may be of the same tick.
+        let same_tick = Began {
+            stamp: written(&path).unwrap(),
+            clock: now(),
+        };
+        assert_eq!(contents.look_first(&path, Some(same_tick)), None);
         fs::write(&path, "two").unwrap();
-        let two = contents.look_first(&path, Some(now())).unwrap();
+        let two = contents.look_first(&path, at(now())).unwrap();
         assert_eq!(two.before, Some(found.now));
         assert_eq!(contents.look_first(&path, None), None);
+    }
+
+    /// A module is removed as soon as the program with it is live, before it is known to be a source.
+    #[test]
+    fn a_new_source_that_is_gone_already_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let mut contents = Contents::default();
+        contents.look(&path).unwrap();
+        let clock = now();
+        let began = Some(Began {
+            stamp: clock,
+            clock,
+        });
+        fs::remove_file(&path).unwrap();
+        contents.look(&path).unwrap();
+        let gone = Found {
+            before: None,
+            now: Content::Missing,
+        };
+        assert_eq!(contents.look_first(&path, began), Some(gone));
+        // One that was never there is none that is gone.
+        let never = dir.path().join("never");
+        assert_eq!(contents.look_first(&never, began), None);
+        assert_eq!(contents.look_first(&never, began), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ignore::WalkBuilder;
 use notify::EventKind;
@@ -52,6 +52,7 @@ use crate::exit::Failure;
 use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Save, Scope};
 use crate::session::reason::Reason;
+use crate::session::seen::Began;
 
 /// The most files whose content is remembered although they are not sources.
 const OTHERS: usize = 4096;
@@ -175,7 +176,7 @@ struct Watcher {
 #[derive(Clone, Copy, Debug)]
 enum Why<'a> {
     /// The scope has changed; files written since then may have been missed.
-    Scope(Option<SystemTime>),
+    Scope(Option<Began>),
     /// This directory has appeared, with its files.
     Came(&'a Path),
     /// Events were lost, or the backend was replaced: anything may have changed.
@@ -192,7 +193,7 @@ impl Watcher {
         let mut next = None;
         match message {
             Message::Scope(scope, done) => {
-                let since = scope.seen.map(|seen| seen.at);
+                let since = scope.seen.map(|seen| seen.began);
                 self.scope = *scope;
                 self.git = Git::of(&self.scope.base);
                 let first = self.places.is_empty();

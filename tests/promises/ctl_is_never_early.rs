@@ -119,6 +119,7 @@ fn a_script_drives_a_session() {
     assert_eq!(ctl(&project, &["wait"]).code, 0);
     assert_eq!(get(address).answer().version, "2");
     // A start without a build, and a build without a change.
+    hotrun.wait_live(2);
     let place = hotrun.here();
     ctl(&project, &["restart"]);
     assert_eq!(ctl(&project, &["wait"]).code, 0);

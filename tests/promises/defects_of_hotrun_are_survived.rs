@@ -231,6 +231,8 @@ fn in_what_warns_of_what_is_not_watched() {
 #[test]
 fn in_what_answers_over_the_control_socket() {
     let project = Project::new("plain");
+    let address = own_address();
+    project.configure(&format!("[app]\nenv = {{ ADDR = \"{address}\" }}\n"));
     let hotrun = start(&project, "control", &[]);
     hotrun.wait_live(1);
     let ctl = |word: &str| {

@@ -29,7 +29,8 @@ struct Way(
     RangeInclusive<usize>,
 );
 
-/// What has pauses in it, or takes several programs, may be seen in the middle on a busy machine.
+/// What has pauses in it, or takes several programs or sources, may be seen in the middle on a busy
+/// machine.
 const A_FEW: RangeInclusive<usize> = 1..=3;
 
 /// The file that is saved, `src/version.rs` unless the row is about other files, and its surroundings.
@@ -173,9 +174,9 @@ const OTHERS: &[Way] = &[
     Way("the app's own socket", own_socket, NONE, NONE),
     Way("README", readme, NONE, NONE),
     Way("a module, then `mod`", module_first, ONE, ONE),
-    Way("`mod`, then its module", mod_first, ONE, ONE),
+    Way("`mod`, then its module", mod_first, A_FEW, ONE),
     Way("a directory away and back", away_and_back, NONE, NONE),
-    Way("a directory made anew", dir_anew, ONE, ONE),
+    Way("a directory made anew", dir_anew, A_FEW, ONE),
     Way("git checkout", checkout, ONE, ONE),
     Way("git stash, git stash pop", stash, A_FEW, A_FEW),
     Way("git rebase", rebase, A_FEW, A_FEW),

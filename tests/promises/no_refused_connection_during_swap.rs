@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::common::load::Kind;
-use crate::common::{Hotrun, LIMIT, Load, Project, now, say};
+use crate::common::{Hotrun, LIMIT, Load, Project, now, say, size_of_test};
 
 /// Reloads a real server while clients connect, half of them with a body to upload.
 fn reload(handover: &str, reloads: u32) {
@@ -45,7 +45,7 @@ fn reload(handover: &str, reloads: u32) {
 
 #[test]
 fn beside_live_nobody_is_refused() {
-    reload("auto", 20);
+    reload("auto", size_of_test("HOTRUN_TEST_RELOADS", 10));
 }
 
 /// There is never more than one generation: connections wait in the queue of a held socket while no

@@ -46,12 +46,19 @@ impl Project {
     pub(crate) fn new(fixture: &str) -> Self {
         let project = Self::empty();
         copy(&fixtures().join(fixture), &project.dir);
+        warm::copy_answers(&project.path("target"));
         project
     }
 
     /// A copy of `hello`, a real server whose dependencies are already built.
     pub(crate) fn hello() -> Self {
         let project = Self::new("hello");
+        // Nobody steps through it here, and builds are faster without.
+        project.edit(
+            "Cargo.toml",
+            "debug = \"line-tables-only\"",
+            "debug = false",
+        );
         warm::copy_target(Packages::Few, &project.path("target"));
         project
     }

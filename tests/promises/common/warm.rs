@@ -48,6 +48,18 @@ pub(super) fn copy_target(of: Packages, to: &Path) {
     drop(lock);
 }
 
+/// Makes a target directory with the answers of the compiler about itself, which cargo asks for again and
+/// again until its first build: the project was built before, and cleaned.
+pub(super) fn copy_answers(to: &Path) {
+    const ANSWERS: &str = ".rustc_info.json";
+    let target = built(Packages::One);
+    fs::create_dir_all(to).unwrap();
+    fs::copy(target.join(ANSWERS), to.join(ANSWERS)).unwrap();
+    // Cargo writes this into a directory that it creates itself.
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";
+    fs::write(to.join("CACHEDIR.TAG"), tag).unwrap();
+}
+
 /// The fixtures that are built into one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packages {
@@ -57,17 +69,20 @@ pub(super) enum Packages {
     Frameworks,
     /// `tls`, with its cryptography.
     Tls,
+    /// One without dependencies.
+    One,
 }
 
 /// The directory with everything built.
 fn built(packages: Packages) -> &'static Path {
-    static BUILT: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
+    static BUILT: [OnceLock<PathBuf>; 4] = [const { OnceLock::new() }; 4];
     BUILT[packages as usize].get_or_init(|| {
         let shared = fixtures().join("target");
         let (target, packages) = match packages {
             Packages::Few => (shared, &["hello", "readers"][..]),
             Packages::Frameworks => (shared.join("frameworks"), &["frameworks"][..]),
             Packages::Tls => (shared.join("tls"), &["tls"][..]),
+            Packages::One => (shared.join("once"), &["once"][..]),
         };
         fs::create_dir_all(&target).unwrap();
         let _lock = lock(&target);

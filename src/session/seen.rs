@@ -1,0 +1,24 @@
+//! What reading or building a project has seen of its files.
+
+use std::time::SystemTime;
+
+use super::model::Content;
+
+/// When reading or building a project began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// No file that was written later has an older time stamp. One written a moment before may have the
+    /// same: stamps are as coarse as the kernel's tick.
+    pub stamp: SystemTime,
+    /// The same by the clock, for what was read and not only written before.
+    pub clock: SystemTime,
+}
+
+/// The state of a project when it was read or built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Files written from then on may not have been seen.
+    pub began: Began,
+    /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
+    pub lock: Option<Content>,
+}
