@@ -123,6 +123,7 @@ fn a_script_drives_a_session() {
     let place = hotrun.here();
     ctl(&project, &["restart"]);
     assert_eq!(ctl(&project, &["wait"]).code, 0);
+    hotrun.wait_live(3);
     let events = hotrun.events_after(place);
     let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
     assert_eq!((named("building"), named("live")), (0, 1));
