@@ -10,7 +10,9 @@
 
 pub mod access;
 mod board;
+pub mod livereload;
 pub mod picture;
 
 pub use board::Board;
+pub use livereload::LiveReload;
 pub use picture::Picture;

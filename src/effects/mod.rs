@@ -1,7 +1,9 @@
 //! Carries out what the session decides, and decides nothing: the only module that knows all those that
-//! act. `slots` is about the sockets behind the addresses, `addresses` about which addresses are held.
+//! act. `slots` is about the sockets behind the addresses, `addresses` about which addresses are held,
+//! `browsers` about the server that has browsers reload.
 
 mod addresses;
+mod browsers;
 mod slots;
 
 use std::collections::HashMap;
@@ -14,7 +16,6 @@ use tokio::sync::oneshot::Receiver;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
-use crate::browser::Board;
 use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
@@ -43,6 +44,7 @@ use crate::ui::Reporter;
 use crate::ui::log::Log;
 use crate::watch::Watch;
 
+pub use browsers::Browsers;
 pub use slots::{Running, Tasks};
 
 /// Carries out the session's actions.
@@ -60,8 +62,8 @@ pub struct Executor {
     pub reporter: Reporter,
     /// The clients of the control socket that wait for an answer, and what they may ask for.
     pub desk: Desk,
-    /// What browsers are shown.
-    pub board: Board,
+    /// What browsers get.
+    pub browsers: Browsers,
     /// The user's commands.
     pub hooks: Hooks,
     /// The builder.
@@ -267,6 +269,7 @@ impl Effects for Executor {
                 let addresses = names(&self.held.lock());
                 self.desk.answer(client, *status, addresses);
             }
+            Action::ReloadBrowser(paths) => self.browsers.reload(now, paths, &self.reporter),
             Action::Show(view) => {
                 self.desk.saw(&view);
                 self.reporter.view(now, view);
@@ -288,7 +291,7 @@ impl Effects for Executor {
 
     fn status(&mut self, _: Moment, status: &Status) {
         self.reporter.status(status);
-        self.board.publish(self.desk.picture(status));
+        self.browsers.board.publish(self.desk.picture(status));
     }
 }
 
@@ -368,6 +371,7 @@ impl Executor {
         for note in cautions.filter(|note| !known.contains(note)) {
             self.reporter.note(now, note);
         }
+        self.browsers.adopt(now, &settings.browser, &self.reporter);
         let policy = policy(&settings, &self.held.lock());
         self.settings = Arc::new(settings);
         self.reporter.adopt(self.settings.clone(), log);
@@ -419,6 +423,7 @@ impl Executor {
             keeper: self.spare.take(),
             input: self.input.clone(),
             session: self.session.clone(),
+            livereload: self.browsers.port(),
             notify: self
                 .runtime_dir
                 .join(format!("hotrun-{}-{generation}", self.session))

@@ -10,6 +10,7 @@ pub mod action;
 mod addresses;
 mod backoff;
 mod before_build;
+mod browser;
 mod build_slot;
 mod builds;
 mod burst;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use action::{Action, Evidence, View};
 use backoff::Backoff;
+use browser::Reload;
 use build_slot::BuildSlot;
 use command::{Client, Command};
 use event::Event;
@@ -146,6 +148,7 @@ pub struct Session {
     /// How many builds took long.
     slow: u32,
     hold: Hold,
+    reload: Reload,
     /// Changes are collected, and start nothing.
     paused: bool,
     past: Past,
@@ -189,6 +192,7 @@ impl Session {
             blocked: 0,
             slow: 0,
             hold: Hold::default(),
+            reload: Reload::default(),
             paused: false,
             past: Past::default(),
             unclaimed: Vec::new(),
@@ -241,6 +245,7 @@ impl Session {
         self.hold(now);
         self.launch(now);
         self.relay();
+        self.reload_browsers(now);
         self.discard();
         self.answer_waiting();
         if let Some(ending) = self.ending
@@ -260,6 +265,7 @@ impl Session {
             self.reactions.due(&self.policy).filter(|_| !self.paused),
             self.swap.due(),
             self.hold_due(),
+            self.reload.due(),
             self.hints.next(),
         ];
         due.into_iter().flatten().min()

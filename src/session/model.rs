@@ -185,6 +185,8 @@ pub enum Reaction {
     Signal(i32),
     /// Run a program with its arguments.
     Run(Vec<String>),
+    /// Have browsers load the changed files anew.
+    ReloadBrowser,
 }
 
 /// How far the save of a changed file is.
