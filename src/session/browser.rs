@@ -2,6 +2,7 @@
 //! browser sends its next request over the connection that it has open, which stays with the old
 //! generation until that closes it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Session;
@@ -31,6 +32,19 @@ impl Reload {
 }
 
 impl Session {
+    /// Has browsers load these files anew, without those that no page loads: editors write a hidden file
+    /// beside the one that they save, which would reload whole pages where a stylesheet is swapped.
+    pub(super) fn reload_files(&mut self, mut paths: Vec<PathBuf>) {
+        let is_hidden = |path: &PathBuf| {
+            let name = path.file_name();
+            name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        };
+        paths.retain(|path| !is_hidden(path));
+        if !paths.is_empty() {
+            self.out.push(Action::ReloadBrowser(paths));
+        }
+    }
+
     /// Has browsers reload, if that is owed and the old generation has ended, or does not end in time.
     /// Nothing is owed for a generation that is not live any more: the next one that is will be told.
     pub(super) fn reload_browsers(&mut self, now: Moment) {

@@ -246,11 +246,8 @@ impl Session {
                 self.reactions.waits = Some(Waits::Command { job, rule });
             }
             Reaction::ReloadBrowser => {
-                // Without a path, all of them are as they were.
-                if let Cause::Changed(paths) = cause
-                    && !paths.is_empty()
-                {
-                    self.out.push(Action::ReloadBrowser(paths));
+                if let Cause::Changed(paths) = cause {
+                    self.reload_files(paths);
                 }
             }
         }

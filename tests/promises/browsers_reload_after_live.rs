@@ -50,6 +50,7 @@ fn page() -> String {
     let version = version::VERSION;
     let port = env::var("HOTRUN_LIVERELOAD").unwrap();
     format!(r#"<!doctype html><html><head><meta charset="utf-8"><title>app</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/static/style.css"><link rel="stylesheet" href="/static/other.css">
 <script>
     const seen = JSON.parse(sessionStorage.seen ?? "[]");
@@ -83,7 +84,9 @@ fn project() -> Project {
 /// A hotrun with browsers, the port for them, and the address of its app.
 fn start(project: &Project, ports: (u16, u16)) -> (Hotrun, SocketAddr) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.0));
-    let hotrun = Run::new(project, &["--", &address.to_string()])
+    // As at a terminal: what the compiler says has colors.
+    let args = ["--color", "always", "--", &address.to_string()];
+    let hotrun = Run::new(project, &args)
         .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
         .env("HOTRUN_CFG_LIVERELOAD_PORT", &ports.1.to_string())
         .start();
@@ -435,7 +438,7 @@ fn a_page_follows_the_saves() {
     let mut number = 0;
     wait_until("all tabs to be connected", || {
         number += 1;
-        let style = format!("h1 {{ line-height: {number}px }}");
+        let style = format!("h1 {{ color: rgb(3, 0, {number}) }}");
         project.save("static/style.css", &style);
         let told = hotrun.all("reloaded").pop()?;
         (told["browsers"] == 8).then_some(())
@@ -446,10 +449,10 @@ fn a_page_follows_the_saves() {
     tab.wait("scrollY === 1234");
     project.set_version("2");
     all().for_each(|tab| wait_version(tab, "2"));
-    tab.wait("scrollY === 1234");
     for tab in all() {
         assert_eq!(seen(tab), json!(["1", "2"]));
     }
+    tab.wait("scrollY === 1234");
 
     // Stylesheets and images are swapped, and the page stays.
     let color = |value: &str| {

@@ -11,25 +11,8 @@
 
   const STYLES = /\.(css|less|pcss|postcss|s[ac]ss|styl)$/i;
   const IMAGES = /\.(avif|bmp|cur|gif|ico|jpe?g|png|svg|webp)$/i;
-  const KEPT = "hotrun.scroll";
-  const reload = () => {
-    try {
-      sessionStorage[KEPT] = JSON.stringify([location.href, scrollX, scrollY]);
-    } catch {} // The page may have no storage, or a full one.
-    location.reload();
-  };
-
-  /** Browsers keep the place by themselves, but not always where the page is built late. */
-  const restore = () => {
-    try {
-      const [url, left, top] = JSON.parse(sessionStorage[KEPT] ?? "[]");
-      delete sessionStorage[KEPT];
-      if (url === location.href) scrollTo({ left, top, behavior: "instant" });
-    } catch {} // Nothing was kept.
-  };
-  if (document.readyState === "complete") restore();
-  else window.addEventListener("load", restore);
-
+  // The browser itself keeps the place in the page.
+  const reload = () => location.reload();
   const absolute = (url) => new URL(url, document.baseURI);
   const marked = /([?&])hotrun=\d+&?/;
 
@@ -159,8 +142,9 @@
       align-items: flex-start; padding: clamp(8px, 5vh, 56px) clamp(8px, 3vw, 32px); }
     .card { display: flex; flex-direction: column; width: 100%; max-width: 1040px; max-height: 100%;
       background: var(--card); color: var(--text); border: 1px solid var(--line); border-radius: 12px;
-      border-top: 4px solid var(--accent); box-shadow: 0 18px 60px rgb(0 0 0 / .32); overflow: hidden;
+      box-shadow: 0 18px 60px rgb(0 0 0 / .32); overflow: hidden;
       font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+    .card::before { content: ""; flex: none; height: 4px; background: var(--accent); }
     header { display: flex; gap: 12px; align-items: flex-start; padding: 16px 12px 14px 24px;
       border-bottom: 1px solid var(--line); }
     .head { flex: 1; min-width: 0; }
@@ -303,7 +287,7 @@
     }
     if (problem.more) body.append(element("p", "more", `${problem.more} more in the terminal`));
     if (!body.firstChild) body.append(element("p", "about", "The terminal has the details."));
-    const footer = element("footer", "", element("kbd", "", "Esc"), " hides this; it goes by itself when it is mended");
+    const footer = element("footer", "", element("kbd", "", "Esc"), " hides this. It is gone as soon as it is fixed.");
     const made = element("div", "card", header, body, footer);
     made.setAttribute("role", "alertdialog");
     made.setAttribute("aria-labelledby", "title");
@@ -370,11 +354,19 @@
   let timer = 0;
   let reloads = hotrun.reloads;
 
+  /** The page's answer began before browsers reloaded last, so it may be of the generation before. */
+  const isOld = () => {
+    const began = performance.getEntriesByType("navigation")[0]?.responseStart;
+    // All by the page's own clock: a wall clock may be set.
+    const asked = source && performance.getEntriesByName(source, "resource")[0]?.startTime;
+    return began && asked && hotrun.ago !== null && began < asked - hotrun.ago;
+  };
+
   const hear = (message) => {
     if (message.command === "hello") {
       pause = 0;
       // The page was away, asleep or kept for the back button, when browsers reloaded.
-      if (message.reloads !== reloads) reload();
+      if (message.reloads !== reloads || isOld()) reload();
     } else if (message.command === "reloads") reloads = message.count;
     else if (message.command === "reload") change(message.path);
     else if (message.command === "picture") show(message);
@@ -418,9 +410,5 @@
   window.addEventListener("pageshow", ({ persisted }) => persisted && connect());
   document.addEventListener("visibilitychange", () => document.hidden || connect());
 
-  // The answer began before browsers reloaded last, so it may be of the generation before.
-  const began = performance.getEntriesByType("navigation")[0]?.responseStart;
-  const isOld = began && hotrun.at !== null && performance.timeOrigin + began < hotrun.at;
-  if (isOld) reload();
-  else connect();
+  connect();
 })

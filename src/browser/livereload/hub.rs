@@ -1,9 +1,9 @@
 //! The reloads of this run: how many there were, and who hears of the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 /// A browser that has not taken in so many reloads gets one for the whole page instead.
 const MOST: usize = 16;
@@ -15,15 +15,13 @@ pub(super) type Messages = Arc<[String]>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Past {
     pub(super) count: u64,
-    /// By the wall clock: what a browser of this machine reads too.
-    last: Option<SystemTime>,
+    last: Option<Instant>,
 }
 
 impl Past {
-    /// When the last one was, in milliseconds since 1970, as a browser counts them.
-    pub(super) fn at(self) -> Option<f64> {
-        let last = self.last?.duration_since(UNIX_EPOCH).ok()?;
-        Some(last.as_secs_f64() * 1000.0)
+    /// How long ago the last one was, in milliseconds.
+    pub(super) fn ago(self) -> Option<f64> {
+        Some(self.last?.elapsed().as_secs_f64() * 1000.0)
     }
 }
 
@@ -43,15 +41,11 @@ impl Default for Hub {
 }
 
 impl Hub {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "compared with a browser's wall clock, and nothing is decided by it here"
-    )]
     /// Tells all browsers, and returns how many that are.
     pub(super) fn reload(&self, messages: Vec<String>) -> usize {
         let mut past = self.past();
         past.count += 1;
-        past.last = Some(SystemTime::now());
+        past.last = Some(Instant::now());
         self.browsers
             .send((past.count, messages.into()))
             .unwrap_or(0)

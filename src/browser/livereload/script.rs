@@ -13,7 +13,7 @@ pub(super) fn of(port: u16, token: &str, past: Past) -> String {
         "port": port,
         "token": token,
         "reloads": past.count,
-        "at": past.at(),
+        "ago": past.ago(),
     });
     format!("{}({known});\n", CLIENT.trim_end())
 }
