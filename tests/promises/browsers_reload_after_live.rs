@@ -182,21 +182,25 @@ fn token(port: u16) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-fn version(address: SocketAddr) -> String {
+/// The page of the app.
+fn page(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut all = Vec::new();
     let mut some = [0; 4096];
-    loop {
+    while !all.ends_with(b"</html>") {
         let read = stream.read(&mut some).unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&all));
         all.extend_from_slice(&some[..read]);
-        let text = String::from_utf8_lossy(&all);
-        if let Some((_, rest)) = text.split_once("id=\"version\">") {
-            return rest.split('<').next().unwrap().to_owned();
-        }
-        assert_ne!(read, 0, "{text}");
     }
+    String::from_utf8(all).unwrap()
+}
+
+fn version(address: SocketAddr) -> String {
+    let page = page(address);
+    let (_, rest) = page.split_once("id=\"version\">").unwrap();
+    rest.split('<').next().unwrap().to_owned()
 }
 
 fn reload(path: &str) -> Value {
@@ -389,11 +393,7 @@ fn a_taken_port_is_passed_over() {
     hotrun.wait_live(1);
     try_open(next, "/livereload", &[]).unwrap().hello();
     // The app names it in its page.
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET / HTTP/1.0\r\n\r\n").unwrap();
-    let mut page = vec![0; 4096];
-    let read = stream.read(&mut page).unwrap();
-    let page = String::from_utf8_lossy(&page[..read]);
+    let page = page(address);
     assert!(page.contains(&format!(":{next}/livereload.js")), "{page}");
 }
 
