@@ -45,6 +45,9 @@ pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     if settings.output.color {
         env.extend(["CLICOLOR_FORCE", "FORCE_COLOR"].map(|key| (key.into(), "1".into())));
     }
+    if let Some(port) = start.livereload {
+        env.push(("HOTRUN_LIVERELOAD".into(), port.to_string().into()));
+    }
     env.push(("HOTRUN_SESSION".into(), start.session.as_ref().into()));
     env.push((
         "HOTRUN_GENERATION".into(),

@@ -81,6 +81,8 @@ pub struct Start {
     pub beside: Option<u32>,
     /// How a readiness probe reaches it.
     pub reach: Reach,
+    /// The port of the server that has browsers reload (`HOTRUN_LIVERELOAD`).
+    pub livereload: Option<u16>,
     /// The name of this run of hotrun (`HOTRUN_SESSION`).
     pub session: Arc<str>,
     /// The path of its `NOTIFY_SOCKET`.

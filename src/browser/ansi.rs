@@ -17,6 +17,16 @@ pub struct Span {
     pub link: Option<String>,
 }
 
+impl Span {
+    /// Text without any style.
+    pub fn plain(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+}
+
 const COLORS: [&str; 8] = [
     "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white",
 ];

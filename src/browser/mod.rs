@@ -13,8 +13,10 @@ pub mod address;
 pub mod ansi;
 mod board;
 mod links;
+pub mod livereload;
 pub mod page;
 pub mod picture;
 
 pub use board::Board;
+pub use livereload::LiveReload;
 pub use picture::Picture;

@@ -28,10 +28,11 @@ use crate::sockets::spec::{self, Spec, Wrong};
 pub const FILE_NAME: &str = ".reload.toml";
 
 /// Variables that another hotrun sets for an app or a hook, which may have started this one.
-const OUTER: [&str; 4] = [
+const OUTER: [&str; 5] = [
     "HOTRUN_HOOK",
     "HOTRUN_SESSION",
     "HOTRUN_GENERATION",
+    "HOTRUN_LIVERELOAD",
     "HOTRUN_ERROR",
 ];
 

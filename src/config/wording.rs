@@ -41,7 +41,10 @@ fn unknown(message: &str) -> Option<(String, String)> {
         Some(section) => format!("{} has no key `{unknown}`", title(section)),
         None => format!("there is no section `{unknown}`"),
     };
+    // Who writes one of these means something of the section that it is in.
+    let is_general = ["enabled", "port"].contains(&unknown);
     let owner = sections().find(|section| keys(section).any(|key| key == unknown));
+    let owner = owner.filter(|_| !is_general);
     let hint = if let Some(owner) = owner {
         format!("it is a key of {}", title(owner))
     } else if let Some(near) = nearest(unknown, known.iter().copied()) {

@@ -1,7 +1,9 @@
 //! Carries out what the session decides, and decides nothing: the only module that knows all those that
-//! act. `slots` is about the sockets behind the addresses, `addresses` about which addresses are held.
+//! act. `slots` is about the sockets behind the addresses, `addresses` about which addresses are held,
+//! `browsers` about the server that has browsers reload.
 
 mod addresses;
+mod browsers;
 mod slots;
 
 use std::collections::HashMap;
@@ -14,8 +16,6 @@ use tokio::sync::oneshot::Receiver;
 
 use crate::app::input::Input;
 use crate::app::{App, HeldSocket, Start};
-use crate::browser::Board;
-use crate::browser::page::HeldPage;
 use crate::build::{Builder, artifact};
 use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
@@ -44,6 +44,7 @@ use crate::ui::Reporter;
 use crate::ui::log::Log;
 use crate::watch::Watch;
 
+pub use browsers::Browsers;
 pub use slots::{Running, Tasks};
 
 /// Carries out the session's actions.
@@ -61,10 +62,8 @@ pub struct Executor {
     pub reporter: Reporter,
     /// The clients of the control socket that wait for an answer, and what they may ask for.
     pub desk: Desk,
-    /// What browsers are shown.
-    pub board: Board,
-    /// What accepts connections while no generation serves.
-    pub page: HeldPage,
+    /// What browsers get.
+    pub browsers: Browsers,
     /// The user's commands.
     pub hooks: Hooks,
     /// The builder.
@@ -274,20 +273,13 @@ impl Effects for Executor {
                 let addresses = names(&self.held.lock());
                 self.desk.answer(client, *status, addresses);
             }
+            Action::ReloadBrowser(paths) => self.browsers.reload(now, paths, &self.reporter),
             Action::Show(view) => {
                 self.desk.saw(&view);
                 self.reporter.view(now, view);
             }
             Action::ReopenLog => self.reporter.reopen_log(),
-            Action::Suspend => {
-                // The shell's prompt and hotrun's status line must not run into each other.
-                let _paused = self.reporter.pause();
-                let had_keys = sys::restore_terminal();
-                sys::stop_by(Signal::SIGTSTP);
-                if had_keys {
-                    sys::take_keys();
-                }
-            }
+            Action::Suspend => self.suspend(),
             // Carried out by the driver.
             Action::End(_) => {}
         }
@@ -296,11 +288,23 @@ impl Effects for Executor {
     fn status(&mut self, _: Moment, status: &Status) {
         self.reporter.status(status);
         let editor = self.settings.browser.editor.as_deref();
-        self.board.publish(self.desk.picture(status, editor));
+        let picture = self.desk.picture(status, editor);
+        self.browsers.board.publish(picture);
     }
 }
 
 impl Executor {
+    /// Stops hotrun until it is continued.
+    fn suspend(&self) {
+        // The shell's prompt and hotrun's status line must not run into each other.
+        let _paused = self.reporter.pause();
+        let had_keys = sys::restore_terminal();
+        sys::stop_by(Signal::SIGTSTP);
+        if had_keys {
+            sys::take_keys();
+        }
+    }
+
     fn with(&self, generation: Generation, order: impl Fn(&App)) {
         if let Some(running) = self.apps.get(&generation) {
             order(&running.app);
@@ -376,6 +380,7 @@ impl Executor {
         for note in cautions.filter(|note| !known.contains(note)) {
             self.reporter.note(now, note);
         }
+        self.browsers.adopt(now, &settings.browser, &self.reporter);
         let policy = policy(&settings, &self.held.lock());
         self.settings = Arc::new(settings);
         self.reporter.adopt(self.settings.clone(), log);
@@ -427,6 +432,7 @@ impl Executor {
             keeper: self.spare.take(),
             input: self.input.clone(),
             session: self.session.clone(),
+            livereload: self.browsers.port(),
             notify: self
                 .runtime_dir
                 .join(format!("hotrun-{}-{generation}", self.session))

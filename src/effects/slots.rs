@@ -101,14 +101,14 @@ impl Executor {
             Page::Accepts(slot) => Some(slot),
             Page::Waits | Page::GivesWay => None,
         });
-        self.page.order(page);
+        self.browsers.page.order(page);
     }
 
     fn start_page(&mut self, slot: Option<Slot>) {
         self.tasks.page = None;
         self.tasks.page = slot.map(|slot| {
             let sockets = self.held.lock().tcp_sockets(slot);
-            let (page, settings) = (self.page.clone(), self.settings.clone());
+            let (page, settings) = (self.browsers.page.clone(), self.settings.clone());
             let serve = move |accepted: Accepted| {
                 let Accepted {
                     stream,
@@ -117,7 +117,10 @@ impl Executor {
                 } = accepted;
                 page.serve(stream, peer, &settings.browser, place);
             };
-            (slot, Acceptor::start(sockets, self.page.places(), serve))
+            (
+                slot,
+                Acceptor::start(sockets, self.browsers.page.places(), serve),
+            )
         });
     }
 

@@ -95,6 +95,11 @@ impl Context {
             },
             Note::Unwatched(reason) => warning(reason),
             Note::Warning(text) => warning(text.into()),
+            Note::Livereload { port, taken } => Event::Livereload { port, taken },
+            Note::Reloaded { browsers, paths } => Event::Reloaded {
+                browsers,
+                paths: paths.into_iter().map(AnyPath).collect(),
+            },
         }
     }
 

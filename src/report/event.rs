@@ -67,6 +67,13 @@ pub enum Event {
         /// On what, and which process holds it; null: it goes on.
         on: Option<String>,
     },
+    /// The LiveReload server listens on another port than the configured one, which is taken.
+    Livereload {
+        /// Its port.
+        port: u16,
+        /// The configured one.
+        taken: u16,
+    },
     /// Changes are collected from now on, and start nothing.
     Paused,
     /// That is over.
@@ -468,6 +475,14 @@ pub enum Event {
         generation: Generation,
         /// How its first process ended, if that was seen.
         exit: Option<Exit>,
+    },
+    /// Browsers were told to reload: live is new to them, or a rule says so. Not told where none is
+    /// connected.
+    Reloaded {
+        /// How many.
+        browsers: usize,
+        /// The files that they load anew; none for a new live generation.
+        paths: Vec<AnyPath>,
     },
     /// The app wrote a line. With `--format json` only, and without `ms`.
     Output {

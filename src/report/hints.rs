@@ -129,9 +129,20 @@ pub(super) fn nobody_depends(path: &Path, cure: Cure, context: &Context) -> Stri
     } else {
         format!("{dir}/**/{name}")
     };
+    let (when, reaction) = match ending {
+        Some("css" | "js" | "mjs") => ("if browsers load it", "reload-browser"),
+        _ => ("if the app reads it when it starts", "restart"),
+    };
+    // Of these, some apps read each anew for each request.
+    let or = match ending {
+        Some("hbs" | "html" | "j2" | "jinja" | "jinja2" | "liquid" | "tera") => {
+            "; `\"reload-browser\"` if it reads it for each request"
+        }
+        _ => "",
+    };
     format!(
-        "if the app reads it when it starts, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \
-         \"restart\"` into .reload.toml"
+        "{when}, write `[[on]]`, `paths = [\"{paths}\"]` and `do = \"{reaction}\"` into \
+         .reload.toml{or}"
     )
 }
 
@@ -291,6 +302,24 @@ mod tests {
             "/w/app/templates/**/*.html",
         );
         advised("/x/a.sql", "/w/app", "/x/a.sql", "/x/**/*.sql");
+    }
+
+    #[test]
+    fn what_browsers_load_is_reloaded_there() {
+        for (path, reactions) in [
+            ("static/a.css", &["`do = \"reload-browser\"`"][..]),
+            ("config/a.toml", &["`do = \"restart\"`"]),
+            (
+                "templates/a.html",
+                &["`do = \"restart\"`", "`\"reload-browser\"`"],
+            ),
+        ] {
+            let hint = nobody_depends(Path::new(path), Cure::Restart, &Context::default());
+            let is_said = |reaction: &&str| hint.contains(*reaction);
+            assert!(reactions.iter().all(is_said), "{hint}");
+            let count = hint.matches("reload-browser").count() + hint.matches("restart").count();
+            assert_eq!(count, reactions.len(), "{hint}");
+        }
     }
 
     #[test]

@@ -129,6 +129,20 @@ pub enum Note {
     Unwatched(Reason),
     /// Something that is not as it should be.
     Warning(String),
+    /// The LiveReload server does not listen on the port that is configured.
+    Livereload {
+        /// Its port.
+        port: u16,
+        /// The configured one.
+        taken: u16,
+    },
+    /// So many browsers were told to reload.
+    Reloaded {
+        /// How many.
+        browsers: usize,
+        /// What they load anew; empty: whole pages.
+        paths: Vec<PathBuf>,
+    },
 }
 
 #[cfg(test)]

@@ -72,6 +72,26 @@ pub(super) fn nobody_depends(path: &AnyPath, cure: &Cure) -> String {
     }
 }
 
+/// Browsers were told to reload. That a rule was carried out is news, that they follow live is not.
+pub(super) fn reloaded(browsers: usize, paths: &[AnyPath]) -> (Level, String) {
+    let who = match browsers {
+        1 => "1 browser".into(),
+        more => format!("{more} browsers"),
+    };
+    match paths {
+        [] => (Level::Detail, format!("reloaded in {who}")),
+        [one] => (
+            Level::Info,
+            format!("`{}` reloaded in {who}", one.0.display()),
+        ),
+        [one, rest @ ..] => {
+            let (one, more) = (one.0.display(), rest.len());
+            let text = format!("`{one}` and {more} more reloaded in {who}");
+            (Level::Info, text)
+        }
+    }
+}
+
 /// Changes count again, after so many files have changed.
 pub(super) fn resumed(collected: usize) -> String {
     match collected {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::event::Event;
 use super::phrases::{
-    cut, draining, ended, evidence_words, held, live, ms, next_words, nobody_depends, resumed,
-    signalled,
+    cut, draining, ended, evidence_words, held, live, ms, next_words, nobody_depends, reloaded,
+    resumed, signalled,
 };
 use crate::session::event::Holder;
 use crate::session::model::{Occasion, Writer};
@@ -414,6 +414,11 @@ fn line(event: &Event) -> Option<(Level, String)> {
                 ),
             )
         }
+        Event::Livereload { port, taken } => (
+            Level::Info,
+            format!("browsers reload by port {port}, since {taken} is taken"),
+        ),
+        Event::Reloaded { browsers, paths } => reloaded(*browsers, paths),
         Event::Gone { generation, .. } => (Level::Detail, format!("{generation} is gone")),
         Event::Paused => (Level::Info, "paused: changes are collected".into()),
         Event::Resumed { collected } => (Level::Info, resumed(*collected)),

@@ -10,8 +10,6 @@ use super::choose::choose;
 use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
-use crate::browser::Board;
-use crate::browser::page::HeldPage;
 use crate::build::project::Project;
 use crate::build::{self, Loaded, Unusable, scope};
 use crate::capture;
@@ -21,7 +19,7 @@ use crate::control::desk::Desk;
 use crate::control::server::Server;
 use crate::defect;
 use crate::driver::{self, Clock, Inbox};
-use crate::effects::{Executor, Tasks, cautions, names, policy, warn_of};
+use crate::effects::{Browsers, Executor, Tasks, cautions, names, policy, warn_of};
 use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::report::Note;
@@ -111,14 +109,12 @@ pub(super) async fn serve(
     reporter.prepared();
     let session = Session::new(policy(&settings, &held), loaded.is_some());
     let builder = build::spawn(settings.clone(), loaded, events.clone());
-    let board = Board::new();
     let mut executor = Executor {
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
+        browsers: Browsers::start(&settings.browser, clock.now(), &reporter),
         settings,
         desk,
-        page: HeldPage::new(&board),
-        board,
         waited: false,
         events,
         reporter: reporter.clone(),

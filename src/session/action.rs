@@ -111,6 +111,9 @@ pub enum Action {
     Quiesce(Generation),
     /// Remove this artifact: it will not be launched again.
     Discard(ArtifactRef),
+    /// Have browsers load these files anew, or whole pages for files that are no stylesheets and images;
+    /// empty: whole pages.
+    ReloadBrowser(Vec<PathBuf>),
     /// Tell the user.
     Show(View),
     /// Tell this client what hotrun is doing, in answer to its command.

@@ -10,6 +10,7 @@ pub mod action;
 mod addresses;
 mod backoff;
 mod before_build;
+mod browser;
 mod build_slot;
 mod builds;
 mod burst;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use action::{Action, Evidence, View};
 use backoff::Backoff;
+use browser::Reload;
 use build_slot::BuildSlot;
 use command::{Client, Command};
 use event::Event;
@@ -155,6 +157,7 @@ pub struct Session {
     /// How many builds took long.
     slow: u32,
     hold: Hold,
+    reload: Reload,
     /// Changes are collected, and start nothing.
     paused: bool,
     past: Past,
@@ -199,6 +202,7 @@ impl Session {
             blocked: 0,
             slow: 0,
             hold: Hold::default(),
+            reload: Reload::default(),
             paused: false,
             past: Past::default(),
             unclaimed: Vec::new(),
@@ -252,6 +256,7 @@ impl Session {
         self.launch(now);
         self.relay();
         self.page();
+        self.reload_browsers(now);
         self.discard();
         self.answer_waiting();
         if let Some(ending) = self.ending
@@ -271,6 +276,7 @@ impl Session {
             self.reactions.due(&self.policy).filter(|_| !self.paused),
             self.swap.due(),
             self.hold_due(),
+            self.reload.due(),
             self.hints.next(),
         ];
         due.into_iter().flatten().min()

@@ -186,6 +186,8 @@ pub enum Reaction {
     Signal(i32),
     /// Run a program with its arguments.
     Run(Vec<String>),
+    /// Have browsers load the changed files anew.
+    ReloadBrowser,
 }
 
 /// How far the save of a changed file is.

@@ -275,6 +275,7 @@ impl Session {
         process.live_since = Some(now);
         process.deadline = Some(now + self.policy.probation);
         self.hold = Hold::No;
+        self.reload.is_owed(now);
         self.swap.failed = false;
         self.freed = false;
         self.activate(process.slot);

@@ -173,14 +173,18 @@ impl Reactions {
         else {
             return;
         };
-        let cause = Cause::Changed(changes.paths());
+        let paths = |is_wanted: &dyn Fn(ChangeKind) -> bool| {
+            let wanted = changes.iter().filter(|changed| is_wanted(changed.kind));
+            Cause::Changed(wanted.map(|changed| changed.path.clone()).collect())
+        };
         if config {
             self.steps.push_back(Step::Configure);
         }
         if env {
-            self.steps.push_back(Step::Restart(cause.clone()));
+            self.steps.push_back(Step::Restart(paths(&|_| true)));
         }
         for (rule, reactions) in rules {
+            let cause = paths(&|kind| kind == ChangeKind::Rule(rule));
             let steps = reactions.into_iter().map(|reaction| Step::React {
                 rule,
                 reaction,
@@ -240,6 +244,11 @@ impl Session {
                     error: None,
                 });
                 self.reactions.waits = Some(Waits::Command { job, rule });
+            }
+            Reaction::ReloadBrowser => {
+                if let Cause::Changed(paths) = cause {
+                    self.reload_files(paths);
+                }
             }
         }
     }

@@ -8,9 +8,9 @@
 //! those of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing
 //! depends on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
 //! began. Between two events the session is woken at every moment for which it asks; its actions then
-//! stand under a line `<ms> tick`. A story names every tick and every action, in order, except two
+//! stand under a line `<ms> tick`. A story names every tick and every action, in order, except three
 //! kinds: `Look` is answered at once, with what the story last said of a debugger; and actions on slots
-//! are only named under `policy slots told`. Artifacts are named by the generation that built them. With
+//! and reloads of browsers are only named under `policy slots told` and `policy browsers told`. Artifacts are named by the generation that built them. With
 //! `BLESS=1` in the environment the ticks and actions are written anew; read them before you believe
 //! them.
 
@@ -33,7 +33,7 @@ use super::model::{
 };
 use super::reason::Reason;
 use super::{OnChange, Policy, Session};
-use written::{SLOTS, action};
+use written::{RELOAD, SLOTS, action};
 
 /// The policy of a server with one held address and the default settings.
 pub(crate) fn policy() -> Policy {
@@ -74,6 +74,8 @@ struct Story {
     loaded: bool,
     /// The story names the actions on slots.
     slots: bool,
+    /// It names the reloads of browsers.
+    browsers: bool,
 }
 
 impl Story {
@@ -101,6 +103,7 @@ impl Story {
             "fast" => self.policy.fast = value == "yes",
             "loaded" => self.loaded = value == "yes",
             "slots" => self.slots = value == "told",
+            "browsers" => self.browsers = value == "told",
             "ready_timeout" if value == "none" => self.policy.ready_timeout = None,
             "ready_timeout" => self.policy.ready_timeout = Some(ms()),
             "stop_timeout" => self.policy.stop_timeout = ms(),
@@ -118,11 +121,12 @@ impl Story {
     }
 }
 
-/// `rebuild`, `restart`, `signal=NUMBER` and `run=COMMAND`, in order.
+/// `rebuild`, `restart`, `reload-browser`, `signal=NUMBER` and `run=COMMAND`, in order.
 fn reactions(value: &str) -> Vec<Reaction> {
     let reaction = |word: &str| match word.split_once('=') {
         None if word == "rebuild" => Reaction::Rebuild,
         None if word == "restart" => Reaction::Restart,
+        None if word == "reload-browser" => Reaction::ReloadBrowser,
         Some(("signal", number)) => Reaction::Signal(number.parse().unwrap()),
         Some(("run", command)) => Reaction::Run(vec![command.into()]),
         _ => panic!("no reaction `{word}`"),
@@ -406,6 +410,7 @@ fn play(text: &str) -> String {
         policy: policy(),
         loaded: true,
         slots: false,
+        browsers: false,
     };
     let mut session = None;
     let mut traced = Traced::new();
@@ -435,12 +440,11 @@ fn play(text: &str) -> String {
         let event = event(what, &mut files);
         tell(&mut told, session, &mut traced, now, event, what);
     }
-    if !story.slots {
-        let untold = format!("-> {SLOTS}: ");
-        let told = told.lines().filter(|line| !line.starts_with(&untold));
-        return told.fold(String::new(), |all, line| all + line + "\n");
-    }
-    told
+    let untold = [(story.slots, SLOTS), (story.browsers, RELOAD)];
+    let untold = untold.map(|(is_told, start)| (!is_told).then(|| format!("-> {start}")));
+    let is_told = |line: &&str| !untold.iter().flatten().any(|start| line.starts_with(start));
+    let told = told.lines().filter(is_told);
+    told.fold(String::new(), |all, line| all + line + "\n")
 }
 
 /// The generations that have a debugger.

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -244,6 +244,30 @@ fn in_what_answers_over_the_control_socket() {
     assert_eq!(ctl("status").code(), Some(0));
     assert_eq!(ctl("stop").code(), Some(0));
     hotrun.wait_code(0);
+}
+
+/// A browser connects again.
+#[test]
+fn in_what_has_browsers_reload() {
+    for part in ["livereload", "livereload connection", "livereload socket"] {
+        let project = Project::new("plain");
+        let port = own_port();
+        let hotrun = Run::new(&project, &[])
+            .env("HOTRUN_PANIC", part)
+            .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
+            .env("HOTRUN_CFG_LIVERELOAD_PORT", &port.to_string())
+            .start();
+        hotrun.wait_live(1);
+        let connect = || {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let url = format!("ws://127.0.0.1:{port}/livereload");
+            tungstenite::client(url, stream).is_ok()
+        };
+        connect();
+        wait_told(&hotrun, part);
+        assert!(connect(), "{part}");
+        ends_well(&hotrun);
+    }
 }
 
 #[test]

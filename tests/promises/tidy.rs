@@ -600,6 +600,7 @@ fn the_published_crate_has_what_it_needs() {
         "LICENSE-MIT",
         "README.md",
         "clippy.toml",
+        "docs/browser.md",
         "docs/comparison.md",
         "docs/configuration.md",
         "docs/control.md",

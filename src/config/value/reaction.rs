@@ -78,11 +78,13 @@ pub struct Do(pub Option<Reaction>);
 
 impl Text for Do {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let hint = "write `rebuild`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`";
+        let hint =
+            "write `rebuild`, `restart`, `reload-browser`, `signal:HUP`, `run:COMMAND` or `ignore`";
         let reaction = match text.split_once(':') {
             None if text == "ignore" => return Ok(Self(None)),
             None if text == "rebuild" => Reaction::Rebuild,
             None if text == "restart" => Reaction::Restart,
+            None if text == "reload-browser" => Reaction::ReloadBrowser,
             Some(("signal", name)) => match signal(name) {
                 Some(signal) => Reaction::Signal(signal as i32),
                 None => return wrong(format!("`{name}` is no signal"), hint),
@@ -148,7 +150,7 @@ impl Value for Dos {
 
 text_value! {
     Do: "reaction", json!({ "anyOf": [
-        { "enum": ["rebuild", "restart", "ignore"] },
+        { "enum": ["rebuild", "restart", "reload-browser", "ignore"] },
         text(&SIGNAL.replace('^', "^signal:")),
         text(r"^run:[\s\S]*\S"),
     ] });
@@ -163,6 +165,7 @@ mod tests {
         let read = |text| Do::read(text).ok().and_then(|known| known.0);
         assert_eq!(Do::read("ignore"), Ok(Do(None)));
         assert_eq!(read("restart"), Some(Reaction::Restart));
+        assert_eq!(read("reload-browser"), Some(Reaction::ReloadBrowser));
         assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
         let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
         assert_eq!(read("run:make css"), Some(Reaction::Run(line)));

@@ -58,6 +58,7 @@ pub(super) fn setups() -> Vec<Setup> {
             Reaction::Run(vec!["run".into()]),
             Reaction::Restart,
             Reaction::Signal(1),
+            Reaction::ReloadBrowser,
             Reaction::Rebuild,
         ]],
         hooks: Hooks {

@@ -2,6 +2,7 @@
 //! README's list).
 
 use super::super::action::Action;
+use super::super::browser::LATEST;
 use super::super::claims::Claims;
 use super::super::model::{Generation, Handover, Occasion};
 use super::super::page::Page;
@@ -94,6 +95,12 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         action: serves_the_newest,
         state: reaches_no_older,
         ..Invariant::named("5: new connections reach no older generation")
+    },
+    Invariant {
+        action: reloads_what_is_live,
+        state: reloads_in_time,
+        rest: has_reloaded,
+        ..Invariant::named("5: browsers reload once for each live generation, and in time")
     },
     Invariant {
         action: debugged_stays,
@@ -492,6 +499,53 @@ fn reaches_no_older(play: &Play) -> Holds {
     };
     let reached = live.slot == world.active || world.parked.is_some();
     must(reached, "new connections don't go to live")
+}
+
+fn reloads_what_is_live(play: &Play, action: &Action) -> Holds {
+    let Action::ReloadBrowser(paths) = action else {
+        return Ok(());
+    };
+    // A rule is about files, and does not ask who serves them.
+    if !paths.is_empty() {
+        return must(
+            !play.session.policy.rules.is_empty(),
+            "files are loaded anew without a rule",
+        );
+    }
+    must(
+        play.world.live().is_some(),
+        "browsers reload and none is live",
+    )?;
+    must(
+        play.world.reload_owed,
+        "browsers reload twice for one generation",
+    )
+}
+
+fn reloads_in_time(play: &Play) -> Holds {
+    let world = &play.world;
+    if !world.reload_owed || world.live().is_none() || world.ending {
+        return Ok(());
+    }
+    let mut others = world.processes.iter().filter(|(of, _)| **of < world.live);
+    must(
+        others.any(|(_, process)| !process.ended),
+        "no old generation runs, and browsers do not reload",
+    )?;
+    let latest = world.live_since + LATEST;
+    let due = play.session.due();
+    must(
+        play.now < latest && due.is_some_and(|due| due <= latest),
+        "browsers do not reload in time",
+    )
+}
+
+fn has_reloaded(play: &Play) -> Holds {
+    let owed = play.world.reload_owed && play.world.live().is_some();
+    must(
+        !owed || play.world.ending,
+        "browsers are never told of live",
+    )
 }
 
 fn debugged_stays(play: &Play, action: &Action) -> Holds {

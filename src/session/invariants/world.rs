@@ -142,6 +142,8 @@ pub(super) struct World {
     pub(super) launched: Generation,
     pub(super) live: Generation,
     pub(super) live_since: Moment,
+    /// Browsers have not been told of live.
+    pub(super) reload_owed: bool,
     /// The newest program that has passed its probation.
     pub(super) proved: Option<Generation>,
     /// A candidate has failed with a sign that live was in its way.
@@ -199,6 +201,7 @@ impl World {
             launched: Generation(0),
             live: Generation(0),
             live_since: Moment::ZERO,
+            reload_owed: false,
             proved: None,
             in_the_way: false,
             paused: false,
@@ -520,6 +523,7 @@ impl World {
             Action::Relay(relay) => self.relay = *relay,
             Action::Serving(generation) => {
                 (self.live, self.live_since) = (*generation, now);
+                self.reload_owed = true;
                 let of = self.built_of(*generation);
                 self.bad.retain(|bad| !of.contains(bad));
                 self.parked = None;
@@ -565,6 +569,7 @@ impl World {
                 let of = self.built_of(*generation);
                 self.have_failed(of);
             }
+            Action::ReloadBrowser(paths) => self.reload_owed &= !paths.is_empty(),
             Action::Rewatch(_)
             | Action::Signal { .. }
             | Action::Show(_)

@@ -94,6 +94,14 @@ pub(super) fn action(action: &Action) -> String {
         Action::Free => "free what is held".into(),
         Action::Quiesce(generation) => format!("quiesce {generation}"),
         Action::Discard(artifact) => format!("discard {}", artifact.built_by),
+        Action::ReloadBrowser(paths) if paths.is_empty() => RELOAD.into(),
+        Action::ReloadBrowser(paths) => {
+            let paths: Vec<_> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            format!("{RELOAD}: {}", paths.join(" "))
+        }
         Action::Show(view) => format!("show {}", shown(view)),
         Action::End(ending) => format!("end {ending:?}"),
     }
@@ -118,6 +126,8 @@ fn answered(client: u64, status: &Status) -> String {
 
 /// The beginning of actions on slots, which only some stories name.
 pub(super) const SLOTS: &str = "slots";
+/// The same for reloads of browsers.
+pub(super) const RELOAD: &str = "reload browsers";
 
 fn place(slot: Slot) -> &'static str {
     match slot {

@@ -158,6 +158,8 @@ impl Run {
             .stdout(self.pipe.map_or_else(|| stdout.into(), Stdio::from))
             .stderr(stderr)
             .env(MARK, &mark)
+            // All runs of this machine would have the same port. Tests about it have ports of their own.
+            .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "false")
             .envs(self.env);
         if let Some(terminal) = self.terminal {
             let copy = || terminal.try_clone().unwrap();

@@ -5,6 +5,7 @@
 //! gone. If the fact does not come true within [`LIMIT`], the test fails, and all events and all of
 //! hotrun's output are printed.
 
+pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod datagrams;
 pub(crate) mod hotrun;
