@@ -37,18 +37,17 @@ pub fn defect(defect: &Defect) {
         message,
     } = defect;
     let issues = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
-    let mut stderr = io::stderr().lock();
-    stderr.write_all(&make_room()).ok();
-    writeln!(
-        stderr,
-        "hotrun: a defect of hotrun, in `{part}` at {place}: {message}\nhint: please report it{}",
-        if issues.starts_with("http") {
-            format!(" at {issues}")
-        } else {
-            String::new()
-        }
-    )
-    .ok();
+    let at = if issues.starts_with("http") {
+        format!(" at {issues}")
+    } else {
+        String::new()
+    };
+    let told = format!(
+        "hotrun: a defect of hotrun, in `{part}` at {place}: {message}\nhint: please report it{at}\n"
+    );
+    // At once: other threads print too.
+    let whole = [&make_room()[..], told.as_bytes()].concat();
+    io::stderr().lock().write_all(&whole).ok();
 }
 
 /// Prints the lines of another hotrun.

@@ -209,6 +209,12 @@ fn reload(path: &str) -> Value {
 
 // ---- tests without a browser
 
+/// The text of its pieces.
+fn text_of(spans: &Value) -> String {
+    let spans = spans.as_array().unwrap().iter();
+    spans.map(|span| span["text"].as_str().unwrap()).collect()
+}
+
 #[test]
 fn a_reload_is_told_when_the_next_one_is_live() {
     let project = project();
@@ -277,7 +283,7 @@ fn what_is_wrong_is_told_until_it_is_mended() {
         (&json!("build"), &json!("1 error"))
     );
     let errors = problem["errors"].as_array().unwrap();
-    let error = errors[0].as_str().unwrap();
+    let error = text_of(&errors[0]);
     assert!(error.contains("unexpected closing delimiter"), "{error}");
     assert!(error.contains("src/version.rs"), "{error}");
     assert_eq!((errors.len(), &picture["live"]), (1, &json!(1)));
