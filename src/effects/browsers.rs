@@ -29,7 +29,7 @@ impl Browsers {
         Self {
             livereload: livereload(settings, &board, now, reporter),
             settings: settings.clone(),
-            page: HeldPage::new(&board),
+            page: HeldPage::new(&board, settings.clone()),
             board,
         }
     }
@@ -56,6 +56,7 @@ impl Browsers {
         } else if let Some(server) = &self.livereload {
             server.allow(&settings.hosts);
         }
+        self.page.adopt(settings);
         self.settings = settings.clone();
     }
 }

@@ -108,14 +108,14 @@ impl Executor {
         self.tasks.page = None;
         self.tasks.page = slot.map(|slot| {
             let sockets = self.held.lock().tcp_sockets(slot);
-            let (page, settings) = (self.browsers.page.clone(), self.settings.clone());
+            let page = self.browsers.page.clone();
             let serve = move |accepted: Accepted| {
                 let Accepted {
                     stream,
                     peer,
                     place,
                 } = accepted;
-                page.serve(stream, peer, &settings.browser, place);
+                page.serve(stream, peer, place);
             };
             (
                 slot,

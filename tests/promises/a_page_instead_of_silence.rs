@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use crate::common::{ANY, Hotrun, Project, Run, say, size_of_test, wait_until};
+use crate::common::chromium::Chromium;
+use crate::common::{ANY, Hotrun, Project, Run, own_address, say, size_of_test, wait_until};
 
 /// A server that answers with the bytes that it was sent, whatever they are.
 const ECHO: &str = "
@@ -262,6 +263,70 @@ fn many_clients_leave_nothing_open() {
     });
     project.save("src/main.rs", ECHO);
     hotrun.wait_for("live", |_| true);
+}
+
+/// A server with a page that has its version.
+fn page(version: u32) -> String {
+    let page = format!("<title>app {version}</title><h1>version {version}</h1>");
+    let head = "HTTP/1.1 200 OK\\r\\nContent-Type: text/html\\r\\nConnection: close\\r\\n\\r\\n";
+    let answer = format!("stream.write_all(b\"{head}{page}\").ok();\n            let _ = count;");
+    let said = "stream.write_all(b\"app: \").ok();\n            \
+        stream.write_all(&bytes[..count]).ok();";
+    ECHO.replace(said, &answer)
+}
+
+/// From the first build to the end of hotrun and its next start, in one tab that nobody touches.
+#[test]
+fn a_tab_follows_from_the_first_build_on() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    let project = echo(&page(1));
+    // The first build takes until the test says so.
+    let waits = "fn main() {\n    println!(\"cargo::rerun-if-changed=build.rs\");\n    \
+        while !std::path::Path::new(\"../go\").exists() {\n        \
+        std::thread::sleep(std::time::Duration::from_millis(20));\n    }\n}\n";
+    project.add("build.rs", waits);
+    let at = own_address();
+    let listen = ["--listen", &at.to_string()];
+    let hotrun = Hotrun::start(&project, &listen);
+    hotrun.wait_for("building", |_| true);
+    let tab = chromium.open(&format!("http://{at}/"));
+    let shows = |text: &str| {
+        tab.wait(&format!(
+            "document.body?.innerText.includes('{text}') ?? false"
+        ));
+    };
+    shows("Building echo");
+    tab.wait("document.title.startsWith('Building echo')");
+    project.add("../go", "");
+    shows("version 1");
+    // A crash at start leaves nobody: the tab is reloaded by hand here, as its app does not follow.
+    project.save("src/main.rs", "fn main() { panic!(\"no luck\") }");
+    let place = hotrun.here();
+    hotrun.wait_after(place, "ended", |_| true);
+    tab.go(&format!("http://{at}/?again"));
+    shows("version 1");
+    // Hotrun ends and starts again, with code that does not compile.
+    hotrun.interrupt();
+    hotrun.wait_exit();
+    project.save("src/main.rs", BROKEN);
+    let hotrun = Hotrun::start(&project, &listen);
+    hotrun.wait_for("build-failed", |_| true);
+    tab.go(&format!("http://{at}/?failed"));
+    shows("The build failed");
+    shows("cannot find value `oops` in this scope");
+    tab.wait("document.querySelector('pre .red')?.textContent.startsWith('error') ?? false");
+    hotrun.interrupt();
+    hotrun.wait_exit();
+    shows("hotrun has ended");
+    project.save("src/main.rs", "fn main() { panic!(\"no luck\") }");
+    let hotrun = Hotrun::start(&project, &listen);
+    shows("echo failed");
+    shows("no luck");
+    project.save("src/main.rs", &page(2));
+    shows("version 2");
+    drop(hotrun);
 }
 
 /// `--open`, and the key or command for it: the first address, once by itself.

@@ -33,15 +33,17 @@ const MOST: usize = 512;
 #[derive(Clone, Debug)]
 pub struct HeldPage {
     orders: watch::Sender<Page>,
+    settings: watch::Sender<Browser>,
     pictures: watch::Receiver<Arc<Picture>>,
     places: Arc<Semaphore>,
 }
 
 impl HeldPage {
     /// A page that shows the newest picture on the board.
-    pub fn new(board: &Board) -> Self {
+    pub fn new(board: &Board, settings: Browser) -> Self {
         Self {
             orders: watch::Sender::new(Page::Waits),
+            settings: watch::Sender::new(settings),
             pictures: board.subscribe(),
             places: Arc::new(Semaphore::new(MOST)),
         }
@@ -52,26 +54,24 @@ impl HeldPage {
         self.orders.send_replace(page);
     }
 
+    /// These settings hold for connections that come from now on.
+    pub fn adopt(&self, settings: &Browser) {
+        self.settings.send_replace(settings.clone());
+    }
+
     /// One place for each connection that may be open.
     pub fn places(&self) -> &Arc<Semaphore> {
         &self.places
     }
 
     /// Serves a connection. `place` is dropped when it ends.
-    pub fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        settings: &Browser,
-        place: impl Any + Send,
-    ) {
-        let Some(limit) = settings.page else {
-            return;
-        };
+    pub fn serve(&self, stream: TcpStream, peer: SocketAddr, place: impl Any + Send) {
+        let settings = self.settings.borrow();
         let kept = Kept {
             stream,
             peer,
-            limit,
+            // Without a page the session has nothing accepted, but this may be the last connection before.
+            limit: settings.page.unwrap_or_default(),
             hosts: settings.hosts.clone(),
             orders: self.orders.subscribe(),
             pictures: self.pictures.clone(),
