@@ -20,9 +20,8 @@ use crate::session::status::{Failed, Status};
 use crate::sink::{Chunk, Sink};
 use crate::watch::Watch;
 
-/// The most errors of a build that are kept, and the most lines that tell why a program failed.
+/// The most errors of a build that are kept.
 const MOST_ERRORS: usize = 100;
-const LAST_WORDS: usize = 20;
 
 /// The shared part; clones are the same one.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ impl Shared {
             Some((Failed::Build, Some(of))) if of == self.build => {
                 (self.errors.clone(), Vec::new())
             }
-            Some((Failed::App, Some(of))) => (Vec::new(), self.logs.last_words(of, LAST_WORDS)),
+            Some((Failed::App, Some(of))) => (Vec::new(), self.logs.last_words(of)),
             _ => (Vec::new(), Vec::new()),
         }
     }

@@ -13,6 +13,10 @@ const MOST: usize = 1 << 20;
 /// The most lines without an end that are kept beside the newest.
 const MOST_OPEN: usize = 7;
 
+/// The most lines that tell why a program failed, and the most for one that has panicked.
+const LAST_WORDS: usize = 20;
+const LONGEST_PANIC: usize = 200;
+
 /// A line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -78,14 +82,17 @@ impl Logs {
         (lines, self.dropped + self.lines.len() as u64)
     }
 
-    /// The last lines that a generation has written to stderr.
-    pub(super) fn last_words(&self, generation: Generation, count: usize) -> Vec<String> {
+    /// The last lines that a generation has written to stderr: from its last panic on, whose backtrace
+    /// may be long.
+    pub(super) fn last_words(&self, generation: Generation) -> Vec<String> {
         let own = |line: &&Line| line.generation == generation && line.stream == Stream::Stderr;
         let last = self.open.iter().chain(self.lines.iter().rev());
-        let last = last.filter(own).take(count);
+        let last = last.filter(own).take(LONGEST_PANIC);
         let mut words: Vec<String> = last
             .map(|line| String::from_utf8_lossy(&line.bytes).into_owned())
             .collect();
+        let panic = words.iter().position(|line| line.contains(" panicked at "));
+        words.truncate(panic.map_or(LAST_WORDS, |at| LAST_WORDS.max(at + 1)));
         words.reverse();
         words
     }
@@ -128,8 +135,26 @@ mod tests {
         let mut logs = Logs::default();
         logs.add(&chunk(1, "a\nb\nc"));
         logs.add(&chunk(2, "d\n"));
-        assert_eq!(logs.last_words(Generation(1), 2), ["b", "c"]);
+        assert_eq!(logs.last_words(Generation(1)), ["a", "b", "c"]);
         logs.add(&chunk(1, "c\n"));
-        assert_eq!(logs.last_words(Generation(1), 1), ["cc"]);
+        assert_eq!(logs.last_words(Generation(1)), ["a", "b", "cc"]);
+        logs.add(&chunk(1, &"x\n".repeat(LAST_WORDS)));
+        assert_eq!(logs.last_words(Generation(1)), ["x"; LAST_WORDS]);
+    }
+
+    #[test]
+    fn a_panic_is_seen_from_its_beginning() {
+        let mut logs = Logs::default();
+        logs.add(&chunk(1, "thread 'old' panicked at a.rs:1:1:\n"));
+        logs.add(&chunk(1, "thread 'main' panicked at b.rs:1:1:\nmessage\n"));
+        logs.add(&chunk(1, &"frame\n".repeat(100)));
+        let words = logs.last_words(Generation(1));
+        assert_eq!(words.len(), 102);
+        assert_eq!(
+            words[..2],
+            ["thread 'main' panicked at b.rs:1:1:", "message"]
+        );
+        logs.add(&chunk(1, &"frame\n".repeat(LONGEST_PANIC)));
+        assert_eq!(logs.last_words(Generation(1)), ["frame"; LAST_WORDS]);
     }
 }

@@ -167,7 +167,8 @@
     .place { margin: 0 0 8px; color: var(--muted);
       font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
     .place b, .place a { color: var(--blue); font-weight: 600; }
-    pre a { color: inherit; text-underline-offset: 2px; }
+    pre a { color: inherit; text-decoration-color: color-mix(in srgb, currentColor 30%, transparent);
+      text-underline-offset: 2px; }
     pre { margin: 0; padding: 14px 16px; background: var(--code); border: 1px solid var(--line);
       border-radius: 8px; overflow-x: auto; white-space: pre; tab-size: 4; -webkit-text-size-adjust: none;
       font: 13px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
