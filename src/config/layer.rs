@@ -329,10 +329,10 @@ section! {
     /// What a browser gets while nothing can answer it.
     Page {
         /// Whether a browser that opens a page while no generation runs is shown how far the build is, or
-        /// what is wrong; the page gives way to the app. Other clients wait for the app.
+        /// what is wrong; the page gives way to the app.
         enabled: bool = true, Next;
-        /// How long those wait at the most; then they get a 503 answer, or are closed if they do not speak
-        /// HTTP.
+        /// How long other clients wait for the app at the most; then they get a 503 answer, or are closed
+        /// if they do not speak HTTP.
         hold: Time = Time::ms(30_000), Next;
         /// The editor in which places in the errors open: `vscode`, `vscodium`, `cursor`, `zed`, `idea`, or
         /// a URL with `{path}`, `{line}` and `{column}`. Without it: the one whose terminal hotrun runs in.

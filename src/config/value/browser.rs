@@ -25,6 +25,24 @@ impl Text for Port {
     }
 }
 
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor(PhantomData))
+    }
+}
+
+impl Value for Port {
+    const SHAPE: Shape = Shape::Toml;
+
+    fn kind() -> String {
+        "port".into()
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX })
+    }
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -98,7 +116,6 @@ text_value! {
         { "enum": EDITORS.map(|(name, _)| name) },
         text(r"^[A-Za-z0-9+.-]+://.*\{path\}"),
     ] });
-    Port: "port", json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX });
     HostName: "name", text("^[A-Za-z0-9._-]+$");
 }
 
