@@ -12,8 +12,8 @@ use clap_complete::Shell;
 /// Hot reloader for Rust servers: save a file, and the running server is the new one, without one
 /// refused connection.
 ///
-/// Run it in a Cargo project. It builds the app and starts it, watches its sources, rebuilds on
-/// save and swaps the process while it holds the listening sockets.
+/// Run it in a Cargo project. It builds and starts the app, watches its sources, rebuilds on save and
+/// swaps the process. It holds the listening sockets meanwhile, so no client is refused.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -36,34 +36,36 @@ pub struct Cli {
 pub enum Command {
     /// Write a commented `.reload.toml` for this project, or an editor's files
     ///
-    /// The file is written beside the manifest in use. It has what was found here, and every other
-    /// setting as a comment, with its default or an example. None is needed.
+    /// The file is written beside the manifest in use. It has what was found in the project, and every
+    /// other setting as a comment, with its default or an example. hotrun needs no such file.
     ///
     /// With `--vscode` or `--zed` only the editor's files are written: a task that runs hotrun and, for
-    /// VS Code, a way to attach the debugger. Nothing that exists is changed: exits with 2 if one of the
-    /// files exists.
+    /// VS Code, a configuration that attaches the debugger. If one of the files exists, nothing is written
+    /// and the exit code is 2.
     Init(Box<Init>),
     /// Load the app through reloads and report what a client saw
     ///
-    /// Runs hotrun with these options, with clients that connect, send requests and read answers all the
-    /// time. Each reload is a real one: the app's main source file gets a newer time stamp, so that
-    /// cargo compiles it. Its content is never changed, and its time stamp is restored in the end.
+    /// Runs hotrun with these options, while clients connect, send requests and read answers all the time.
+    /// Each reload is a real one: the app's main source file gets a newer time stamp, so that cargo
+    /// compiles it. Its content is never changed, and its time stamp is restored at the end.
     ///
-    /// The report has every connection that was refused, reset, closed without a whole answer or not
-    /// answered in 10 s, every answer of an old generation after one of a newer, the slowest answer, and
-    /// what to do about it. Exits with 0 if nothing was lost and no answer was stale, else with 1.
+    /// The report counts connections that were refused, reset, closed without a whole answer or not
+    /// answered within 10 s, and answers of an old generation after one of a newer generation (stale). It
+    /// names the slowest answer, and says what to do. Exits with 0 if nothing was lost or stale, else
+    /// with 1.
     Verify(Box<Verify>),
     /// Check what works here, what does not, and how to fix it
     ///
-    /// Every check is tried: capture of the app's addresses, two sockets at one address, the declared
-    /// addresses, a watch of everything the program is made of, the toolchain, the manifest. Nothing is
-    /// started, and nothing built except with `--builds`. Exits with 1 if there is something to fix.
+    /// Tries each thing out: capture of the app's addresses, two sockets at one address, the declared
+    /// addresses, watching all files the program is made of, the toolchain, the manifest. It starts
+    /// nothing, and builds nothing without `--builds`. Exits with 1 if there is something to fix.
     Doctor(Box<Doctor>),
-    /// Ask a running hotrun for something: from a script, a test, an editor or an agent
+    /// Control a running hotrun from a script, a test, an editor or a coding agent
     ///
-    /// Speaks to the hotrun of the project that the working directory is in.
+    /// Talks to the hotrun of the project in the working directory. After a save, `hotrun ctl wait` returns
+    /// when it is live (0) or its build has failed (101).
     Ctl(Ctl),
-    /// Print what a shell needs to complete this command line
+    /// Print completions for a shell
     ///
     /// For bash: `hotrun completions bash > ~/.local/share/bash-completion/completions/hotrun`.
     Completions {
@@ -79,8 +81,8 @@ pub enum Command {
     },
     /// Print the JSON Schema of `.reload.toml`
     ///
-    /// Language servers for TOML complete and check the file by it, if its first line is `#:schema
-    /// PATH|URL`.
+    /// TOML language servers complete and check `.reload.toml` with it, if the first line of that file is
+    /// `#:schema PATH|URL`.
     Schema,
 }
 
@@ -172,7 +174,7 @@ pub struct Init {
     /// The manifest.
     #[command(flatten)]
     pub manifest: Manifest,
-    /// The configuration file to write, or to read for an editor [default: .reload.toml]
+    /// Configuration file to write; with an editor's flag, to read [default: .reload.toml]
     #[arg(
         long,
         value_name = "FILE",
@@ -213,7 +215,7 @@ impl Init {
     })
 )]
 pub struct Doctor {
-    /// Measure what would make builds faster; a copy of the project is built several times, which takes
+    /// Measure what would make builds faster: builds a copy of the project several times, which takes
     /// minutes
     #[arg(long)]
     pub builds: bool,
@@ -230,7 +232,7 @@ pub struct Doctor {
         // They have no effect here.
         "once" | "stdin" | "format" | "verbose" => arg.hide(true),
         "events" => arg.help("Write the events of the hotrun under load to this file, one JSON object per event"),
-        "quiet" => arg.help("Say less: only the report"),
+        "quiet" => arg.help("Print less: only the report"),
         _ => arg,
     })
 )]
@@ -241,13 +243,13 @@ pub struct Verify {
     /// The path that the clients request [default: /]
     #[arg(long, value_name = "PATH", help_heading = "Load")]
     pub path: Option<String>,
-    /// Ask over TLS, with any certificate
+    /// Send requests over TLS, and accept any certificate
     #[arg(long, help_heading = "Load")]
     pub tls: bool,
     /// Open WebSockets at the path and keep them open, instead of sending requests
     ///
-    /// One that ends is opened again at once; the report tells how they ended, and whether a newer
-    /// generation serves them. That one ends is no loss, unless it could not be opened again.
+    /// A WebSocket that ends is opened again at once. The report says how they ended, and whether a newer
+    /// generation serves them. An end is no loss, unless the WebSocket could not be opened again.
     #[arg(long, help_heading = "Load")]
     pub websocket: bool,
     /// Options of the main job.
@@ -269,13 +271,13 @@ impl Verify {
 /// Options of `hotrun ctl`.
 #[derive(Arguments, Clone, Debug)]
 pub struct Ctl {
-    /// The package, where the workspace has several hotruns
+    /// Package, if several hotruns run in the workspace
     #[arg(short, long, value_name = "SPEC", global = true)]
     pub package: Option<String>,
-    /// The binary or example, likewise
+    /// Binary or example, if several hotruns run in the workspace
     #[arg(long, value_name = "NAME", global = true)]
     pub bin: Option<String>,
-    /// The project [default: the one that the working directory is in]
+    /// Path to Cargo.toml of the project [default: the project in the working directory]
     #[arg(long, value_name = "PATH", global = true)]
     pub manifest_path: Option<PathBuf>,
     /// Print one JSON object instead of text
@@ -289,36 +291,36 @@ pub struct Ctl {
 /// What `hotrun ctl` asks for.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Asked {
-    /// Say what it is doing
+    /// Print what hotrun is doing
     Status,
-    /// Wait until everything that was saved before is live or has failed
+    /// Wait until everything saved before the call is live or has failed
     ///
     /// Exits with 0 if it is live, with 101 if the build failed, and with 1 if the program crashed or was
-    /// not ready, if changes are only collected (`pause`), or if hotrun ends. Errors of the compiler
-    /// and the program's last lines are printed. A save just before the call counts.
+    /// not ready in time, if hotrun is paused with changes collected, or if hotrun ends. Prints the
+    /// compiler's errors, or the last lines of the program. A save just before the call counts.
     Wait {
         /// Give up after this time, like "30s", and exit with 1 [default: none]
         #[arg(long, value_name = "TIME")]
         timeout: Option<String>,
     },
-    /// Build and start again, even if nothing changed
+    /// Build and restart, even if nothing changed
     Rebuild,
-    /// Start the newest program again, without a build
+    /// Restart the newest program without a build
     Restart,
-    /// Collect changes, and start no build for them
+    /// Collect changes without building
     Pause,
-    /// Build once for everything that was collected, and go on
+    /// End the pause, with one build for what was collected
     Resume,
     /// Open the app in a browser
     Open,
-    /// End hotrun and the app; returns when both have ended
+    /// End hotrun and the app, and return when both have ended
     Stop,
-    /// Print what the app has written, as far as it is kept: the last megabyte
+    /// Print the last megabyte of the app's output
     Logs {
-        /// Of this generation alone: 3 or g3
+        /// Only of this generation: 3 or g3
         #[arg(short, long, value_name = "N")]
         generation: Option<String>,
-        /// Print what it writes from now on as well
+        /// Go on with what the app writes from now on
         #[arg(short, long)]
         follow: bool,
     },
@@ -353,7 +355,7 @@ pub struct Args {
     /// Build with this profile
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub profile: Option<String>,
-    /// Build with less debug information and, where it can be, without cargo
+    /// Build with less debug information and, where possible, without starting cargo
     #[arg(long, help_heading = "Compilation")]
     pub fast: bool,
     /// Build for this target triple
@@ -390,19 +392,19 @@ pub struct Args {
 
     /// Address to hold for the app (repeatable)
     ///
-    /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, both families), `udp:ADDRESS`,
-    /// `unix:PATH`, `unix-dgram:PATH`, each with `NAME=` in front if it has a name. For port 0 a free
-    /// port is chosen, printed and kept for the session. The app gets the sockets by `sd_listen_fds(3)`,
-    /// in this order.
+    /// `127.0.0.1:3000`, `[::1]:3000`, `0.0.0.0:3000`, `:3000` (loopback, IPv4 and IPv6), `udp:ADDRESS`,
+    /// `unix:PATH`, `unix-dgram:PATH`, each optionally named: `NAME=ADDRESS`. For port 0 a free port is
+    /// chosen, printed and kept until hotrun ends. The app gets the sockets as in `sd_listen_fds(3)`, in
+    /// this order.
     #[arg(short, long, value_name = "ADDR", help_heading = "Sockets")]
     pub listen: Vec<String>,
-    /// Hold declared addresses only, not those that the app binds itself
+    /// Hold only declared addresses, not those that the app binds by itself
     #[arg(long, help_heading = "Sockets")]
     pub no_capture: bool,
     /// How a new generation takes over: auto, overlap or stop-first [default: auto]
     ///
-    /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is `overlap` until a
-    /// program proves unable to run beside itself.
+    /// `overlap` starts it beside the live generation, `stop-first` stops that first, `auto` is `overlap`
+    /// until it turns out that two generations can't run at once.
     #[arg(
         long,
         value_name = "HOW",
@@ -410,8 +412,8 @@ pub struct Args {
         help_heading = "Sockets"
     )]
     pub handover: Option<Handover>,
-    /// What new clients get until the next generation is ready: serve (the live one answers), hold (they
-    /// wait) [default: serve]
+    /// What new clients get until the next generation is ready: serve (answers of the live one) or hold
+    /// (they wait) [default: serve]
     #[arg(
         long,
         value_name = "WHAT",
@@ -420,20 +422,20 @@ pub struct Args {
     )]
     pub while_building: Option<WhileBuilding>,
 
-    /// Quiet period in a burst of saves [default: 8ms]
+    /// How long to wait for more changes in a burst of saves [default: 8ms]
     #[arg(long, value_name = "TIME", help_heading = "Watching")]
     pub debounce: Option<String>,
     /// Poll for changes at this interval instead of waiting for events [default: 1s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s", help_heading = "Watching")]
     pub poll: Option<String>,
-    /// Additional file or directory whose changes rebuild (repeatable)
+    /// Additional file or directory to rebuild for (repeatable)
     #[arg(short, long, value_name = "PATH", help_heading = "Watching")]
     pub watch: Vec<PathBuf>,
-    /// Paths that never rebuild (repeatable)
+    /// Paths never to rebuild for (repeatable)
     #[arg(short, long, value_name = "GLOB", help_heading = "Watching")]
     pub ignore: Vec<String>,
 
-    /// Configuration file [default: .reload.toml, from the manifest up to the workspace]
+    /// Configuration file [default: .reload.toml, from the manifest's directory up to the workspace root]
     ///
     /// `KEY=VALUE` is passed to cargo (repeatable), and so is a file with settings that only cargo has,
     /// such as `[profile]`, `[target]`, `[net]` or `build.rustflags`.
@@ -444,25 +446,25 @@ pub struct Args {
         help_heading = "Session"
     )]
     pub config: Vec<String>,
-    /// Overlay of the configuration file: its `[env.NAME]` sections
+    /// Use the `[env.NAME]` sections of the configuration file over the others
     #[arg(long, value_name = "NAME", help_heading = "Session")]
     pub env: Option<String>,
-    /// File of `KEY=value` lines for the app and for hooks (repeatable)
+    /// File of environment variables (`KEY=value` lines) for the app and for hooks (repeatable)
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub env_file: Vec<PathBuf>,
     /// Open the app in a browser when it is live for the first time
     #[arg(long, conflicts_with = "once", help_heading = "Session")]
     pub open: bool,
-    /// Build, start, and exit: 0 when the app is ready, 101 when it does not build
+    /// Build, start, and exit: 0 when the app is ready, 101 when the build fails
     ///
-    /// Without an address the app runs to its end and its exit status is passed on.
+    /// An app that listens on no address runs to its end, and its exit status is passed on.
     #[arg(long, help_heading = "Session")]
     pub once: bool,
 
-    /// Which program gets hotrun's stdin: none or app [default: none]
+    /// Who gets hotrun's stdin: none or app [default: none]
     ///
-    /// `app`: the newest generation. If hotrun's stdin is a terminal, the app gets a terminal of its
-    /// own.
+    /// `app`: the newest generation of the app. If hotrun's stdin is a terminal, the app gets a terminal of
+    /// its own, and hotrun reads no keys.
     #[arg(
         long,
         value_name = "WHO",
@@ -493,10 +495,10 @@ pub struct Args {
     /// Clear the terminal before each build
     #[arg(long, help_heading = "Output")]
     pub clear: bool,
-    /// Say less: only problems and what is live
+    /// Print less: only problems and what is live
     #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
-    /// Say more: every start, end and decision
+    /// Print more: every start, end and decision
     #[arg(short, long, action = ArgAction::SetTrue, help_heading = "Output")]
     pub verbose: bool,
 

@@ -287,8 +287,8 @@ section! {
         /// The paths. Those with a slash are watched even where git ignores them.
         paths: Vec<Pattern> => "['config/*.toml']", Next;
         /// What happens, in order: `rebuild`, `restart` (the same program again), `signal:NAME`
-        /// (to the live app), `run:COMMAND` (with `sh`; if it fails, what follows in this rule is
-        /// left out), `ignore`.
+        /// (to the live app), `reload-browser` (no build, no restart), `run:COMMAND` (with `sh`; if it
+        /// fails, what follows in this rule is left out), `ignore`.
         r#do: Dos => "'restart'", Next;
     }
 }
