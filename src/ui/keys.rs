@@ -49,8 +49,8 @@ enum Key {
     Wish(Wish),
 }
 
-/// The keys and what they do.
-pub(super) const HELP: [(&str, &str); 10] = [
+/// The other keys and what they do: with the status line they fit a terminal of ten rows.
+pub(super) const HELP: [(&str, &str); 9] = [
     ("r", "rebuild and start again"),
     ("s", "restart without a build"),
     ("p", "pause, resume with one build"),
@@ -59,7 +59,6 @@ pub(super) const HELP: [(&str, &str); 10] = [
     ("u", "unfold the list of errors"),
     ("c", "clear the screen"),
     ("Enter", "an empty line"),
-    ("h", "this help"),
     ("q", "quit"),
 ];
 
