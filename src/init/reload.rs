@@ -168,28 +168,29 @@ pub(super) fn text(found: &Found) -> String {
             "listen" => {
                 about.push(' ');
                 about += &addresses(&found.addresses);
-                let own = found
-                    .addresses
-                    .first()
-                    .map(|address| ("address", quoted(address)));
-                add(&hidden(section, &about, own.as_ref()));
+                let own = found.addresses.iter().take(1);
+                let own: Vec<_> = own.map(|address| ("address", quoted(address))).collect();
+                add(&hidden(section, &about, &own));
             }
             "on" => {
                 let dirs: Vec<&str> = found.read().collect();
                 if !dirs.is_empty() {
                     about += " Whether the app reads these when it starts, only you know; then \
-                              `restart` is enough. What it reads for each request needs no rule, nor \
-                              does what is compiled in.";
+                              `restart` is enough. For what it reads for each request, browsers \
+                              reload by `reload-browser`. What is compiled in needs no rule.";
                 }
                 let paths = |dir: &str| format!("[{}]", quoted(&format!("{dir}/")));
-                let own = dirs.first().map(|dir| ("paths", paths(dir)));
-                add(&hidden(section, &about, own.as_ref()));
+                let own = dirs.iter().take(1);
+                let own =
+                    own.flat_map(|dir| [("paths", paths(dir)), ("r#do", quoted(reaction(dir)))]);
+                add(&hidden(section, &about, &own.collect::<Vec<_>>()));
                 for dir in dirs.iter().skip(1) {
                     let paths = format!("#paths = {}", paths(dir));
-                    add(&["#[[on]]".into(), paths, "#do = \"restart\"".into()]);
+                    let reaction = format!("#do = {}", quoted(reaction(dir)));
+                    add(&["#[[on]]".into(), paths, reaction]);
                 }
             }
-            _ => add(&hidden(section, &about, None)),
+            _ => add(&hidden(section, &about, &[])),
         }
     }
     for section in SECTIONS.0 {
@@ -226,12 +227,24 @@ fn addresses(captured: &[String]) -> String {
     )
 }
 
-/// An entry of a section that can be repeated, as comments; `own` replaces the value of a key.
-fn hidden(section: &Section, about: &str, own: Option<&(&str, String)>) -> Vec<String> {
+/// What an edit below a directory most likely calls for, by its name: browsers load some, and the app reads
+/// the others.
+fn reaction(dir: &str) -> &'static str {
+    const LOADED: [&str; 4] = ["assets", "public", "static", "web"];
+    let name = dir.rsplit('/').next().unwrap_or(dir);
+    if LOADED.contains(&name) {
+        "reload-browser"
+    } else {
+        "restart"
+    }
+}
+
+/// An entry of a section that can be repeated, as comments; `own` has the values of some keys.
+fn hidden(section: &Section, about: &str, own: &[(&str, String)]) -> Vec<String> {
     let mut lines = comment(about);
     lines.push(format!("#[[{}]]", section.name));
     for key in section.keys {
-        let own = own.filter(|(name, _)| *name == key.name);
+        let own = own.iter().find(|(name, _)| *name == key.name);
         lines.extend(setting(key, own.map(|(_, value)| &**value)));
     }
     lines
@@ -401,6 +414,7 @@ mod tests {
             "# One has to be chosen; there is also \"worker\".\nbin = ",
             "#[[listen]]\n#address = \"127.0.0.1:4000\"",
             "#[[on]]\n#paths = [\"../static/\"]",
+            "#do = \"reload-browser\"",
             "#[[on]]\n#paths = [\"templates/\"]\n#do = \"restart\"\n\n",
             "#env_files = [\".env\"]",
         ] {
