@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::common::chromium::Chromium;
-use crate::common::{ANY, Hotrun, Project, Run, own_address, say, size_of_test, wait_until};
+use crate::common::load::Kind;
+use crate::common::{ANY, Hotrun, Load, Project, Run, own_address, say, size_of_test, wait_until};
 
 /// A server that answers with the bytes that it was sent, whatever they are.
 const ECHO: &str = "
@@ -116,6 +117,25 @@ fn all_but_browsers_are_answered_by_the_app() {
     }
     silent.write_all(b"at last").unwrap();
     assert_eq!(rest(&mut silent), b"app: at last");
+}
+
+/// Under load, each request is answered by the app, though hotrun has accepted some of them.
+#[test]
+fn the_change_from_page_to_app_loses_nobody() {
+    for _ in 0..size_of_test("HOTRUN_TEST_ROUNDS", 3) {
+        let project = Project::new("slow-drain");
+        project.edit("src/version.rs", "\"1\";", "oops;");
+        let hotrun = Hotrun::start(&project, &ANY);
+        hotrun.wait_for("build-failed", |_| true);
+        let load = Load::start(hotrun.address(), 400, Kind::Get);
+        let mut page = browser(hotrun.address());
+        read_until(&mut page, "oops");
+        project.edit("src/version.rs", "oops;", "\"2\";");
+        hotrun.wait_version("2");
+        load.wait_more(200);
+        load.stop().assert_all_answered();
+        read_until(&mut page, "live()");
+    }
 }
 
 #[test]
