@@ -23,7 +23,7 @@ fn main() {
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
         std::thread::spawn(move || {
-            let mut bytes = [0; 64];
+            let mut bytes = [0; 8192];
             let count = stream.read(&mut bytes).unwrap_or(0);
             stream.write_all(b\"app: \").ok();
             stream.write_all(&bytes[..count]).ok();

@@ -5,6 +5,9 @@ use httparse::{Error, Header, Request, Status};
 /// More header fields than browsers send.
 const MOST_FIELDS: usize = 100;
 
+/// The header with which our own page asks. A page of somebody else can't send it without being allowed to.
+const ASKS: &str = "hotrun-page";
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
@@ -13,6 +16,8 @@ pub(super) enum Asks {
         /// What its `Host` header says.
         host: String,
     },
+    /// Our own page wants to know whether anybody is there.
+    Anybody,
     /// Something else, by HTTP/1.
     Http,
     /// Nothing that is known here: TLS, HTTP/2, any other protocol.
@@ -36,6 +41,9 @@ fn asks(request: &Request<'_, '_>) -> Asks {
     // The preface of HTTP/2 looks like a request (RFC 9113, 3.4).
     if request.method == Some("PRI") {
         return Asks::Other;
+    }
+    if field(request, ASKS).is_some() {
+        return Asks::Anybody;
     }
     let is_page = request.method == Some("GET")
         && field(request, "accept").is_some_and(wants_html)
@@ -95,6 +103,13 @@ mod tests {
         assert_eq!(read(post.as_bytes()), Some(Asks::Http));
         let nowhere = format!("GET / HTTP/1.0\r\n{BROWSER}\r\n");
         assert_eq!(read(nowhere.as_bytes()), Some(Asks::Http));
+    }
+
+    #[test]
+    fn the_page_may_ask_whether_anybody_is_there() {
+        let script = include_str!("page.js");
+        assert!(script.contains(r#"{ "Hotrun-Page": "#));
+        assert_eq!(get("Hotrun-Page: anybody\r\n"), Some(Asks::Anybody));
     }
 
     #[test]

@@ -46,8 +46,10 @@ impl Kept {
             known = self.until_known_or_live(&mut read) => known?,
             () = &mut limit => return Ok(()),
         };
-        if let Some(Asks::Page { host }) = asks {
-            return self.show(&host).await;
+        match asks {
+            Some(Asks::Page { host }) => return self.show(&host).await,
+            Some(Asks::Anybody) => return self.refuse().await,
+            Some(Asks::Http | Asks::Other) | None => {}
         }
         tokio::select! {
             biased;

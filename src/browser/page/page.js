@@ -107,7 +107,9 @@ addEventListener("load", () => {
   part("foot").textContent = "This page looks for it every second.";
   setInterval(async () => {
     try {
-      await fetch(location.href, { method: "HEAD", cache: "no-store" });
+      // Answered at once, by hotrun or by the app.
+      const headers = { "Hotrun-Page": "anybody" };
+      await fetch(location.href, { method: "HEAD", cache: "no-store", headers });
       location.reload();
     } catch {
       // Not there yet.
