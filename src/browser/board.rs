@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::Picture;
 
-/// Where the newest picture is; clones are the same one. Whoever looks too late sees the newest only.
+/// Where the newest picture is; clones are the same one. A reader that is late sees the newest only.
 #[derive(Clone, Debug)]
 pub struct Board {
     newest: watch::Sender<Arc<Picture>>,
@@ -20,7 +20,7 @@ impl Board {
         }
     }
 
-    /// Puts a picture up; nobody is woken by one that is the same.
+    /// Puts a picture up; one that is the same wakes no reader.
     pub fn publish(&self, picture: Picture) {
         self.newest.send_if_modified(|newest| {
             let differs = **newest != picture;

@@ -4,7 +4,7 @@
 //! # Theory of operation
 //!
 //! `Effects` publishes one value, the [`Picture`], on the [`Board`] whenever what hotrun does has changed;
-//! the page and the error overlay are drawn from it, and whoever is slow sees the newest one only. What a
+//! the page and the error overlay are drawn from it, and a slow connection gets the newest one only. What a
 //! stranger must not see is decided in `access`, for both servers. Deliberately absent: any decision about
 //! when a page is shown, or when browsers reload. The session makes those.
 

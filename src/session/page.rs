@@ -16,9 +16,9 @@ pub enum Page {
     /// A generation serves: what hotrun has accepted is relayed to it.
     #[default]
     GivesWay,
-    /// Nobody serves, and hotrun accepts nothing more: what it has accepted waits.
+    /// No generation serves, and hotrun accepts nothing more: what it has accepted waits.
     Waits,
-    /// Nobody serves, and hotrun accepts connections on this slot, which no generation has.
+    /// No generation serves, and hotrun accepts connections on this slot, which no generation has.
     Accepts(Slot),
 }
 

@@ -109,7 +109,7 @@ impl Session {
             cut_for_next: false,
         });
         self.take_slot();
-        // From here on nobody else may accept connections on the candidate's slot.
+        // From here on neither the relay nor the page may accept connections on the candidate's slot.
         self.relay();
         self.page();
         self.out.push(Action::Launch {

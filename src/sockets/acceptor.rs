@@ -86,7 +86,7 @@ async fn accept_all(socket: Arc<OwnedFd>, places: &Arc<Semaphore>, serve: &impl 
     }
 }
 
-/// The next queued connection. The socket may be a blocking one, so it is looked at first: nobody else
+/// The next queued connection. The socket may be a blocking one, so it is looked at first: no process
 /// accepts on it.
 fn accept(socket: &Arc<OwnedFd>) -> io::Result<(TcpStream, SocketAddr)> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];

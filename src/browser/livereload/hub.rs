@@ -1,4 +1,4 @@
-//! The reloads of this run: how many there were, and who hears of the next one.
+//! The reloads of this run: how many there were, and the connections that hear of the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

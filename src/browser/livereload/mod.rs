@@ -4,14 +4,14 @@
 //! # Theory of operation
 //!
 //! It listens on the loopback addresses alone (`listen`). `serve` answers requests over HTTP/1: `route`
-//! decides who gets what, `script` is what a page includes, and `socket` is a WebSocket from its opening
+//! decides which request gets what, `script` is what a page includes, and `socket` is a WebSocket from its opening
 //! to its end. There are two kinds of those. `/livereload` speaks `LiveReload`'s protocol 7 (`messages`)
 //! with whoever does, browser extensions among them, and says that something changed and where. `/overlay`
 //! says that too, and what is wrong, to our own script alone, which has the token of this run; so a tab
 //! needs one connection. `hub` counts the reloads: a page that was away for some (asleep, or kept by the
 //! browser for its back button) sees that it missed them.
 //!
-//! Whoever reads too slowly is dropped; of what is wrong it gets the newest only. Deliberately absent:
+//! A connection that is read too slowly is closed; of what is wrong it gets the newest only. Deliberately absent:
 //! any decision about when browsers reload, files, and anything that runs or stops something.
 
 mod hub;

@@ -21,7 +21,7 @@ use super::{script, socket};
 use crate::browser::Board;
 use crate::defect;
 
-/// The most connections at a time; whoever comes then waits to be accepted.
+/// The most connections at a time; further ones wait to be accepted.
 const MOST: usize = 256;
 
 /// How long the head of a request may take.
@@ -36,7 +36,7 @@ pub(super) struct Server {
     pub(super) port: u16,
     pub(super) token: Arc<str>,
     pub(super) hub: Arc<Hub>,
-    /// The user's own hosts; the server ends when nobody can change them any more.
+    /// The user's own hosts; the server ends when their sender is dropped.
     pub(super) hosts: watch::Receiver<Vec<String>>,
     pub(super) board: Board,
     places: Arc<Semaphore>,

@@ -5,6 +5,7 @@
 //! hold, and `search` tries every order, with `same` for what counts as one state. `HOTRUN_TEST_SECONDS`
 //! searches as deep as that time allows, `HOTRUN_TEST_DEPTH` to this depth.
 
+mod browsers;
 mod ending;
 mod kinds;
 mod play;
