@@ -39,6 +39,13 @@ fn echo(main: &str) -> Project {
     Project::of(&[("Cargo.toml", manifest), ("src/main.rs", main)])
 }
 
+/// A hotrun whose first build has failed.
+fn start_failed(project: &Project) -> Hotrun {
+    let hotrun = Hotrun::start(project, &ANY);
+    hotrun.wait_for("build-failed", |_| true);
+    hotrun
+}
+
 fn connect(at: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(at).unwrap();
     client
@@ -99,8 +106,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 #[test]
 fn all_but_browsers_are_answered_by_the_app() {
     let project = echo(BROKEN);
-    let hotrun = Hotrun::start(&project, &ANY);
-    hotrun.wait_for("build-failed", |_| true);
+    let hotrun = start_failed(&project);
     let at = hotrun.address();
     let mut clients: Vec<(TcpStream, &[u8])> = Vec::new();
     for _ in 0..100 {
@@ -125,8 +131,7 @@ fn the_change_from_page_to_app_loses_nobody() {
     for _ in 0..size_of_test("HOTRUN_TEST_ROUNDS", 3) {
         let project = Project::new("slow-drain");
         project.edit("src/version.rs", "\"1\";", "oops;");
-        let hotrun = Hotrun::start(&project, &ANY);
-        hotrun.wait_for("build-failed", |_| true);
+        let hotrun = start_failed(&project);
         let load = Load::start(hotrun.address(), 400, Kind::Get);
         let mut page = browser(hotrun.address());
         read_until(&mut page, "oops");
@@ -141,8 +146,7 @@ fn the_change_from_page_to_app_loses_nobody() {
 #[test]
 fn a_browser_sees_what_is_wrong_then_the_app() {
     let project = echo(BROKEN);
-    let hotrun = Hotrun::start(&project, &ANY);
-    hotrun.wait_for("build-failed", |_| true);
+    let hotrun = start_failed(&project);
     let at = hotrun.address();
     let mut page = browser(at);
     let shown = read_until(&mut page, "\"state\":\"failed\"");
@@ -179,8 +183,7 @@ fn a_crash_at_start_is_shown() {
 fn what_waits_too_long_is_refused() {
     let project = echo(BROKEN);
     project.configure("[page]\nhold = '300ms'\n");
-    let hotrun = Hotrun::start(&project, &ANY);
-    hotrun.wait_for("build-failed", |_| true);
+    let hotrun = start_failed(&project);
     let at = hotrun.address();
     let mut page = browser(at);
     let (mut post, mut other, mut silent) = (send(at, POST), send(at, HELLO), connect(at));
@@ -198,8 +201,7 @@ fn what_waits_too_long_is_refused() {
 fn without_a_page_clients_stay_queued() {
     let project = echo(BROKEN);
     project.configure("[page]\nenabled = false\n");
-    let hotrun = Hotrun::start(&project, &ANY);
-    hotrun.wait_for("build-failed", |_| true);
+    let hotrun = start_failed(&project);
     let mut client = browser(hotrun.address());
     project.save("src/main.rs", ECHO);
     let answer = rest(&mut client);
@@ -263,8 +265,7 @@ fn descriptors(hotrun: &Hotrun) -> usize {
 #[test]
 fn many_clients_leave_nothing_open() {
     let project = echo(BROKEN);
-    let hotrun = Hotrun::start(&project, &ANY);
-    hotrun.wait_for("build-failed", |_| true);
+    let hotrun = start_failed(&project);
     let at = hotrun.address();
     read_until(&mut browser(at), "oops");
     let before = descriptors(&hotrun);
