@@ -85,7 +85,7 @@ pub enum Listening {
 #[derive(Debug)]
 pub struct Owner {
     /// Its pid, if /proc shows it.
-    pub pid: Option<i32>,
+    pub pid: Option<u32>,
     /// Its pid, command and directory, for people.
     pub name: String,
 }

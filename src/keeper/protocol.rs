@@ -134,16 +134,15 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+    use crate::sys::files::os_string;
 
     #[test]
     fn messages_survive_any_cut_and_any_bytes() {
         let launch = Launch {
             program: "/bin/true".into(),
-            env: vec![("KEY".into(), OsStr::from_bytes(b"\xff=\n").into())],
+            env: vec![("KEY".into(), os_string(b"\xff=\n".to_vec()))],
             ..Launch::default()
         };
         let orders = [

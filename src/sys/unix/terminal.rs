@@ -6,6 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use nix::libc;
 use nix::unistd::setsid;
 
+/// This process has a controlling terminal.
+pub fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
 /// Rows and columns of the terminal that is this process's stdin, stdout or stderr.
 pub fn terminal_size() -> Option<(u16, u16)> {
     (0..3).find_map(size_of)
@@ -30,7 +35,10 @@ fn winsize(rows: u16, columns: u16) -> libc::winsize {
 }
 
 /// Sets the size of a terminal: rows and columns.
-pub fn set_terminal_size(terminal: BorrowedFd<'_>, (rows, columns): (u16, u16)) -> io::Result<()> {
+pub(super) fn set_terminal_size(
+    terminal: BorrowedFd<'_>,
+    (rows, columns): (u16, u16),
+) -> io::Result<()> {
     let size = winsize(rows, columns);
     // SAFETY: the request reads one winsize, which lives through the call.
     if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } < 0 {
@@ -40,7 +48,7 @@ pub fn set_terminal_size(terminal: BorrowedFd<'_>, (rows, columns): (u16, u16)) 
 }
 
 /// Makes this process, which leads no group, the leader of a new session with this controlling terminal.
-pub fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+pub(in crate::sys) fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     setsid()?;
     // SAFETY: the request takes a number; zero means not to steal the terminal from another session.
     if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
@@ -62,8 +70,8 @@ mod tests {
     use nix::sys::stat::Mode;
     use nix::sys::wait::waitpid;
 
-    use super::super::{Descriptors, spawn_activated};
     use super::*;
+    use crate::sys::linux::spawn::{Descriptors, spawn_activated};
 
     #[test]
     fn a_child_has_the_terminal_and_leads_its_session() {
@@ -92,6 +100,6 @@ mod tests {
         let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
         reader.read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), "33 101");
-        waitpid(child.pid, None).unwrap();
+        waitpid(nix::unistd::Pid::from_raw(child.pid.cast_signed()), None).unwrap();
     }
 }

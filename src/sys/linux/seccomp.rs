@@ -29,6 +29,18 @@ pub fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Why the kernel refuses a filter, by the number of its error.
+pub fn why_refused(code: i32) -> String {
+    match code {
+        libc::EBUSY => {
+            "another program answers its system calls already, like an outer hotrun".into()
+        }
+        libc::EPERM | libc::EACCES => "a sandbox forbids it (seccomp)".into(),
+        libc::EINVAL | libc::ENOSYS => "that needs Linux 5.9 or later".into(),
+        _ => io::Error::from_raw_os_error(code).to_string(),
+    }
+}
+
 fn install(program: &libc::sock_fprog, flags: libc::c_ulong) -> nix::Result<OwnedFd> {
     let set: libc::c_uint = libc::SECCOMP_SET_MODE_FILTER;
     let program: *const libc::sock_fprog = program;
@@ -163,7 +175,7 @@ mod tests {
     use nix::unistd::{ForkResult, dup2_raw, fork};
 
     use super::*;
-    use crate::sys;
+    use crate::sys::unix::descriptors::{receive, send};
 
     /// A filter that notifies of `listen`.
     fn program() -> Vec<libc::sock_filter> {
@@ -191,7 +203,7 @@ mod tests {
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => {
                 drop((theirs, writer));
-                let (_, mut received) = sys::receive(ours.as_fd(), &mut [0; 1]).unwrap();
+                let (_, mut received) = receive(ours.as_fd(), &mut [0; 1]).unwrap();
                 (received.pop().unwrap(), reader, child)
             }
             ForkResult::Child => {
@@ -199,7 +211,7 @@ mod tests {
                 let at = unsafe { dup2_raw(&socket, NUMBER) };
                 let listener = notify(&mut program);
                 if let (Ok(at), Ok(listener)) = (at, listener) {
-                    sys::send(theirs.as_fd(), &[0], &[listener.as_raw_fd()]).ok();
+                    send(theirs.as_fd(), &[0], &[listener.as_raw_fd()]).ok();
                     drop(listener);
                     let result = listen(&at, Backlog::MAXCONN)
                         .err()
