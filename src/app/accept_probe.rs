@@ -67,7 +67,7 @@ pub(super) fn executables(keeper: u32) -> Vec<PathBuf> {
 
 /// The inodes of all accepted connections to these addresses, in any process.
 fn accepted(held: &[HeldSocket]) -> HashSet<u64> {
-    let addresses = || held.iter().map(|held| &held.address);
+    let addresses = || held.iter().map(|held| &held.behind);
     let tcp = addresses().filter_map(Address::tcp);
     let tcp = tcp.flat_map(connections::dump).flatten();
     let tcp = tcp
@@ -150,6 +150,7 @@ mod tests {
         let address = tcp.local_addr().unwrap();
         let held = [Address::Unix(path.clone()), Address::Tcp(address)].map(|address| HeldSocket {
             name: None,
+            behind: address.clone(),
             address,
             inode: 0,
         });

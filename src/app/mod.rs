@@ -103,6 +103,8 @@ pub struct HeldSocket {
     pub name: Option<String>,
     /// Its address.
     pub address: Address,
+    /// Where it is in fact: elsewhere if hotrun itself answers at the address.
+    pub behind: Address,
     /// Its inode.
     pub inode: u64,
 }
@@ -445,13 +447,18 @@ impl Task {
     /// Takes in what it does with its sockets.
     fn listens(&mut self, does: Listening, check: &mut Check, held: &mut Vec<HeldSocket>) {
         match does {
-            Listening::Held { inode, address } => {
-                check.listening(inode, &address);
+            Listening::Held {
+                inode,
+                address,
+                behind,
+            } => {
+                check.listening(inode, &address, &behind);
                 if !held.iter().any(|held| held.inode == inode) {
                     let name = None;
                     held.push(HeldSocket {
                         name,
                         address,
+                        behind,
                         inode,
                     });
                 }

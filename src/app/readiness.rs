@@ -138,7 +138,7 @@ impl Check {
         let served = served.unwrap_or_default();
         let nowhere = start.held.is_empty() && expected.is_empty();
         // Where it listens under capture is known when it does: the address may differ from live's.
-        let address = start.held.iter().find_map(|held| held.address.tcp());
+        let address = start.held.iter().find_map(|held| held.behind.tcp());
         let how = match &settings.ready {
             Some(Ready::Notify) => How::Notify,
             Some(Ready::Asked(_)) if start.reach == Reach::Never => How::Never,
@@ -203,8 +203,8 @@ impl Check {
         }
     }
 
-    /// It listens on a held socket.
-    pub(super) fn listening(&mut self, inode: u64, address: &Address) {
+    /// It listens on a held socket, which is `behind` the address if hotrun answers there.
+    pub(super) fn listening(&mut self, inode: u64, address: &Address, behind: &Address) {
         self.bound.retain(|bound| bound != address);
         self.listened.push(address.clone());
         if let How::Settle(settle) = self.how {
@@ -223,7 +223,7 @@ impl Check {
                 self.next_probe = Instant::now();
             }
             How::Asked(task @ None, request) => {
-                request.address = address.tcp();
+                request.address = behind.tcp();
                 *task = request
                     .address
                     .map(|address| Probe::start(request, address));

@@ -72,6 +72,8 @@ pub enum Listening {
         inode: u64,
         /// Its address.
         address: Address,
+        /// Where it is in fact: elsewhere if hotrun itself answers at the address.
+        behind: Address,
     },
     /// It listens on an address that could not be captured: the address, and the error.
     Not(Address, String),

@@ -202,7 +202,7 @@ impl NotifyLoop {
         let was_interrupted = self.interrupted.remove(&(process, number));
         // The failure of an earlier `bind` of this socket says nothing about this one.
         self.unheld.remove(&socket.inode);
-        if self.capture.held.lock().address_of(socket.inode).is_some() {
+        if self.capture.held.lock().holding(socket.inode).is_some() {
             // A held socket has replaced it already, so the kernel answers EINVAL, as for any second
             // bind.
             return was_interrupted.then_some(Verdict::Done(Ok(())));
@@ -422,7 +422,8 @@ impl NotifyLoop {
     fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
         let mut held = self.capture.held.lock();
         held.reserve(inode, self.capture.slot);
-        if let Some(address) = held.address_of(inode).cloned() {
+        if let Some(held) = held.holding(inode) {
+            let address = held.address.clone();
             self.handed.insert(inode, socket.clone());
             self.events.send(Listening::Bound(address)).ok();
         }
@@ -430,8 +431,13 @@ impl NotifyLoop {
 
     fn claim(&self, held: &mut HeldSet, inode: u64) {
         held.claim(inode, self.capture.slot);
-        if let Some(address) = held.address_of(inode).cloned() {
-            self.events.send(Listening::Held { inode, address }).ok();
+        if let Some(held) = held.holding(inode) {
+            let held = Listening::Held {
+                inode,
+                address: held.address.clone(),
+                behind: held.behind(),
+            };
+            self.events.send(held).ok();
         }
     }
 

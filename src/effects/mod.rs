@@ -414,6 +414,7 @@ impl Executor {
         let held = set.given().map(|held| HeldSocket {
             name: held.name.clone(),
             address: held.address.clone(),
+            behind: held.behind(),
             inode: held.inode(slot),
         });
         let held = held.collect();

@@ -97,17 +97,15 @@ impl HeldSet {
             .map(|one| one.held.inode(slot))
     }
 
-    /// The address of a held socket of either slot.
-    pub fn address_of(&self, inode: u64) -> Option<&Address> {
-        self.iter()
-            .find(|held| held.has(inode))
-            .map(|held| &held.address)
+    /// What is held by a socket of either slot.
+    pub fn holding(&self, inode: u64) -> Option<&Held> {
+        self.iter().find(|held| held.has(inode))
     }
 
     /// Whether this is a held socket, on which a program now listens. If an app has shut it down, it
     /// listens again.
     pub fn listens_again(&mut self, inode: u64) -> bool {
-        let Some(held) = self.iter().find(|held| held.has(inode)) else {
+        let Some(held) = self.holding(inode) else {
             return false;
         };
         if !SockRef::from(&**held.socket(inode))
@@ -125,7 +123,7 @@ impl HeldSet {
         if let Some(captured) = self.captured_with(inode) {
             captured.claims.give(slot);
         }
-        let held = self.iter().find(|held| held.has(inode))?;
+        let held = self.holding(inode)?;
         let socket = held.socket(inode);
         if let Some(copy) = &fresh.copy {
             carry(copy, &**socket);
@@ -263,18 +261,47 @@ impl HeldSet {
             only_v6: fresh.only_v6,
             nonblocking: fresh.nonblocking,
         };
-        let held = self.pair_at(written, declared, fresh)?;
+        let held = self.pair_at(written, declared, fresh, fresh.copy.is_some())?;
         self.captured.push(Captured::new(held, written.number));
         // A failure is reported at the next switch.
         self.steer().ok();
         Ok(())
     }
 
-    fn pair_at(&self, written: &Written, declared: Declared, fresh: &Fresh) -> io::Result<Held> {
+    /// Opens other sockets for a captured address, beside those that the app still has.
+    pub(super) fn capture_anew(&mut self, at: usize) -> io::Result<()> {
+        let before = &self.captured[at];
+        let Some(declared) = before.held.declared.clone() else {
+            return Ok(());
+        };
+        let written = Written {
+            address: before.held.address.clone(),
+            number: before.number,
+        };
+        let fresh = Fresh {
+            only_v6: declared.only_v6,
+            nonblocking: declared.nonblocking,
+            copy: None,
+        };
+        let held = self.pair_at(&written, declared, &fresh, true)?;
+        let mut anew = Captured::new(held, written.number);
+        anew.claims = Claims::remembered();
+        let before = std::mem::replace(&mut self.captured[at], anew);
+        self.released.extend(before.held.release());
+        self.steer()
+    }
+
+    fn pair_at(
+        &self,
+        written: &Written,
+        declared: Declared,
+        fresh: &Fresh,
+        beside: bool,
+    ) -> io::Result<Held> {
         let how = How {
             nonblocking: declared.nonblocking,
             only_v6: declared.only_v6,
-            beside: fresh.copy.is_some(),
+            beside,
             paired: self.twins && written.address.tcp().is_some(),
         };
         if let Address::Unix(path) = &written.address {
@@ -309,13 +336,14 @@ impl HeldSet {
         if let Some(copy) = &fresh.copy {
             carry(copy, &socket);
         }
-        let socket = Arc::new(socket.into());
+        let (front, socket) = self.front(Arc::new(socket.into()), &address, how)?;
         let sockets = if how.paired {
             Sockets::pair(socket, self.active)
         } else {
             Sockets::Shared(socket, None)
         };
-        Held::new(None, address, Some(declared), sockets, None)
+        let held = Held::new(None, address, Some(declared), sockets, None)?;
+        Ok(held.with_front(front))
     }
 
     /// The captured ports that programs bound by number, and so will bind again.

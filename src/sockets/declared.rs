@@ -40,13 +40,13 @@ impl HeldSet {
         if twins {
             self.pair_inherited();
         }
+        self.change_fronts();
         let steered = self.active;
-        let pair = twins.then_some(steered);
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
         let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
         let there: Vec<&Held> = self.iter().chain(&returning).collect();
-        keep(&there, &mut groups);
+        self.keep(&there, &mut groups);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
         // Captured addresses stay, unless they overlap with a declared one.
         let is_captured = |held: &&Held| self.captured.iter().any(|one| id(&one.held) == id(held));
@@ -59,7 +59,7 @@ impl HeldSet {
         let opened: Result<Vec<_>, Refused> = beside(&outgoing, || {
             let groups = groups.iter();
             groups
-                .map(|group| open_group(group, &there, &outgoing, pair))
+                .map(|group| self.open_group(group, &there, &outgoing))
                 .collect()
         });
         let published = opened.and_then(|mut opened| {
@@ -82,7 +82,8 @@ impl HeldSet {
                 // Its creator may have other sockets in its `SO_REUSEPORT` group.
                 && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
             {
-                held.pair(socket.clone(), self.active);
+                // An error leaves it as it is.
+                held.adopt(Sockets::pair(socket.clone(), self.active)).ok();
             }
         }
     }
@@ -169,6 +170,110 @@ impl HeldSet {
         self.released = released.collect();
         now(self) != before
     }
+
+    /// Finds the open socket that serves each wanted one, preferring one of the same name.
+    fn keep(&self, there: &[&Held], groups: &mut [Vec<Wanted>]) {
+        let mut free = there.to_vec();
+        for any_name in [false, true] {
+            for wanted in groups.iter_mut().flatten() {
+                let fits = |held: &&Held| {
+                    held.serves(&wanted.declared)
+                        && !held.differs_from(self.fronts)
+                        && (any_name || held.name == wanted.name)
+                };
+                if wanted.kept.is_none()
+                    && let Some(found) = free.iter().position(fits)
+                {
+                    wanted.kept = Some(id(free.remove(found)));
+                }
+            }
+        }
+    }
+
+    /// Opens the sockets of a declaration that are not kept. Those with port 0 all get the same port.
+    fn open_group(
+        &self,
+        group: &[Wanted],
+        there: &[&Held],
+        outgoing: &[&Held],
+    ) -> Result<Vec<Option<Held>>, Refused> {
+        let mut result = self.try_open_group(group, there, outgoing);
+        for _ in 0..TRIES {
+            match &result {
+                Err((address, error))
+                    if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
+                {
+                    result = self.try_open_group(group, there, outgoing);
+                }
+                _ => break,
+            }
+        }
+        result
+    }
+
+    fn try_open_group(
+        &self,
+        group: &[Wanted],
+        there: &[&Held],
+        outgoing: &[&Held],
+    ) -> Result<Vec<Option<Held>>, Refused> {
+        let mut opened: Vec<Option<Held>> = Vec::new();
+        let mut port = None;
+        for wanted in group {
+            if wanted.kept.is_some() {
+                let kept = there.iter().find(|held| Some(id(held)) == wanted.kept);
+                port = port.or(kept.and_then(|held| held.address.internet()));
+                opened.push(None);
+                continue;
+            }
+            match self.open_one(wanted, port.map(|address| address.port()), outgoing) {
+                Ok(held) => {
+                    port = port.or(held.address.internet());
+                    opened.push(Some(held));
+                }
+                // A machine without IPv6: hold the first address only.
+                Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
+                Err(error) => return Err((wanted.declared.address.clone(), error)),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Opens a socket, on this port if its own is 0.
+    fn open_one(&self, wanted: &Wanted, port: Option<u16>, outgoing: &[&Held]) -> io::Result<Held> {
+        let declared = &wanted.declared;
+        let address = match port {
+            Some(port) if declared.address.is_open() => declared.address.with_port(port),
+            _ => declared.address.clone(),
+        };
+        let how = How {
+            nonblocking: declared.nonblocking,
+            only_v6: declared.only_v6,
+            beside: outgoing.iter().any(|old| old.overlaps_with(&address)),
+            paired: self.twins && address.tcp().is_some(),
+        };
+        let pair = self.twins.then_some(self.active);
+        let (name, all) = (wanted.name.clone(), Some(declared.clone()));
+        let mut reason = None;
+        if let (Some(slot), Address::Unix(path)) = (pair, &address) {
+            match Paths::open(path, how, slot) {
+                Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
+                Err(error) => reason = Some(error.to_string()),
+            }
+        }
+        let (socket, file) = open(&address, how)?;
+        let address = match socket.local_addr()?.as_socket() {
+            Some(chosen) => address.with_port(chosen.port()),
+            None => address,
+        };
+        let socket = Arc::new(socket.into());
+        let (front, socket) = self.front(socket, &address, how)?;
+        let sockets = match pair.filter(|_| how.paired) {
+            Some(slot) => Sockets::pair(socket, slot),
+            None => Sockets::Shared(socket, reason),
+        };
+        Ok(Held::new(name, address, all, sockets, file)?.with_front(front))
+    }
 }
 
 type Refused = (Address, io::Error);
@@ -177,111 +282,6 @@ type Refused = (Address, io::Error);
 fn overlaps_wanted(held: &Held, groups: &[Vec<Wanted>]) -> bool {
     let mut wanted = groups.iter().flatten();
     wanted.any(|wanted| held.overlaps_with(&wanted.declared.address))
-}
-
-/// Finds the open socket that serves each wanted one, preferring one of the same name.
-fn keep(there: &[&Held], groups: &mut [Vec<Wanted>]) {
-    let mut free = there.to_vec();
-    for any_name in [false, true] {
-        for wanted in groups.iter_mut().flatten() {
-            let fits = |held: &&Held| {
-                held.serves(&wanted.declared) && (any_name || held.name == wanted.name)
-            };
-            if wanted.kept.is_none()
-                && let Some(found) = free.iter().position(fits)
-            {
-                wanted.kept = Some(id(free.remove(found)));
-            }
-        }
-    }
-}
-
-/// Opens the sockets of a declaration that are not kept. Those with port 0 all get the same port.
-fn open_group(
-    group: &[Wanted],
-    there: &[&Held],
-    outgoing: &[&Held],
-    pair: Option<Slot>,
-) -> Result<Vec<Option<Held>>, Refused> {
-    let mut result = try_open_group(group, there, outgoing, pair);
-    for _ in 0..TRIES {
-        match &result {
-            Err((address, error))
-                if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
-            {
-                result = try_open_group(group, there, outgoing, pair);
-            }
-            _ => break,
-        }
-    }
-    result
-}
-
-fn try_open_group(
-    group: &[Wanted],
-    there: &[&Held],
-    outgoing: &[&Held],
-    pair: Option<Slot>,
-) -> Result<Vec<Option<Held>>, Refused> {
-    let mut opened: Vec<Option<Held>> = Vec::new();
-    let mut port = None;
-    for wanted in group {
-        if wanted.kept.is_some() {
-            let kept = there.iter().find(|held| Some(id(held)) == wanted.kept);
-            port = port.or(kept.and_then(|held| held.address.internet()));
-            opened.push(None);
-            continue;
-        }
-        match new(wanted, port.map(|address| address.port()), outgoing, pair) {
-            Ok(held) => {
-                port = port.or(held.address.internet());
-                opened.push(Some(held));
-            }
-            // A machine without IPv6: hold the first address only.
-            Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
-            Err(error) => return Err((wanted.declared.address.clone(), error)),
-        }
-    }
-    Ok(opened)
-}
-
-/// Opens a socket, on this port if its own is 0.
-fn new(
-    wanted: &Wanted,
-    port: Option<u16>,
-    outgoing: &[&Held],
-    pair: Option<Slot>,
-) -> io::Result<Held> {
-    let declared = &wanted.declared;
-    let address = match port {
-        Some(port) if declared.address.is_open() => declared.address.with_port(port),
-        _ => declared.address.clone(),
-    };
-    let how = How {
-        nonblocking: declared.nonblocking,
-        only_v6: declared.only_v6,
-        beside: outgoing.iter().any(|old| old.overlaps_with(&address)),
-        paired: pair.is_some() && address.tcp().is_some(),
-    };
-    let (name, all) = (wanted.name.clone(), Some(declared.clone()));
-    let mut reason = None;
-    if let (Some(slot), Address::Unix(path)) = (pair, &address) {
-        match Paths::open(path, how, slot) {
-            Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
-            Err(error) => reason = Some(error.to_string()),
-        }
-    }
-    let (socket, file) = open(&address, how)?;
-    let address = match socket.local_addr()?.as_socket() {
-        Some(chosen) => address.with_port(chosen.port()),
-        None => address,
-    };
-    let socket = Arc::new(socket.into());
-    let sockets = match pair.filter(|_| how.paired) {
-        Some(slot) => Sockets::pair(socket, slot),
-        None => Sockets::Shared(socket, reason),
-    };
-    Held::new(name, address, all, sockets, file)
 }
 
 /// Identifies a held address.

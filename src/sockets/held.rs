@@ -10,6 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::captured::Captured;
+use super::front::Front;
+use super::open::{How, open};
 use super::quiesce::OldSlot;
 use super::relay::Standby;
 use super::socket_file::SocketFile;
@@ -31,6 +33,8 @@ pub struct Held {
     is_steered: bool,
     /// The file of a unix socket, removed when this is dropped.
     pub(super) file: Option<SocketFile>,
+    /// Hotrun itself answers at the address.
+    pub(super) front: Option<Front>,
 }
 
 /// An address that was released. The generations that have a socket of it keep that, and so the address:
@@ -42,6 +46,8 @@ pub(super) struct Released {
     /// Each slot's socket, and the slot whose socket listened first.
     sockets: [Weak<OwnedFd>; 2],
     leads: Option<Slot>,
+    /// Where the sockets are, if hotrun has answered at the address.
+    behind: Option<SocketAddr>,
 }
 
 /// What a socket was opened for.
@@ -71,7 +77,19 @@ impl Held {
             is_steered: true,
             sockets,
             file,
+            front: None,
         })
+    }
+
+    /// The same, with hotrun in front of it.
+    pub(super) fn with_front(self, front: Option<Front>) -> Self {
+        Self { front, ..self }
+    }
+
+    /// Where the slots' sockets are: at the address itself, unless hotrun answers there.
+    pub fn behind(&self) -> Address {
+        let front = self.front.as_ref();
+        front.map_or_else(|| self.address.clone(), |front| Address::Tcp(front.behind))
     }
 
     /// The inode of the slot's socket: the same in every process that has it.
@@ -79,12 +97,11 @@ impl Held {
         *slot.of(&self.inodes)
     }
 
-    /// Opens a socket for the other slot, if possible.
-    pub(super) fn pair(&mut self, socket: Arc<OwnedFd>, slot: Slot) {
-        let sockets = Sockets::pair(socket, slot);
-        if let Ok(inodes) = sockets.inodes() {
-            (self.sockets, self.inodes) = (sockets, inodes);
-        }
+    /// It gets other sockets.
+    pub(super) fn adopt(&mut self, sockets: Sockets) -> io::Result<()> {
+        self.inodes = sockets.inodes()?;
+        self.sockets = sockets;
+        Ok(())
     }
 
     /// Each slot has a socket of its own.
@@ -119,6 +136,7 @@ impl Held {
             },
             address: self.address,
             declared: self.declared,
+            behind: self.front.map(|front| front.behind),
         })
     }
 
@@ -145,6 +163,8 @@ impl Released {
 
     /// Holds the address again, if a process still has one of its sockets.
     pub(super) fn held(&self) -> Option<Held> {
+        let front = self.behind.map(|behind| self.front(behind)).transpose();
+        let front = front.ok()?;
         let [first, second] = self.sockets.each_ref().map(Weak::upgrade);
         let sockets = match (first, second, self.leads) {
             (Some(first), Some(second), Some(leads)) => {
@@ -155,7 +175,20 @@ impl Released {
             (shared, ..) => Sockets::Shared(shared?, None),
         };
         let (address, declared) = (self.address.clone(), self.declared.clone());
-        Held::new(None, address, declared, sockets, None).ok()
+        let held = Held::new(None, address, declared, sockets, None).ok()?;
+        Some(held.with_front(front))
+    }
+
+    fn front(&self, behind: SocketAddr) -> io::Result<Front> {
+        let how = How {
+            nonblocking: true,
+            only_v6: self.declared.as_ref().is_some_and(|own| own.only_v6),
+            beside: false,
+            paired: true,
+        };
+        let (public, _) = open(&self.address, how)?;
+        let public = Arc::new(public.into());
+        Ok(Front { public, behind })
     }
 }
 
@@ -172,6 +205,8 @@ pub struct HeldSet {
     pub(super) active: Slot,
     /// Open a socket for each slot, where possible.
     pub(super) twins: bool,
+    /// Hotrun itself answers at TCP addresses.
+    pub(super) fronts: bool,
     /// Addresses that programs bind are not captured.
     pub(super) captures_nothing: bool,
     /// The readiness probe that is under way.
@@ -330,7 +365,7 @@ impl HeldSet {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
         let slots = apart.map(|held| OldSlot {
             inode: held.inode(slot),
-            address: held.address.tcp(),
+            address: held.behind().tcp(),
         });
         slots.collect()
     }

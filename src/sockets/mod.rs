@@ -6,6 +6,7 @@ pub mod address;
 mod busy;
 pub mod captured;
 mod declared;
+pub mod front;
 pub mod held;
 pub mod inherited;
 mod open;

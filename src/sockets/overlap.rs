@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(set.release_overlapping(slot), []);
         // As after the probation.
         assert_eq!(set.release_unclaimed(), [Address::Tcp(ports[2])]);
-        assert_eq!(set.address_of(neither), None);
+        assert!(set.holding(neither).is_none());
         let mut given_up = set.claims(slot);
         assert_eq!(given_up.len(), 2);
         given_up.remove(&listens).unwrap();
