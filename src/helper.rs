@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
+use socket2::Socket;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use crate::session::model::Exit;
 use crate::session::reason::Reason;
 use crate::sink::Backlog;
 use crate::sys::pipes::{Receiver, take_rest};
-use crate::sys::{Held, signals};
+use crate::sys::signals;
 
 /// Why a command has no exit status.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a command with these sockets. Must be called inside the runtime.
-    pub(crate) async fn start(launch: Launch, sockets: &[Arc<Held>]) -> io::Result<Self> {
+    pub(crate) async fn start(launch: Launch, sockets: &[Arc<Socket>]) -> io::Result<Self> {
         let keeper = Keeper::spawn(Mode::Group)?;
         let output = keeper.launch(launch, sockets).await?;
         Ok(Self {

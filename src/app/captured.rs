@@ -6,13 +6,13 @@ use std::io;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use crate::capture::filter::Step;
 use crate::capture::{Capture, Listening, Owner};
 use crate::keeper::client::Keeper;
 use crate::session::event::{Holder, Taken};
 use crate::session::reason::Reason;
 use crate::sockets::address::Address;
-use crate::sys::{self, processes};
+use crate::sys::calls::{self, FilterStep};
+use crate::sys::processes;
 
 /// What capture of one generation needs.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Captured {
     /// What the answers to its calls depend on.
     pub capture: Capture,
     /// The seccomp filter that the app is started under.
-    pub filter: Vec<Step>,
+    pub filter: Vec<FilterStep>,
     /// The addresses that live listens on, and this generation must listen on before it is ready.
     pub expected: Vec<Address>,
 }
@@ -123,7 +123,7 @@ pub(super) async fn heard(
 
 /// Why the kernel refuses the filter (an errno).
 pub fn why_not_captured(code: i32) -> Reason {
-    let reason = sys::seccomp::why_refused(code);
+    let reason = calls::why_refused(code);
     Reason::new(
         format!("what the app listens on is not held: {reason}"),
         "declare its address with --listen, and take the socket over in the app with `listenfd`, or \

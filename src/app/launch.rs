@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
+use socket2::Socket;
+
 use super::Start;
 use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::Mode;
@@ -13,14 +15,14 @@ use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch};
 use crate::session::reason::Reason;
 use crate::sockets::activation;
+use crate::sys;
 use crate::sys::host;
-use crate::sys::{self, Held};
 
 /// Lets a keeper start the app: the prepared one if it still lives, else a new one.
 pub(super) async fn keep_with(
     prepared: Option<Keeper>,
     launch: &Launch,
-    sockets: &[Arc<Held>],
+    sockets: &[Arc<Socket>],
 ) -> io::Result<(Keeper, Output)> {
     if let Some(keeper) = prepared
         && let Ok(output) = keeper.launch(launch.clone(), sockets).await

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
@@ -45,10 +46,10 @@ use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::session::reason::Reason;
 use crate::sink::Sink;
 use crate::sockets::address::Address;
+use crate::sys::Terminal;
 use crate::sys::accept_probe::traced;
 use crate::sys::processes::sockets_below;
 use crate::sys::signals::{self, Signals};
-use crate::sys::{Held, Terminal};
 
 /// How many of the last lines on stderr are kept to explain an exit: room for a panic and its backtrace.
 const LAST_LINES: usize = 200;
@@ -75,7 +76,7 @@ pub struct Start {
     /// The build's artifact.
     pub artifact: ArtifactRef,
     /// The sockets that it inherits, kept until none of its processes is left.
-    pub sockets: Vec<Arc<Held>>,
+    pub sockets: Vec<Arc<Socket>>,
     /// What is known of each of them, in the same order.
     pub held: Vec<HeldSocket>,
     /// The keeper of live, if live runs meanwhile.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Finding;
 use crate::app::why_not_captured;
-use crate::capture::{Capture, Listening, Why, filter, may_copy, trial};
+use crate::capture::{Capture, Listening, Why, trial};
 use crate::config::Settings;
 use crate::defect;
 use crate::keeper::Mode;
@@ -16,7 +16,7 @@ use crate::keeper::protocol::{Launch, News};
 use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
-use crate::sys::host;
+use crate::sys::{calls, host};
 
 /// A relayed connection takes descriptors here, and a held address has two.
 const FEW_DESCRIPTORS: u64 = 1024;
@@ -39,7 +39,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
         let what = "off: only declared addresses are held";
         return vec![Finding::fine(ABOUT, what)];
     }
-    let Some(filter) = filter::program(false) else {
+    let Some(filter) = calls::filter(false) else {
         return vec![Finding::said(ABOUT, Why::Unknown.explain())];
     };
     let own = host::own_program();
@@ -71,7 +71,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
             findings.push(Finding::wrong(ABOUT, what, fix));
         }
     }
-    if !may_copy() {
+    if !calls::may_copy() {
         let what = "a container denies copies of other processes' sockets (`pidfd_getfd`): options that the \
                     app sets before it listens are lost";
         let fix = "start the container with `--cap-add SYS_PTRACE`, if the app sets any";

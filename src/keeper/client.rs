@@ -4,11 +4,13 @@ use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use socket2::Socket;
+
 use super::protocol::{Frames, Input, Launch, News, Order, encode};
 use super::{ARGUMENT, Mode};
 use crate::defect;
 use crate::sys::pipes::{self, Receiver, Sender};
-use crate::sys::{self, Channel, Handle, Held, Terminal};
+use crate::sys::{self, Channel, Handle, Terminal};
 
 /// A keeper and the processes below it. Dropped, it ends them: the keeper sees the end of its socket.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Keeper {
     }
 
     /// Orders it to start `launch` with these sockets; its first news is the answer.
-    pub async fn launch(&self, launch: Launch, sockets: &[Arc<Held>]) -> io::Result<Output> {
+    pub async fn launch(&self, launch: Launch, sockets: &[Arc<Socket>]) -> io::Result<Output> {
         let (theirs, output) = match launch.input {
             Input::Terminal => at_terminal()?,
             input => at_pipes(input == Input::Pipe)?,
@@ -72,7 +74,7 @@ impl Keeper {
         &self,
         order: &Order,
         handles: &[Handle],
-        sockets: &[Arc<Held>],
+        sockets: &[Arc<Socket>],
     ) -> io::Result<()> {
         let frame = encode(order);
         let mut sent = self.channel.send(&frame, handles, sockets).await?;

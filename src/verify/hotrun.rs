@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
+use socket2::Socket;
+
 use crate::helper::{CommandEvent, Running};
 use crate::keeper::protocol::{Launch, Order};
 use crate::lines::Stream;
 use crate::report::Record;
 use crate::session::model::Exit;
-use crate::sys::{Held, host, signals};
+use crate::sys::{host, signals};
 
 /// The hidden first argument of a hotrun that is loaded: it does the main job with what was typed
 /// after it, and tells it as JSON.
@@ -30,7 +32,7 @@ impl Hotrun {
         words: &[OsString],
         env: Vec<(OsString, OsString)>,
         dir: OsString,
-        sockets: &[Arc<Held>],
+        sockets: &[Arc<Socket>],
     ) -> io::Result<Self> {
         let mut args = vec![OsString::from(ARGUMENT)];
         args.extend(words.iter().cloned());

@@ -33,6 +33,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
@@ -43,7 +44,6 @@ use crate::report::{self, Record};
 use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Generation};
-use crate::sys::Held;
 use crate::sys::signals::{self, HANGUP, TERMINATE};
 use account::facts;
 use facts::{Facts, Loaded, Progress};
@@ -79,7 +79,7 @@ pub struct Plan {
     /// Its directory.
     pub dir: OsString,
     /// The sockets that it is to inherit.
-    pub sockets: Vec<Arc<Held>>,
+    pub sockets: Vec<Arc<Socket>>,
     /// Where signals arrive.
     pub signals: UnboundedReceiver<Event>,
 }

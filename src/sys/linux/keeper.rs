@@ -7,20 +7,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::sock_filter;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid, setsid};
 
+use super::calls::{FilterStep, kernel_filter};
 use super::processes::{self, adopt_orphans};
 use super::spawn::{Descriptors, Spawned, spawn_activated};
 use crate::sys::unix::channel::Stdin;
 use crate::sys::unix::sd_notify::NotifySocket;
-
-/// One step of a filter of system calls: code, both jumps, constant.
-pub type FilterStep = (u16, u8, u8, u32);
 
 /// The children of this process, which is a keeper.
 #[derive(Debug)]
@@ -116,11 +113,7 @@ impl Children {
         descriptors: Descriptors,
         filter: &[FilterStep],
     ) -> io::Result<Spawned> {
-        let mut filter: Vec<sock_filter> = filter
-            .iter()
-            .map(|&(code, jt, jf, k)| sock_filter { code, jt, jf, k })
-            .collect();
-        spawn_activated(command, descriptors, &self.mask, &mut filter)
+        spawn_activated(command, descriptors, &self.mask, &mut kernel_filter(filter))
     }
 }
 

@@ -1,17 +1,19 @@
 //! What only Linux has.
 
 pub mod accept_probe;
+pub mod calls;
 pub mod connections;
 pub mod host;
 pub mod keeper;
 pub mod processes;
-pub mod seccomp;
 mod socket_options;
 pub mod socket_tables;
 pub(in crate::sys) mod spawn;
+mod steering;
 
-pub use socket_options::{option, set_option, steer};
+pub use socket_options::{carry_options, is_bound_to_device};
 pub use spawn::{Descriptors, FIRST_SOCKET, Spawned, close_inherited};
+pub use steering::{steer_port, steer_to};
 
 use std::process::Command;
 

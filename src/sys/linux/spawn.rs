@@ -13,7 +13,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pipe2};
 
-use super::seccomp::notify;
+use super::calls::seccomp::notify;
 use crate::sys::unix::descriptors::{receive, send};
 use crate::sys::unix::terminal::take_terminal;
 

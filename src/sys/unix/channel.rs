@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::descriptors::{Handle, Held, receive, send};
+use super::descriptors::{Handle, receive, send};
 
 /// hotrun's end.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Channel {
         &self,
         bytes: &[u8],
         handles: &[Handle],
-        sockets: &[Arc<Held>],
+        sockets: &[Arc<Socket>],
     ) -> io::Result<usize> {
         let mut descriptors: Vec<RawFd> = handles.iter().map(AsRawFd::as_raw_fd).collect();
         descriptors.extend(sockets.iter().map(AsRawFd::as_raw_fd));

@@ -5,18 +5,17 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
+use listenfd::ListenFd;
 use nix::fcntl::FdFlag;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Something open: a file, a pipe, a terminal. Closed when it is dropped, and no child's.
 pub type Handle = OwnedFd;
-
-/// A socket that is held for the app.
-pub type Held = OwnedFd;
 
 /// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
 pub const MOST_DESCRIPTORS: usize = 253;
@@ -76,9 +75,20 @@ fn receive_into(
     Ok((message.bytes, descriptors))
 }
 
+/// The sockets that this process was started with (`sd_listen_fds(3)`), with their descriptors' numbers;
+/// an error for each that is not open. To be called once, before this process opens a descriptor that
+/// could get one of their numbers.
+pub fn handed_over() -> impl Iterator<Item = (i32, io::Result<Socket>)> {
+    let mut given = ListenFd::from_env();
+    (0..given.len()).filter_map(move |at| {
+        let number = given.take_raw_fd(at).ok().flatten()?;
+        Some((number, adopt(number).map(Socket::from)))
+    })
+}
+
 /// Takes ownership of a descriptor that this process inherited, and sets close-on-exec; an error if it
 /// is not open. To be called once for each number.
-pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: borrowed for this call only, which fails where nothing is open.
     let open = unsafe { libc::fcntl(number, libc::F_SETFD, FdFlag::FD_CLOEXEC.bits()) };
     if open < 0 {

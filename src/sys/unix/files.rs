@@ -1,11 +1,11 @@
 //! Files: names of any bytes, identity, links, and what a file system allows.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, FileType, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,6 +41,11 @@ impl FileId {
         }
     }
 
+    /// The file, or link, at this path itself.
+    pub fn of_link(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&path.symlink_metadata()?))
+    }
+
     /// The file at this path.
     pub fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&path.metadata()?))
@@ -67,6 +72,17 @@ pub fn changed(metadata: &Metadata) -> Option<SystemTime> {
     let seconds = u64::try_from(metadata.ctime()).ok()?;
     let nanos = u32::try_from(metadata.ctime_nsec()).ok()?;
     Some(UNIX_EPOCH + Duration::new(seconds, nanos))
+}
+
+/// It is the file of a unix socket.
+pub fn is_socket(kind: FileType) -> bool {
+    kind.is_socket()
+}
+
+/// Gives a file the permissions and the owner of another one, as far as this process may.
+pub fn take_rights(path: &Path, of: &Metadata) {
+    std::fs::set_permissions(path, of.permissions()).ok();
+    chown(path, Some(of.uid()), Some(of.gid())).ok();
 }
 
 /// When the content of the file was last written, as a program may have set it: seconds and nanoseconds.

@@ -20,9 +20,10 @@ use std::process::Command;
 
 pub use channel::{Channel, Stdin};
 pub use control::{
-    LocalListener, LocalStream, connect_local, create_private_dir, is_private_dir, user,
+    LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
+    local, user,
 };
-pub use descriptors::{Handle, Held, MOST_DESCRIPTORS, Readable, adopt, readable};
+pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
 pub use errors::{
     is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
     too_many_open,

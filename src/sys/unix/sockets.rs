@@ -1,8 +1,9 @@
 //! Sockets: what they are known by, and what waits in them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,6 +20,81 @@ pub fn has_input(socket: &impl AsFd, within: Duration) -> io::Result<bool> {
     let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
     Ok(poll(&mut asked, within)? > 0)
+}
+
+/// The socket listens.
+pub fn listens(socket: &Socket) -> io::Result<bool> {
+    socket.is_listener()
+}
+
+/// `O_NONBLOCK` is set.
+pub fn is_nonblocking(socket: &Socket) -> io::Result<bool> {
+    socket.nonblocking()
+}
+
+/// Whether other sockets may be bound to the same address, if they allow it as well (`SO_REUSEPORT`).
+pub fn share_address(socket: &Socket, allow: bool) -> io::Result<()> {
+    socket.set_reuse_port(allow)
+}
+
+/// [`share_address`] is set.
+pub fn shares_address(socket: &Socket) -> io::Result<bool> {
+    socket.reuse_port()
+}
+
+/// What a socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// An internet address.
+    Internet(SocketAddr),
+    /// A path.
+    Path(PathBuf),
+    /// An abstract name, escaped.
+    Abstract(String),
+    /// Nothing.
+    Unnamed,
+    /// Something else, as text.
+    Other(String),
+}
+
+/// What a socket with this address is bound to.
+pub fn name(address: &SockAddr) -> Name {
+    if let Some(at) = address.as_socket() {
+        Name::Internet(at)
+    } else if let Some(path) = address.as_pathname() {
+        Name::Path(path.to_owned())
+    } else if let Some(name) = address.as_abstract_namespace() {
+        Name::Abstract(name.escape_ascii().to_string())
+    } else if address.is_unnamed() {
+        Name::Unnamed
+    } else if let Some((cid, port)) = address.as_vsock_address() {
+        Name::Other(format!("vsock:{cid}:{port}"))
+    } else {
+        Name::Other(format!("family-{}", address.family()))
+    }
+}
+
+/// The program that has bound a socket to this path has ended.
+///
+/// Found out by connecting a datagram socket: a stale file refuses, a datagram socket accepts without
+/// receiving anything, and for a stream socket the kernel reports a wrong type without its program
+/// noticing.
+pub fn is_refused(path: &Path) -> bool {
+    let connect = || Socket::new(Domain::UNIX, Type::DGRAM, None)?.connect(&SockAddr::unix(path)?);
+    connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Receives datagrams at this path.
+pub fn receive_unix(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// Sends a datagram to this path.
+pub fn send_unix(path: &Path, bytes: &[u8]) -> io::Result<usize> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.send_to(bytes, &SockAddr::unix(path)?)
 }
 
 /// Listens at this path.
