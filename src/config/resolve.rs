@@ -23,7 +23,7 @@ use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks};
 use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec, Wrong};
-use crate::sys::host;
+use crate::sys::{ABLE, host};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
@@ -128,7 +128,7 @@ impl Sources {
             watch: self.watch(&layer, self.places(), log.as_deref())?,
             build: self.build(&layer.build)?,
             hooks: hooks(&layer.hooks),
-            twins: layer.handover.twins(),
+            twins: ABLE.twins && layer.handover.twins(),
             quiesce_max: layer.handover.quiesce_max().0,
             hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
@@ -365,7 +365,7 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
         // An app that reads what the user types expects a terminal.
-        capture: app.capture(),
+        capture: ABLE.capture && app.capture(),
         tty: app.tty() || (stdin == Stdin::App && std::io::stdin().is_terminal()),
         stdin,
     })
@@ -437,7 +437,7 @@ fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failu
     if handover.while_building() == WhileBuilding::Serve {
         return Ok(None);
     }
-    if !tcp || !handover.twins() {
+    if !(tcp && ABLE.twins && handover.twins()) {
         return Err(Failure::usage(
             "handover.while_building: `hold` needs a TCP address with a socket for each version",
         )

@@ -17,6 +17,12 @@ pub use steering::{steer_port, steer_to};
 
 use std::process::Command;
 
+/// What Linux can do.
+pub const ABLE: super::Able = super::Able {
+    capture: true,
+    twins: true,
+};
+
 /// The command that starts this program once more, even after its file was replaced.
 pub fn own_command() -> Command {
     super::command("/proc/self/exe".as_ref(), "hotrun".as_ref())
