@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::session::model::Scope;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
-use crate::sys::files;
+use crate::sys::host;
 use crate::watch::Watch;
 
 /// Less free space than this is soon used up by builds.
@@ -119,7 +119,7 @@ async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
 fn room_for_builds(target: &Path) -> Vec<Finding> {
     const ABOUT: &str = "files";
     let mut findings = Vec::new();
-    let Ok(room) = files::room(target) else {
+    let Ok(room) = host::room(target) else {
         return findings;
     };
     let shown = target.display();

@@ -1,10 +1,12 @@
 //! This machine and its limits, and this program on it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::statfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 /// The system, with its version.
 pub fn name() -> String {
@@ -46,6 +48,25 @@ pub fn silent_file_system(dir: &Path) -> Option<&'static str> {
     let magic = i128::from(statfs(dir).ok()?.filesystem_type().0);
     // The type has 32 bits, and is sign-extended on some architectures.
     silent(u32::try_from(magic & 0xffff_ffff).ok()?)
+}
+
+/// What the file system of a directory has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Free bytes.
+    pub bytes: u64,
+    /// No program can be started from there.
+    pub is_noexec: bool,
+}
+
+/// The room in the file system of this directory.
+pub fn room(dir: &Path) -> io::Result<Room> {
+    let found = statvfs(dir)?;
+    let blocks = found.blocks_available();
+    Ok(Room {
+        bytes: blocks.saturating_mul(found.fragment_size()),
+        is_noexec: found.flags().contains(FsFlags::ST_NOEXEC),
+    })
 }
 
 /// The limits on inotify's `instances` or `watches`: that of the system, and that of the user namespace.

@@ -16,8 +16,7 @@ use nix::unistd::{Pid, getpgid, setsid};
 use super::calls::{FilterStep, kernel_filter};
 use super::processes::{self, adopt_orphans};
 use super::spawn::{Descriptors, Spawned, spawn_activated};
-use crate::sys::unix::channel::Stdin;
-use crate::sys::unix::sd_notify::NotifySocket;
+use crate::sys::{NotifySocket, Stdin};
 
 /// The children of this process, which is a keeper.
 #[derive(Debug)]

@@ -3,14 +3,18 @@
 pub mod accept_probe;
 pub mod calls;
 pub mod connections;
+pub(in crate::sys) mod descriptors;
 pub mod host;
 pub mod keeper;
 pub mod processes;
+mod pty;
 mod socket_options;
 pub mod socket_tables;
 pub(in crate::sys) mod spawn;
 mod steering;
 
+pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
+pub use pty::{Terminal, open_terminal};
 pub use socket_options::{carry_options, is_bound_to_device};
 pub use spawn::{Descriptors, FIRST_SOCKET, Spawned, close_inherited};
 pub use steering::{steer_port, steer_to};

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -11,11 +11,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, pipe2};
+use nix::unistd::{ForkResult, fork, pipe2, setsid};
 
 use super::calls::seccomp::notify;
-use crate::sys::unix::descriptors::{receive, send};
-use crate::sys::unix::terminal::take_terminal;
+use super::descriptors::{receive, send};
 
 /// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
 pub const FIRST_SOCKET: RawFd = 3;
@@ -180,6 +179,16 @@ fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
     descriptors.into_iter().next().ok_or(code)
 }
 
+/// Makes this process, which leads no group, the leader of a new session with this controlling terminal.
+fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    setsid()?;
+    // SAFETY: the request takes a number; zero means not to steal the terminal from another session.
+    if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Moves a descriptor to the lowest free number from `lowest` up, still close-on-exec.
 fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
@@ -191,10 +200,16 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use nix::fcntl::open;
+    use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
     use nix::sys::signal::Signal;
+    use nix::sys::stat::Mode;
     use nix::unistd::Pid;
 
     use super::*;
+    use crate::sys::terminal::{set_terminal_size, size_at};
 
     fn at_pipes(stdout: OwnedFd, stderr: OwnedFd, sockets: Vec<OwnedFd>) -> Descriptors {
         Descriptors {
@@ -262,5 +277,35 @@ mod tests {
         let program = Command::new("/no/such");
         let error = spawn(program, at_pipes(stdout, stderr, vec![]), &SigSet::empty()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn a_child_has_the_terminal_and_leads_its_session() {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let ours = posix_openpt(flags).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs = open(ptsname_r(&ours).unwrap().as_str(), flags, Mode::empty()).unwrap();
+        assert_eq!(size_at(theirs.as_raw_fd()), None);
+        set_terminal_size(ours.as_fd(), (33, 101)).unwrap();
+        assert_eq!(size_at(theirs.as_raw_fd()), Some((33, 101)));
+        let mut command = Command::new("/bin/sh");
+        // Fields 5 to 8 of stat(5): group, session, terminal, and the group in its foreground.
+        let script = "set -- $(cat /proc/$$/stat); [ \"$5\" = $$ ] && [ \"$6\" = $$ ] && \
+                      [ \"$8\" = $$ ] && stty size </dev/tty";
+        command.args(["-c", script]);
+        let descriptors = Descriptors {
+            stdin: Some(theirs.try_clone().unwrap()),
+            stdout: theirs.try_clone().unwrap(),
+            stderr: theirs,
+            sockets: Vec::new(),
+            at_terminal: true,
+        };
+        let child = spawn_activated(command, descriptors, &SigSet::empty(), &mut []).unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), "33 101");
+        waitpid(Pid::from_raw(child.pid.cast_signed()), None).unwrap();
     }
 }

@@ -10,7 +10,8 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::descriptors::{Handle, receive, send};
+use crate::sys::Handle;
+use crate::sys::descriptors::{receive, send};
 
 /// hotrun's end.
 #[derive(Debug)]

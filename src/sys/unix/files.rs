@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::fstat;
-use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 pub use std::os::unix::fs::symlink;
@@ -109,25 +108,6 @@ pub fn is_same(a: &File, b: &File) -> bool {
 /// A copy of this process's stdin, stdout or stderr, which is not closed with it.
 pub fn copy(stdio: &impl AsFd) -> io::Result<File> {
     Ok(stdio.as_fd().try_clone_to_owned()?.into())
-}
-
-/// What the file system of a directory has room for.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Free bytes.
-    pub bytes: u64,
-    /// No program can be started from there.
-    pub is_noexec: bool,
-}
-
-/// The room in the file system of this directory.
-pub fn room(dir: &Path) -> io::Result<Room> {
-    let found = statvfs(dir)?;
-    let blocks = found.blocks_available();
-    Ok(Room {
-        bytes: blocks.saturating_mul(found.fragment_size()),
-        is_noexec: found.flags().contains(FsFlags::ST_NOEXEC),
-    })
 }
 
 #[cfg(test)]

@@ -2,12 +2,10 @@
 
 pub(in crate::sys) mod channel;
 mod control;
-pub(in crate::sys) mod descriptors;
 mod errors;
 pub mod files;
 mod key_mode;
 pub mod pipes;
-mod pty;
 pub(in crate::sys) mod sd_notify;
 pub mod signals;
 pub mod sockets;
@@ -23,14 +21,12 @@ pub use control::{
     LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
     local, user,
 };
-pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
 pub use errors::{
     is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
     too_many_open,
 };
 pub use files::FileId;
 pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
-pub use pty::{Terminal, open_terminal};
 pub use sd_notify::{Notified, NotifySocket};
 pub use signals::{die_by, note_continuations, since_continued, suspend};
 pub use terminal::{has_terminal, terminal_size};

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::stat::fstat;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -24,7 +26,7 @@ pub fn has_input(socket: &impl AsFd, within: Duration) -> io::Result<bool> {
 
 /// The socket listens.
 pub fn listens(socket: &Socket) -> io::Result<bool> {
-    socket.is_listener()
+    Ok(getsockopt(socket, AcceptConn)?)
 }
 
 /// `O_NONBLOCK` is set.
@@ -59,6 +61,10 @@ pub enum Name {
 
 /// What a socket with this address is bound to.
 pub fn name(address: &SockAddr) -> Name {
+    #[cfg(target_os = "linux")]
+    if let Some((cid, port)) = address.as_vsock_address() {
+        return Name::Other(format!("vsock:{cid}:{port}"));
+    }
     if let Some(at) = address.as_socket() {
         Name::Internet(at)
     } else if let Some(path) = address.as_pathname() {
@@ -67,8 +73,6 @@ pub fn name(address: &SockAddr) -> Name {
         Name::Abstract(name.escape_ascii().to_string())
     } else if address.is_unnamed() {
         Name::Unnamed
-    } else if let Some((cid, port)) = address.as_vsock_address() {
-        Name::Other(format!("vsock:{cid}:{port}"))
     } else {
         Name::Other(format!("family-{}", address.family()))
     }

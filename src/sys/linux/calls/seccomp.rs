@@ -179,7 +179,7 @@ mod tests {
     use nix::unistd::{ForkResult, dup2_raw, fork};
 
     use super::*;
-    use crate::sys::unix::descriptors::{receive, send};
+    use crate::sys::descriptors::{receive, send};
 
     /// A filter that notifies of `listen`.
     fn program() -> Vec<libc::sock_filter> {

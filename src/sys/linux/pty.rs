@@ -8,8 +8,9 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 
-use super::pipes::{Receiver, Sender};
-use super::terminal::{set_terminal_size, terminal_size};
+use crate::sys::pipes::{Receiver, Sender};
+use crate::sys::terminal::set_terminal_size;
+use crate::sys::terminal_size;
 
 /// The size if hotrun has no terminal: rows and columns.
 const SIZE: (u16, u16) = (24, 80);
