@@ -23,6 +23,9 @@ const MOST_READ: usize = 64 << 10;
 /// So long a client may take for the head of its first request; then its bytes pass as they are.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// The first byte of a TLS connection: a handshake (RFC 8446, 5.1).
+const TLS: u8 = 22;
+
 /// A connection to the app.
 pub(super) struct App {
     pub(super) stream: TcpStream,
@@ -66,6 +69,9 @@ impl Way {
                 .await?;
         if is_http {
             return http::serve(self, client, peer, read, app, switches).await;
+        }
+        if read.first() == Some(&TLS) {
+            self.shared.tell_unread();
         }
         let carried = carry(&mut client, &mut app.stream, &read).await;
         if carried.is_err() {

@@ -22,10 +22,11 @@ mod http;
 mod policy;
 mod validators;
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -66,6 +67,16 @@ struct Shared {
     livereload: AtomicU16,
     /// Marks our script where a page's policy wants that.
     nonce: String,
+    unread: Unread,
+}
+
+/// What tells of a client whose pages can't be read; `None`: it has told.
+struct Unread(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unread")
+    }
 }
 
 /// How many switches there have been.
@@ -83,8 +94,9 @@ struct Way {
 }
 
 impl Front {
-    /// Starts without an address. The clients are put down in `peers`.
-    pub fn start(peers: Peers) -> io::Result<Self> {
+    /// Starts without an address. The clients are put down in `peers`; `unread` is called once, for the first
+    /// client that speaks TLS, whose pages can't be read.
+    pub fn start(peers: Peers, unread: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
@@ -96,6 +108,7 @@ impl Front {
                 switches: Switches(watch::Sender::new(0)),
                 livereload: AtomicU16::new(0),
                 nonce: super::token()?,
+                unread: Unread(Mutex::new(Some(Box::new(unread)))),
             }),
             open: Vec::new(),
             _end: end,
@@ -158,6 +171,13 @@ impl Front {
 }
 
 impl Shared {
+    fn tell_unread(&self) {
+        let mut unread = self.unread.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tell) = unread.take() {
+            tell();
+        }
+    }
+
     fn livereload(&self) -> Option<u16> {
         let port = self.livereload.load(Ordering::Relaxed);
         (port != 0).then_some(port)

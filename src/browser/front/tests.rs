@@ -35,11 +35,15 @@ struct Fronted {
 
 impl Fronted {
     async fn start() -> Self {
+        Self::telling(|| {}).await
+    }
+
+    async fn telling(unread: impl FnOnce() + Send + 'static) -> Self {
         let public = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = public.local_addr().unwrap();
         let public = Arc::new(public.into());
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut front = Front::start(Peers::default()).unwrap();
+        let mut front = Front::start(Peers::default(), unread).unwrap();
         front.livereload(Some(1));
         let fronts = [(Arc::clone(&public), app.local_addr().unwrap())];
         front.adopt(&fronts).unwrap();
@@ -700,6 +704,19 @@ async fn an_address_that_is_given_up_loses_nobody() {
     .await;
 }
 
+#[tokio::test]
+async fn pages_that_can_not_be_read_are_told_of_once() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let fronted = Fronted::telling(move || tell.send(()).unwrap()).await;
+    for _ in 0..2 {
+        let (mut client, mut app) = fronted.pair().await;
+        client.write_all(&[22, 3, 1]).await.unwrap();
+        assert_eq!(exactly(&mut app, 3).await, [22, 3, 1]);
+    }
+    assert_eq!(within(told.recv()).await, Some(()));
+    assert_eq!(within(told.recv()).await, None);
+}
+
 /// A client of another machine gets what the app sends, and hotrun's server is not there for it.
 #[tokio::test]
 async fn others_get_the_app_as_it_is() {
@@ -714,6 +731,7 @@ async fn others_get_the_app_as_it_is() {
         switches: Switches(watch::Sender::new(0)),
         livereload: AtomicU16::new(1),
         nonce: String::new(),
+        unread: Unread(Mutex::default()),
     });
     let way = Arc::new(Way {
         shared: shared.clone(),
