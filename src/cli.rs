@@ -452,6 +452,12 @@ pub struct Args {
     /// File of environment variables (`KEY=value` lines) for the app and for hooks (repeatable)
     #[arg(long, value_name = "FILE", help_heading = "Session")]
     pub env_file: Vec<PathBuf>,
+    /// Have browsers reload without a line in the app: put the script into its pages on their way
+    ///
+    /// Hotrun then answers at the app's TCP addresses and passes everything on. Pages that are asked for
+    /// on this machine get the script; all else goes byte for byte.
+    #[arg(long, conflicts_with = "once", help_heading = "Session")]
+    pub inject: bool,
     /// Open the app in a browser when it is live for the first time
     #[arg(long, conflicts_with = "once", help_heading = "Session")]
     pub open: bool,

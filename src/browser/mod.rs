@@ -12,11 +12,22 @@ pub mod access;
 pub mod address;
 pub mod ansi;
 mod board;
+pub mod front;
 mod links;
 pub mod livereload;
 pub mod page;
+pub mod peers;
 pub mod picture;
 
 pub use board::Board;
 pub use livereload::LiveReload;
 pub use picture::Picture;
+
+use std::io;
+
+/// A secret of this run, which nobody can guess.
+fn token() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::layer::Layer;
 use super::value::EditorUrl;
 use crate::cli::Args;
+use crate::exit::Failure;
 
 /// What browsers get from hotrun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,19 +21,31 @@ pub struct Browser {
     pub open: bool,
     /// The port of the LiveReload server; `None`: there is none.
     pub livereload: Option<u16>,
+    /// Hotrun answers at the app's addresses, and puts the server's script into pages.
+    pub inject: bool,
 }
 
-/// Under `--once` nobody looks. `terminal`: the program in whose terminal hotrun runs (`TERM_PROGRAM`).
-pub(super) fn settings(layer: &Layer, args: &Args, terminal: Option<&str>) -> Browser {
+/// An error: the settings contradict each other. Under `--once` nobody looks. `terminal`: the program in whose terminal hotrun runs (`TERM_PROGRAM`).
+pub(super) fn settings(
+    layer: &Layer,
+    args: &Args,
+    terminal: Option<&str>,
+) -> Result<Browser, Failure> {
     let (page, livereload) = (&layer.page, &layer.livereload);
     let hosts = page.hosts.iter().flatten();
     let by_terminal = || EditorUrl::of(terminal?);
     let editor = page.editor.clone().or_else(by_terminal);
-    Browser {
+    if livereload.inject() && !livereload.enabled() {
+        let problem = "livereload.inject puts the script of a server into pages that is off";
+        return Err(Failure::usage(problem).hint("leave `livereload.enabled = false` out"));
+    }
+    let livereload_on = livereload.enabled() && !args.once;
+    Ok(Browser {
         page: (page.enabled() && !args.once).then(|| page.hold().0),
         hosts: hosts.map(|host| host.0.clone()).collect(),
         editor: editor.map(|editor| editor.0),
         open: args.open,
-        livereload: (livereload.enabled() && !args.once).then(|| livereload.port().0),
-    }
+        livereload: livereload_on.then(|| livereload.port().0),
+        inject: livereload_on && livereload.inject(),
+    })
 }

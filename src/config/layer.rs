@@ -351,6 +351,9 @@ section! {
         enabled: bool = true, Next;
         /// Its port on the loopback addresses; the next free one if it is taken.
         port: Port = Port(35729), Next;
+        /// Whether hotrun puts the script into the app's pages, so that they need no line for it: it answers
+        /// at the app's TCP addresses and passes everything on to the app.
+        inject: bool = false, Restart;
     }
 }
 

@@ -137,7 +137,7 @@ impl Sources {
                 &layer,
                 &self.args,
                 env::var("TERM_PROGRAM").ok().as_deref(),
-            ),
+            )?,
             once: self.args.once,
             file: path,
             app,

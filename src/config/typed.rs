@@ -75,6 +75,10 @@ pub(super) fn layer(args: &Args, cargos: &[String]) -> Result<Layer, Failure> {
             clear: args.clear.then_some(true),
             ..layer::Log::default()
         },
+        livereload: layer::Livereload {
+            inject: args.inject.then_some(true),
+            ..layer::Livereload::default()
+        },
         listen,
         ..Layer::default()
     })

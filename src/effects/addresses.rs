@@ -37,6 +37,7 @@ impl Executor {
     /// The held addresses may have changed: announces and remembers them if they have, and tells the
     /// session.
     pub(super) fn read_addresses(&mut self, now: Moment) {
+        self.answer_clients(now);
         if names(&self.held.lock()) != self.announced {
             self.announce(now);
             self.remember();
@@ -90,7 +91,7 @@ impl Executor {
             self.tasks.forward = None;
         }
         if !gone.is_empty() {
-            self.restart_acceptors();
+            self.restart_acceptors(now);
             // After the release, what is still queued on the forwarded sockets is carried to live.
             relay::take_last(forwards);
             self.read_addresses(now);
@@ -102,14 +103,14 @@ impl Executor {
     pub(super) fn release_unbound(&mut self, now: Moment) {
         let gone = self.held.lock().release_unbound();
         if !gone.is_empty() {
-            self.restart_acceptors();
+            self.restart_acceptors(now);
             self.read_addresses(now);
         }
     }
 
     /// Announces the held addresses to the user, and has the relay and the page accept on their sockets.
     pub(super) fn announce(&mut self, now: Moment) {
-        self.restart_acceptors();
+        self.restart_acceptors(now);
         let names = names(&self.held.lock());
         let before = std::mem::replace(&mut self.announced, names);
         if !(before.is_empty() && self.announced.is_empty()) {

@@ -1,12 +1,16 @@
 //! What browsers get: what hotrun does, and the server that has them reload.
 
+use std::io;
 use std::path::PathBuf;
 
+use crate::browser::front::Front;
 use crate::browser::page::HeldPage;
+use crate::browser::peers::Peers;
 use crate::browser::{Board, LiveReload};
 use crate::config::Browser;
 use crate::report::Note;
 use crate::session::model::Moment;
+use crate::sockets::front as held;
 use crate::ui::Reporter;
 
 /// What browsers get.
@@ -20,17 +24,64 @@ pub struct Browsers {
     settings: Browser,
     /// Has them reload; `None`: it is off, or has no port.
     livereload: Option<LiveReload>,
+    /// Answers at the app's addresses, if that was ever wanted.
+    front: Option<Front>,
+    /// The clients that it passes on.
+    peers: Peers,
 }
 
 impl Browsers {
     /// With these settings.
     pub fn start(settings: &Browser, now: Moment, reporter: &Reporter) -> Self {
-        let board = Board::new();
+        let (board, peers) = (Board::new(), Peers::default());
         Self {
             livereload: livereload(settings, &board, now, reporter),
             settings: settings.clone(),
-            page: HeldPage::new(&board, settings.clone()),
+            page: HeldPage::new(&board, settings.clone(), peers.clone()),
             board,
+            front: None,
+            peers,
+        }
+    }
+
+    /// Hotrun answers at these addresses now.
+    pub fn answer(&mut self, now: Moment, fronts: &[held::Front], reporter: &Reporter) {
+        if self.front.is_none() && fronts.is_empty() {
+            return;
+        }
+        let answered = self.answer_at(now, fronts, reporter);
+        if let Err(error) = answered {
+            let text = format!("hotrun cannot pass on what clients send: {error}");
+            reporter.note(now, Note::Warning(text));
+        }
+    }
+
+    fn answer_at(
+        &mut self,
+        now: Moment,
+        fronts: &[held::Front],
+        reporter: &Reporter,
+    ) -> io::Result<()> {
+        let port = self.port();
+        let reporter = reporter.clone();
+        let unread = move || {
+            let text = "pages by TLS get no script: hotrun cannot read them on their way; let the app speak \
+                        plain HTTP while you develop, or put the line into its pages";
+            reporter.note(now, Note::Warning(text.into()));
+        };
+        let front = match &mut self.front {
+            Some(front) => front,
+            none => none.insert(Front::start(self.peers.clone(), unread)?),
+        };
+        front.livereload(port);
+        let fronts = fronts.iter().map(|one| (one.public.clone(), one.behind));
+        front.adopt(&fronts.collect::<Vec<_>>())
+    }
+
+    /// New clients are served by another generation from now on.
+    pub fn switched(&self) {
+        if let Some(front) = &self.front {
+            front.switched();
         }
     }
 
@@ -55,6 +106,9 @@ impl Browsers {
             self.livereload = livereload(settings, &self.board, now, reporter);
         } else if let Some(server) = &self.livereload {
             server.allow(&settings.hosts);
+        }
+        if let Some(front) = &self.front {
+            front.livereload(self.port());
         }
         self.page.adopt(settings);
         self.settings = settings.clone();

@@ -369,6 +369,7 @@ impl Executor {
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         let known = cautions(&self.settings, &self.held.lock());
         let mut held = self.held.lock();
+        held.answer_by_itself(settings.browser.inject);
         let adapted = held.adapt(&settings.listen, settings.twins)?;
         let gone = held.capture_from_now_on(settings.app.capture);
         drop(held);
@@ -380,6 +381,7 @@ impl Executor {
             self.reporter.note(now, note);
         }
         self.browsers.adopt(now, &settings.browser, &self.reporter);
+        self.answer_clients(now);
         let policy = policy(&settings, &self.held.lock());
         self.settings = Arc::new(settings);
         self.reporter.adopt(self.settings.clone(), log);

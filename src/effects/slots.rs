@@ -69,6 +69,7 @@ impl Executor {
     pub(super) fn activate(&mut self, now: Moment, slot: Slot) {
         let switched = self.held.lock().switch(slot);
         self.warn(now, switched);
+        self.browsers.switched();
         self.tasks.relay = None;
     }
 
@@ -90,9 +91,16 @@ impl Executor {
 
     /// Restarts the relay and the page with the sockets that are held now: they must not keep released
     /// ones, and must have new ones.
-    pub(super) fn restart_acceptors(&mut self) {
+    pub(super) fn restart_acceptors(&mut self, now: Moment) {
+        self.answer_clients(now);
         self.start_relay(self.tasks.relay.as_ref().map(|(known, _)| *known));
         self.start_page(self.tasks.page.as_ref().map(|(slot, _)| *slot));
+    }
+
+    /// Answers at the addresses at which hotrun is to answer now.
+    pub fn answer_clients(&mut self, now: Moment) {
+        let fronts = self.held.lock().fronts();
+        self.browsers.answer(now, &fronts, &self.reporter);
     }
 
     /// Accepts connections for the page, or stops to before anything else is done.

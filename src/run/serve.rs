@@ -52,6 +52,7 @@ pub(super) async fn serve(
     // Before anything that would have to be cleaned up.
     listen_for_signals(&urgent)?;
     // From here on no connection is refused.
+    held.answer_by_itself(settings.browser.inject);
     held.adapt(&settings.listen, settings.twins)?;
     may_hold(&settings, &held)?;
     let reporter = Reporter::start(&settings)?;
@@ -132,6 +133,7 @@ pub(super) async fn serve(
         session: name,
         runtime_dir: runtime_dir(),
     };
+    executor.answer_clients(clock.now());
     let driven = driver::run(session, inbox, clock, &mut executor);
     let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.

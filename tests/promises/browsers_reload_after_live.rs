@@ -83,14 +83,18 @@ fn project() -> Project {
 
 /// A hotrun with browsers, the port for them, and the address of its app.
 fn start(project: &Project, ports: (u16, u16)) -> (Hotrun, SocketAddr) {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.0));
+    start_with(project, ports, &[])
+}
+
+fn start_with(project: &Project, ports: (u16, u16), args: &[&str]) -> (Hotrun, SocketAddr) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.0)).to_string();
     // As at a terminal: what the compiler says has colors.
-    let args = ["--color", "always", "--", &address.to_string()];
+    let args = [args, &["--color", "always", "--", &address]].concat();
     let hotrun = Run::new(project, &args)
         .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
         .env("HOTRUN_CFG_LIVERELOAD_PORT", &ports.1.to_string())
         .start();
-    (hotrun, address)
+    (hotrun, address.parse().unwrap())
 }
 
 // ---- a client of the protocol
@@ -427,12 +431,28 @@ fn wait_overlay(tab: &Tab<'_>, text: &str) {
 
 #[test]
 fn a_page_follows_the_saves() {
+    follows_the_saves(&project(), &[]);
+}
+
+/// The app has no line for hotrun, and knows nothing of it.
+#[test]
+fn a_page_of_an_app_that_knows_nothing_follows_the_saves() {
+    let project = project();
+    let (line, port) = ("    document.write(", "    let port = env::var");
+    for known in [line, port] {
+        let main = fs::read_to_string(project.path("src/main.rs")).unwrap();
+        let known = main.lines().find(|line| line.starts_with(known)).unwrap();
+        project.edit("src/main.rs", known, "");
+    }
+    follows_the_saves(&project, &["--inject"]);
+}
+
+fn follows_the_saves(project: &Project, args: &[&str]) {
     let Some(chromium) = Chromium::start() else {
         return;
     };
-    let project = project();
     let ports = (own_port(), own_port());
-    let (hotrun, address) = start(&project, ports);
+    let (hotrun, address) = start_with(project, ports, args);
     hotrun.wait_live(1);
     let url = format!("http://{address}/");
     let others: Vec<Tab<'_>> = (0..7).map(|_| chromium.open(&url)).collect();
@@ -513,6 +533,6 @@ fn a_page_follows_the_saves() {
     // hotrun ends, and another one starts.
     drop(hotrun);
     project.set_version("4");
-    let (_hotrun, _) = start(&project, ports);
+    let (_hotrun, _) = start_with(project, ports, args);
     all().for_each(|tab| wait_version(tab, "4"));
 }

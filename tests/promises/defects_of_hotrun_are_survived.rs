@@ -270,6 +270,26 @@ fn in_what_has_browsers_reload() {
     }
 }
 
+/// A client connects again.
+#[test]
+fn in_what_passes_clients_on() {
+    for part in ["front", "front client"] {
+        let address = own_address();
+        let project = Project::new("listens");
+        let args = ["--inject", "--", "tcp", &address.to_string()];
+        let hotrun = Run::new(&project, &args)
+            .env("HOTRUN_PANIC", part)
+            .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
+            .env("HOTRUN_CFG_LIVERELOAD_PORT", &own_port().to_string())
+            .start();
+        wait_version(address, "1");
+        wait_told(&hotrun, part);
+        project.set_version("2");
+        wait_version(address, "2");
+        ends_well(&hotrun);
+    }
+}
+
 #[test]
 fn in_what_takes_late_connections() {
     survives("relay");

@@ -329,10 +329,10 @@
   const OTHER_RUN = 4001;
   const LONGEST = 2000;
   const source = document.currentScript?.src;
-  const from = source && new URL(source);
-  const server = from ? from.host : `${location.hostname || "localhost"}:${hotrun.port}`;
-  const scheme = from?.protocol === "https:" ? "wss" : "ws";
-  const address = `${scheme}://${server}/overlay?token=${hotrun.token}`;
+  const address = new URL(source ?? `http://${location.hostname || "localhost"}:${hotrun.port}/`);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  address.pathname = address.pathname.replace(/[^/]*$/, "overlay");
+  address.search = `?token=${hotrun.token}`;
   let socket = null;
   let pause = 0;
   let timer = 0;

@@ -48,7 +48,7 @@ impl LiveReload {
         let port = listeners[0].local_addr()?.port();
         let hub = Arc::new(Hub::default());
         let hosts = watch::Sender::new(hosts);
-        let server = Server::new(port, token()?, hub.clone(), hosts.subscribe(), board);
+        let server = Server::new(port, super::token()?, hub.clone(), hosts.subscribe(), board);
         for listener in listeners {
             let server = server.clone();
             let accept = async move || server.accept(&listener).await;
@@ -72,11 +72,4 @@ impl LiveReload {
     pub fn reload(&self, paths: &[PathBuf]) -> usize {
         self.hub.reload(messages::reloads(paths))
     }
-}
-
-/// A secret of this run, which nobody can guess.
-fn token() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

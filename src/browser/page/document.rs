@@ -5,6 +5,7 @@
 //! end a script element: so nothing that a compiler or an app has written is ever markup.
 
 use super::super::picture::Picture;
+use super::head::MARK;
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
@@ -20,7 +21,7 @@ pub(super) fn begin(nonce: &str) -> String {
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n\
          Cache-Control: no-store\r\nContent-Security-Policy: {policy}\r\n\
          Cross-Origin-Resource-Policy: same-origin\r\nX-Content-Type-Options: nosniff\r\n\
-         Referrer-Policy: no-referrer\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{page}"
+         Referrer-Policy: no-referrer\r\nRetry-After: 1\r\nConnection: close\r\n{MARK}: page\r\n\r\n{page}"
     )
 }
 

@@ -5,12 +5,13 @@ use httparse::{Error, Header, Request, Status};
 /// More header fields than browsers send.
 const MOST_FIELDS: usize = 100;
 
-/// The header with which our own page asks. A page of somebody else can't send it without being allowed to.
-const ASKS: &str = "hotrun-page";
+/// The header by which our own page is known, and with which it asks. A page of somebody else can't send it
+/// without being allowed to.
+pub(in crate::browser) const MARK: &str = "hotrun-page";
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asks {
+pub(in crate::browser) enum Asks {
     /// A browser wants to show a page, at this host.
     Page {
         /// What its `Host` header says.
@@ -25,7 +26,7 @@ pub(super) enum Asks {
 }
 
 /// `None`: that is not clear yet.
-pub(super) fn read(bytes: &[u8]) -> Option<Asks> {
+pub(in crate::browser) fn read(bytes: &[u8]) -> Option<Asks> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut request = Request::new(&mut fields);
     match request.parse(bytes) {
@@ -42,7 +43,7 @@ fn asks(request: &Request<'_, '_>) -> Asks {
     if request.method == Some("PRI") {
         return Asks::Other;
     }
-    if field(request, ASKS).is_some() {
+    if field(request, MARK).is_some() {
         return Asks::Anybody;
     }
     let is_page = request.method == Some("GET")

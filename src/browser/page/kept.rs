@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::super::access::{is_local, is_own_host};
+use super::super::peers::Peers;
 use super::super::picture::Picture;
 use super::document;
 use super::head::{self, Asks};
@@ -27,6 +28,7 @@ const SLOW: Duration = Duration::from_secs(10);
 pub(super) struct Kept {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
+    pub(super) peers: Peers,
     /// How long it waits at the most.
     pub(super) limit: Duration,
     /// Listed names of hosts.
@@ -100,7 +102,9 @@ impl Kept {
 
     /// Shows the page until a generation serves or the browser leaves.
     async fn show(mut self, host: &str) -> io::Result<()> {
-        if !is_local(self.peer) || !is_own_host(host, &self.hosts) {
+        // Known by now, since it has sent something.
+        let client = self.peers.client(self.peer);
+        if !is_local(client) || !is_own_host(host, &self.hosts) {
             return self.refuse().await;
         }
         let nonce = nonce()?;

@@ -10,7 +10,7 @@
 //! the limit stays queued in the kernel.
 
 mod document;
-mod head;
+pub(super) mod head;
 mod kept;
 
 use std::any::Any;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
+use super::peers::Peers;
 use super::{Board, Picture};
 use crate::config::Browser;
 use crate::defect;
@@ -36,16 +37,19 @@ pub struct HeldPage {
     settings: watch::Sender<Browser>,
     pictures: watch::Receiver<Arc<Picture>>,
     places: Arc<Semaphore>,
+    peers: Peers,
 }
 
 impl HeldPage {
-    /// A page that shows the newest picture on the board.
-    pub fn new(board: &Board, settings: Browser) -> Self {
+    /// A page that shows the newest picture on the board. `peers`: who the clients are that hotrun passes
+    /// on.
+    pub fn new(board: &Board, settings: Browser, peers: Peers) -> Self {
         Self {
             orders: watch::Sender::new(Page::Waits),
             settings: watch::Sender::new(settings),
             pictures: board.subscribe(),
             places: Arc::new(Semaphore::new(MOST)),
+            peers,
         }
     }
 
@@ -70,6 +74,7 @@ impl HeldPage {
         let kept = Kept {
             stream,
             peer,
+            peers: self.peers.clone(),
             // Without a page the session has nothing accepted, but this may be the last connection before.
             limit: settings.page.unwrap_or_default(),
             hosts: settings.hosts.clone(),

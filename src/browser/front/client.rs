@@ -1,0 +1,126 @@
+//! One client: its connection goes to the app byte for byte, unless it speaks HTTP/1.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::http;
+use super::{Subscription, Way};
+use crate::browser::access::is_local;
+use crate::browser::page::head::{self, Asks};
+use crate::browser::peers::Known;
+use crate::defect;
+
+/// The most bytes that are read to see what a client speaks.
+const MOST_READ: usize = 64 << 10;
+
+/// So long a client may take for the head of its first request; then its bytes pass as they are.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The first byte of a TLS connection: a handshake (RFC 8446, 5.1).
+const TLS: u8 = 22;
+
+/// A connection to the app.
+pub(super) struct App {
+    pub(super) stream: TcpStream,
+    /// The client is known as long as the connection is open.
+    pub(super) known: Known,
+    /// How many switches there had been.
+    pub(super) since: u64,
+}
+
+impl Way {
+    /// Connects to the app, for this client.
+    pub(super) async fn connect(&self, client: SocketAddr) -> io::Result<App> {
+        let since = self.shared.switches.now();
+        let stream = TcpStream::connect(self.behind).await?;
+        stream.set_nodelay(true)?;
+        let known = self.shared.peers.know(stream.local_addr()?, client);
+        Ok(App {
+            stream,
+            known,
+            since,
+        })
+    }
+
+    /// Serves a client to its end.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        mut client: TcpStream,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        defect::point("front client");
+        client.set_nodelay(true)?;
+        // From before the connection is made, so that no switch is missed.
+        let mut switches = self.shared.switches.subscribe();
+        let mut app = self.connect(peer).await?;
+        let mut read = Vec::new();
+        // The script is for browsers of this machine alone, and so is the server that it asks.
+        let is_http = self.shared.livereload().is_some()
+            && is_local(peer)
+            && self
+                .speaks_http(&mut client, &mut app, peer, &mut read, &mut switches)
+                .await?;
+        if is_http {
+            return http::serve(self, client, peer, read, app, switches).await;
+        }
+        if read.first() == Some(&TLS) {
+            self.shared.tell_unread();
+        }
+        let carried = carry(&mut client, &mut app.stream, &read).await;
+        if carried.is_err() {
+            // One end has reset the connection, and so the other end has to see that.
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
+            SockRef::from(&app.stream)
+                .set_linger(Some(Duration::ZERO))
+                .ok();
+        }
+        carried
+    }
+
+    /// Whether the client speaks HTTP/1. A server of another protocol may speak first.
+    async fn speaks_http(
+        &self,
+        client: &mut TcpStream,
+        app: &mut App,
+        peer: SocketAddr,
+        read: &mut Vec<u8>,
+        switches: &mut Subscription,
+    ) -> io::Result<bool> {
+        let slow = sleep(SLOW);
+        tokio::pin!(slow);
+        let mut first = [0];
+        loop {
+            tokio::select! {
+                got = client.read_buf(read) => {
+                    let is_over = got? == 0 || read.len() >= MOST_READ;
+                    match head::read(read) {
+                        None if is_over => return Ok(false),
+                        None => {}
+                        Some(asks) => return Ok(asks != Asks::Other),
+                    }
+                }
+                said = app.stream.peek(&mut first) => {
+                    said?;
+                    return Ok(false);
+                }
+                // Nothing has been sent: so that the first request is for the generation of its time.
+                () = switches.next() => *app = self.connect(peer).await?,
+                () = &mut slow, if !read.is_empty() => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Carries all bytes both ways.
+async fn carry(client: &mut TcpStream, app: &mut TcpStream, read: &[u8]) -> io::Result<()> {
+    app.write_all(read).await?;
+    copy_bidirectional(client, app).await?;
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! A client that speaks HTTP/1: each request goes to the app as it is, and so does the answer, but for the
+//! script in pages. A client has one connection to the app at a time, like without hotrun in between.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1 as client;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::UPGRADE;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+use super::answer::{Asked, Body, own_path};
+use super::client::App;
+use super::{Subscription, Way};
+use crate::defect;
+
+/// More header fields than any client sends.
+const MOST_FIELDS: usize = 256;
+
+/// The largest head of a request or an answer, in bytes.
+const LARGEST_HEAD: usize = 1 << 20;
+
+/// One client.
+struct Client {
+    way: Arc<Way>,
+    peer: SocketAddr,
+    /// The connection to the app, between two requests.
+    app: Mutex<Option<Sender>>,
+}
+
+/// A connection to the app that can take a request.
+struct Sender {
+    requests: SendRequest<Incoming>,
+    /// How many switches there had been when it was opened.
+    since: u64,
+}
+
+/// Serves the client to its end; `read` are its first bytes.
+pub(super) async fn serve(
+    way: Arc<Way>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    read: Vec<u8>,
+    app: App,
+    mut switches: Subscription,
+) -> io::Result<()> {
+    let app = Mutex::new(Some(talk(app).await?));
+    let client = Arc::new(Client { way, peer, app });
+    let (reader, writer) = stream.into_split();
+    let stream = tokio::io::join(io::Cursor::new(read).chain(reader), writer);
+    let answer = |request| client.clone().answer(request);
+    let connection = server::Builder::new()
+        .preserve_header_case(true)
+        .half_close(true)
+        .auto_date_header(false)
+        .max_headers(MOST_FIELDS)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service_fn(answer))
+        .with_upgrades();
+    tokio::pin!(connection);
+    loop {
+        tokio::select! {
+            ended = &mut connection => return ended.map_err(io::Error::other),
+            // The old generation ends sooner without a connection that is not in use.
+            () = switches.next() => if let Ok(mut app) = client.app.try_lock() {
+                *app = None;
+            },
+        }
+    }
+}
+
+impl Client {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let own = own_uri(&parts.uri);
+        let asked = match &own {
+            Some(_) => Asked::default(),
+            None => Asked::read(&mut parts),
+        };
+        let mut request = Request::from_parts(parts, body);
+        let upgrade = upgrade(&mut request);
+        let mut answer = match own {
+            Some(uri) => {
+                *request.uri_mut() = uri;
+                self.ask_hotrun(request).await?
+            }
+            None => self.ask_app(request).await?,
+        };
+        if let Some(client) = upgrade
+            && is_upgraded(&answer)
+        {
+            let app = hyper::upgrade::on(&mut answer);
+            defect::spawn("front client", join(client, app));
+            return Ok(answer.map(|_| Body::Empty));
+        }
+        // What the app speaks is between it and hotrun.
+        *answer.version_mut() = Version::HTTP_11;
+        Ok(asked.answer(answer, &self.way.shared.nonce))
+    }
+
+    /// Sends a request to the app. One that did not get there is sent again, by a connection of its own.
+    async fn ask_app(&self, mut request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+        let mut kept = self.app.lock().await;
+        loop {
+            let now = self.way.shared.switches.now();
+            let mut usable = kept.take().filter(|kept| kept.since == now);
+            if let Some(sender) = &mut usable
+                && sender.requests.ready().await.is_err()
+            {
+                usable = None;
+            }
+            let is_kept = usable.is_some();
+            let mut sender = match usable {
+                Some(sender) => sender,
+                None => talk(self.way.connect(self.peer).await?).await?,
+            };
+            match sender.requests.try_send_request(request).await {
+                Ok(answer) => {
+                    let is_current = sender.since == self.way.shared.switches.now();
+                    *kept = is_current.then_some(sender);
+                    return Ok(answer);
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if is_kept => request = unsent,
+                    _ => return Err(io::Error::other(error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Sends a request to hotrun's own server.
+    async fn ask_hotrun(&self, request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+        let port = self.way.shared.livereload();
+        let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
+        let (mut requests, connection) = shake_hands(stream).await?;
+        defect::spawn("front client", connection.with_upgrades());
+        requests
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)
+    }
+}
+
+type Connection = client::Connection<TokioIo<TcpStream>, Incoming>;
+
+async fn shake_hands(stream: TcpStream) -> io::Result<(SendRequest<Incoming>, Connection)> {
+    let shaken = client::Builder::new()
+        .preserve_header_case(true)
+        .max_headers(MOST_FIELDS)
+        .max_buf_size(LARGEST_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await;
+    shaken.map_err(io::Error::other)
+}
+
+/// Has a connection to the app carry requests, until either end closes it.
+async fn talk(app: App) -> io::Result<Sender> {
+    let (requests, connection) = shake_hands(app.stream).await?;
+    let known = app.known;
+    defect::spawn("front client", async move {
+        // What went wrong is seen by the request that it happened to.
+        connection.with_upgrades().await.ok();
+        drop(known);
+    });
+    Ok(Sender {
+        requests,
+        since: app.since,
+    })
+}
+
+/// The same at hotrun's own server; `None`: it is for the app.
+fn own_uri(uri: &Uri) -> Option<Uri> {
+    let whole = uri.path_and_query()?;
+    own_path(whole.as_str())?.parse().ok()
+}
+
+/// What the client's connection becomes if the app agrees.
+fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let wants = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
+    wants.then(|| hyper::upgrade::on(request))
+}
+
+/// The connection carries something else from now on.
+fn is_upgraded(answer: &Response<Incoming>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Carries all bytes both ways.
+async fn join(client: OnUpgrade, app: OnUpgrade) -> Option<()> {
+    let (client, app): (Upgraded, Upgraded) = (client.await.ok()?, app.await.ok()?);
+    let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
+    copy_bidirectional(&mut client, &mut app).await.ok()?;
+    Some(())
+}
