@@ -20,7 +20,8 @@
 //!   [`digest`], `helper`, [`lines`], [`sink`]: small things that several modules need.
 //!
 //! Modules that carry out actions never import each other; what one learns reaches another as a value in
-//! an action. Only `ui` and `run` print. `tests/promises/tidy.rs` checks both.
+//! an action. Only `ui` and `run` print, and only `sys` names a system. `tests/promises/tidy.rs` checks all of
+//! that.
 
 pub mod app;
 pub mod browser;

@@ -14,6 +14,7 @@ pub fn is_too_many_open(error: &io::Error) -> bool {
 }
 
 /// The error of [`is_too_many_open`].
+#[cfg(test)]
 pub fn too_many_open() -> io::Error {
     Errno::EMFILE.into()
 }

@@ -21,9 +21,10 @@ pub use control::{
     LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
     local, user,
 };
+#[cfg(test)]
+pub use errors::too_many_open;
 pub use errors::{
     is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
-    too_many_open,
 };
 pub use files::FileId;
 pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};

@@ -89,6 +89,7 @@ pub fn is_refused(path: &Path) -> bool {
 }
 
 /// Receives datagrams at this path.
+#[cfg(test)]
 pub fn receive_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -96,12 +97,14 @@ pub fn receive_unix(path: &Path) -> io::Result<Socket> {
 }
 
 /// Sends a datagram to this path.
+#[cfg(test)]
 pub fn send_unix(path: &Path, bytes: &[u8]) -> io::Result<usize> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     socket.send_to(bytes, &SockAddr::unix(path)?)
 }
 
 /// Listens at this path.
+#[cfg(test)]
 pub fn listen_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -110,6 +113,7 @@ pub fn listen_unix(path: &Path) -> io::Result<Socket> {
 }
 
 /// Connects to who listens at this path.
+#[cfg(test)]
 pub fn connect_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.connect(&SockAddr::unix(path)?)?;
