@@ -110,6 +110,34 @@ pub(crate) fn exchange(
     }
 }
 
+/// Sends a request and reads all of its answer, whatever that is, with its length or in chunks.
+pub(crate) fn exchange_any(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+    stream.write_all(request)?;
+    let mut received = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    while !is_complete(&received) {
+        match stream.read(&mut buffer)? {
+            0 => return Err("the connection ended before the answer".into()),
+            count => received.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Ok(())
+}
+
+fn is_complete(received: &[u8]) -> bool {
+    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&received[..end]).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    match length.and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => received.len() >= end + 4 + length,
+        None => received.ends_with(b"\r\n0\r\n\r\n"),
+    }
+}
+
 /// The answer, if it is complete.
 fn parse(received: &[u8]) -> Result<Option<Answer>, Loss> {
     let text = String::from_utf8_lossy(received);

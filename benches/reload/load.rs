@@ -249,6 +249,39 @@ pub(crate) fn keep_alive<T>(
     Ok((done, pool.tally()?))
 }
 
+/// How many requests per second are answered to `count` clients that each ask again at once, over one
+/// connection, for as long as `window`.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a few hundred thousand requests"
+)]
+pub(crate) fn saturate(
+    address: SocketAddr,
+    request: &[u8],
+    count: usize,
+    window: Duration,
+) -> Result<f64> {
+    let start = Instant::now();
+    let client = || -> Result<usize> {
+        let failed = |loss| format!("a client got no answer: {loss:?}");
+        let mut stream = http::connect(address, LIMIT).map_err(failed)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let mut answers = 0;
+        while start.elapsed() < window {
+            http::exchange_any(&mut stream, request)?;
+            answers += 1;
+        }
+        Ok(answers)
+    };
+    let answers = thread::scope(|scope| {
+        let clients: Vec<_> = (0..count).map(|_| scope.spawn(client)).collect();
+        let ended = clients.into_iter().map(thread::ScopedJoinHandle::join);
+        let answers = ended.map(|ended| ended.map_err(|_| "a client broke down")?);
+        answers.sum::<Result<usize>>()
+    })?;
+    Ok(answers as f64 / start.elapsed().as_secs_f64())
+}
+
 /// One request over the connection that is kept, or over a new one where it was closed.
 fn over_kept(
     address: SocketAddr,

@@ -27,7 +27,11 @@ pub(super) async fn load(
     listen_for_signals(&urgent)?;
     let names: Vec<Option<&str>> = held.iter().map(|held| held.name.as_deref()).collect();
     let ours = |key: &OsString| activation::SCRUBBED.iter().any(|name| key == name);
-    let inherited = std::env::vars_os().filter(|(key, _)| !ours(key));
+    // Which version answers is seen by the process that has the client's connection: with `--inject` that
+    // would be hotrun.
+    let directly = ["HOTRUN_CFG_LIVERELOAD_INJECT", "false"].map(OsString::from);
+    let is_ours = |key: &OsString| ours(key) || *key == directly[0];
+    let inherited = std::env::vars_os().filter(|(key, _)| !is_ours(key));
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,
@@ -38,7 +42,10 @@ pub(super) async fn load(
         // An app that ends by the other signal has caught it, and tells its supervisor so.
         stop_signal: settings.app.stop_signal.unwrap_or(signals::TERMINATE),
         words: words.into_iter().skip(1).collect(),
-        env: inherited.chain(activation::variables(&names)).collect(),
+        env: inherited
+            .chain(activation::variables(&names))
+            .chain([directly.clone().into()])
+            .collect(),
         dir: settings.build.dir.into_os_string(),
         sockets: held.share(held.active()),
         signals,

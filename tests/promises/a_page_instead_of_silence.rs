@@ -220,9 +220,20 @@ fn outer_address() -> Option<IpAddr> {
 /// DNS rebinding (CVE-2025-24010, GHSA-67mh-4wv8-2f99) and peers elsewhere: each with one who may.
 #[test]
 fn strangers_see_nothing_of_the_build() {
+    see_nothing_of_the_build(&[]);
+}
+
+/// Then hotrun is the peer of all connections to what is behind it.
+#[test]
+fn strangers_see_nothing_where_hotrun_is_in_front() {
+    see_nothing_of_the_build(&["--inject"]);
+}
+
+fn see_nothing_of_the_build(args: &[&str]) {
     let project = echo(BROKEN);
     project.configure("[page]\nhold = '300ms'\nhosts = ['app.test']\n");
-    let hotrun = Hotrun::start(&project, &["--listen", "0.0.0.0:0"]);
+    let args = [args, &["--listen", "0.0.0.0:0"]].concat();
+    let hotrun = Run::new(&project, &args).with_browsers().start();
     hotrun.wait_for("build-failed", |_| true);
     let port = hotrun.address().port();
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

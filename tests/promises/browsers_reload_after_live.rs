@@ -90,10 +90,7 @@ fn start_with(project: &Project, ports: (u16, u16), args: &[&str]) -> (Hotrun, S
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.0)).to_string();
     // As at a terminal: what the compiler says has colors.
     let args = [args, &["--color", "always", "--", &address]].concat();
-    let hotrun = Run::new(project, &args)
-        .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
-        .env("HOTRUN_CFG_LIVERELOAD_PORT", &ports.1.to_string())
-        .start();
+    let hotrun = Run::new(project, &args).with_browsers_at(ports.1).start();
     (hotrun, address.parse().unwrap())
 }
 

@@ -254,8 +254,7 @@ fn in_what_has_browsers_reload() {
         let port = own_port();
         let hotrun = Run::new(&project, &[])
             .env("HOTRUN_PANIC", part)
-            .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
-            .env("HOTRUN_CFG_LIVERELOAD_PORT", &port.to_string())
+            .with_browsers_at(port)
             .start();
         hotrun.wait_live(1);
         let connect = || {
@@ -279,8 +278,7 @@ fn in_what_passes_clients_on() {
         let args = ["--inject", "--", "tcp", &address.to_string()];
         let hotrun = Run::new(&project, &args)
             .env("HOTRUN_PANIC", part)
-            .env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
-            .env("HOTRUN_CFG_LIVERELOAD_PORT", &own_port().to_string())
+            .with_browsers()
             .start();
         wait_version(address, "1");
         wait_told(&hotrun, part);

@@ -34,9 +34,16 @@ fn reload(project: &Project, hotrun: &Hotrun, reloads: u32) -> Outcomes {
 
 #[test]
 fn nothing_is_lost_and_nothing_stale() {
-    for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+    for (address, more) in [
+        ("127.0.0.1:0", None),
+        ("[::1]:0", None),
+        ("[::]:0", None),
+        ("127.0.0.1:0", Some("--inject")),
+        ("[::]:0", Some("--inject")),
+    ] {
         let project = Project::hello();
-        let hotrun = Hotrun::start(&project, &["--listen", address]);
+        let args: Vec<&str> = more.into_iter().chain(["--listen", address]).collect();
+        let hotrun = Run::new(&project, &args).with_browsers().start();
         let outcomes = reload(&project, &hotrun, 10);
         outcomes.assert_all_answered();
         assert_eq!(outcomes.stale(), 0);

@@ -4,6 +4,7 @@ mod doubles;
 mod fast;
 mod idle;
 mod ignored;
+mod inject;
 mod noise;
 mod pairs;
 mod serving;
@@ -25,7 +26,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in order.
-pub(crate) const ALL: [Row; 10] = [
+pub(crate) const ALL: [Row; 11] = [
     Row {
         letter: 'a',
         title: "save to first new answer",
@@ -75,6 +76,11 @@ pub(crate) const ALL: [Row; 10] = [
         letter: 'j',
         title: "the fast profile",
         measure: fast::measure,
+    },
+    Row {
+        letter: 'k',
+        title: "hotrun in front of the app (--inject)",
+        measure: inject::measure,
     },
 ];
 

@@ -24,12 +24,13 @@ pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
     fs::write(&shared, "[handover]\ntwins = false\n")?;
     let shared = shared.to_string_lossy();
     for (mode, args, target) in [
-        ("overlap", ["--handover", "overlap"], "0"),
-        ("stop-first", ["--handover", "stop-first"], "0"),
-        ("one shared socket", ["--config", &*shared], ""),
+        ("overlap", &["--handover", "overlap"][..], "0"),
+        ("stop-first", &["--handover", "stop-first"], "0"),
+        ("overlap, hotrun in front", &["--inject"], "0"),
+        ("one shared socket", &["--config", &*shared], ""),
     ] {
         lab.reset()?;
-        let mut hotrun = Hotrun::start(lab, &args)?;
+        let mut hotrun = Hotrun::start(lab, args)?;
         let address = hotrun.address()?;
         // The same server, the same builds at the same pace, and no generation is replaced.
         let beside = || {

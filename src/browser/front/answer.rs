@@ -7,16 +7,17 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
     CONTENT_SECURITY_POLICY_REPORT_ONLY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
 use hyper::http::{request, response};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
 
 use super::coding::{self, Coding};
 use super::html::{Injector, Script, is_readable};
 use super::policy::{Needs, allow};
+use super::stream::Answering;
 use super::validators;
 use crate::browser::page::head::MARK;
 
@@ -65,16 +66,31 @@ impl Asked {
     }
 
     /// The answer as the client gets it. `nonce` is one that nobody can guess.
-    pub(super) fn answer(&self, answer: Response<Incoming>, nonce: &str) -> Response<Body> {
+    pub(super) fn answer(
+        &self,
+        answer: Response<Incoming>,
+        answering: Answering,
+        nonce: &str,
+    ) -> Response<Body> {
         let (mut head, body) = answer.into_parts();
-        // The client's connection is framed by itself.
-        head.headers.remove(TRANSFER_ENCODING);
-        let body = match self.change(&mut head, nonce) {
-            Some((coding, script)) => {
-                Body::Page(body, Some(Box::new(Injector::new(coding, script))))
-            }
-            None => Body::Same(body),
+        // The client's connection is framed by itself. A body whose end is that of the app's connection
+        // has no other end there either: then the client, too, can't tell whether it is complete.
+        let is_framed = head.headers.contains_key(CONTENT_LENGTH)
+            || head.headers.remove(TRANSFER_ENCODING).is_some();
+        head.version = if is_framed || body.is_end_stream() {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_10
         };
+        let kind = match self.change(&mut head, nonce) {
+            Some((coding, script)) => Kind::Page(Some(Box::new(Injector::new(coding, script)))),
+            None => Kind::Same,
+        };
+        let body = Body(Some(Coming {
+            body,
+            kind,
+            _answering: answering,
+        }));
         Response::from_parts(head, body)
     }
 
@@ -181,14 +197,23 @@ fn extend_policies(
     Some((allowed.nonce, allowed.is_our_nonce))
 }
 
-/// The body of an answer.
-pub(super) enum Body {
-    /// There is none.
-    Empty,
-    /// As it comes.
-    Same(Incoming),
-    /// A page into which the script is put; `None`: it has ended.
-    Page(Incoming, Option<Box<Injector>>),
+/// The body of an answer; `None`: there is nothing more of it.
+#[derive(Default)]
+pub(super) struct Body(Option<Coming>);
+
+/// A body that comes from the app.
+struct Coming {
+    body: Incoming,
+    kind: Kind,
+    _answering: Answering,
+}
+
+/// What is done to it.
+enum Kind {
+    /// Nothing.
+    Same,
+    /// The script is put into it; `None`: that has ended.
+    Page(Option<Box<Injector>>),
 }
 
 impl hyper::body::Body for Body {
@@ -199,29 +224,35 @@ impl hyper::body::Body for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Same(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(context));
-                Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+        let this = self.get_mut();
+        let Some(coming) = &mut this.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = match &mut coming.kind {
+            Kind::Same => {
+                let frame = ready!(Pin::new(&mut coming.body).poll_frame(context));
+                frame.map(|frame| frame.map_err(io::Error::other))
             }
-            Self::Page(body, injector) => poll_page(body, injector, context),
+            Kind::Page(injector) => ready!(poll_page(&mut coming.body, injector, context)),
+        };
+        if !matches!(frame, Some(Ok(_))) {
+            this.0 = None;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Same(body) => body.is_end_stream(),
-            Self::Page(_, injector) => injector.is_none(),
-        }
+        self.0.as_ref().is_none_or(|coming| match &coming.kind {
+            Kind::Same => coming.body.is_end_stream(),
+            Kind::Page(injector) => injector.is_none(),
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Same(body) => body.size_hint(),
-            Self::Page(..) => SizeHint::default(),
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some(coming) if matches!(coming.kind, Kind::Same) => coming.body.size_hint(),
+            Some(_) => SizeHint::default(),
         }
     }
 }

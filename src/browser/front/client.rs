@@ -59,62 +59,69 @@ impl Way {
         client.set_nodelay(true)?;
         // From before the connection is made, so that no switch is missed.
         let mut switches = self.shared.switches.subscribe();
-        let mut app = self.connect(peer).await?;
+        let mut app = Some(self.connect(peer).await?);
         let mut read = Vec::new();
         // The script is for browsers of this machine alone, and so is the server that it asks.
         let is_http = self.shared.livereload().is_some()
             && is_local(peer)
-            && self
-                .speaks_http(&mut client, &mut app, peer, &mut read, &mut switches)
-                .await?;
+            && speaks_http(&mut client, &mut app, &mut read, &mut switches).await?;
         if is_http {
             return http::serve(self, client, peer, read, app, switches).await;
         }
         if read.first() == Some(&TLS) {
             self.shared.tell_unread();
         }
+        let mut app = match app {
+            Some(app) => app,
+            None => self.connect(peer).await?,
+        };
         let carried = carry(&mut client, &mut app.stream, &read).await;
         if carried.is_err() {
             // One end has reset the connection, and so the other end has to see that.
-            SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
-            SockRef::from(&app.stream)
-                .set_linger(Some(Duration::ZERO))
-                .ok();
+            for end in [&client, &app.stream] {
+                SockRef::from(end).set_linger(Some(Duration::ZERO)).ok();
+            }
         }
         carried
     }
+}
 
-    /// Whether the client speaks HTTP/1. A server of another protocol may speak first.
-    async fn speaks_http(
-        &self,
-        client: &mut TcpStream,
-        app: &mut App,
-        peer: SocketAddr,
-        read: &mut Vec<u8>,
-        switches: &mut Subscription,
-    ) -> io::Result<bool> {
-        let slow = sleep(SLOW);
-        tokio::pin!(slow);
-        let mut first = [0];
-        loop {
-            tokio::select! {
-                got = client.read_buf(read) => {
-                    let is_over = got? == 0 || read.len() >= MOST_READ;
-                    match head::read(read) {
-                        None if is_over => return Ok(false),
-                        None => {}
-                        Some(asks) => return Ok(asks != Asks::Other),
-                    }
+/// Whether the client speaks HTTP/1. A server of another protocol may speak first. While nobody has said
+/// anything, a switch takes the connection from the app, so that the first request is for the generation of
+/// its time.
+async fn speaks_http(
+    client: &mut TcpStream,
+    app: &mut Option<App>,
+    read: &mut Vec<u8>,
+    switches: &mut Subscription,
+) -> io::Result<bool> {
+    let slow = sleep(SLOW);
+    tokio::pin!(slow);
+    loop {
+        tokio::select! {
+            got = client.read_buf(read) => {
+                let is_over = got? == 0 || read.len() >= MOST_READ;
+                match head::read(read) {
+                    None if is_over => return Ok(false),
+                    None => {}
+                    Some(asks) => return Ok(asks != Asks::Other),
                 }
-                said = app.stream.peek(&mut first) => {
-                    said?;
-                    return Ok(false);
-                }
-                // Nothing has been sent: so that the first request is for the generation of its time.
-                () = switches.next() => *app = self.connect(peer).await?,
-                () = &mut slow, if !read.is_empty() => return Ok(false),
             }
+            said = speaks(app.as_ref()) => {
+                said?;
+                return Ok(false);
+            }
+            () = switches.next(), if read.is_empty() => *app = None,
+            () = &mut slow, if !read.is_empty() => return Ok(false),
         }
+    }
+}
+
+/// Waits until the app says something, or ends the connection.
+async fn speaks(app: Option<&App>) -> io::Result<()> {
+    match app {
+        Some(app) => app.stream.peek(&mut [0]).await.map(drop),
+        None => std::future::pending().await,
     }
 }
 

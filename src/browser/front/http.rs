@@ -12,7 +12,7 @@ use hyper::header::UPGRADE;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use super::answer::{Asked, Body, own_path};
 use super::client::App;
+use super::stream::{Answering, End, InFlight};
 use super::{Subscription, Way};
 use crate::defect;
 
@@ -35,11 +36,13 @@ struct Client {
     peer: SocketAddr,
     /// The connection to the app, between two requests.
     app: Mutex<Option<Sender>>,
+    in_flight: InFlight,
 }
 
 /// A connection to the app that can take a request.
 struct Sender {
     requests: SendRequest<Incoming>,
+    end: End,
     /// How many switches there had been when it was opened.
     since: u64,
 }
@@ -50,26 +53,37 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     read: Vec<u8>,
-    app: App,
+    app: Option<App>,
     mut switches: Subscription,
 ) -> io::Result<()> {
-    let app = Mutex::new(Some(talk(app).await?));
-    let client = Arc::new(Client { way, peer, app });
-    let (reader, writer) = stream.into_split();
-    let stream = tokio::io::join(io::Cursor::new(read).chain(reader), writer);
+    let sender = match app {
+        Some(app) => Some(talk(app).await?),
+        None => None,
+    };
+    let client = Arc::new(Client {
+        way,
+        peer,
+        app: Mutex::new(sender),
+        in_flight: InFlight::default(),
+    });
+    let end = End::new(stream);
+    let stream = tokio::io::join(io::Cursor::new(read).chain(end.clone()), end.clone());
     let answer = |request| client.clone().answer(request);
     let connection = server::Builder::new()
         .preserve_header_case(true)
+        // A client that sends no more may still read.
         .half_close(true)
         .auto_date_header(false)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();
-    tokio::pin!(connection);
+    let ends = client.in_flight.pass_ends_on(&end);
+    tokio::pin!(connection, ends);
     loop {
         tokio::select! {
             ended = &mut connection => return ended.map_err(io::Error::other),
+            () = &mut ends => return Ok(()),
             // The old generation ends sooner without a connection that is not in use.
             () = switches.next() => if let Ok(mut app) = client.app.try_lock() {
                 *app = None;
@@ -88,7 +102,7 @@ impl Client {
         };
         let mut request = Request::from_parts(parts, body);
         let upgrade = upgrade(&mut request);
-        let mut answer = match own {
+        let (mut answer, answering) = match own {
             Some(uri) => {
                 *request.uri_mut() = uri;
                 self.ask_hotrun(request).await?
@@ -100,15 +114,16 @@ impl Client {
         {
             let app = hyper::upgrade::on(&mut answer);
             defect::spawn("front client", join(client, app));
-            return Ok(answer.map(|_| Body::Empty));
+            return Ok(answer.map(|_| Body::default()));
         }
-        // What the app speaks is between it and hotrun.
-        *answer.version_mut() = Version::HTTP_11;
-        Ok(asked.answer(answer, &self.way.shared.nonce))
+        Ok(asked.answer(answer, answering, &self.way.shared.nonce))
     }
 
     /// Sends a request to the app. One that did not get there is sent again, by a connection of its own.
-    async fn ask_app(&self, mut request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+    async fn ask_app(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> io::Result<(Response<Incoming>, Answering)> {
         let mut kept = self.app.lock().await;
         loop {
             let now = self.way.shared.switches.now();
@@ -123,11 +138,12 @@ impl Client {
                 Some(sender) => sender,
                 None => talk(self.way.connect(self.peer).await?).await?,
             };
+            let answering = self.in_flight.begin(sender.end.clone());
             match sender.requests.try_send_request(request).await {
                 Ok(answer) => {
                     let is_current = sender.since == self.way.shared.switches.now();
                     *kept = is_current.then_some(sender);
-                    return Ok(answer);
+                    return Ok((answer, answering));
                 }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if is_kept => request = unsent,
@@ -138,34 +154,38 @@ impl Client {
     }
 
     /// Sends a request to hotrun's own server.
-    async fn ask_hotrun(&self, request: Request<Incoming>) -> io::Result<Response<Incoming>> {
+    async fn ask_hotrun(
+        &self,
+        request: Request<Incoming>,
+    ) -> io::Result<(Response<Incoming>, Answering)> {
         let port = self.way.shared.livereload();
         let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
-        let (mut requests, connection) = shake_hands(stream).await?;
+        let end = End::new(stream);
+        let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
-        requests
-            .send_request(request)
-            .await
-            .map_err(io::Error::other)
+        let answering = self.in_flight.begin(end);
+        let answer = requests.send_request(request).await;
+        Ok((answer.map_err(io::Error::other)?, answering))
     }
 }
 
-type Connection = client::Connection<TokioIo<TcpStream>, Incoming>;
+type Connection = client::Connection<TokioIo<End>, Incoming>;
 
-async fn shake_hands(stream: TcpStream) -> io::Result<(SendRequest<Incoming>, Connection)> {
+async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)> {
     let shaken = client::Builder::new()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(end))
         .await;
     shaken.map_err(io::Error::other)
 }
 
 /// Has a connection to the app carry requests, until either end closes it.
 async fn talk(app: App) -> io::Result<Sender> {
-    let (requests, connection) = shake_hands(app.stream).await?;
+    let end = End::new(app.stream);
+    let (requests, connection) = shake_hands(end.clone()).await?;
     let known = app.known;
     defect::spawn("front client", async move {
         // What went wrong is seen by the request that it happened to.
@@ -174,6 +194,7 @@ async fn talk(app: App) -> io::Result<Sender> {
     });
     Ok(Sender {
         requests,
+        end,
         since: app.since,
     })
 }

@@ -20,6 +20,7 @@ mod coding;
 mod html;
 mod http;
 mod policy;
+mod stream;
 mod validators;
 
 use std::fmt;

@@ -658,6 +658,42 @@ async fn after_a_switch_a_request_goes_by_a_new_connection() {
     head(&mut fronted.accept().await).await;
 }
 
+/// Some apps answer a client that sends no more, and for others it is gone.
+#[tokio::test]
+async fn the_end_of_a_client_is_seen_by_the_app() {
+    let fronted = Fronted::start().await;
+    for answers in [true, false] {
+        let (mut client, mut app) = fronted.pair().await;
+        client
+            .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        head(&mut app).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
+        let mut got = Vec::new();
+        if answers {
+            app.write_all(SHORT).await.unwrap();
+        }
+        drop(app);
+        within(client.read_to_end(&mut got)).await.unwrap();
+        assert_eq!(got.is_empty(), !answers);
+    }
+    // In the middle of an answer that never ends.
+    let (mut client, mut app) = fronted.pair().await;
+    client
+        .write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    head(&mut app).await;
+    app.write_all(b"HTTP/1.1 200 OK\r\n\r\nabc").await.unwrap();
+    // Without an end of its own it is not given one.
+    assert!(head(&mut client).await.starts_with("HTTP/1.0 200 OK\r\n"));
+    assert_eq!(exactly(&mut client, 3).await, b"abc");
+    drop(client);
+    assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
+}
+
 /// An app that dies in a request: the client sees what it would see without hotrun in between.
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off() {

@@ -22,7 +22,7 @@ use super::client::{self, Answer, Outcome};
 use super::processes::{self, MARK, Running};
 use super::project::Project;
 use super::terminal::Terminal;
-use super::{LIMIT, LOOK, now, wait_until, wait_within};
+use super::{LIMIT, LOOK, now, own_port, wait_until, wait_within};
 
 /// All processes must be gone within this time, where no promise is stricter.
 const SOON: Duration = Duration::from_secs(5);
@@ -62,6 +62,16 @@ impl Run {
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.into(), value.into()));
         self
+    }
+
+    /// With a LiveReload server, at a port of its own.
+    pub(crate) fn with_browsers(self) -> Self {
+        self.with_browsers_at(own_port())
+    }
+
+    pub(crate) fn with_browsers_at(self, port: u16) -> Self {
+        self.env("HOTRUN_CFG_LIVERELOAD_ENABLED", "true")
+            .env("HOTRUN_CFG_LIVERELOAD_PORT", &port.to_string())
     }
 
     /// In this directory of the project.
