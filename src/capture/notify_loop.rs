@@ -394,7 +394,7 @@ impl NotifyLoop {
             let held = Listening::Held {
                 inode,
                 address: held.address.clone(),
-                behind: held.behind(),
+                behind: held.behind(self.capture.slot),
             };
             self.events.send(held).ok();
         }

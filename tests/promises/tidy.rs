@@ -80,7 +80,10 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::seen",
         ],
     ),
-    ("browser", &["defect", "config", "exit", "session"]),
+    (
+        "browser",
+        &["defect", "config", "exit", "session", "sockets::front"],
+    ),
     (
         "build",
         &[

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::UPGRADE;
@@ -30,6 +31,9 @@ const MOST_FIELDS: usize = 256;
 /// The largest head of a request or an answer, in bytes.
 const LARGEST_HEAD: usize = 1 << 20;
 
+/// So often a request is sent if the app closes each connection before it has come.
+const MOST_TRIES: u32 = 5;
+
 /// One client.
 struct Client {
     way: Arc<Way>,
@@ -41,8 +45,10 @@ struct Client {
 
 /// A connection to the app that can take a request.
 struct Sender {
-    requests: SendRequest<Incoming>,
+    requests: SendRequest<Sent>,
     end: End,
+    /// It has carried a request before.
+    is_used: bool,
     /// How many switches there had been when it was opened.
     since: u64,
 }
@@ -119,13 +125,17 @@ impl Client {
         Ok(asked.answer(answer, answering, &self.way.shared.nonce))
     }
 
-    /// Sends a request to the app. One that did not get there is sent again, by a connection of its own.
+    /// Sends a request to the app. By a connection that was used before it may not get there, since apps
+    /// close those when they like to: then it is sent again by a new one. The same if nothing of it was sent.
     async fn ask_app(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> io::Result<(Response<Incoming>, Answering)> {
+        let mut request = request.map(Either::Left);
         let mut kept = self.app.lock().await;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let now = self.way.shared.switches.now();
             let mut usable = kept.take().filter(|kept| kept.since == now);
             if let Some(sender) = &mut usable
@@ -133,20 +143,21 @@ impl Client {
             {
                 usable = None;
             }
-            let is_kept = usable.is_some();
             let mut sender = match usable {
                 Some(sender) => sender,
                 None => talk(self.way.connect(self.peer).await?).await?,
             };
             let answering = self.in_flight.begin(sender.end.clone());
+            let is_used = std::mem::replace(&mut sender.is_used, true);
+            let again = again(&request).filter(|_| is_used);
             match sender.requests.try_send_request(request).await {
                 Ok(answer) => {
                     let is_current = sender.since == self.way.shared.switches.now();
                     *kept = is_current.then_some(sender);
                     return Ok((answer, answering));
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if is_kept => request = unsent,
+                Err(mut error) => match error.take_message().or(again) {
+                    Some(unsent) if tries < MOST_TRIES => request = unsent,
                     _ => return Err(io::Error::other(error.into_error())),
                 },
             }
@@ -165,14 +176,30 @@ impl Client {
         let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
         let answering = self.in_flight.begin(end);
-        let answer = requests.send_request(request).await;
+        let answer = requests.send_request(request.map(Either::Left)).await;
         Ok((answer.map_err(io::Error::other)?, answering))
     }
 }
 
-type Connection = client::Connection<TokioIo<End>, Incoming>;
+/// The body of a request.
+type Sent = Either<Incoming, Empty<Bytes>>;
 
-async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)> {
+/// The request once more, if the app may get it twice and it has no body (RFC 9110, 9.2.2).
+fn again(request: &Request<Sent>) -> Option<Request<Sent>> {
+    let is_safe = request.method().is_safe() && request.body().is_end_stream();
+    is_safe.then(|| {
+        let mut again = Request::new(Either::Right(Empty::new()));
+        again.method_mut().clone_from(request.method());
+        again.uri_mut().clone_from(request.uri());
+        again.headers_mut().clone_from(request.headers());
+        *again.version_mut() = request.version();
+        again
+    })
+}
+
+type Connection = client::Connection<TokioIo<End>, Sent>;
+
+async fn shake_hands(end: End) -> io::Result<(SendRequest<Sent>, Connection)> {
     let shaken = client::Builder::new()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
@@ -195,6 +222,7 @@ async fn talk(app: App) -> io::Result<Sender> {
     Ok(Sender {
         requests,
         end,
+        is_used: false,
         since: app.since,
     })
 }

@@ -41,11 +41,14 @@ impl Fronted {
     async fn telling(unread: impl FnOnce() + Send + 'static) -> Self {
         let public = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = public.local_addr().unwrap();
-        let public = Arc::new(public.into());
+        let public: Arc<Socket> = Arc::new(public.into());
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut front = Front::start(Peers::default(), unread).unwrap();
         front.livereload(Some(1));
-        let fronts = [(Arc::clone(&public), app.local_addr().unwrap())];
+        let fronts = [held::Front {
+            public: public.clone(),
+            behind: Behind::only(app.local_addr().unwrap()),
+        }];
         front.adopt(&fronts).unwrap();
         Self {
             front,
@@ -658,6 +661,33 @@ async fn after_a_switch_a_request_goes_by_a_new_connection() {
     head(&mut fronted.accept().await).await;
 }
 
+/// The app closes a connection while a request is on its way: that is sent again, if it does no harm.
+#[tokio::test]
+async fn a_request_that_met_the_end_of_a_connection_is_sent_again() {
+    let fronted = Fronted::start().await;
+    for (method, is_again) in [("GET", true), ("DELETE", false)] {
+        let (mut client, mut app) = fronted.pair().await;
+        let request = format!("{method} /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut app).await;
+        app.write_all(SHORT).await.unwrap();
+        head(&mut client).await;
+        exactly(&mut client, 1).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut app).await;
+        drop(app);
+        if is_again {
+            let mut app = fronted.accept().await;
+            let asked = head(&mut app).await;
+            assert!(asked.eq_ignore_ascii_case(&request), "{asked}");
+            app.write_all(SHORT).await.unwrap();
+            head(&mut client).await;
+        } else {
+            assert_eq!(within(client.read(&mut [0])).await.unwrap_or(0), 0);
+        }
+    }
+}
+
 /// Some apps answer a client that sends no more, and for others it is gone.
 #[tokio::test]
 async fn the_end_of_a_client_is_seen_by_the_app() {
@@ -771,7 +801,7 @@ async fn others_get_the_app_as_it_is() {
     });
     let way = Arc::new(Way {
         shared: shared.clone(),
-        behind: fronted.app.local_addr().unwrap(),
+        behind: Behind::only(fronted.app.local_addr().unwrap()),
     });
     let peer = "192.168.1.2:5".parse().unwrap();
     let served = tokio::spawn(way.serve(accepted, peer));
