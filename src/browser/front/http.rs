@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 
 use super::answer::{Asked, Body, own_path};
 use super::client::App;
-use super::stream::{Answering, End, InFlight};
+use super::stream::{Answering, AppEnd, End, InFlight, Sending};
 use super::{Subscription, Way};
 use crate::defect;
 
@@ -41,8 +41,8 @@ struct Client {
 
 /// A connection to the app that can take a request.
 struct Sender {
-    requests: SendRequest<Incoming>,
-    end: End,
+    requests: SendRequest<Sending>,
+    end: AppEnd,
     /// How many switches there had been when it was opened.
     since: u64,
 }
@@ -60,11 +60,12 @@ pub(super) async fn serve(
         Some(app) => Some(talk(app).await?),
         None => None,
     };
+    let (in_flight, sent) = InFlight::new();
     let client = Arc::new(Client {
         way,
         peer,
         app: Mutex::new(sender),
-        in_flight: InFlight::default(),
+        in_flight,
     });
     let end = End::new(stream);
     let stream = tokio::io::join(io::Cursor::new(read).chain(end.clone()), end.clone());
@@ -78,7 +79,7 @@ pub(super) async fn serve(
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();
-    let ends = client.in_flight.pass_ends_on(&end);
+    let ends = sent.pass_ends_on(&end);
     tokio::pin!(connection, ends);
     loop {
         tokio::select! {
@@ -138,15 +139,15 @@ impl Client {
                 Some(sender) => sender,
                 None => talk(self.way.connect(self.peer).await?).await?,
             };
-            let answering = self.in_flight.begin(sender.end.clone());
-            match sender.requests.try_send_request(request).await {
+            let (sending, answering) = self.in_flight.begin(sender.end.clone(), request);
+            match sender.requests.try_send_request(sending).await {
                 Ok(answer) => {
                     let is_current = sender.since == self.way.shared.switches.now();
                     *kept = is_current.then_some(sender);
                     return Ok((answer, answering));
                 }
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if is_kept => request = unsent,
+                    Some(unsent) if is_kept => request = unsent.map(Sending::back),
                     _ => return Err(io::Error::other(error.into_error())),
                 },
             }
@@ -161,18 +162,18 @@ impl Client {
         let port = self.way.shared.livereload();
         let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
-        let end = End::new(stream);
+        let end = AppEnd::new(stream);
         let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
-        let answering = self.in_flight.begin(end);
+        let (request, answering) = self.in_flight.begin(end, request);
         let answer = requests.send_request(request).await;
         Ok((answer.map_err(io::Error::other)?, answering))
     }
 }
 
-type Connection = client::Connection<TokioIo<End>, Incoming>;
+type Connection = client::Connection<TokioIo<AppEnd>, Sending>;
 
-async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)> {
+async fn shake_hands(end: AppEnd) -> io::Result<(SendRequest<Sending>, Connection)> {
     let shaken = client::Builder::new()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
@@ -184,7 +185,7 @@ async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)
 
 /// Has a connection to the app carry requests, until either end closes it.
 async fn talk(app: App) -> io::Result<Sender> {
-    let end = End::new(app.stream);
+    let end = AppEnd::new(app.stream);
     let (requests, connection) = shake_hands(end.clone()).await?;
     let known = app.known;
     defect::spawn("front client", async move {
