@@ -102,6 +102,7 @@ impl Client {
             None => Asked::read(&mut parts),
         };
         let mut request = Request::from_parts(parts, body);
+        let is_tunnel = request.method() == Method::CONNECT;
         let upgrade = upgrade(&mut request);
         let (mut answer, answering) = match own {
             Some(uri) => {
@@ -111,7 +112,7 @@ impl Client {
             None => self.ask_app(request).await?,
         };
         if let Some(client) = upgrade
-            && is_upgraded(&answer)
+            && is_upgraded(is_tunnel, &answer)
         {
             let app = hyper::upgrade::on(&mut answer);
             defect::spawn("front client", join(client, app));
@@ -213,8 +214,8 @@ fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 }
 
 /// The connection carries something else from now on.
-fn is_upgraded(answer: &Response<Incoming>) -> bool {
-    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+fn is_upgraded(is_tunnel: bool, answer: &Response<Incoming>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && answer.status().is_success()
 }
 
 /// Carries all bytes both ways.

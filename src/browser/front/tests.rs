@@ -764,6 +764,21 @@ async fn an_app_may_answer_and_close_without_reading_everything() {
     }
 }
 
+#[tokio::test]
+async fn a_tunnel_carries_bytes() {
+    let fronted = Fronted::start().await;
+    let (mut client, mut app) = fronted.pair().await;
+    let request = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(head(&mut app).await, request);
+    app.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    assert_eq!(head(&mut client).await, "HTTP/1.1 200 OK\r\n\r\n");
+    client.write_all(b"\0there").await.unwrap();
+    assert_eq!(exactly(&mut app, 6).await, b"\0there");
+    app.write_all(b"back").await.unwrap();
+    assert_eq!(exactly(&mut client, 4).await, b"back");
+}
+
 /// An app that dies in a request: the client sees what it would see without hotrun in between.
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off() {
