@@ -3,10 +3,10 @@
 use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::session::model::Content;
+use crate::sys::files;
 
 /// The digest of a larger file is of its size and times: reading it at every save would take longer than
 /// an unnecessary build now and then.
@@ -62,9 +62,10 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
 fn by_its_times(found: &Metadata) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(found.len());
-    hasher.write_u64(found.ino());
-    hasher.write_i64(found.mtime());
-    hasher.write_i64(found.mtime_nsec());
+    hasher.write_u64(files::number(found));
+    let (seconds, nanos) = files::modified(found);
+    hasher.write_i64(seconds);
+    hasher.write_i64(nanos);
     hasher.finish()
 }
 

@@ -4,24 +4,23 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use socket2::Socket;
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::defect;
 use crate::keeper::Mode;
-use crate::keeper::client::{Keeper, Output, take_rest};
+use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
 use crate::session::model::Exit;
 use crate::session::reason::Reason;
 use crate::sink::Backlog;
+use crate::sys::pipes::{Receiver, take_rest};
+use crate::sys::signals;
 
 /// Why a command has no exit status.
 #[derive(Debug)]
@@ -76,13 +75,13 @@ pub(crate) struct Running {
     output: Output,
     readers: [Reader; 2],
     /// Its first process, which leads its process group, until that exits.
-    pid: Option<Pid>,
+    pid: Option<u32>,
     is_gone: bool,
 }
 
 impl Running {
     /// Starts a command with these sockets. Must be called inside the runtime.
-    pub(crate) async fn start(launch: Launch, sockets: &[Arc<OwnedFd>]) -> io::Result<Self> {
+    pub(crate) async fn start(launch: Launch, sockets: &[Arc<Socket>]) -> io::Result<Self> {
         let keeper = Keeper::spawn(Mode::Group)?;
         let output = keeper.launch(launch, sockets).await?;
         Ok(Self {
@@ -110,7 +109,7 @@ impl Running {
                 () = stdout.read_with_room(&mut self.output.stdout), if stdout.open => {}
                 () = stderr.read_with_room(&mut self.output.stderr), if stderr.open => {}
                 news = self.keeper.next() => match news {
-                    Some(News::Started(pid)) => self.pid = i32::try_from(pid).ok().map(Pid::from_raw),
+                    Some(News::Started(pid)) => self.pid = Some(pid),
                     Some(News::Exited(exit)) => {
                         self.pid = None;
                         return Some(CommandEvent::Exited(exit));
@@ -130,7 +129,7 @@ impl Running {
         self.is_gone = true;
         // It was killed itself, and its children were reparented to hotrun.
         if let Some(group) = self.pid.take() {
-            killpg(group, Signal::SIGKILL).ok();
+            signals::send_to_group(group, signals::KILL);
         }
         self.drain();
     }
@@ -144,9 +143,9 @@ impl Running {
     }
 
     /// Signals its first process, if that runs.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, number: i32) {
         if let Some(pid) = self.pid {
-            kill(pid, signal).ok();
+            signals::send(pid, number);
         }
     }
 
@@ -237,7 +236,8 @@ pub(crate) async fn run_until_enough(
 
 /// Why a command could not be started, with the next step.
 fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
-    if code == Some(nix::libc::ENOENT) && program == "cargo" {
+    let kind = code.map(|code| io::Error::from_raw_os_error(code).kind());
+    if kind == Some(io::ErrorKind::NotFound) && program == "cargo" {
         return Reason::new(
             "cargo was not found",
             "install Rust, or put cargo's directory into PATH",
@@ -265,7 +265,7 @@ impl Reader {
 
     /// Reads once there is room in the printer's backlog, so that a command that writes more is slowed
     /// down. Safe to drop while it waits.
-    async fn read_with_room(&mut self, pipe: &mut pipe::Receiver) {
+    async fn read_with_room(&mut self, pipe: &mut Receiver) {
         Backlog::own().room().await;
         let read = pipe.read_buf(self.lines.buffer()).await;
         self.open = matches!(read, Ok(1..));

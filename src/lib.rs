@@ -16,11 +16,12 @@
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
 //!   exit codes.
-//! - [`sys`]: the only `unsafe`. `defect`, `sock_diag`, `tls`, [`digest`], `process_tree`, `helper`,
-//!   [`lines`], [`sink`]: small things that several modules need.
+//! - [`sys`]: the only module that names an operating system, and the only `unsafe`. `defect`, `tls`,
+//!   [`digest`], `helper`, [`lines`], [`sink`]: small things that several modules need.
 //!
 //! Modules that carry out actions never import each other; what one learns reaches another as a value in
-//! an action. Only `ui` and `run` print. `tests/promises/tidy.rs` checks both.
+//! an action. Only `ui` and `run` print, and only `sys` names a system. `tests/promises/tidy.rs` checks all of
+//! that.
 
 pub mod app;
 pub mod browser;
@@ -40,13 +41,11 @@ pub mod hooks;
 pub mod init;
 pub mod keeper;
 pub mod lines;
-mod process_tree;
 pub mod report;
 mod run;
 pub mod session;
 pub mod signals;
 pub mod sink;
-mod sock_diag;
 pub mod sockets;
 pub mod sys;
 mod tls;

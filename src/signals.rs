@@ -2,45 +2,41 @@
 
 use std::io::{self, IsTerminal};
 
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::defect;
 use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::Ending;
+use crate::sys;
+use crate::sys::processes::{self, Process};
+use crate::sys::signals::{
+    self, CHILD, HANGUP, INTERRUPT, QUIT, SUSPEND, TERMINATE, USER_1, USER_2,
+};
 
 /// Starts to turn signals into events. Must be called inside the runtime.
 pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::quit(),
-    ] {
-        let number = kind.as_raw_value();
-        forward(kind, events, move || Event::Quit(Ending::Signal(number)))?;
+    for number in [INTERRUPT, TERMINATE, QUIT] {
+        forward(number, events, move || Event::Quit(Ending::Signal(number)))?;
     }
     let terminal = Terminal::of_process();
-    forward(SignalKind::hangup(), events, move || {
+    forward(HANGUP, events, move || {
         if terminal.is_gone() {
-            Event::Quit(Ending::Signal(SignalKind::hangup().as_raw_value()))
+            Event::Quit(Ending::Signal(HANGUP))
         } else {
             Event::Command(Command::Rebuild, None)
         }
     })?;
-    let stop = SignalKind::from_raw(Signal::SIGTSTP as i32);
-    forward(stop, events, || Event::Suspend)?;
-    forward(SignalKind::user_defined1(), events, || Event::ReopenLog)?;
-    let passed_on = SignalKind::user_defined2();
-    let number = passed_on.as_raw_value();
-    forward(passed_on, events, move || Event::Signal(number))?;
-    let mut children = signal(SignalKind::child())?;
+    forward(SUSPEND, events, || Event::Suspend)?;
+    forward(USER_1, events, || Event::ReopenLog)?;
+    forward(USER_2, events, || Event::Signal(USER_2))?;
+    let mut children = signals::listen(CHILD)?;
     let reap = async move || {
         while children.recv().await.is_some() {
             defect::point("reap");
-            reap();
+            // All children are keepers, which report by message, and orphans that were reparented to
+            // hotrun; no other code waits for any of them.
+            processes::reap();
         }
     };
     defect::spawn("reap", defect::again("reap", reap));
@@ -48,16 +44,16 @@ pub fn listen(events: &UnboundedSender<Event>) -> io::Result<()> {
 }
 
 fn forward(
-    kind: SignalKind,
+    number: i32,
     events: &UnboundedSender<Event>,
     event: impl Fn() -> Event + Send + Sync + 'static,
 ) -> io::Result<()> {
     // Ignored on purpose by the parent: `nohup`, or a shell without job control that started it with
     // `&`.
-    if ignored(kind) {
+    if ignored(number) {
         return Ok(());
     }
-    let mut signals = signal(kind)?;
+    let mut signals = signals::listen(number)?;
     let events = events.clone();
     // After a panic the next signal is still handled.
     let hand_on = async move || {
@@ -71,9 +67,9 @@ fn forward(
 }
 
 /// This process was started with the signal ignored.
-fn ignored(kind: SignalKind) -> bool {
-    let status = procfs::process::Process::myself().and_then(|own| own.status());
-    status.is_ok_and(|status| status.sigign & (1 << (kind.as_raw_value() - 1)) != 0)
+fn ignored(number: i32) -> bool {
+    let handled = Process::own().and_then(|own| own.handled());
+    handled.is_some_and(|handled| handled.ignores(number))
 }
 
 /// Whether this process has a terminal, by itself or by one of its descriptors.
@@ -88,7 +84,7 @@ impl Terminal {
     }
 
     fn now() -> [bool; 4] {
-        let own = std::fs::File::open("/dev/tty").is_ok();
+        let own = sys::has_terminal();
         let (stdin, stdout) = (io::stdin().is_terminal(), io::stdout().is_terminal());
         [stdin, stdout, io::stderr().is_terminal(), own]
     }
@@ -96,17 +92,5 @@ impl Terminal {
     /// A terminal that has hung up is no terminal any more.
     fn is_gone(self) -> bool {
         self.was != Self::now()
-    }
-}
-
-/// Reaps every child that has exited. All children are keepers, which report by message, and orphans
-/// that were reparented to hotrun; no other code waits for any of them.
-fn reap() {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            // A realtime signal is EINVAL after the fact: that child was reaped too.
-            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return,
-            Ok(_) | Err(_) => {}
-        }
     }
 }

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use procfs::process::Process;
-
 use crate::session::model::Generation;
+use crate::sys::processes::{self, Process};
+use crate::sys::signals;
 
 /// The pause between two rounds of kills, and the most rounds.
 const ROUND: Duration = Duration::from_millis(10);
@@ -19,10 +17,11 @@ const ROUNDS: u32 = 200;
 pub(super) async fn end(keeper: u32, session: &str, generation: Generation) {
     for _ in 0..ROUNDS {
         let mut left = false;
-        for process in children() {
+        let children = processes::children(std::process::id());
+        for process in children.into_iter().filter_map(Process::of) {
             if belongs(&process, keeper, session, generation) {
                 left = true;
-                kill(Pid::from_raw(process.pid()), Signal::SIGKILL).ok();
+                signals::send(process.pid(), signals::KILL);
             }
         }
         if !left {
@@ -32,32 +31,11 @@ pub(super) async fn end(keeper: u32, session: &str, generation: Generation) {
     }
 }
 
-fn children() -> Vec<Process> {
-    let tasks = Process::myself().and_then(|own| own.tasks());
-    let children = tasks
-        .into_iter()
-        .flatten()
-        .flatten()
-        .flat_map(|task| task.children().unwrap_or_default());
-    children
-        .filter_map(|pid| Process::new(pid.cast_signed()).ok())
-        .collect()
-}
-
 fn belongs(process: &Process, keeper: u32, session: &str, generation: Generation) -> bool {
-    if process
-        .stat()
-        .is_ok_and(|stat| stat.session == keeper.cast_signed())
-    {
-        return true;
-    }
-    let Ok(environment) = process.environ() else {
-        return false;
-    };
-    let is = |key: &str, value: &str| {
-        environment
-            .get(std::ffi::OsStr::new(key))
-            .is_some_and(|found| found == value)
-    };
-    is("HOTRUN_SESSION", session) && is("HOTRUN_GENERATION", &generation.0.to_string())
+    let generation = generation.0.to_string();
+    process.session() == Some(keeper)
+        || process.has_variables(&[
+            ("HOTRUN_SESSION", session),
+            ("HOTRUN_GENERATION", &generation),
+        ])
 }

@@ -2,23 +2,17 @@
 //! that it left behind do the work. Tells which of them listen, and when one of those has ended.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::task::Poll;
 
-use procfs::process::Process;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::unix::AsyncFd;
-
-use crate::process_tree;
-use crate::sys;
+use crate::sys::processes::{self, Process};
+use crate::sys::{Handle, Readable};
 
 /// The processes that a first process has left behind.
 #[derive(Debug)]
 pub(super) struct Background {
     keeper: u32,
-    /// The pidfds of those that have one of the sockets open.
-    listening: Vec<AsyncFd<Arc<OwnedFd>>>,
+    /// The ends of those that have one of the sockets open.
+    listening: Vec<Readable<Handle>>,
 }
 
 impl Background {
@@ -28,7 +22,7 @@ impl Background {
             keeper,
             listening: Vec::new(),
         };
-        let any = process_tree::of(keeper).iter().any(runs);
+        let any = processes::descendants(keeper).iter().any(Process::runs);
         any.then(|| {
             left.refresh(sockets);
             left
@@ -42,12 +36,12 @@ impl Background {
 
     /// Finds out anew which processes have one of these sockets open.
     pub(super) fn refresh(&mut self, sockets: &HashSet<u64>) {
-        let tree = process_tree::of(self.keeper);
+        let tree = processes::descendants(self.keeper);
         let listens = |process: &&Process| {
-            runs(process) && process_tree::sockets(process).any(|socket| sockets.contains(&socket))
+            process.runs() && process.sockets().any(|socket| sockets.contains(&socket))
         };
         let listening = tree.iter().filter(listens);
-        self.listening = listening.filter_map(|one| descriptor(one.pid())).collect();
+        self.listening = listening.filter_map(Process::end).collect();
     }
 
     /// Waits until a listening process has ended; for ever without one.
@@ -65,17 +59,4 @@ impl Background {
         })
         .await;
     }
-}
-
-/// The process has not exited.
-fn runs(process: &Process) -> bool {
-    process
-        .stat()
-        .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
-}
-
-/// Readable when the process has ended.
-fn descriptor(pid: i32) -> Option<AsyncFd<Arc<OwnedFd>>> {
-    let descriptor = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    sys::readable(Arc::new(descriptor)).ok()
 }

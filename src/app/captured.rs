@@ -3,17 +3,16 @@
 
 use std::io;
 
-use nix::libc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use crate::capture::filter::Step;
 use crate::capture::{Capture, Listening, Owner};
 use crate::keeper::client::Keeper;
-use crate::process_tree;
 use crate::session::event::{Holder, Taken};
 use crate::session::reason::Reason;
 use crate::sockets::address::Address;
+use crate::sys::calls::{self, FilterStep};
+use crate::sys::processes;
 
 /// What capture of one generation needs.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ pub struct Captured {
     /// What the answers to its calls depend on.
     pub capture: Capture,
     /// The seccomp filter that the app is started under.
-    pub filter: Vec<Step>,
+    pub filter: Vec<FilterStep>,
     /// The addresses that live listens on, and this generation must listen on before it is ready.
     pub expected: Vec<Address>,
 }
@@ -38,7 +37,7 @@ impl Captured {
             return Begun::Without(why_not_captured(code));
         }
         let lost = || io::Error::other("the notification descriptor did not arrive");
-        let wanted = captured.zip(keeper.take_descriptor()).ok_or_else(lost);
+        let wanted = captured.zip(keeper.take_handle()).ok_or_else(lost);
         match wanted.and_then(|(captured, listener)| captured.capture.start(listener)) {
             Ok(notify_loop) => Begun::NotifyLoop(notify_loop),
             Err(error) => Begun::Unanswered(Reason::new(
@@ -77,14 +76,12 @@ impl Refused {
     async fn taken(&mut self, live: Option<u32>) -> Taken {
         let owner = (&mut self.owner).await.ok().flatten();
         let is_live = |pid| {
-            let tree = live.map(process_tree::of).unwrap_or_default();
+            let tree = live.map(processes::descendants).unwrap_or_default();
             tree.iter().any(|process| process.pid() == pid)
         };
         let by = match owner {
             Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
-            Some(Owner { pid: Some(pid), .. }) if pid.cast_unsigned() == std::process::id() => {
-                Holder::Hotrun
-            }
+            Some(Owner { pid: Some(pid), .. }) if pid == std::process::id() => Holder::Hotrun,
             Some(owner) => Holder::Other(owner.name),
             None => Holder::Other("a process that /proc does not show".into()),
         };
@@ -126,14 +123,7 @@ pub(super) async fn heard(
 
 /// Why the kernel refuses the filter (an errno).
 pub fn why_not_captured(code: i32) -> Reason {
-    let reason = match code {
-        libc::EBUSY => {
-            "another program answers its system calls already, like an outer hotrun".into()
-        }
-        libc::EPERM | libc::EACCES => "a sandbox forbids it (seccomp)".into(),
-        libc::EINVAL | libc::ENOSYS => "that needs Linux 5.9 or later".into(),
-        _ => io::Error::from_raw_os_error(code).to_string(),
-    };
+    let reason = calls::why_refused(code);
     Reason::new(
         format!("what the app listens on is not held: {reason}"),
         "declare its address with --listen, and take the socket over in the app with `listenfd`, or \

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 
-use tokio::net::unix::pipe::Sender;
 use tokio::sync::mpsc;
 
 use crate::defect;
 use crate::session::model::Generation;
+use crate::sys::files;
+use crate::sys::pipes::Sender;
 
 /// Ctrl-D, which ends the input at the beginning of a terminal's line, and hands over the line
 /// elsewhere.
@@ -59,7 +59,7 @@ impl Drop for Attached {
 impl Input {
     /// Starts to read hotrun's stdin. Must be called inside the runtime; ends with hotrun.
     pub fn start() -> io::Result<Self> {
-        let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let stdin = files::copy(&io::stdin())?;
         let typed = stdin.is_terminal();
         let (pieces, inbox) = mpsc::channel(1);
         let step = move |stdin: &mut File| {

@@ -2,9 +2,11 @@
 //! on top.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
+
+use socket2::Socket;
 
 use super::Start;
 use crate::config::{Ready, Settings, Stdin};
@@ -13,13 +15,15 @@ use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch};
 use crate::session::reason::Reason;
 use crate::sockets::activation;
+use crate::sys;
+use crate::sys::host;
 
 /// Lets a keeper start the app: the prepared one if it still lives, else a new one.
 pub(super) async fn keep_with(
     prepared: Option<Keeper>,
     launch: &Launch,
-    sockets: &[Arc<OwnedFd>],
-) -> std::io::Result<(Keeper, Output)> {
+    sockets: &[Arc<Socket>],
+) -> io::Result<(Keeper, Output)> {
     if let Some(keeper) = prepared
         && let Ok(output) = keeper.launch(launch.clone(), sockets).await
     {
@@ -87,18 +91,11 @@ pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     }
 }
 
-/// The variable with the search path of shared objects, as cargo chooses it.
-const LIBRARY_PATH: &str = if cfg!(target_os = "macos") {
-    "DYLD_FALLBACK_LIBRARY_PATH"
-} else {
-    "LD_LIBRARY_PATH"
-};
-
 /// Puts this directory first in the search path of shared objects: it has the generation's own, while
 /// those in cargo's directories are of the last build.
 fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
     let mut path = dir.as_os_str().to_owned();
-    match env.iter_mut().find(|(key, _)| key == LIBRARY_PATH) {
+    match env.iter_mut().find(|(key, _)| key == host::LIBRARY_PATH) {
         // An empty entry would mean the working directory.
         Some((_, known)) if !known.is_empty() => {
             path.push(":");
@@ -106,21 +103,24 @@ fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
             *known = path;
         }
         Some((_, known)) => *known = path,
-        None => env.push((LIBRARY_PATH.into(), path)),
+        None => env.push((host::LIBRARY_PATH.into(), path)),
     }
 }
 
 /// Why a program could not be started.
 pub(super) fn explain(what: &str, code: Option<i32>) -> Reason {
-    let hint = match code {
-        Some(nix::libc::EACCES) => {
+    let Some(error) = code.map(io::Error::from_raw_os_error) else {
+        return what.into();
+    };
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => {
             "the target directory may be mounted `noexec`: choose another one with --target-dir"
         }
-        Some(nix::libc::ENOEXEC) => {
-            "it is built for another system: set `target.<triple>.runner` in .cargo/config.toml"
-        }
-        Some(nix::libc::ENOENT) => {
+        ErrorKind::NotFound => {
             "the program, its directory, its runner or its dynamic loader is missing"
+        }
+        _ if sys::is_foreign_program(&error) => {
+            "it is built for another system: set `target.<triple>.runner` in .cargo/config.toml"
         }
         _ => return what.into(),
     };

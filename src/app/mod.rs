@@ -19,12 +19,11 @@ mod ready_probe;
 mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use socket2::Socket;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
@@ -41,13 +40,16 @@ use crate::config::Settings;
 use crate::defect;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{News, Order as KeeperOrder};
-use crate::keeper::terminal::Terminal;
 use crate::lines::Stream;
 use crate::session::event::{AppNews, Conflict, Event, Taken};
 use crate::session::model::{ArtifactRef, Exit, Generation, Proof};
 use crate::session::reason::Reason;
 use crate::sink::Sink;
 use crate::sockets::address::Address;
+use crate::sys::Terminal;
+use crate::sys::accept_probe::traced;
+use crate::sys::processes::sockets_below;
+use crate::sys::signals::{self, Signals};
 
 /// How many of the last lines on stderr are kept to explain an exit: room for a panic and its backtrace.
 const LAST_LINES: usize = 200;
@@ -74,7 +76,7 @@ pub struct Start {
     /// The build's artifact.
     pub artifact: ArtifactRef,
     /// The sockets that it inherits, kept until none of its processes is left.
-    pub sockets: Vec<Arc<OwnedFd>>,
+    pub sockets: Vec<Arc<Socket>>,
     /// What is known of each of them, in the same order.
     pub held: Vec<HeldSocket>,
     /// The keeper of live, if live runs meanwhile.
@@ -187,7 +189,7 @@ impl App {
 
     /// The inodes of all sockets that its processes have open.
     pub fn open_sockets(&self) -> HashSet<u64> {
-        self.keeper().map(accept_probe::sockets).unwrap_or_default()
+        self.keeper().map(sockets_below).unwrap_or_default()
     }
 
     /// The executables that its processes run.
@@ -301,9 +303,7 @@ impl Task {
         let mut listening: Option<UnboundedReceiver<Listening>> = None;
         let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
         let terminal = output.terminal;
-        let mut resized = terminal
-            .as_ref()
-            .map(|_| signal(SignalKind::window_change()));
+        let mut resized = terminal.as_ref().map(|_| signals::listen(signals::RESIZED));
         let mut attached = match (input, output.stdin) {
             (Some(input), Some(stdin)) => {
                 Some(input.attach(self.generation, stdin, terminal.is_some()))
@@ -514,7 +514,7 @@ impl Task {
 
     /// Checks for a debugger; if there is one, [`Self::check_debugger_again`] follows.
     fn check_debugger(&mut self, keeper: u32) {
-        let found = accept_probe::traced(keeper);
+        let found = traced(keeper);
         self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGER_INTERVAL));
     }
 
@@ -586,7 +586,7 @@ async fn later(traced: Option<(i32, Instant)>) {
 }
 
 /// Waits for the next signal; for ever where it is not listened for.
-async fn next(signals: &mut Option<std::io::Result<Signal>>) {
+async fn next(signals: &mut Option<std::io::Result<Signals>>) {
     match signals {
         Some(Ok(signals)) => _ = signals.recv().await,
         Some(Err(_)) | None => std::future::pending().await,

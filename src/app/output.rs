@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-use crate::keeper::client::take_rest;
 use crate::lines::{Lines, Stream};
 use crate::session::model::Generation;
 use crate::sink::{Chunk, Room, Sink};
+use crate::sys::pipes::{Receiver, take_rest};
 
 /// The most bytes that are read from a pipe after the app has exited: processes that it left behind may
 /// write on without end.

@@ -5,20 +5,21 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
 use tokio::time::{Instant, sleep_until};
 
-use super::accept_probe::{self, Accepts, Probes, locks};
+use super::accept_probe::{self, Probes, locks};
 use super::ready_probe::{Probe, Request};
 use super::{Reach, Start};
 use crate::config::{self, Ready};
 use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::Address;
+use crate::sys::accept_probe::Accepts;
+use crate::sys::files::FileId;
 
 /// The pause between two accept probes of a candidate.
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -286,10 +287,7 @@ impl Check {
             self.beside
                 .filter(|_| !self.done && !self.files.is_empty())?,
         );
-        let is_locked = |path: &&PathBuf| {
-            let metadata = std::fs::metadata(path);
-            metadata.is_ok_and(|metadata| locked.contains(&(metadata.dev(), metadata.ino())))
-        };
+        let is_locked = |path: &&PathBuf| FileId::at(path).is_ok_and(|file| locked.contains(&file));
         self.files
             .iter()
             .find(is_locked)

@@ -18,8 +18,8 @@ use crate::config::Question;
 use crate::defect;
 use crate::session::event::Answer;
 use crate::session::model::Proof;
-use crate::sock_diag;
 use crate::sockets::address::reachable;
+use crate::sys::connections;
 use crate::tls;
 
 /// The pause between two questions, and the longest wait for an answer.
@@ -139,7 +139,7 @@ async fn wait_accepted(address: SocketAddr, reach: Reach) -> io::Result<()> {
     let (server, client) = (stream.peer_addr()?, stream.local_addr()?);
     let mut byte = [0];
     loop {
-        if sock_diag::accepted(server, client)?.is_some() {
+        if connections::accepted(server, client)?.is_some() {
             return Ok(());
         }
         // What is said or closed in good order was accepted; an error means that it was not.

@@ -1,61 +1,27 @@
-//! The signal that asks a generation to end: what its processes catch and ignore, as `/proc/PID/status`
-//! shows it.
+//! The signal that asks a generation to end: what its processes catch and ignore, as the system shows
+//! it.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
-use procfs::process::Process;
+use crate::sys::processes::{self, Handled, Process};
+use crate::sys::signals;
 
-use crate::process_tree;
-
-/// What a process does with signals that would end it: a bit for each, from signal 1 on.
-#[derive(Clone, Copy, Debug, Default)]
-struct Handled {
-    caught: u64,
-    ignored: u64,
-}
-
-impl Handled {
-    fn by(process: &Process) -> Option<Self> {
-        let status = process.status().ok()?;
-        Some(Self {
-            caught: status.sigcgt,
-            ignored: status.sigign,
-        })
-    }
-
-    fn catches(self, signal: i32) -> bool {
-        has(self.caught, signal)
-    }
-
-    /// The process neither catches nor ignores the signal.
-    fn is_ended_by(self, signal: i32) -> bool {
-        !has(self.caught | self.ignored, signal)
-    }
-}
-
-fn has(signals: u64, signal: i32) -> bool {
-    let bit = u32::try_from(signal - 1).ok();
-    bit.and_then(|bit| signals.checked_shr(bit))
-        .is_some_and(|signals| signals & 1 == 1)
-}
-
-const TERM: i32 = Signal::SIGTERM as i32;
-const INT: i32 = Signal::SIGINT as i32;
+const TERM: i32 = signals::TERMINATE;
+const INT: i32 = signals::INTERRUPT;
 
 /// Whether this signal would end a process of this keeper that has one of these sockets open, because
 /// that neither catches nor ignores it. `None`: the one of the two stop signals that it catches.
 pub(super) fn ends_at_once(keeper: u32, signal: Option<i32>, sockets: &HashSet<u64>) -> bool {
     let signals = signal.map_or(vec![TERM, INT], |signal| vec![signal]);
-    let tree = process_tree::of(keeper);
+    let tree = processes::descendants(keeper);
     let serving = tree.iter().filter(|process| serves(process, sockets));
-    let mut handled = serving.filter_map(Handled::by);
+    let mut handled = serving.filter_map(Process::handled);
     handled.any(|handled| signals.iter().all(|signal| handled.is_ended_by(*signal)))
 }
 
 fn serves(process: &Process, sockets: &HashSet<u64>) -> bool {
-    process_tree::sockets(process).any(|inode| sockets.contains(&inode))
+    process.sockets().any(|inode| sockets.contains(&inode))
 }
 
 /// SIGTERM, or SIGINT where the serving processes catch only that.
@@ -69,19 +35,16 @@ pub(super) fn choose(
     program: &Path,
     sockets: &HashSet<u64>,
 ) -> i32 {
-    let asked: Vec<Process> = process_tree::of(keeper)
+    let asked: Vec<Process> = processes::descendants(keeper)
         .into_iter()
-        .filter(|process| {
-            let of = process.stat().map(|stat| stat.pgrp);
-            group.is_none_or(|group| of.is_ok_and(|of| of == group.cast_signed()))
-        })
+        .filter(|process| group.is_none() || process.group() == group)
         .collect();
-    let is_program = |process: &Process| process.exe().is_ok_and(|exe| exe == program);
+    let is_program = |process: &Process| process.executable().is_some_and(|path| path == program);
     let serves = |process: &Process| serves(process, sockets);
     let which: [&dyn Fn(&Process) -> bool; 3] = [&is_program, &serves, &|_| true];
     let found = which.into_iter().map(|which| {
         let these = asked.iter().filter(|process| which(process));
-        these.filter_map(Handled::by).collect::<Vec<_>>()
+        these.filter_map(Process::handled).collect::<Vec<_>>()
     });
     let found = found.into_iter().find(|these| !these.is_empty());
     signal(&found.unwrap_or_default())
@@ -94,8 +57,6 @@ fn signal(asked: &[Handled]) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::signal::unix::SignalKind;
-
     use super::*;
 
     #[track_caller]
@@ -117,25 +78,5 @@ mod tests {
         case(&[&[INT]], INT);
         case(&[&[], &[INT]], INT);
         case(&[&[TERM], &[INT]], TERM);
-    }
-
-    #[test]
-    fn what_a_process_does_with_a_signal_is_seen() {
-        let own = || Handled::by(&Process::myself().unwrap()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let _guard = runtime.enter();
-        // No other test uses this signal.
-        let number = Signal::SIGURG as i32;
-        assert!(!own().catches(number) && own().is_ended_by(number));
-        let _handled = tokio::signal::unix::signal(SignalKind::from_raw(number)).unwrap();
-        assert!(own().catches(number) && !own().is_ended_by(number));
-        // Rust's runtime ignores it in every program.
-        let ignored = Signal::SIGPIPE as i32;
-        assert!(!own().catches(ignored) && !own().is_ended_by(ignored));
-        assert!(own().is_ended_by(Signal::SIGKILL as i32));
-        assert!(own().is_ended_by(0) && own().is_ended_by(99));
     }
 }

@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,6 +21,7 @@ use super::recorder::Recorder;
 use crate::config::Build;
 use crate::exit::{ExitKind, Failure};
 use crate::session::model::Generation;
+use crate::sys::files::FileId;
 
 /// The ending of the files of remembered addresses.
 const MEMORY: &str = "addresses";
@@ -216,10 +216,8 @@ fn lock(file: &File, path: &Path) -> io::Result<Lock> {
         Err(TryLockError::WouldBlock) => return Ok(Lock::Held),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let of_file = file.metadata()?;
-    let is_same = path
-        .metadata()
-        .is_ok_and(|of_path| (of_path.dev(), of_path.ino()) == (of_file.dev(), of_file.ino()));
+    let of_file = FileId::of(&file.metadata()?);
+    let is_same = FileId::at(path).is_ok_and(|of_path| of_path == of_file);
     Ok(if is_same { Lock::Taken } else { Lock::Removed })
 }
 

@@ -33,6 +33,7 @@ use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::event::BuildNews;
 use crate::session::model::{ChangeKind, Changes, Content, Exit};
+use crate::sys::files;
 
 /// Errors of the compiler about files that cargo has to mend: crates that it does not find, or that
 /// another compiler has made.
@@ -568,9 +569,12 @@ fn stamped(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Option<Sta
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    use std::os::unix::fs::MetadataExt;
     let metadata = path.metadata().ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    Some((
+        metadata.modified().ok()?,
+        metadata.len(),
+        files::number(&metadata),
+    ))
 }
 
 /// Fills a new directory with links to the files of cargo's that a crate may be compiled with.

@@ -1,19 +1,18 @@
-//! Finds the process that holds the lock for which cargo waits, from /proc/locks.
+//! Finds the process that holds the lock for which cargo waits.
 //!
-//! Cargo prints that it waits, and then does. The kernel lists every lock with the processes that wait
+//! Cargo prints that it waits, and then does. The system lists every lock with the processes that wait
 //! for it, so the locked file need not be known; a holder in another container is not named.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use procfs::process::Process;
 use tokio::task::JoinHandle;
 
 use crate::defect;
-use crate::process_tree;
+use crate::sys::processes::{self, Process};
 
-/// Milliseconds before each look at /proc/locks. A shorter wait is not worth a line: cargos that read a
+/// Milliseconds before each look at the locks. A shorter wait is not worth a line: cargos that read a
 /// manifest at the same time wait for each other for some milliseconds.
 const LOOKS: [u64; 2] = [500, 100];
 
@@ -93,68 +92,15 @@ async fn look() -> Option<String> {
 
 /// The holder of the lock for which a cargo below this process waits.
 fn find() -> Option<String> {
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let ours = process_tree::of(std::process::id());
-    let is_cargo = |process: &&Process| process.stat().is_ok_and(|stat| stat.comm == "cargo");
-    let waiting: Vec<i32> = ours.iter().filter(is_cargo).map(Process::pid).collect();
-    let pid = holder(&locks, &waiting)?;
-    let whole = process_tree::command(&Process::new(pid).ok()?)?;
+    let ours = processes::descendants(std::process::id());
+    let is_cargo = |process: &&Process| process.name().is_some_and(|name| name == "cargo");
+    let waiting: Vec<u32> = ours.iter().filter(is_cargo).map(Process::pid).collect();
+    let holder = processes::lock_holder(&waiting)?;
+    let whole = holder.command()?;
     let mut command: String = whole.chars().take(LONGEST).collect();
     if command.len() < whole.len() {
         command.truncate(command.trim_end().len());
         command.push('…');
     }
-    Some(format!("`{command}` (pid {pid})"))
-}
-
-/// The process that holds the lock for which one of these waits, from the text of /proc/locks: lines
-/// with the same number are about the same lock, and the first is the holder's.
-///
-/// `5: FLOCK  ADVISORY  WRITE 2614 fe:00:10011098 0 EOF`
-/// `5: -> FLOCK  ADVISORY  WRITE 2700 fe:00:10011098 0 EOF`
-fn holder(locks: &str, waiting: &[i32]) -> Option<i32> {
-    let lock = |line: &str| {
-        let (number, rest) = line.split_once(':')?;
-        let waits = rest.trim_start().starts_with("->");
-        let mut words = rest
-            .trim_start()
-            .trim_start_matches("->")
-            .split_whitespace();
-        let pid: i32 = words.nth(3)?.parse().ok()?;
-        Some((number.to_owned(), waits, pid))
-    };
-    let all = || locks.lines().filter_map(lock);
-    let (number, ..) = all().find(|(_, waits, pid)| *waits && waiting.contains(pid))?;
-    let (.., pid) = all().find(|(other, waits, _)| *other == number && !waits)?;
-    (pid > 0).then_some(pid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOCKS: &str = "\
-1: POSIX  ADVISORY  WRITE 10 fe:00:1 0 EOF
-2: FLOCK  ADVISORY  WRITE 20 fe:00:2 0 EOF
-2: -> FLOCK  ADVISORY  WRITE 21 fe:00:2 0 EOF
-2:  -> FLOCK  ADVISORY  WRITE 22 fe:00:2 0 EOF
-3: FLOCK  ADVISORY  READ  30 fe:00:3 0 EOF
-4: FLOCK  ADVISORY  WRITE 0 fe:00:4 0 EOF
-4: -> FLOCK  ADVISORY  WRITE 41 fe:00:4 0 EOF
-";
-
-    #[test]
-    fn the_holder_is_the_first_of_those_that_belong_together() {
-        for (waiting, expected) in [
-            (&[21][..], Some(20)),
-            (&[22], Some(20)),
-            (&[9, 22], Some(20)),
-            (&[20, 30, 10], None),
-            // The holder is in another container.
-            (&[41], None),
-            (&[], None),
-        ] {
-            assert_eq!(holder(LOCKS, waiting), expected, "{waiting:?}");
-        }
-    }
+    Some(format!("`{command}` (pid {})", holder.pid()))
 }

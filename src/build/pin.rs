@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::discard;
 use crate::defect::{self, Blocking, spawn_blocking};
 use crate::session::model::{Artifact, Generation, Surroundings};
+use crate::sys::files::{FileId, symlink};
 
 /// The name of the note in each pinned directory, which is needed to move the program's files out of it.
 const NOTE: &str = ".hotrun";
@@ -302,7 +302,7 @@ fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
 fn same(a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (File::open(a)?, File::open(b)?);
     let (of_a, of_b) = (a.metadata()?, b.metadata()?);
-    if (of_a.dev(), of_a.ino()) == (of_b.dev(), of_b.ino()) {
+    if FileId::of(&of_a) == FileId::of(&of_b) {
         return Ok(true);
     }
     if of_a.len() != of_b.len() {

@@ -10,14 +10,14 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use super::surroundings::own_program;
 use crate::sys;
+use crate::sys::files;
+use crate::sys::host::own_program;
 
 /// How the names of the link and of the directory beside it end.
 const LINK: &str = "rustc";
@@ -85,7 +85,7 @@ impl Recorder {
     /// Makes what is missing, as after `cargo clean`: without the link cargo could build nothing.
     pub(super) fn restore(&self) -> io::Result<()> {
         fs::create_dir_all(&self.records)?;
-        match symlink(own_program(), &self.link) {
+        match files::symlink(own_program(), &self.link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }

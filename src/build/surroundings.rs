@@ -24,6 +24,7 @@ use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
 use crate::session::reason::Reason;
+use crate::sys::host::own_program;
 
 /// The hidden first argument that prints what this process was started with.
 const PRINT: &str = "__surroundings";
@@ -46,11 +47,6 @@ pub fn requested() -> Option<Result<String, String>> {
         return Some(serde_json::to_string(&printed).map_err(|error| error.to_string()));
     }
     None
-}
-
-/// A path by which cargo can start hotrun, even after its file was replaced.
-pub(super) fn own_program() -> String {
-    format!("/proc/{}/exe", std::process::id())
 }
 
 /// What `cargo run` starts the program with.

@@ -1,9 +1,8 @@
-//! Captures the addresses that the app listens on, without a change to the app (Linux,
-//! `seccomp_unotify(2)`).
+//! Captures the addresses that the app listens on, without a change to the app.
 //!
 //! # Theory of operation
 //!
-//! The keeper starts the app under a seccomp filter (`filter`), so that each `bind` and `listen` of the
+//! The keeper starts the app under a filter of system calls (`sys::calls`), so that each `bind` and `listen` of the
 //! app and its descendants blocks until hotrun answers at the filter's notification descriptor. A
 //! dedicated thread (`notify_loop`) answers at once and does nothing else, since the calling thread is
 //! blocked meanwhile.
@@ -21,43 +20,34 @@
 //! one, the async runtime, and every decision of the session.
 
 mod bind_table;
-pub mod filter;
+mod bound;
 mod notify_loop;
-mod program;
-mod sockaddr;
 pub mod trial;
 mod why_not;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
-use nix::libc::sock_filter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::defect;
 use crate::session::slots::Slot;
 use crate::sockets::address::Address;
 use crate::sockets::held::SharedSet;
-use crate::sys;
+use crate::sys::Handle;
+use crate::sys::calls::{self, Calls};
 
 use notify_loop::NotifyLoop;
-pub use program::may_copy;
 pub use why_not::Why;
 
 /// Whether a program started now can be put under the filter. Not so under an outer hotrun, in a sandbox
 /// that forbids it, and on older kernels.
 pub fn is_possible() -> bool {
-    let Some(filter) = filter::program(false) else {
+    let Some(filter) = calls::filter(false) else {
         return false;
     };
-    let filter = filter.into_iter();
-    let filter = filter.map(|(code, jt, jf, k)| sock_filter { code, jt, jf, k });
-    let mut filter: Vec<sock_filter> = filter.collect();
     // On a thread that ends at once, since nothing can take the filter off again.
-    let tried = defect::spawn_thread("capture", None, move || {
-        sys::seccomp::notify(&mut filter).is_ok()
-    });
+    let tried = defect::spawn_thread("capture", None, move || calls::is_filtered(&filter));
     tried.is_ok_and(|thread| matches!(thread.join(), Ok(Ok(true))))
 }
 
@@ -87,7 +77,7 @@ pub enum Listening {
 #[derive(Debug)]
 pub struct Owner {
     /// Its pid, if /proc shows it.
-    pub pid: Option<i32>,
+    pub pid: Option<u32>,
     /// Its pid, command and directory, for people.
     pub name: String,
 }
@@ -109,9 +99,9 @@ impl Capture {
     }
 
     /// Answers each notification at `listener`, until the last process of the generation is gone.
-    pub fn start(self, listener: OwnedFd) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
+    pub fn start(self, listener: Handle) -> io::Result<mpsc::UnboundedReceiver<Listening>> {
         let (events, listening) = mpsc::unbounded_channel();
-        let notify_loop = NotifyLoop::new(listener, self, events);
+        let notify_loop = NotifyLoop::new(Calls::at(listener), self, events);
         defect::spawn_thread("capture", Some(256 * 1024), move || notify_loop.serve())?;
         Ok(listening)
     }

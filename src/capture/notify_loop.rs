@@ -4,39 +4,33 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
-use socket2::SockRef;
+use socket2::Socket;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::bind_table::BindTable;
-use super::program::{Program, Socket};
-use super::sockaddr::{self, LONGEST, Protocol};
+use super::bound;
 use super::{Capture, Listening, Owner, Why};
 use crate::defect;
 use crate::sockets::address::Address;
 use crate::sockets::captured::Fresh;
 use crate::sockets::held::HeldSet;
 use crate::sockets::port_owner;
-use crate::sys::seccomp::{
-    Notification, answer, let_through, put, receive_notification, still_waits,
+use crate::sys::calls::{
+    Bound, Call, Calls, Next, Program, ProgramBytes, ProgramSocket, Protocol, What,
+    only_v6_by_default, read,
 };
-
-/// The longest address that the kernel accepts, in bytes (`sockaddr_storage`).
-const LONGEST_ADDRESS: usize = 128;
+use crate::sys::{self, sockets};
 
 /// For each address with port 0, only the first sockets are captured: a program that binds more of them
 /// needs them only for a moment.
 const MOST_NUMBERED: u32 = 16;
 
-/// Milliseconds between two checks whether the program has closed what it bound.
-const TIDY_INTERVAL: u8 = 250;
+/// The time between two checks whether the program has closed what it bound.
+const TIDY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// For at most this many sockets is the reason remembered why they can't be captured.
 const MOST_UNHELD: usize = 1024;
@@ -45,40 +39,36 @@ const MOST_UNHELD: usize = 1024;
 enum Verdict {
     /// The kernel executes it.
     Through,
-    /// It is not executed, and this is its result.
-    Done(Result<(), Errno>),
+    /// It is not executed, and succeeds.
+    Done,
     /// This socket replaces the program's own, and the call succeeds.
-    Give(Arc<OwnedFd>),
+    Give(Arc<Socket>),
     /// The same, and the generation listens on it.
-    Open(Arc<OwnedFd>),
+    Open(Arc<Socket>),
 }
 
 pub(super) struct NotifyLoop {
-    listener: OwnedFd,
+    calls: Calls,
     capture: Capture,
     events: UnboundedSender<Listening>,
     bind_table: BindTable,
     /// Sockets that hotrun has bound for the program, by inode.
-    beside: HashMap<u64, OwnedFd>,
+    beside: HashMap<u64, Socket>,
     /// Held sockets that the program got at `bind`, and may be about to listen on.
-    handed: HashMap<u64, Arc<OwnedFd>>,
+    handed: HashMap<u64, Arc<Socket>>,
     /// Inodes of sockets whose address can't be captured, and why.
     unheld: HashMap<u64, Why>,
     /// Process and descriptor of each call that a signal interrupted before the answer: the program
     /// makes it again.
     interrupted: HashSet<(i32, i32)>,
     /// The call that is being answered.
-    current: Option<u64>,
+    current: Option<Call>,
 }
 
 impl NotifyLoop {
-    pub(super) fn new(
-        listener: OwnedFd,
-        capture: Capture,
-        events: UnboundedSender<Listening>,
-    ) -> Self {
+    pub(super) fn new(calls: Calls, capture: Capture, events: UnboundedSender<Listening>) -> Self {
         Self {
-            listener,
+            calls,
             capture,
             events,
             bind_table: BindTable::default(),
@@ -94,8 +84,8 @@ impl NotifyLoop {
     /// descriptor is closed each later call fails.
     pub(super) fn serve(self) {
         defect::repeat("capture", self, Self::answer_next, |own| {
-            if let Some(id) = own.current.take() {
-                let_through(own.listener.as_fd(), id).ok();
+            if let Some(call) = own.current.take() {
+                own.calls.let_through(&call).ok();
             }
         });
     }
@@ -103,28 +93,14 @@ impl NotifyLoop {
     /// Waits for the next call and answers it.
     fn answer_next(&mut self) -> ControlFlow<()> {
         let keeps = !self.beside.is_empty() || !self.handed.is_empty();
-        let wait = if keeps {
-            PollTimeout::from(TIDY_INTERVAL)
-        } else {
-            PollTimeout::NONE
-        };
-        let mut source = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut source, wait) {
-            Err(Errno::EINTR) => return ControlFlow::Continue(()),
-            Err(_) => return ControlFlow::Break(()),
-            Ok(_) => {}
-        }
-        let ready = source[0].revents().unwrap_or(PollFlags::empty());
-        if ready.contains(PollFlags::POLLIN) {
-            if let Ok(notification) = receive_notification(self.listener.as_fd()) {
-                self.current = Some(notification.id);
-                self.answer_call(&notification);
+        match self.calls.next(keeps.then_some(TIDY_INTERVAL)) {
+            Next::Call(call) => {
+                self.current = Some(call);
+                self.answer_call(&call);
                 self.current = None;
             }
-        } else if !ready.is_empty() {
-            return ControlFlow::Break(());
-        } else {
-            self.tidy();
+            Next::Idle => self.tidy(),
+            Next::Over => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
     }
@@ -137,22 +113,19 @@ impl NotifyLoop {
         self.handed.retain(|inode, _| is_open(*inode));
     }
 
-    fn answer_call(&mut self, notification: &Notification) {
+    fn answer_call(&mut self, call: &Call) {
         defect::point("capture");
-        let id = notification.id;
-        let program = Program(notification.thread);
-        let verdict = if notification.call == libc::SYS_bind {
-            self.bind(notification, program)
-        } else if notification.call == libc::SYS_listen {
-            self.listen(notification, program)
-        } else {
-            self.remove(notification, program)
+        let verdict = match call.what {
+            What::Bind(address) => self.bind(call, address),
+            What::Listen => self.listen(call),
+            What::Remove { dir, path } => self.remove(call.program, dir, path),
+            What::Other => None,
         };
         let answered = match verdict.unwrap_or(Verdict::Through) {
-            Verdict::Through => let_through(self.listener.as_fd(), id),
-            Verdict::Done(result) => answer(self.listener.as_fd(), id, result),
-            Verdict::Give(socket) => self.give(notification, program, &socket, false),
-            Verdict::Open(socket) => self.give(notification, program, &socket, true),
+            Verdict::Through => self.calls.let_through(call),
+            Verdict::Done => self.calls.succeed(call),
+            Verdict::Give(socket) => self.give(call, &socket, false),
+            Verdict::Open(socket) => self.give(call, &socket, true),
         };
         // A call that was interrupted, or whose process has ended, needs no answer.
         answered.ok();
@@ -160,33 +133,27 @@ impl NotifyLoop {
 
     /// Puts a held socket over the program's own, and lets the call succeed. With `opens` the generation
     /// claims it.
-    fn give(
-        &mut self,
-        notification: &Notification,
-        program: Program,
-        socket: &Arc<OwnedFd>,
-        opens: bool,
-    ) -> io::Result<()> {
-        let (id, number) = (notification.id, notification.integer(0));
+    fn give(&mut self, call: &Call, socket: &Arc<Socket>, opens: bool) -> io::Result<()> {
+        let (program, number) = (call.program, call.number);
         let close_on_exec = program.socket(number).is_some_and(|own| own.close_on_exec);
-        if let Err(error) = put(self.listener.as_fd(), id, socket, number, close_on_exec) {
-            if let Ok(found) = fstat(socket.as_fd()) {
+        if let Err(error) = self.calls.put(call, socket, close_on_exec) {
+            if let Ok(inode) = sockets::id(socket) {
                 let slot = self.capture.slot;
-                self.capture.held.lock().not_given(found.st_ino, slot);
+                self.capture.held.lock().not_given(inode, slot);
             }
-            return answer(self.listener.as_fd(), id, Err(errno(&error)));
+            return self.calls.fail(call, &error);
         }
-        let process = program.process().unwrap_or(program.0);
-        if let Ok(found) = fstat(socket.as_fd()) {
-            self.bind_table.give(process, number, found.st_ino);
+        let process = program.process_or_thread();
+        if let Ok(inode) = sockets::id(socket) {
+            self.bind_table.give(process, number, inode);
             // After the program has it, since a claim without an open descriptor counts as given up.
             if opens {
-                self.claim(&mut self.capture.held.lock(), found.st_ino);
+                self.claim(&mut self.capture.held.lock(), inode);
             } else {
-                self.reserve(found.st_ino, socket);
+                self.reserve(inode, socket);
             }
         }
-        let answered = answer(self.listener.as_fd(), id, Ok(()));
+        let answered = self.calls.succeed(call);
         if answered.is_err() {
             self.interrupted.insert((process, number));
         }
@@ -195,8 +162,8 @@ impl NotifyLoop {
 
     // ---- bind
 
-    fn bind(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
-        let number = notification.integer(0);
+    fn bind(&mut self, call: &Call, address: ProgramBytes) -> Option<Verdict> {
+        let (program, number) = (call.program, call.number);
         let socket = program.socket(number)?;
         let process = program.process()?;
         let was_interrupted = self.interrupted.remove(&(process, number));
@@ -205,18 +172,10 @@ impl NotifyLoop {
         if self.capture.held.lock().holding(socket.inode).is_some() {
             // A held socket has replaced it already, so the kernel answers EINVAL, as for any second
             // bind.
-            return was_interrupted.then_some(Verdict::Done(Ok(())));
+            return was_interrupted.then_some(Verdict::Done);
         }
-        let length = usize::try_from(notification.integer(2)).ok()?;
-        let longest = match socket.protocol {
-            Protocol::Unix => LONGEST,
-            _ => LONGEST_ADDRESS,
-        };
-        if length > longest {
-            return None;
-        }
-        let length = LONGEST.min(length);
-        let Some(bytes) = program.memory(notification.pointer(1), length) else {
+        let address = address.of_address(socket.protocol)?;
+        let Some(bytes) = program.bytes(address) else {
             // The kernel answers EFAULT to a bad pointer.
             if !program.is_readable() {
                 self.report_at_listen(&socket, Why::Unreadable);
@@ -227,14 +186,15 @@ impl NotifyLoop {
             Protocol::Unix => program.dir(None)?,
             _ => std::path::PathBuf::new(),
         };
-        let is_whole = bytes.len() == length;
-        if let Some(name) = sockaddr::abstract_name(socket.protocol, &bytes) {
+        let is_whole = bytes.len() == address.count();
+        let bound = read(socket.protocol, &bytes)?;
+        if let Bound::Abstract(name) = bound {
             self.report_at_listen(&socket, Why::Abstract(name));
             return None;
         }
-        let address = sockaddr::read(socket.protocol, &bytes, &dir).filter(|_| is_whole)?;
+        let address = bound::address(socket.protocol, bound, &dir).filter(|_| is_whole)?;
         let fresh = fresh(program, number, &socket);
-        if !still_waits(self.listener.as_fd(), notification.id) {
+        if !self.calls.still_waits(call) {
             return None;
         }
         if is_special(&fresh) {
@@ -250,7 +210,7 @@ impl NotifyLoop {
 
     /// Remembers why a socket can't be captured, and reports it only at `listen`: a client's bind needs
     /// no report.
-    fn report_at_listen(&mut self, socket: &Socket, why: Why) {
+    fn report_at_listen(&mut self, socket: &ProgramSocket, why: Why) {
         if self.unheld.len() == MOST_UNHELD {
             self.unheld.clear();
         }
@@ -263,7 +223,7 @@ impl NotifyLoop {
 
     fn bind_listener(
         &mut self,
-        socket: &Socket,
+        socket: &ProgramSocket,
         address: Address,
         fresh: &Fresh,
     ) -> Option<Verdict> {
@@ -317,8 +277,8 @@ impl NotifyLoop {
         defect::spawn_thread("port owner", None, find).ok();
     }
 
-    fn keep_beside(&mut self, bound: OwnedFd, address: Address) -> io::Result<Arc<OwnedFd>> {
-        let inode = fstat(bound.as_fd())?.st_ino;
+    fn keep_beside(&mut self, bound: Socket, address: Address) -> io::Result<Arc<Socket>> {
+        let inode = sockets::id(&bound)?;
         let copy = bound.try_clone()?;
         self.bind_table.bind(inode, address);
         self.beside.insert(inode, copy);
@@ -326,9 +286,8 @@ impl NotifyLoop {
     }
 
     fn bind_datagrams(&mut self, address: &Address, fresh: &Fresh) -> Option<Verdict> {
-        let shares = |copy: &OwnedFd| {
-            let copy = SockRef::from(copy);
-            copy.reuse_port().unwrap_or(false) || copy.reuse_address().unwrap_or(false)
+        let shares = |copy: &Socket| {
+            sockets::shares_address(copy).unwrap_or(false) || copy.reuse_address().unwrap_or(false)
         };
         // Client sockets, and sockets that are meant to share their address.
         if address.is_open() || fresh.copy.as_ref().is_some_and(shares) {
@@ -354,8 +313,8 @@ impl NotifyLoop {
 
     // ---- listen
 
-    fn listen(&mut self, notification: &Notification, program: Program) -> Option<Verdict> {
-        let number = notification.integer(0);
+    fn listen(&mut self, call: &Call) -> Option<Verdict> {
+        let (program, number) = (call.program, call.number);
         let Some(socket) = program.socket(number) else {
             if !program.is_readable() {
                 self.report_unheld(Why::Unreadable);
@@ -369,7 +328,7 @@ impl NotifyLoop {
             self.report_unheld(why);
             return None;
         }
-        if !still_waits(self.listener.as_fd(), notification.id) {
+        if !self.calls.still_waits(call) {
             return None;
         }
         // The address may have been released between `bind` and `listen`.
@@ -379,7 +338,7 @@ impl NotifyLoop {
             held.listens_again(socket.inode) || handed.is_some() && held.hold_again(socket.inode);
         if is_held {
             self.claim(&mut held, socket.inode);
-            return Some(Verdict::Done(Ok(())));
+            return Some(Verdict::Done);
         }
         drop(held);
         let written = self.bind_table.written(socket.inode)?.clone();
@@ -388,7 +347,7 @@ impl NotifyLoop {
         if let Some(own) = self.beside.remove(&socket.inode) {
             fresh.copy = Some(own);
         }
-        if !still_waits(self.listener.as_fd(), notification.id) {
+        if !self.calls.still_waits(call) {
             return None;
         }
         let find = |held: &HeldSet| {
@@ -419,7 +378,7 @@ impl NotifyLoop {
         held.give(found?, slot, &fresh).map(Verdict::Open)
     }
 
-    fn reserve(&mut self, inode: u64, socket: &Arc<OwnedFd>) {
+    fn reserve(&mut self, inode: u64, socket: &Arc<Socket>) {
         let mut held = self.capture.held.lock();
         held.reserve(inode, self.capture.slot);
         if let Some(held) = held.holding(inode) {
@@ -444,19 +403,7 @@ impl NotifyLoop {
     // ---- paths
 
     /// A program that unlinks its socket's path when it starts or ends takes the path for its own.
-    fn remove(&self, notification: &Notification, program: Program) -> Option<Verdict> {
-        #[cfg(target_arch = "x86_64")]
-        let is_short = notification.call == libc::SYS_unlink;
-        #[cfg(not(target_arch = "x86_64"))]
-        let is_short = false;
-        let (dir, path) = if is_short {
-            (None, notification.pointer(0))
-        } else if notification.integer(2) & libc::AT_REMOVEDIR != 0 {
-            return None;
-        } else {
-            let dir = Some(notification.integer(0)).filter(|dir| *dir != libc::AT_FDCWD);
-            (dir, notification.pointer(1))
-        };
+    fn remove(&self, program: Program, dir: Option<i32>, path: u64) -> Option<Verdict> {
         let path = program.text(path)?;
         // Most names differ already in their last component.
         let name = std::path::Path::new(&path).file_name()?;
@@ -467,34 +414,27 @@ impl NotifyLoop {
         if alike.is_empty() {
             return None;
         }
-        let is_held = alike.contains(&sockaddr::absolute(&path, &program.dir(dir)?)?);
-        is_held.then_some(Verdict::Done(Ok(())))
+        let is_held = alike.contains(&bound::absolute(&path, &program.dir(dir)?)?);
+        is_held.then_some(Verdict::Done)
     }
 }
 
 /// The program has this held socket open.
 fn has_already(bind_table: &mut BindTable, inode: u64) -> bool {
-    bind_table.open(inode, |process, number| Program(process).inode(number)) > 0
+    bind_table.open(inode, |process, number| Program::of(process).inode(number)) > 0
 }
 
 /// It is bound to a device, which takes a privilege that hotrun may not have.
 fn is_special(fresh: &Fresh) -> bool {
-    let device = fresh
-        .copy
-        .as_ref()
-        .and_then(|copy| SockRef::from(copy).device().ok()?);
-    device.is_some()
+    fresh.copy.as_ref().is_some_and(sys::is_bound_to_device)
 }
 
 /// The properties of a program's socket.
-fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
+fn fresh(program: Program, number: i32, socket: &ProgramSocket) -> Fresh {
     let copy = program.copy(number);
-    let copy =
-        copy.filter(|copy| fstat(copy.as_fd()).is_ok_and(|found| found.st_ino == socket.inode));
+    let copy = copy.filter(|copy| sockets::id(copy).is_ok_and(|inode| inode == socket.inode));
     let only_v6 = match (&copy, socket.protocol) {
-        (Some(copy), Protocol::Tcp6 | Protocol::Udp6) => {
-            SockRef::from(copy).only_v6().unwrap_or(false)
-        }
+        (Some(copy), Protocol::Tcp6 | Protocol::Udp6) => copy.only_v6().unwrap_or(false),
         (None, Protocol::Tcp6 | Protocol::Udp6) => only_v6_by_default(),
         _ => false,
     };
@@ -503,18 +443,6 @@ fn fresh(program: Program, number: i32, socket: &Socket) -> Fresh {
         nonblocking: socket.nonblocking,
         copy,
     }
-}
-
-/// The default of `IPV6_V6ONLY` (`net.ipv6.bindv6only`).
-fn only_v6_by_default() -> bool {
-    let set = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
-    set.is_ok_and(|set| set.trim() == "1")
-}
-
-fn errno(error: &io::Error) -> Errno {
-    error
-        .raw_os_error()
-        .map_or(Errno::EADDRINUSE, Errno::from_raw)
 }
 
 #[cfg(test)]
@@ -533,14 +461,14 @@ mod tests {
             held: HeldSet::default().into(),
             slot: Slot::First,
         };
-        let listener = File::open("/dev/null").unwrap().into();
+        let listener = Calls::at(File::open("/dev/null").unwrap().into());
         let (events, _told) = tokio::sync::mpsc::unbounded_channel();
         let mut notify_loop = NotifyLoop::new(listener, capture, events);
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = bound.local_addr().unwrap();
         // This process is the program.
         let own = bound.try_clone().unwrap();
-        let inode = fstat(own.as_fd()).unwrap().st_ino;
+        let inode = sockets::id(&own).unwrap();
         let kept = notify_loop.keep_beside(bound.into(), Address::Tcp(at));
         drop(kept.unwrap());
         let process = std::process::id().cast_signed();

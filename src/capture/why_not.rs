@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::filter;
 use crate::session::reason::Reason;
 use crate::sockets::captured::MOST;
+use crate::sys::calls;
 
 /// Why an address is not captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +27,10 @@ pub enum Why {
 impl Why {
     /// Why no address of this program can be captured, if its file shows it.
     pub fn of_program(path: &Path) -> Option<Self> {
-        use std::io::Read;
-        if filter::program(false).is_none() {
+        if calls::filter(false).is_none() {
             return Some(Self::Unknown);
         }
-        let mut head = [0; 5];
-        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-        // A 32-bit ELF.
-        let is_other = read.is_ok() && head == *b"\x7fELF\x01";
-        is_other.then_some(Self::Other)
+        calls::is_of_other_architecture(path).then_some(Self::Other)
     }
 
     /// The explanation.
@@ -44,7 +39,7 @@ impl Why {
         let declare = "declare its address with --listen, and take the socket over in the app with \
                        `listenfd`, or pass --no-capture if it need not be held";
         let (what, why, hint) = match self {
-            Self::Unreadable => match ptrace_scope() {
+            Self::Unreadable => match calls::ptrace_scope() {
                 Some(scope @ 2..) => (
                     what.into(),
                     format!("kernel.yama.ptrace_scope is {scope}, so that hotrun may not read the app's memory"),
@@ -85,32 +80,5 @@ impl Why {
             ),
         };
         Reason::new(format!("{what}: {why}"), hint)
-    }
-}
-
-/// Yama's restriction of ptrace; `None`: the kernel does not have it.
-fn ptrace_scope() -> Option<u32> {
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    scope.ok()?.trim().parse().ok()
-}
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_32_bit_program_is_known_by_its_header() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("app");
-        for (head, expected) in [
-            (&b"\x7fELF\x01\x01"[..], Some(Why::Other)),
-            (b"\x7fELF\x02\x01", None),
-            (b"#!/bin/sh", None),
-            (b"", None),
-        ] {
-            std::fs::write(&path, head).unwrap();
-            assert_eq!(Why::of_program(&path), expected);
-        }
     }
 }

@@ -15,7 +15,6 @@
 //!   removed.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The cargo to call, and the environment to call it with.
@@ -95,7 +94,7 @@ pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) 
 }
 
 fn is_of_package(key: &OsStr) -> bool {
-    let starts = |start: &str| key.as_bytes().starts_with(start.as_bytes());
+    let starts = |start: &str| key.as_encoded_bytes().starts_with(start.as_bytes());
     OF_CARGO.iter().any(|name| key == *name) || starts("CARGO_PKG_") || starts("CARGO_BIN_EXE_")
 }
 

@@ -23,6 +23,7 @@ use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks};
 use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec, Wrong};
+use crate::sys::{ABLE, host};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
@@ -127,7 +128,7 @@ impl Sources {
             watch: self.watch(&layer, self.places(), log.as_deref())?,
             build: self.build(&layer.build)?,
             hooks: hooks(&layer.hooks),
-            twins: layer.handover.twins(),
+            twins: ABLE.twins && layer.handover.twins(),
             quiesce_max: layer.handover.quiesce_max().0,
             hold: hold(&layer.handover, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
@@ -360,11 +361,11 @@ fn app(app: &layer::App, args: &Args, dir: &Path) -> Result<App, Failure> {
         ready: app.ready.clone(),
         ready_timeout: app.ready_timeout().0,
         settle: app.settle().0,
-        stop_signal: app.stop_signal().0.map(|signal| signal as i32),
+        stop_signal: app.stop_signal().0,
         stop_timeout: app.stop_timeout().0,
         probation: app.probation().0,
         // An app that reads what the user types expects a terminal.
-        capture: app.capture(),
+        capture: ABLE.capture && app.capture(),
         tty: app.tty() || (stdin == Stdin::App && std::io::stdin().is_terminal()),
         stdin,
     })
@@ -436,7 +437,7 @@ fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failu
     if handover.while_building() == WhileBuilding::Serve {
         return Ok(None);
     }
-    if !tcp || !handover.twins() {
+    if !(tcp && ABLE.twins && handover.twins()) {
         return Err(Failure::usage(
             "handover.while_building: `hold` needs a TCP address with a socket for each version",
         )
@@ -465,8 +466,7 @@ fn outputs(args: &Args) -> Vec<PathBuf> {
         let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
         Some(dir.join(path.file_name()?))
     });
-    let own = ["/proc/self/fd/1", "/proc/self/fd/2"];
-    let own = own.iter().filter_map(|link| std::fs::read_link(link).ok());
+    let own = host::output_paths();
     events.chain(own.filter(|path| path.is_file())).collect()
 }
 

@@ -119,8 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_refused() {
-        use std::os::unix::ffi::OsStringExt;
-        let bad = || OsString::from_vec(b"caf\xe9".to_vec());
+        let bad = || crate::sys::files::os_string(b"caf\xe9".to_vec());
         let all = |name: &str| [(OsString::from(name), bad()), ("OTHER".into(), bad())];
         assert_eq!(texts(all("HOME")).unwrap(), []);
         let failure = texts(all("HOTRUN_CFG_APP_DIR")).unwrap_err();

@@ -23,6 +23,7 @@ use crate::session::model::{
     ArtifactRef, BuildOutcome, Change, ChangeKind, Changes, Content, Generation, Save,
 };
 use crate::session::reason::Reason;
+use crate::sys::files;
 
 const ABOUT: &str = "builds";
 /// The edits that are measured.
@@ -264,7 +265,7 @@ fn copy(from: &Path, to: &Path, without: &[&PathBuf]) -> io::Result<()> {
         if kind.is_dir() && !is_left_out {
             copy(&path, &to.join(&name), without)?;
         } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(&path)?, to.join(&name))?;
+            files::symlink(fs::read_link(&path)?, to.join(&name))?;
         } else if kind.is_file() {
             fs::copy(&path, to.join(&name))?;
         }

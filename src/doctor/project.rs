@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::{FsFlags, statvfs};
 use tokio::sync::mpsc;
 
 use super::Finding;
@@ -12,6 +11,7 @@ use crate::config::Settings;
 use crate::session::model::Scope;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
+use crate::sys::host;
 use crate::watch::Watch;
 
 /// Less free space than this is soon used up by builds.
@@ -119,11 +119,11 @@ async fn watching(settings: &Settings, scope: Scope) -> Vec<Finding> {
 fn room_for_builds(target: &Path) -> Vec<Finding> {
     const ABOUT: &str = "files";
     let mut findings = Vec::new();
-    let Ok(found) = statvfs(target) else {
+    let Ok(room) = host::room(target) else {
         return findings;
     };
     let shown = target.display();
-    if found.flags().contains(FsFlags::ST_NOEXEC) {
+    if room.is_noexec {
         let what = format!("{shown} is mounted `noexec`: no program can be started from there");
         findings.push(Finding::wrong(
             ABOUT,
@@ -131,11 +131,8 @@ fn room_for_builds(target: &Path) -> Vec<Finding> {
             "choose another one with --target-dir",
         ));
     }
-    let room = found
-        .blocks_available()
-        .saturating_mul(found.fragment_size());
-    if room < LITTLE_ROOM {
-        let what = format!("{shown} has {} MiB left", room >> 20);
+    if room.bytes < LITTLE_ROOM {
+        let what = format!("{shown} has {} MiB left", room.bytes >> 20);
         findings.push(Finding::wrong(
             ABOUT,
             what,
@@ -143,7 +140,7 @@ fn room_for_builds(target: &Path) -> Vec<Finding> {
         ));
     }
     if findings.is_empty() {
-        let what = format!("{shown} has {} GiB left", room >> 30);
+        let what = format!("{shown} has {} GiB left", room.bytes >> 30);
         findings.push(Finding::fine(ABOUT, what));
     }
     findings

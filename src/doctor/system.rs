@@ -1,15 +1,13 @@
 //! Checks of the system: what it lets hotrun do.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::time::timeout;
 
 use super::Finding;
 use crate::app::why_not_captured;
-use crate::capture::{Capture, Listening, Why, filter, may_copy, trial};
+use crate::capture::{Capture, Listening, Why, trial};
 use crate::config::Settings;
 use crate::defect;
 use crate::keeper::Mode;
@@ -18,6 +16,7 @@ use crate::keeper::protocol::{Launch, News};
 use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
+use crate::sys::{calls, host};
 
 /// A relayed connection takes descriptors here, and a held address has two.
 const FEW_DESCRIPTORS: u64 = 1024;
@@ -29,8 +28,7 @@ const SHORT_QUEUE: u64 = 128;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn kernel() -> Finding {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let what = format!("Linux {}, {}", release.trim(), std::env::consts::ARCH);
+    let what = format!("{}, {}", host::name(), std::env::consts::ARCH);
     Finding::fine("system", what)
 }
 
@@ -41,10 +39,10 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
         let what = "off: only declared addresses are held";
         return vec![Finding::fine(ABOUT, what)];
     }
-    let Some(filter) = filter::program(false) else {
+    let Some(filter) = calls::filter(false) else {
         return vec![Finding::said(ABOUT, Why::Unknown.explain())];
     };
-    let own = format!("/proc/{}/exe", std::process::id());
+    let own = host::own_program();
     let launch = Launch {
         program: own.clone().into(),
         argv0: own.into(),
@@ -73,7 +71,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
             findings.push(Finding::wrong(ABOUT, what, fix));
         }
     }
-    if !may_copy() {
+    if !calls::may_copy() {
         let what = "a container denies copies of other processes' sockets (`pidfd_getfd`): options that the \
                     app sets before it listens are lost";
         let fix = "start the container with `--cap-add SYS_PTRACE`, if the app sets any";
@@ -100,7 +98,7 @@ async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
         return Some(Err(why_not_captured(code)));
     }
     let capture = Capture { held, slot };
-    let mut told = capture.start(keeper.take_descriptor()?).ok()?;
+    let mut told = capture.start(keeper.take_handle()?).ok()?;
     let address = loop {
         match told.recv().await? {
             Listening::Held { address, .. } => break address,
@@ -149,7 +147,7 @@ pub(super) fn twins() -> Finding {
 pub(super) fn limits() -> Vec<Finding> {
     const ABOUT: &str = "limits";
     let mut findings = Vec::new();
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+    if let Some((soft, hard)) = host::open_files() {
         findings.push(if soft < FEW_DESCRIPTORS {
             let what = format!("{soft} open files for each process are few");
             Finding::wrong(ABOUT, what, format!("`ulimit -n {}`", hard.min(4096)))
@@ -157,7 +155,7 @@ pub(super) fn limits() -> Vec<Finding> {
             Finding::fine(ABOUT, format!("{soft} open files for each process"))
         });
     }
-    if let Some(longest) = number("/proc/sys/net/core/somaxconn") {
+    if let Some(longest) = host::longest_queue() {
         findings.push(if longest < SHORT_QUEUE {
             let what = format!("at most {longest} clients wait for an app that does not accept");
             Finding::wrong(ABOUT, what, "`sysctl -w net.core.somaxconn=4096`")
@@ -167,8 +165,4 @@ pub(super) fn limits() -> Vec<Finding> {
         });
     }
     findings
-}
-
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -4,7 +4,7 @@
 use super::{Executor, names, policy};
 use crate::app::Captured;
 use crate::browser::address::url;
-use crate::capture::{Capture, filter};
+use crate::capture::Capture;
 use crate::config::{Question, Ready};
 use crate::defect;
 use crate::report::Note;
@@ -13,6 +13,7 @@ use crate::session::model::{Generation, Moment};
 use crate::session::slots::Slot;
 use crate::sockets::relay::{self, Relay};
 use crate::sockets::remembered;
+use crate::sys::calls;
 
 impl Executor {
     /// What capture of the next generation needs, which gets this slot. It is expected to listen where
@@ -24,7 +25,7 @@ impl Executor {
         let mut held = self.held.lock();
         let awaited = held.awaited(serving);
         held.forget_claims(slot, serving);
-        let filter = filter::program(held.paths().next().is_some())?;
+        let filter = calls::filter(held.paths().next().is_some())?;
         let held = self.held.clone();
         Some(Captured {
             capture: Capture { held, slot },

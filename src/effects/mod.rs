@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot::Receiver;
 
@@ -299,7 +298,7 @@ impl Executor {
         // The shell's prompt and hotrun's status line must not run into each other.
         let _paused = self.reporter.pause();
         let had_keys = sys::restore_terminal();
-        sys::stop_by(Signal::SIGTSTP);
+        sys::suspend();
         if had_keys {
             sys::take_keys();
         }

@@ -1,13 +1,13 @@
 //! Writes a new file whole or not at all, and never over another one.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::New;
 use crate::config::schema;
 use crate::exit::Failure;
+use crate::sys::files;
 
 /// Refuses a file that exists with other content.
 pub(super) fn check(file: &New, dir: &Path) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
     // Under another name until it is whole: an editor, or a hotrun that watches, reads it at once.
     let mut new = tempfile::Builder::new()
         .prefix(".hotrun-init.")
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(files::usual_permissions())
         .tempfile_in(dir)?;
     new.write_all(text.as_bytes())?;
     new.persist_noclobber(path)?;
@@ -78,10 +78,12 @@ mod tests {
         check(&file, dir.path()).unwrap();
         write(&file, dir.path()).unwrap();
         assert_eq!(fs::read_to_string(&file.path).unwrap(), "new");
-        let mode = file.path.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o600, 0o600);
+        let other = dir.path().join("other");
+        fs::write(&other, "").unwrap();
+        let permissions = |path: &Path| path.metadata().unwrap().permissions();
+        assert_eq!(permissions(&file.path), permissions(&other));
         let dangling = new("link");
-        std::os::unix::fs::symlink("nowhere", &dangling.path).unwrap();
+        files::symlink("nowhere", &dangling.path).unwrap();
         for file in [file, dangling] {
             for result in [check(&file, dir.path()), write(&file, dir.path())] {
                 let failure = result.unwrap_err();

@@ -3,10 +3,9 @@
 //! # Theory of operation
 //!
 //! Every app generation, every cargo and every helper is the child of a *keeper*: hotrun's own program,
-//! started through `/proc/self/exe` with a hidden first argument, single-threaded, in a session of its
-//! own. It gets its orders, and the descriptors for its child, over a unix socket that is its stdin.
-//! When it is told to, or when that socket ends because hotrun has ended, it kills and reaps its child's
-//! processes:
+//! started with a hidden first argument, single-threaded, in a session of its own. It gets its orders, and
+//! the descriptors for its child, over a channel that is its stdin. When it is told to, or when that channel
+//! ends because hotrun has ended, it kills and reaps its child's processes:
 //!
 //! - [`Mode::Tree`] (apps): it is a subreaper, so that processes which double-fork are reparented to it;
 //!   it kills and reaps until it has no child left.
@@ -19,7 +18,6 @@
 pub mod client;
 pub mod process;
 pub mod protocol;
-pub mod terminal;
 
 /// Which processes a keeper ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

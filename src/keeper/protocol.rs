@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defect::Defect;
 use crate::session::model::Exit;
+use crate::sys::calls::FilterStep;
 
 /// What a keeper is to start. Paths are `OsString`s, since serde accepts only paths that are UTF-8. Its
 /// descriptors come with it: stdin if it has one, stdout, stderr, then the sockets.
@@ -28,8 +29,8 @@ pub struct Launch {
     pub must_notify: bool,
     /// Its stdin.
     pub input: Input,
-    /// The seccomp filter that it is started under (code, both jumps, constant); none if empty.
-    pub filter: Vec<(u16, u8, u8, u32)>,
+    /// The filter of system calls that it is started under; none if empty.
+    pub filter: Vec<FilterStep>,
 }
 
 /// What the child's stdin is.
@@ -134,16 +135,15 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+    use crate::sys::files::os_string;
 
     #[test]
     fn messages_survive_any_cut_and_any_bytes() {
         let launch = Launch {
             program: "/bin/true".into(),
-            env: vec![("KEY".into(), OsStr::from_bytes(b"\xff=\n").into())],
+            env: vec![("KEY".into(), os_string(b"\xff=\n".to_vec()))],
             ..Launch::default()
         };
         let orders = [

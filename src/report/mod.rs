@@ -147,8 +147,6 @@ pub enum Note {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
     use std::time::Duration;
 
     use serde_json::{Value, json};
@@ -159,6 +157,7 @@ mod tests {
     use crate::lines::Stream;
     use crate::session::action::View;
     use crate::session::model::{Cause, Cure, Exit, Generation};
+    use crate::sys::files;
 
     /// It is written like this, and read as it was.
     #[track_caller]
@@ -191,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_built_for_is_told_exactly() {
-        let odd = PathBuf::from(OsStr::from_bytes(b"src/\xe9.rs"));
+        let odd = files::path(b"src/\xe9.rs");
         written(
             View::Building {
                 generation: Generation(2),
@@ -207,7 +206,7 @@ mod tests {
     /// One that no JSON can have must not end the output of everything else.
     #[test]
     fn paths_of_any_bytes_are_told() {
-        let path = PathBuf::from(OsStr::from_bytes(b"caf\xe9.html"));
+        let path = files::path(b"caf\xe9.html");
         for view in [
             View::NobodyDepends {
                 path: path.clone(),

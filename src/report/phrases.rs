@@ -3,12 +3,11 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::text::Level;
 use super::values::{AnyPath, Cure, HeldAddress, Millis, Next, Phases};
 use crate::session::action::Evidence;
 use crate::session::model::{Exit, Generation, Proof};
+use crate::sys::signals;
 
 /// Whole milliseconds, or seconds from ten on.
 pub fn ms(time: Duration) -> String {
@@ -23,9 +22,9 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(code) => write!(f, "exit status {code}"),
-            Self::Signal(number) => match Signal::try_from(*number) {
-                Ok(signal) => write!(f, "signal {number} ({signal})"),
-                Err(_) => write!(f, "signal {number}"),
+            Self::Signal(number) => match signals::name(*number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
             },
             Self::Unknown => f.write_str("unknown exit status"),
         }

@@ -1,9 +1,7 @@
 //! What events are made of where the session's own types have no good form in JSON: times, paths of any
 //! bytes, and what refers to them. Pure.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::action;
 use crate::session::model::{self, Generation};
+use crate::sys::files;
 
 /// A span of time: in JSON a number of milliseconds, with microseconds behind the point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,7 +66,7 @@ impl From<AnyPath> for PathForm {
             Ok(text) => Self::Text(text),
             Err(other) => Self::Bytes {
                 lossy: other.to_string_lossy().into_owned(),
-                bytes: hex(other.as_bytes()),
+                bytes: hex(other.as_encoded_bytes()),
             },
         }
     }
@@ -82,7 +81,7 @@ impl TryFrom<PathForm> for AnyPath {
             PathForm::Bytes { bytes, .. } => {
                 let bytes =
                     unhex(&bytes).ok_or("`bytes` has two hexadecimal digits for each byte")?;
-                Ok(Self(OsString::from_vec(bytes).into()))
+                Ok(Self(files::os_string(bytes).into()))
             }
         }
     }
@@ -212,8 +211,6 @@ impl From<model::Cure> for Cure {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -221,7 +218,7 @@ mod tests {
     /// A name of a file may have any bytes, and no JSON can.
     #[test]
     fn paths_of_any_bytes_come_back_as_they_were() {
-        let odd = AnyPath(OsStr::from_bytes(b"static/caf\xe9.html").into());
+        let odd = AnyPath(files::path(b"static/caf\xe9.html"));
         let told = json!({ "lossy": "static/caf\u{fffd}.html",
             "bytes": "7374617469632f636166e92e68746d6c" });
         for (path, told) in [

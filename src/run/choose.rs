@@ -1,11 +1,8 @@
 //! The choice of a target by a person at a terminal, who is asked once for a project.
 
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-
-use nix::errno::Errno;
 
 use crate::build::choice::{Candidate, Choice};
 use crate::build::project::TargetKind;
@@ -14,6 +11,7 @@ use crate::config::{Format, Settings};
 use crate::exit::Failure;
 use crate::report::Note;
 use crate::sys;
+use crate::sys::files;
 use crate::ui::Reporter;
 
 /// The longest line that is read.
@@ -68,8 +66,8 @@ fn remember(path: &Path, text: &str) {
 
 /// Asks until one is named; `None`: the input has ended. Safe to drop while it waits.
 async fn ask(choice: &Choice) -> Option<Candidate> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
-    let stdin = sys::readable(Arc::new(stdin)).ok()?;
+    let stdin = Arc::new(files::copy(&io::stdin()).ok()?);
+    let stdin = sys::readable(stdin).ok()?;
     let lines = choice.list();
     let mut question = lines.join("\n");
     loop {
@@ -77,10 +75,12 @@ async fn ask(choice: &Choice) -> Option<Candidate> {
         let mut ready = stdin.readable().await.ok()?;
         // A terminal hands over a line at once.
         let mut line = [0; LONGEST];
-        let count = match nix::unistd::read(stdin.get_ref(), &mut line) {
+        let count = match stdin.get_ref().as_ref().read(&mut line) {
             Ok(0) => return None,
             Ok(count) => count,
-            Err(Errno::EAGAIN | Errno::EINTR) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
                 ready.clear_ready();
                 continue;
             }

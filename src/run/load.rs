@@ -10,6 +10,7 @@ use crate::config::{Settings, Verbosity};
 use crate::exit::{ExitKind, Failure};
 use crate::sockets::activation;
 use crate::sockets::held::HeldSet;
+use crate::sys::signals;
 use crate::ui;
 use crate::ui::style::Style;
 use crate::verify::{self, Outcome};
@@ -39,7 +40,7 @@ pub(super) async fn load(
             websocket: verification.websocket,
         },
         // An app that ends by the other signal has caught it, and tells its supervisor so.
-        stop_signal: settings.app.stop_signal.unwrap_or(nix::libc::SIGTERM),
+        stop_signal: settings.app.stop_signal.unwrap_or(signals::TERMINATE),
         words: words.into_iter().skip(1).collect(),
         env: inherited
             .chain(activation::variables(&names))

@@ -237,8 +237,7 @@ fn start_verifying(
 /// Runs a future on this thread.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     // Orphans of a killed keeper are then reparented to hotrun instead of init.
-    #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_child_subreaper(true).ok();
+    sys::processes::adopt_orphans().ok();
     let failed = |error| Failure::failed(format!("cannot start the runtime: {error}"));
     let runtime = Builder::new_current_thread()
         .enable_all()

@@ -30,6 +30,7 @@ use crate::session::model::Ending;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
+use crate::sys::files;
 use crate::ui::{Reporter, keys};
 use crate::watch::Watch;
 
@@ -277,7 +278,7 @@ fn runtime_dir() -> PathBuf {
         Some(std::env::temp_dir()),
     ];
     let fits = |dir: &PathBuf| {
-        let writable = nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok();
+        let writable = files::may_write(dir);
         dir.is_dir() && writable && dir.as_os_str().len() <= 64
     };
     dirs.into_iter()

@@ -2,13 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::SockRef;
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::defect;
 use crate::sys;
+use crate::sys::sockets::has_input;
 
 /// Pause after a failure that may pass, as when hotrun can't open another descriptor.
 const WAIT: Duration = Duration::from_millis(50);
@@ -41,11 +39,11 @@ pub struct Acceptor {
 impl Acceptor {
     /// Starts to accept on these listening sockets, and gives each connection to `serve`.
     pub fn start(
-        sockets: Vec<Arc<OwnedFd>>,
+        sockets: Vec<Arc<Socket>>,
         places: &Arc<Semaphore>,
         serve: impl Fn(Accepted) + Clone + Send + Sync + 'static,
     ) -> Self {
-        let start = |socket: Arc<OwnedFd>| {
+        let start = |socket: Arc<Socket>| {
             let (places, serve) = (places.clone(), serve.clone());
             let run = async move || accept_all(socket.clone(), &places, &serve).await;
             defect::spawn("page", defect::again("page", run))
@@ -65,7 +63,7 @@ impl Drop for Acceptor {
 }
 
 /// Runs until the socket does not listen any more.
-async fn accept_all(socket: Arc<OwnedFd>, places: &Arc<Semaphore>, serve: &impl Fn(Accepted)) {
+async fn accept_all(socket: Arc<Socket>, places: &Arc<Semaphore>, serve: &impl Fn(Accepted)) {
     defect::point("page");
     let Ok(socket) = sys::readable(socket) else {
         return;
@@ -80,7 +78,7 @@ async fn accept_all(socket: Arc<OwnedFd>, places: &Arc<Semaphore>, serve: &impl 
                 peer,
                 place,
             }),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+            Err(error) if sys::is_not_listening(&error) => return,
             Err(_) => tokio::time::sleep(WAIT).await,
         }
     }
@@ -88,12 +86,11 @@ async fn accept_all(socket: Arc<OwnedFd>, places: &Arc<Semaphore>, serve: &impl 
 
 /// The next queued connection. The socket may be a blocking one, so it is looked at first: no process
 /// accepts on it.
-fn accept(socket: &Arc<OwnedFd>) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut asked, PollTimeout::ZERO)? == 0 {
+fn accept(socket: &Arc<Socket>) -> io::Result<(TcpStream, SocketAddr)> {
+    if !has_input(socket, Duration::ZERO)? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    let (stream, peer) = SockRef::from(socket).accept()?;
+    let (stream, peer) = socket.accept()?;
     let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
     stream.set_nonblocking(true)?;
     Ok((TcpStream::from_std(stream.into())?, peer))

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::sock_diag::{CLOSE_WAIT, Entry, NEW_SYN_RECEIVED, SYN_RECEIVED};
+use crate::sys::connections::{CLOSE_WAIT, Entry, NEW_SYN_RECEIVED, SYN_RECEIVED};
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn unread(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sock_diag::{ESTABLISHED, Traffic};
+    use crate::sys::connections::{ESTABLISHED, Traffic};
     use Activity::{Busy, Idle, Stream};
 
     /// The number of segments, and the milliseconds since the last of them.

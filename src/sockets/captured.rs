@@ -4,22 +4,22 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use socket2::SockRef;
+use socket2::Socket;
 
 use super::address::Address;
 use super::declared::beside;
 use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, bind, is_taken, open};
-use super::options::carry;
 use super::remembered::Port;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
 use crate::session::claims::{Claims, Mark};
 use crate::session::slots::Slot;
+use crate::sys::carry_options;
+use crate::sys::sockets::{listens, share_address, shares_address};
 
 /// An address as the program passed it to `bind`. For port 0, it carries how many such binds came
 /// before, so that the same bind gets the same port in each generation.
@@ -40,7 +40,7 @@ pub struct Fresh {
     pub nonblocking: bool,
     /// A duplicate of the program's socket, where it can be had: for its options, and for the address it
     /// is bound to.
-    pub copy: Option<OwnedFd>,
+    pub copy: Option<Socket>,
 }
 
 /// One captured address.
@@ -108,10 +108,7 @@ impl HeldSet {
         let Some(held) = self.holding(inode) else {
             return false;
         };
-        if !SockRef::from(&**held.socket(inode))
-            .is_listener()
-            .unwrap_or(true)
-        {
+        if !listens(held.socket(inode)).unwrap_or(true) {
             self.repair().ok();
         }
         true
@@ -119,18 +116,16 @@ impl HeldSet {
 
     /// A held socket for the slot's generation, with the options and the blocking mode of the program's
     /// own. The address is claimed until [`Self::claim`], [`Self::reserve`] or [`Self::not_given`].
-    pub fn give(&mut self, inode: u64, slot: Slot, fresh: &Fresh) -> Option<Arc<OwnedFd>> {
+    pub fn give(&mut self, inode: u64, slot: Slot, fresh: &Fresh) -> Option<Arc<Socket>> {
         if let Some(captured) = self.captured_with(inode) {
             captured.claims.give(slot);
         }
         let held = self.holding(inode)?;
         let socket = held.socket(inode);
         if let Some(copy) = &fresh.copy {
-            carry(copy, &**socket);
+            carry_options(copy, socket);
         }
-        SockRef::from(&**socket)
-            .set_nonblocking(fresh.nonblocking)
-            .ok();
+        socket.set_nonblocking(fresh.nonblocking).ok();
         Some(socket.clone())
     }
 
@@ -315,7 +310,7 @@ impl HeldSet {
                 (Sockets::Paths(Paths::open(path, how, self.active)?), None)
             } else {
                 let (socket, file) = open(&address, how)?;
-                (Sockets::Shared(Arc::new(socket.into()), None), file)
+                (Sockets::Shared(Arc::new(socket), None), file)
             };
             let mut held = Held::new(None, address, Some(declared), sockets, file)?;
             held.publish(self.active)?;
@@ -323,8 +318,7 @@ impl HeldSet {
         }
         let mut address = written.address.clone();
         if let Some(copy) = &fresh.copy {
-            let copy = SockRef::from(copy);
-            copy.set_reuse_port(true)?;
+            share_address(copy, true)?;
             if let Some(at) = copy.local_addr()?.as_socket() {
                 address = address.with_port(at.port());
             }
@@ -334,9 +328,9 @@ impl HeldSet {
             address = address.with_port(at.port());
         }
         if let Some(copy) = &fresh.copy {
-            carry(copy, &socket);
+            carry_options(copy, &socket);
         }
-        let (front, socket) = self.front(Arc::new(socket.into()), &address, how)?;
+        let (front, socket) = self.front(Arc::new(socket), &address, how)?;
         let sockets = if how.paired {
             Sockets::pair(socket, self.active)
         } else {
@@ -405,7 +399,7 @@ impl HeldSet {
             only_v6: fresh.only_v6,
             nonblocking: fresh.nonblocking,
         };
-        let sockets = Sockets::Shared(Arc::new(socket.into()), None);
+        let sockets = Sockets::Shared(Arc::new(socket), None);
         let held = Held::new(None, address.clone(), Some(declared), sockets, None)?;
         self.captured.push(Captured::new(held, 0));
         Ok(())
@@ -430,7 +424,7 @@ impl HeldSet {
 
     /// Binds a socket to replace one that a program binds and may listen on, beside the captured sockets
     /// that overlap with it.
-    pub fn bind(&self, address: &Address, fresh: &Fresh) -> io::Result<OwnedFd> {
+    pub fn bind(&self, address: &Address, fresh: &Fresh) -> io::Result<Socket> {
         let overlapping = self.overlapping(address);
         let how = How {
             nonblocking: fresh.nonblocking,
@@ -440,7 +434,7 @@ impl HeldSet {
         };
         let bound = beside(&overlapping, || bind(address, how))?;
         if let Some(copy) = &fresh.copy {
-            carry(copy, &bound);
+            carry_options(copy, &bound);
         }
         Ok(bound)
     }
@@ -477,11 +471,8 @@ impl HeldSet {
 impl Fresh {
     /// The program's bind to this address is refused, because another process has it.
     pub fn is_refused(&self, address: &Address) -> bool {
-        let shares = self.copy.as_ref().is_some_and(|copy| {
-            let copy = SockRef::from(copy);
-            copy.reuse_port().unwrap_or(false)
-        });
-        is_taken(address, self.only_v6, shares)
+        let shares = self.copy.as_ref().map(shares_address);
+        is_taken(address, self.only_v6, matches!(shares, Some(Ok(true))))
     }
 }
 
@@ -499,7 +490,7 @@ impl Held {
             .any(|slot| self.inode(*slot) == inode)
     }
 
-    fn socket(&self, inode: u64) -> &Arc<OwnedFd> {
+    fn socket(&self, inode: u64) -> &Arc<Socket> {
         let first = self.inode(Slot::First) == inode;
         self.sockets
             .of(if first { Slot::First } else { Slot::Second })

@@ -3,9 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use nix::libc;
-use socket2::SockRef;
-
 use super::address::Address;
 use super::captured::Captured;
 use super::held::{Declared, Held, HeldSet, Released};
@@ -15,6 +12,8 @@ use super::twins::Sockets;
 use super::unix_twins::Paths;
 use crate::exit::Failure;
 use crate::session::slots::Slot;
+use crate::sys;
+use crate::sys::sockets::{share_address, shares_address};
 
 /// How often to choose another port when one that was free for IPv4 is taken for IPv6.
 const TRIES: usize = 16;
@@ -80,7 +79,7 @@ impl HeldSet {
                 && let Sockets::Shared(socket, None) = &held.sockets
                 && held.declared.is_none()
                 // Its creator may have other sockets in its `SO_REUSEPORT` group.
-                && !SockRef::from(&**socket).reuse_port().unwrap_or(true)
+                && !shares_address(socket).unwrap_or(true)
             {
                 // An error leaves it as it is.
                 held.adopt(Sockets::pair(socket.clone(), self.active)).ok();
@@ -157,7 +156,7 @@ impl HeldSet {
                 .is_some_and(|own| own.nonblocking != nonblocking)
             {
                 for socket in held.sockets.each() {
-                    SockRef::from(&**socket).set_nonblocking(nonblocking).ok();
+                    socket.set_nonblocking(nonblocking).ok();
                 }
             }
             held.name = wanted.name;
@@ -266,7 +265,7 @@ impl HeldSet {
             Some(chosen) => address.with_port(chosen.port()),
             None => address,
         };
-        let socket = Arc::new(socket.into());
+        let socket = Arc::new(socket);
         let (front, socket) = self.front(socket, &address, how)?;
         let sockets = match pair.filter(|_| how.paired) {
             Some(slot) => Sockets::pair(socket, slot),
@@ -305,25 +304,26 @@ fn share_ports(sockets: &[&Held], share: bool) {
         if let Sockets::Shared(socket, _) = &held.sockets
             && held.address.internet().is_some()
         {
-            SockRef::from(&**socket).set_reuse_port(share).ok();
+            share_address(socket, share).ok();
         }
     }
 }
 
 fn is_no_family(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+    error.kind() == io::ErrorKind::AddrNotAvailable || sys::is_unknown_family(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-    use std::os::unix::net::{UnixDatagram, UnixStream};
     use std::path::Path;
 
     use super::*;
     use crate::exit::ExitKind;
     use crate::sockets::spec;
+    use crate::sys::files;
+    use crate::sys::sockets::{connect_unix, is_nonblocking, listen_unix, send_unix};
 
     fn specs(texts: &[&str], base: &Path) -> Vec<Spec> {
         let spec = |text: &&str| spec::parse(text, base).unwrap();
@@ -399,10 +399,8 @@ mod tests {
             .and_then(|client| client.send_to(b"one", to))
             .unwrap();
         assert_eq!(udp.recv(&mut buffer).unwrap(), 3);
-        let client = UnixDatagram::unbound().unwrap();
-        client.send_to(b"four", dir.path().join("d")).unwrap();
-        let datagram = UnixDatagram::from(sockets[1].try_clone().unwrap());
-        assert_eq!(datagram.recv(&mut buffer).unwrap(), 4);
+        send_unix(&dir.path().join("d"), b"four").unwrap();
+        assert_eq!((&*sockets[1]).read(&mut buffer).unwrap(), 4);
     }
 
     #[test]
@@ -415,22 +413,22 @@ mod tests {
             set.adapt(&wanted, true).map(|_| set)
         };
         let mut set = hold().unwrap();
-        UnixStream::connect(&path).unwrap();
+        connect_unix(&path).unwrap();
         let failure = hold().unwrap_err();
         assert_eq!(failure.kind, ExitKind::InUse);
         let own = format!("is in use by pid {} (", std::process::id());
         assert!(failure.message.contains(&own), "{}", failure.message);
-        UnixStream::connect(&path).unwrap();
+        connect_unix(&path).unwrap();
         // The failure removed nothing of the first set.
         set.switch(Slot::Second).unwrap();
         set.switch(Slot::First).unwrap();
-        UnixStream::connect(&path).unwrap();
+        connect_unix(&path).unwrap();
         drop(set);
         assert!(!path.exists());
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(listen_unix(&path).unwrap());
         assert!(path.exists());
         let set = hold().unwrap();
-        UnixStream::connect(&path).unwrap();
+        connect_unix(&path).unwrap();
         drop(set);
     }
 
@@ -451,7 +449,7 @@ mod tests {
         let base = dir.path();
         std::fs::write(base.join("file"), "precious").unwrap();
         std::fs::create_dir(base.join("dir")).unwrap();
-        std::os::unix::fs::symlink("nowhere", base.join("link")).unwrap();
+        files::symlink("nowhere", base.join("link")).unwrap();
         for text in ["unix:file", "unix-dgram:file"] {
             no_path(
                 text,
@@ -502,11 +500,8 @@ mod tests {
         blocking[0].nonblocking = false;
         assert!(set.adapt(&blocking, true).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
-        assert!(
-            !SockRef::from(&**set.sockets[0].sockets.of(Slot::First))
-                .nonblocking()
-                .unwrap()
-        );
+        let socket = set.sockets[0].sockets.of(Slot::First);
+        assert!(!is_nonblocking(socket).unwrap());
         assert!(set.adapt(&[], true).unwrap());
         assert!(set.is_empty());
     }
@@ -525,7 +520,7 @@ mod tests {
         assert_eq!(failure.kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
-        UnixStream::connect(dir.path().join("s")).unwrap();
+        connect_unix(&dir.path().join("s")).unwrap();
         assert!(!dir.path().join("new").exists());
     }
 
@@ -584,14 +579,13 @@ mod tests {
         set.adapt(&wanted("unix:s"), true).unwrap();
         let of_app = set.share(Slot::First);
         assert!(set.adapt(&wanted("unix-dgram:s"), true).unwrap());
-        let client = UnixDatagram::unbound().unwrap();
-        client.send_to(b"one", dir.path().join("s")).unwrap();
+        send_unix(&dir.path().join("s"), b"one").unwrap();
         assert!(set.adapt(&wanted("unix:s"), true).unwrap());
-        UnixStream::connect(dir.path().join("s")).unwrap();
+        connect_unix(&dir.path().join("s")).unwrap();
         // If something else can't be opened, the first stays where it is.
         let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
         set.adapt(&broken, true).unwrap_err();
-        UnixStream::connect(dir.path().join("s")).unwrap();
+        connect_unix(&dir.path().join("s")).unwrap();
         drop((set, of_app));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -5,32 +5,31 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use socket2::SockRef;
+use socket2::Socket;
 
 use super::address::Address;
 use super::held::{Held, HeldSet};
 use super::open::{How, open};
-use super::options::carry;
 use super::twins::Sockets;
 use crate::session::slots::Slot;
+use crate::sys::carry_options;
+use crate::sys::sockets::is_nonblocking;
 
 /// Where clients connect, and where the app is.
 #[derive(Clone, Debug)]
 pub struct Front {
     /// The socket that clients connect to. No generation has it.
-    pub public: Arc<OwnedFd>,
+    pub public: Arc<Socket>,
     /// The address of the slots' sockets.
     pub behind: SocketAddr,
 }
 
 impl Front {
     /// Opens the first of the slots' sockets behind this one.
-    pub(super) fn before(public: Arc<OwnedFd>, how: How) -> io::Result<(Self, Arc<OwnedFd>)> {
-        let own = SockRef::from(&*public);
-        let own = own.local_addr()?.as_socket();
+    pub(super) fn before(public: Arc<Socket>, how: How) -> io::Result<(Self, Arc<Socket>)> {
+        let own = public.local_addr()?.as_socket();
         // Of the same family, since the app knows what family it has asked for.
         let loopback: SocketAddr = match own.ok_or(io::ErrorKind::Unsupported)? {
             SocketAddr::V4(_) => (Ipv4Addr::LOCALHOST, 0).into(),
@@ -42,10 +41,10 @@ impl Front {
             ..how
         };
         let (socket, _) = open(&Address::Tcp(loopback), how)?;
-        carry(&*public, &socket);
+        carry_options(&public, &socket);
         let behind = socket.local_addr()?.as_socket();
         let behind = behind.ok_or(io::ErrorKind::Unsupported)?;
-        Ok((Self { public, behind }, Arc::new(socket.into())))
+        Ok((Self { public, behind }, Arc::new(socket)))
     }
 }
 
@@ -56,9 +55,9 @@ impl Held {
     }
 
     /// Answers at the socket that hotrun was started with.
-    fn answer(&mut self, socket: Arc<OwnedFd>, pair: Option<Slot>) -> io::Result<()> {
+    fn answer(&mut self, socket: Arc<Socket>, pair: Option<Slot>) -> io::Result<()> {
         let how = How {
-            nonblocking: SockRef::from(&*socket).nonblocking()?,
+            nonblocking: is_nonblocking(&socket)?,
             only_v6: false,
             beside: false,
             paired: pair.is_some(),
@@ -84,10 +83,10 @@ impl HeldSet {
     /// clients connect to.
     pub(super) fn front(
         &self,
-        socket: Arc<OwnedFd>,
+        socket: Arc<Socket>,
         address: &Address,
         how: How,
-    ) -> io::Result<(Option<Front>, Arc<OwnedFd>)> {
+    ) -> io::Result<(Option<Front>, Arc<Socket>)> {
         if !self.fronts || address.tcp().is_none() {
             return Ok((None, socket));
         }
@@ -141,8 +140,7 @@ mod tests {
         set.adapt(&specs, true).unwrap();
     }
 
-    fn accepts(socket: &OwnedFd) -> bool {
-        let socket = SockRef::from(socket);
+    fn accepts(socket: &Socket) -> bool {
         socket.set_nonblocking(true).unwrap();
         socket.accept().is_ok()
     }
@@ -182,7 +180,7 @@ mod tests {
         answering(&[], true, &mut set);
         let copy = set.bind(&address.with_port(0), &fresh(None)).unwrap();
         drop(own);
-        let at = SockRef::from(&copy).local_addr().unwrap().as_socket();
+        let at = copy.local_addr().unwrap().as_socket();
         let written = Written {
             address: Address::Tcp(at.unwrap()),
             number: 0,
@@ -193,7 +191,7 @@ mod tests {
         assert_eq!(inode, set.iter().next().map(|held| held.inode(Slot::First)));
     }
 
-    fn fresh(copy: Option<OwnedFd>) -> Fresh {
+    fn fresh(copy: Option<Socket>) -> Fresh {
         Fresh {
             only_v6: false,
             nonblocking: true,

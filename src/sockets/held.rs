@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::{Domain, Socket, Type};
@@ -44,7 +43,7 @@ pub(super) struct Released {
     address: Address,
     declared: Option<Declared>,
     /// Each slot's socket, and the slot whose socket listened first.
-    sockets: [Weak<OwnedFd>; 2],
+    sockets: [Weak<Socket>; 2],
     leads: Option<Slot>,
     /// Where the sockets are, if hotrun has answered at the address.
     behind: Option<SocketAddr>,
@@ -187,7 +186,7 @@ impl Released {
             paired: true,
         };
         let (public, _) = open(&self.address, how)?;
-        let public = Arc::new(public.into());
+        let public = Arc::new(public);
         Ok(Front { public, behind })
     }
 }
@@ -302,7 +301,7 @@ impl HeldSet {
 
     /// The descriptors of a slot's sockets, for a generation that inherits them; it keeps them until its
     /// last process has ended.
-    pub fn share(&self, slot: Slot) -> Vec<Arc<OwnedFd>> {
+    pub fn share(&self, slot: Slot) -> Vec<Arc<Socket>> {
         let sockets = self.sockets.iter();
         sockets.map(|held| held.sockets.of(slot).clone()).collect()
     }
@@ -355,7 +354,7 @@ impl HeldSet {
     }
 
     /// This slot's TCP sockets, for hotrun to accept on.
-    pub fn tcp_sockets(&self, slot: Slot) -> Vec<Arc<OwnedFd>> {
+    pub fn tcp_sockets(&self, slot: Slot) -> Vec<Arc<Socket>> {
         let tcp = self.iter().filter(|held| held.address.tcp().is_some());
         tcp.map(|held| held.sockets.of(slot).clone()).collect()
     }
@@ -415,8 +414,6 @@ mod tests {
     use std::net::{Shutdown, TcpStream};
     use std::path::Path;
 
-    use socket2::SockRef;
-
     use super::super::address::reachable;
     use super::super::spec;
     use super::*;
@@ -441,7 +438,7 @@ mod tests {
     /// Accepts all connections queued on a slot, and counts them.
     fn taken(set: &HeldSet, slot: Slot) -> usize {
         let socket = set.share(slot).remove(0);
-        let socket = SockRef::from(&*socket);
+        let socket = socket;
         std::iter::from_fn(|| socket.accept().ok()).count()
     }
 
@@ -517,7 +514,7 @@ mod tests {
                 set.switch(live).unwrap();
                 for slot in broken {
                     let socket = set.share(*slot).remove(0);
-                    SockRef::from(&*socket).shutdown(Shutdown::Both).unwrap();
+                    socket.shutdown(Shutdown::Both).unwrap();
                 }
                 set.repair().unwrap();
                 goes_to(&set, live);

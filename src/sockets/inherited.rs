@@ -5,11 +5,10 @@
 //! is another process's; it may be missing. `listenfd` takes `LISTEN_FDS` and `LISTEN_PID` out of the
 //! environment, knows no names, and leaves a descriptor that it returns as a number open across exec.
 
-use std::os::fd::OwnedFd;
+use std::io;
 use std::sync::Arc;
 
-use listenfd::ListenFd;
-use socket2::{SockAddr, SockRef, Type};
+use socket2::{Socket, Type};
 
 use super::activation::UNNAMED;
 use super::address::Address;
@@ -17,6 +16,7 @@ use super::held::{Held, HeldSet};
 use super::twins::Sockets;
 use crate::exit::Failure;
 use crate::sys;
+use crate::sys::sockets::{self, Name};
 
 /// More descriptors don't fit into one message to the keeper, together with the app's stdout and stderr.
 const MOST: usize = sys::MOST_DESCRIPTORS - 3;
@@ -43,24 +43,22 @@ pub fn take(environment: &Environment) -> Result<HeldSet, Failure> {
             "LISTEN_FDS: {count} sockets are more than the {MOST} that an app can be given"
         )));
     }
-    let mut given = ListenFd::from_env();
     let mut names = environment.names.iter().flat_map(|names| names.split(':'));
     let mut sockets = Vec::new();
-    for at in 0..given.len() {
+    for (number, socket) in sys::handed_over() {
         let name = names
             .next()
             .filter(|name| !name.is_empty() && *name != UNNAMED);
-        let taken = given.take_raw_fd(at).ok().flatten();
-        sockets.extend(taken.map(|number| held(number, name)).transpose()?);
+        sockets.push(held(number, socket, name)?);
     }
     Ok(HeldSet::inherited(sockets))
 }
 
-fn held(number: i32, name: Option<&str>) -> Result<Held, Failure> {
+fn held(number: i32, socket: io::Result<Socket>, name: Option<&str>) -> Result<Held, Failure> {
     let refused = |what: &str| wrong(&format!("LISTEN_FDS: descriptor {number} {what}"));
-    let socket = sys::adopt(number).map_err(|_| refused("is not open"))?;
+    let socket = socket.map_err(|_| refused("is not open"))?;
     let address = address(&socket).map_err(refused)?;
-    let ready = SockRef::from(&socket).set_nonblocking(true).and_then(|()| {
+    let ready = socket.set_nonblocking(true).and_then(|()| {
         let sockets = Sockets::Shared(Arc::new(socket), None);
         Held::new(name.map(str::to_owned), address, None, sockets, None)
     });
@@ -73,51 +71,38 @@ fn wrong(message: &str) -> Failure {
 }
 
 /// The address of a socket, if clients can connect or send to it.
-fn address(socket: &OwnedFd) -> Result<Address, &'static str> {
-    let socket = SockRef::from(socket);
+fn address(socket: &Socket) -> Result<Address, &'static str> {
     let kind = socket.r#type().map_err(|_| "is no socket")?;
     let address = socket.local_addr().map_err(|_| "has no address")?;
     let is_datagram = kind == Type::DGRAM;
-    if !is_datagram && !socket.is_listener().unwrap_or(false) {
+    if !is_datagram && !sockets::listens(socket).unwrap_or(false) {
         return Err("is no listening socket");
     }
-    let is_bound = match address.as_socket() {
-        Some(address) => address.port() != 0,
-        None => !address.is_unnamed(),
+    let name = sockets::name(&address);
+    let is_bound = match name {
+        Name::Internet(at) => at.port() != 0,
+        Name::Unnamed => false,
+        _ => true,
     };
     // A connected datagram socket receives from its peer alone.
     if is_datagram && (!is_bound || socket.peer_addr().is_ok()) {
         return Err("is no socket that clients can send to");
     }
-    Ok(named(&address, kind))
+    Ok(named(name, kind))
 }
 
-fn named(address: &SockAddr, kind: Type) -> Address {
-    if let Some(at) = address.as_socket() {
-        return match kind {
-            Type::STREAM => Address::Tcp(at),
-            Type::DGRAM => Address::Udp(at),
-            _ => Address::Other(format!("seqpacket:{at}")),
-        };
+fn named(name: Name, kind: Type) -> Address {
+    match (name, kind) {
+        (Name::Internet(at), Type::STREAM) => Address::Tcp(at),
+        (Name::Internet(at), Type::DGRAM) => Address::Udp(at),
+        (Name::Internet(at), _) => Address::Other(format!("seqpacket:{at}")),
+        (Name::Path(path), Type::STREAM) => Address::Unix(path),
+        (Name::Path(path), Type::DGRAM) => Address::UnixDatagram(path),
+        (Name::Path(path), _) => Address::Other(format!("unix-seqpacket:{}", path.display())),
+        (Name::Abstract(name), Type::STREAM) => Address::Other(format!("unix:@{name}")),
+        (Name::Abstract(name), Type::DGRAM) => Address::Other(format!("unix-dgram:@{name}")),
+        (Name::Abstract(name), _) => Address::Other(format!("unix-seqpacket:@{name}")),
+        (Name::Other(text), _) => Address::Other(text),
+        (Name::Unnamed, _) => Address::Other("unnamed".into()),
     }
-    if let Some(path) = address.as_pathname() {
-        let path = path.to_owned();
-        return match kind {
-            Type::STREAM => Address::Unix(path),
-            Type::DGRAM => Address::UnixDatagram(path),
-            _ => Address::Other(format!("unix-seqpacket:{}", path.display())),
-        };
-    }
-    Address::Other(if let Some(name) = address.as_abstract_namespace() {
-        let kind = match kind {
-            Type::STREAM => "unix",
-            Type::DGRAM => "unix-dgram",
-            _ => "unix-seqpacket",
-        };
-        format!("{kind}:@{}", name.escape_ascii())
-    } else if let Some((cid, port)) = address.as_vsock_address() {
-        format!("vsock:{cid}:{port}")
-    } else {
-        format!("family-{}", address.family())
-    })
 }

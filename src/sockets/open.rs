@@ -2,16 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::address::Address;
 use super::port_owner;
 use super::socket_file::{SocketFile, is_stale};
 use crate::exit::{ExitKind, Failure};
+use crate::sys::sockets::share_address;
+use crate::sys::{self, files};
 
 /// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
 /// the handshake while no process accepts.
@@ -60,7 +60,7 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(how.only_v6)?;
         }
-        socket.set_reuse_port(how.beside)?;
+        share_address(&socket, how.beside)?;
         Ok(socket)
     };
     let socket = new()?;
@@ -82,18 +82,18 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
 
 /// Binds a TCP socket that does not listen yet, and lets other sockets of hotrun share its address from
 /// then on.
-pub(super) fn bind(address: &Address, how: How) -> io::Result<OwnedFd> {
+pub(super) fn bind(address: &Address, how: How) -> io::Result<Socket> {
     let at = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(how.beside)?;
+    share_address(&socket, how.beside)?;
     if at.is_ipv6() {
         socket.set_only_v6(how.only_v6)?;
     }
     socket.set_nonblocking(how.nonblocking)?;
     socket.bind(&at.into())?;
-    socket.set_reuse_port(true)?;
-    Ok(socket.into())
+    share_address(&socket, true)?;
+    Ok(socket)
 }
 
 /// A program's bind to this address is refused, because another process has it; a bind with
@@ -110,7 +110,7 @@ pub(super) fn is_taken(address: &Address, only_v6: bool, shares: bool) -> bool {
     };
     let bound = Socket::new(Domain::for_address(at), kind, None).and_then(|socket| {
         socket.set_reuse_address(kind == Type::STREAM)?;
-        socket.set_reuse_port(shares)?;
+        share_address(&socket, shares)?;
         if at.is_ipv6() {
             socket.set_only_v6(only_v6)?;
         }
@@ -150,7 +150,7 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
         // Not before `bind`, which proves that no other process has the address, even one that would
         // share it. And not after `listen`, since the first socket that listens begins the
         // `SO_REUSEPORT` group.
-        socket.set_reuse_port(how.paired || how.beside)?;
+        share_address(socket, how.paired || how.beside)?;
     }
     if kind == Type::STREAM {
         socket.listen(BACKLOG)?;
@@ -159,7 +159,7 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
         socket.set_recv_buffer_size(LONG_QUEUE).ok();
     }
     if how.beside && !how.paired {
-        socket.set_reuse_port(false)?;
+        share_address(socket, false)?;
     }
     Ok(())
 }
@@ -187,11 +187,11 @@ pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
             "{address}: no interface of this machine has this address"
         ))
         .hint("choose one that `ip address` shows, `127.0.0.1` or `0.0.0.0`"),
-        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+        _ if sys::is_unknown_family(error) => {
             Failure::usage(format!("{address}: this machine has no IPv6"))
                 .hint("choose an IPv4 address, like `127.0.0.1:3000`")
         }
-        _ if error.raw_os_error() == Some(libc::EMFILE) => {
+        _ if sys::is_too_many_open(error) => {
             Failure::failed(format!("{address}: {error}")).hint("raise `ulimit -n`")
         }
         _ => Failure::usage(format!("{address}: {error}"))
@@ -201,14 +201,13 @@ pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
 
 /// The same for what only the path of a unix socket can be refused for.
 fn refused_file(path: &Path, error: &io::Error) -> Option<Failure> {
-    use std::os::unix::fs::FileTypeExt;
     let shown = path.display();
     let parent = path.parent().unwrap_or(path).display();
     let elsewhere = "choose another path for the socket, in a directory that you may write to";
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
             let found = std::fs::symlink_metadata(path).ok()?.file_type();
-            if found.is_socket() {
+            if files::is_socket(found) {
                 return None;
             }
             let what = if found.is_dir() {

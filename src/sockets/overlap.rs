@@ -114,9 +114,11 @@ mod tests {
 
     use super::super::captured::{Fresh, Written};
     use super::super::remembered::Port;
+    use socket2::Socket;
+
     use super::*;
 
-    fn fresh(only_v6: bool, copy: Option<std::os::fd::OwnedFd>) -> Fresh {
+    fn fresh(only_v6: bool, copy: Option<Socket>) -> Fresh {
         Fresh {
             only_v6,
             nonblocking: true,
@@ -224,7 +226,7 @@ mod tests {
         assert!(set.claim(inode, Slot::Second));
         set.switch(Slot::Second).unwrap();
         let _client = std::net::TcpStream::connect(port).unwrap();
-        assert!(socket2::SockRef::from(&handed).accept().is_ok());
+        assert!(handed.accept().is_ok());
         // No process has the socket any more.
         set.release_where(|_| true);
         drop(handed);

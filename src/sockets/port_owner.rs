@@ -2,20 +2,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use procfs::net::{TcpState, UnixState};
-use procfs::process::{FDTarget, Process, all_processes};
-
 use super::address::{Address, is_behind};
-use crate::process_tree;
+use crate::sys::processes::Process;
+use crate::sys::socket_tables::{self, Owned};
+use crate::sys::{self, files};
 
 /// A process that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its pid and command; `None` where /proc does not show them, since it belongs to another user.
-    pub process: Option<(i32, String)>,
+    pub process: Option<(u32, String)>,
     /// Its working directory.
     pub dir: Option<PathBuf>,
     /// It is a hotrun.
@@ -53,91 +51,38 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A socket in the tables of /proc/net.
-struct Entry {
-    inode: u64,
-    uid: u32,
-}
-
 /// The process that has `address`, as far as /proc shows it.
 pub fn of(address: &Address) -> Option<Holder> {
     let entry = match address {
-        Address::Tcp(wanted) => listening(*wanted),
-        Address::Udp(wanted) => receiving(*wanted),
+        Address::Tcp(wanted) => socket_tables::listening(|held| conflicts(held, *wanted)),
+        Address::Udp(wanted) => socket_tables::receiving(|held| conflicts(held, *wanted)),
         Address::Unix(path) | Address::UnixDatagram(path) => at(path),
         Address::Other(_) => None,
     }?;
-    let own = nix::unistd::getuid().as_raw();
-    let owner = owner(entry.inode);
-    let exe = |process: &Process| process.exe().ok();
+    let owner = socket_tables::owner(entry.inode);
     let is_hotrun = |exe: PathBuf| exe.file_name().is_some_and(|name| name == "hotrun");
     Some(Holder {
-        dir: owner.as_ref().and_then(|process| process.cwd().ok()),
-        is_hotrun: owner.as_ref().and_then(exe).is_some_and(is_hotrun),
-        process: owner.as_ref().and_then(named),
-        uid: entry.uid,
-        foreign: entry.uid != own,
+        dir: owner.as_ref().and_then(Process::dir),
+        is_hotrun: owner
+            .as_ref()
+            .and_then(Process::executable)
+            .is_some_and(is_hotrun),
+        process: owner
+            .as_ref()
+            .and_then(|process| Some((process.pid(), process.command()?))),
+        uid: entry.user,
+        foreign: entry.user != sys::user(),
     })
 }
 
-fn listening(wanted: SocketAddr) -> Option<Entry> {
-    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
-    let entry =
-        tables.into_iter().flatten().flatten().find(|entry| {
-            entry.state == TcpState::Listen && conflicts(entry.local_address, wanted)
-        })?;
-    Some(Entry {
-        inode: entry.inode,
-        uid: entry.uid,
-    })
-}
-
-fn receiving(wanted: SocketAddr) -> Option<Entry> {
-    let tables = [procfs::net::udp(), procfs::net::udp6()];
-    let mut entries = tables.into_iter().flatten().flatten();
-    let entry = entries.find(|entry| conflicts(entry.local_address, wanted))?;
-    Some(Entry {
-        inode: entry.inode,
-        uid: entry.uid,
-    })
-}
-
-fn at(path: &Path) -> Option<Entry> {
-    let file = std::fs::metadata(path).ok()?;
+fn at(path: &Path) -> Option<Owned> {
+    let user = files::owner(&path.metadata().ok()?);
     // A program may have bound a relative path.
     let is_it = |bound: &Path| {
         is_behind(path, bound) || bound.canonicalize().ok() == path.canonicalize().ok()
     };
-    // Connections have the path too; those in the accept queue belong to no process.
-    let mut entries = procfs::net::unix()
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.state == UnixState::UNCONNECTED);
-    let entry = entries.find(|entry| entry.path.as_deref().is_some_and(is_it))?;
-    Some(Entry {
-        inode: entry.inode,
-        uid: file.uid(),
-    })
-}
-
-/// The process that has the socket open; of several the oldest, which the others got it from.
-fn owner(inode: u64) -> Option<Process> {
-    let has = |process: &Process| {
-        process
-            .fd()
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|fd| matches!(fd.target, FDTarget::Socket(found) if found == inode))
-    };
-    let age = |process: &Process| process.stat().map_or(u64::MAX, |stat| stat.starttime);
-    let all = all_processes().ok()?.flatten();
-    all.filter(has).min_by_key(age)
-}
-
-/// Its pid and its command.
-fn named(process: &Process) -> Option<(i32, String)> {
-    Some((process.pid(), process_tree::command(process)?))
+    let inode = socket_tables::bound(is_it)?;
+    Some(Owned { inode, user })
 }
 
 /// The two addresses conflict: the same port, and the same IP or a wildcard. `[::]` may serve IPv4 too.
@@ -148,9 +93,8 @@ fn conflicts(held: SocketAddr, wanted: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
-
     use super::*;
+    use crate::sys::sockets::{connect_unix, listen_unix};
 
     #[test]
     fn a_wildcard_conflicts_with_each_address_of_its_port() {
@@ -174,12 +118,12 @@ mod tests {
     fn the_process_with_a_socket_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let _listener = UnixListener::bind(&path).unwrap();
+        let _listener = listen_unix(&path).unwrap();
         // An unaccepted connection has the path and no process.
-        let _waiting = UnixStream::connect(&path).unwrap();
+        let _waiting = connect_unix(&path).unwrap();
         let holder = of(&Address::Unix(path)).unwrap();
         let (pid, command) = holder.process.clone().unwrap();
-        assert_eq!(pid, std::process::id().cast_signed());
+        assert_eq!(pid, std::process::id());
         let dir = std::env::current_dir().unwrap();
         let located = format!("pid {pid} ({command}) in {}", dir.display());
         assert_eq!(holder.located(), located);

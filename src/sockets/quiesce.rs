@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::busy::Activity;
 use crate::defect;
-use crate::sock_diag::{self, ESTABLISHED, Entry, LISTENING};
+use crate::sys::connections::{self, ESTABLISHED, Entry, LISTENING};
 
 pub use super::busy::Limits;
 
@@ -107,8 +107,8 @@ async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
     let dump = move || {
         defect::point("dump of connections");
         let seen = slots.iter().map(|slot| match slot.address {
-            Some(address) => sock_diag::dump(address).map(Dump::Tcp),
-            None => sock_diag::queued(slot.inode).map(Dump::Unix),
+            Some(address) => connections::dump(address).map(Dump::Tcp),
+            None => connections::queued(slot.inode).map(Dump::Unix),
         });
         seen.collect()
     };
@@ -190,7 +190,7 @@ fn is_unaccepted(entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sock_diag::{SYN_RECEIVED, Traffic};
+    use crate::sys::connections::{SYN_RECEIVED, Traffic};
 
     const FINISHES: Limits = Limits {
         finishes: true,

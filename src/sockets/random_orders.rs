@@ -9,12 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::stat::fstat;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
@@ -23,6 +20,8 @@ use super::captured::{Fresh, Written};
 use super::held::{Held, HeldSet};
 use super::spec;
 use crate::session::slots::Slot;
+use crate::sys::processes;
+use crate::sys::sockets::{connect_unix, id};
 
 /// Ports below those that the kernel chooses, so that nobody else has them.
 const PORTS: [u16; 4] = [21_001, 21_002, 21_003, 21_004];
@@ -72,7 +71,7 @@ enum Step {
 
 /// A socket as a generation has it.
 struct Own {
-    socket: OwnedFd,
+    socket: Socket,
     inode: u64,
     listens: bool,
 }
@@ -82,7 +81,7 @@ struct Own {
 struct Process {
     sockets: BTreeMap<usize, Own>,
     /// What hotrun keeps of the sockets that it was started with.
-    handles: Vec<Arc<OwnedFd>>,
+    handles: Vec<Arc<Socket>>,
 }
 
 /// What is known of an address that a program has bound and that is held.
@@ -109,14 +108,10 @@ struct World {
     inodes: BTreeSet<u64>,
 }
 
-fn inode(socket: impl AsFd) -> u64 {
-    fstat(socket.as_fd()).unwrap().st_ino
-}
-
-fn duplicate(socket: &OwnedFd, listens: bool) -> Own {
+fn duplicate(socket: &Socket, listens: bool) -> Own {
     let socket = socket.try_clone().unwrap();
     Own {
-        inode: inode(&socket),
+        inode: id(&socket).unwrap(),
         socket,
         listens,
     }
@@ -125,19 +120,9 @@ fn duplicate(socket: &OwnedFd, listens: bool) -> Own {
 /// How many descriptors of this process each of these sockets has.
 fn descriptors(inodes: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/fd").unwrap() {
-        // Other tests open and close descriptors meanwhile.
-        let Ok(link) = entry.and_then(|entry| fs::read_link(entry.path())) else {
-            continue;
-        };
-        let link = link.to_string_lossy().into_owned();
-        let number = link
-            .strip_prefix("socket:[")
-            .and_then(|rest| rest.strip_suffix(']'));
-        let number = number.and_then(|number| number.parse().ok());
-        if let Some(number) = number.filter(|number| inodes.contains(number)) {
-            *found.entry(number).or_default() += 1;
-        }
+    let open = processes::Process::own().unwrap().sockets();
+    for number in open.filter(|number| inodes.contains(number)) {
+        *found.entry(number).or_default() += 1;
     }
     found
 }
@@ -197,7 +182,7 @@ impl World {
         let at = self.address(place).tcp();
         let mut all = self.processes.iter().flatten().flat_map(|one| &one.handles);
         all.any(|handle| {
-            let own = SockRef::from(&**handle).local_addr();
+            let own = handle.local_addr();
             at.is_some() && own.is_ok_and(|own| own.as_socket() == at)
         })
     }
@@ -334,7 +319,7 @@ impl World {
         let bound = own.bind(&address.tcp().unwrap().into());
         assert!(bound.is_ok() || is_open || is_kept, "{address} is not free");
         if bound.is_ok() {
-            process.sockets.insert(place, duplicate(&own.into(), false));
+            process.sockets.insert(place, duplicate(&own, false));
         }
     }
 
@@ -414,7 +399,7 @@ impl World {
         for (place, own) in &process.sockets {
             // A unix socket that was shut down does not listen again.
             if shuts_down && own.listens && *place != DECLARED[2] {
-                SockRef::from(&own.socket).shutdown(Shutdown::Both).ok();
+                own.socket.shutdown(Shutdown::Both).ok();
             }
         }
         drop(process);
@@ -446,7 +431,7 @@ impl World {
         let held = self.held(place).unwrap();
         let active = self.set.active();
         assert_eq!(held.has_twins(), self.twins, "{}", held.address);
-        let mut clients: Vec<OwnedFd> = Vec::new();
+        let mut clients: Vec<Socket> = Vec::new();
         for _ in 0..3 {
             clients.push(match held.address.tcp() {
                 Some(at) => {
@@ -457,15 +442,10 @@ impl World {
                         .unwrap();
                     client.into()
                 }
-                None => UnixStream::connect(held.address.path().unwrap())
-                    .unwrap()
-                    .into(),
+                None => connect_unix(held.address.path().unwrap()).unwrap(),
             });
         }
-        let taken = |socket: &OwnedFd| {
-            let socket = SockRef::from(socket);
-            std::iter::from_fn(|| socket.accept().ok()).count()
-        };
+        let taken = |socket: &Socket| std::iter::from_fn(|| socket.accept().ok()).count();
         if self.twins {
             let standby = held.sockets.of(active.other());
             assert_eq!(taken(standby), 0, "{}: on standby", held.address);
@@ -489,7 +469,10 @@ impl World {
         let processes = || self.processes.iter().flatten();
         let held = self.set.iter().flat_map(|held| held.sockets.each());
         let handles = processes().flat_map(|process| &process.handles);
-        let shared: BTreeSet<u64> = held.chain(handles).map(|socket| inode(&**socket)).collect();
+        let shared: BTreeSet<u64> = held
+            .chain(handles)
+            .map(|socket| id(&**socket).unwrap())
+            .collect();
         let mut expected: BTreeMap<u64, usize> = shared.iter().map(|inode| (*inode, 1)).collect();
         for own in processes().flat_map(|process| process.sockets.values()) {
             *expected.entry(own.inode).or_default() += 1;

@@ -4,20 +4,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::address::Address;
 use crate::defect;
 use crate::sys;
+use crate::sys::sockets::{has_input, is_nonblocking, listens};
 
 /// Pause after a failure that may pass: live does not accept, or hotrun can't open another descriptor.
 const WAIT: Duration = Duration::from_millis(50);
@@ -26,9 +24,9 @@ const WAIT: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Standby {
     /// The standby slot's socket.
-    pub socket: Arc<OwnedFd>,
+    pub socket: Arc<Socket>,
     /// The active slot's socket.
-    pub live: Arc<OwnedFd>,
+    pub live: Arc<Socket>,
     /// The address of both.
     pub address: Address,
     /// The source port of a readiness probe: connections from there must not be answered by live.
@@ -92,14 +90,14 @@ async fn take(standby: &Standby, unowned: bool) {
         return;
     };
     loop {
-        let accept = |socket: &Arc<OwnedFd>| accept(socket, &standby.live, unowned);
+        let accept = |socket: &Arc<Socket>| accept(socket, &standby.live, unowned);
         match socket.async_io(Interest::READABLE, accept).await {
             // A probe: dropped, and the prober tries again.
             Ok(Some((_, Some(from)))) if standby.probe_port == Some(from.port()) => {}
             Ok(Some((client, _))) => {
                 start_to_carry(client, standby);
             }
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+            Err(error) if sys::is_not_listening(&error) => return,
             // The client is gone, or there are too many descriptors: the next try may succeed.
             Ok(None) | Err(_) => tokio::time::sleep(WAIT).await,
         }
@@ -112,17 +110,15 @@ async fn take(standby: &Standby, unowned: bool) {
 /// `None` as well where the socket is blocking and a process may accept first: then `accept` would
 /// block.
 fn accept(
-    socket: &Arc<OwnedFd>,
-    live: &Arc<OwnedFd>,
+    socket: &Arc<Socket>,
+    live: &Arc<Socket>,
     unowned: bool,
 ) -> io::Result<Option<(Socket, Option<SocketAddr>)>> {
-    let mut asked = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    if poll(&mut asked, PollTimeout::ZERO)? == 0 {
+    if !has_input(socket, Duration::ZERO)? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    let socket = SockRef::from(socket);
-    let returns = unowned || socket.nonblocking()?;
-    if !returns || !SockRef::from(live).is_listener()? {
+    let returns = unowned || is_nonblocking(socket)?;
+    if !returns || !listens(live)? {
         return Ok(None);
     }
     let (client, from) = socket.accept()?;
@@ -139,8 +135,7 @@ async fn carry(client: Socket, to: Address, forward: Option<SocketAddr>) -> io::
     defect::point("carry");
     client.set_nonblocking(true)?;
     if let Some(path) = to.path() {
-        let client = UnixStream::from_std(client.into())?;
-        return join(client, UnixStream::connect(path).await?).await;
+        return join(sys::local(client)?, sys::connect_to_any(path).await?).await;
     }
     let client = TcpStream::from_std(client.into())?;
     // The address it came to, which names the interface and family at which live is reached.
@@ -175,15 +170,15 @@ mod tests {
         (set, address)
     }
 
-    fn socket(set: &HeldSet, slot: Slot) -> Arc<OwnedFd> {
+    fn socket(set: &HeldSet, slot: Slot) -> Arc<Socket> {
         set.share(slot).remove(0)
     }
 
     async fn accept(set: &HeldSet, slot: Slot) -> TcpStream {
         let socket = socket(set, slot);
-        SockRef::from(&socket).set_nonblocking(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
         let socket = sys::readable(socket).unwrap();
-        let accept = |socket: &Arc<OwnedFd>| SockRef::from(socket).accept();
+        let accept = |socket: &Arc<Socket>| socket.accept();
         let (client, _) = socket.async_io(Interest::READABLE, accept).await.unwrap();
         client.set_nonblocking(true).unwrap();
         TcpStream::from_std(client.into()).unwrap()
@@ -221,7 +216,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!relay.has_ended());
         let idle = socket(&set, Slot::First);
-        SockRef::from(&idle).shutdown(Shutdown::Both).unwrap();
+        idle.shutdown(Shutdown::Both).unwrap();
         let ended = async {
             while !relay.has_ended() {
                 tokio::task::yield_now().await;
@@ -254,15 +249,13 @@ mod tests {
         set.switch(Slot::Second).unwrap();
         let _relay = Relay::start(set.standby(Slot::First), true);
         let live = socket(&set, Slot::Second);
-        SockRef::from(&live).shutdown(Shutdown::Both).unwrap();
+        live.shutdown(Shutdown::Both).unwrap();
         let mut client = TcpStream::connect(at).await.unwrap();
         // The clock is paused, and advances when every task is idle.
         tokio::time::sleep(WAIT * 3).await;
         let idle = socket(&set, Slot::First);
-        let mut asked = [PollFd::new(idle.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(
-            poll(&mut asked, PollTimeout::ZERO),
-            Ok(1),
+        assert!(
+            has_input(&idle, Duration::ZERO).unwrap(),
             "it is not waiting"
         );
         set.repair().unwrap();

@@ -1,17 +1,18 @@
 //! The files of unix sockets: stale ones are replaced, all others stay, and hotrun's own are removed
 //! when it ends.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+
+use crate::sys::files::{FileId, is_socket};
+use crate::sys::sockets::is_refused;
 
 /// A socket file that hotrun has made; removed on drop, unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    id: (u64, u64),
+    id: FileId,
     /// The public path that it is to be renamed to.
     goes_to: Option<PathBuf>,
 }
@@ -21,7 +22,7 @@ impl SocketFile {
     pub(super) fn made(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            id: id(&fs::symlink_metadata(path)?),
+            id: FileId::of_link(path)?,
             goes_to: None,
         })
     }
@@ -39,7 +40,7 @@ impl SocketFile {
 
     /// The file at this path is this very one.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|found| id(&found) == self.id)
+        FileId::of_link(path).is_ok_and(|found| found == self.id)
     }
 
     /// Renames the file to the public path, which so leads to a socket at any time.
@@ -60,36 +61,23 @@ impl Drop for SocketFile {
     }
 }
 
-fn id(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 /// The path is a socket whose program has ended without removing it.
-///
-/// Found out by connecting a datagram socket: a stale file refuses, a datagram socket accepts without
-/// receiving anything, and for a stream socket the kernel reports a wrong type without its program
-/// noticing.
 pub(super) fn is_stale(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refuses = || {
-        let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
-        asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    };
-    is_socket && refuses()
+    let found = fs::symlink_metadata(path);
+    found.is_ok_and(|found| is_socket(found.file_type())) && is_refused(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
-
     use super::*;
+    use crate::sys::sockets::{listen_unix, receive_unix};
 
     #[test]
     fn only_a_socket_without_its_program_is_stale() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         assert!(!is_stale(&path), "nothing is there");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = listen_unix(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
         assert!(!is_stale(&path), "a program listens");
         let unheard = listener.accept().unwrap_err();
@@ -97,7 +85,7 @@ mod tests {
         drop(listener);
         assert!(is_stale(&path), "no program listens any more");
         fs::remove_file(&path).unwrap();
-        let datagram = UnixDatagram::bind(&path).unwrap();
+        let datagram = receive_unix(&path).unwrap();
         assert!(!is_stale(&path), "a program takes datagrams");
         drop(datagram);
         fs::remove_file(&path).unwrap();
@@ -109,11 +97,11 @@ mod tests {
     fn only_our_own_file_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let first = UnixListener::bind(&path).unwrap();
+        let first = listen_unix(&path).unwrap();
         let ours = SocketFile::made(&path).unwrap();
         // Moved, so that the second file can't get the inode of the first.
         fs::rename(&path, dir.path().join("moved")).unwrap();
-        let _second = UnixListener::bind(&path).unwrap();
+        let _second = listen_unix(&path).unwrap();
         drop(ours);
         assert!(path.exists(), "a file of another program is gone");
         let theirs = SocketFile::made(&path).unwrap();

@@ -4,22 +4,21 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use socket2::Type;
+use socket2::{Socket, Type};
 
 use super::address::{aside, bound_name, hidden};
 use super::open::{How, unix_at};
 use super::socket_file::{SocketFile, is_stale};
 use crate::session::slots::Slot;
+use crate::sys::files;
 
 /// Two unix sockets, with their files.
 #[derive(Debug)]
 pub(super) struct Paths {
-    sockets: [Arc<OwnedFd>; 2],
+    sockets: [Arc<Socket>; 2],
     files: [SocketFile; 2],
     public: PathBuf,
 }
@@ -47,7 +46,7 @@ impl Paths {
     }
 
     /// The socket of this slot.
-    pub(super) fn at(&self, slot: Slot) -> &Arc<OwnedFd> {
+    pub(super) fn at(&self, slot: Slot) -> &Arc<Socket> {
         slot.of(&self.sockets)
     }
 
@@ -78,14 +77,12 @@ impl Paths {
             return Ok(());
         }
         let there = self.public.symlink_metadata();
-        if there.is_ok_and(|there| !there.file_type().is_socket()) {
+        if there.is_ok_and(|there| !files::is_socket(there.file_type())) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         // The permissions of the public path say who may connect, and a program may have changed them.
         if let Ok(there) = self.public.symlink_metadata() {
-            let own = self.file(slot).path();
-            fs::set_permissions(own, there.permissions()).ok();
-            chown(own, Some(there.uid()), Some(there.gid())).ok();
+            files::take_rights(self.file(slot).path(), &there);
         }
         let new = bound_name(&self.public);
         fs::remove_file(&new).ok();
@@ -123,30 +120,26 @@ fn sweep(public: &Path) {
 
 /// Opens one slot's socket. Its bound path is renamed away at once: a server may unlink the path that
 /// `getsockname` reports when it ends.
-fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
+fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<Socket>, SocketFile)> {
     let (bound, kept) = (bound_name(public), aside(public, name));
     let socket = unix_at(&bound, Type::STREAM, how)?;
     let mut file = SocketFile::made_for(&kept, &bound)?;
     file.publish()?;
-    Ok((Arc::new(socket.into()), file))
+    Ok((Arc::new(socket), file))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
-
-    use socket2::SockRef;
-
     use super::super::held::HeldSet;
     use super::super::spec;
     use super::*;
+    use crate::sys::sockets::connect_unix;
 
     #[track_caller]
     fn goes_to(set: &HeldSet, path: &Path, slot: Slot) {
-        let _clients = [(); 5].map(|()| UnixStream::connect(path).unwrap());
+        let _clients = [(); 5].map(|()| connect_unix(path).unwrap());
         let taken = |slot| {
             let socket = set.share(slot).remove(0);
-            let socket = SockRef::from(&*socket);
             std::iter::from_fn(|| socket.accept().ok()).count()
         };
         assert_eq!((taken(slot.other()), taken(slot)), (0, 5));

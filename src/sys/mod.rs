@@ -1,34 +1,21 @@
-//! The only module with `unsafe`: small safe functions over system calls that no safe crate offers. The
-//! files of other systems have functions of the same names.
+//! The only module that names an operating system, and the only one with `unsafe`: small functions and
+//! types over what systems offer. Each system has them under the same names.
 
-#[cfg(unix)]
-mod control;
-#[cfg(unix)]
-mod key_mode;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
-pub mod seccomp;
-#[cfg(unix)]
-mod signals;
-#[cfg(unix)]
-mod terminal;
 #[cfg(unix)]
 mod unix;
-#[cfg(unix)]
-pub use control::{
-    LocalListener, LocalStream, connect_local, create_private_dir, is_private_dir, user,
-};
-#[cfg(unix)]
-pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
+
+/// What a system can do, as the only place that says it: a setting that asks for more is off there.
+#[derive(Clone, Copy, Debug)]
+pub struct Able {
+    /// To answer system calls of the app, so that what it listens on by itself is held.
+    pub capture: bool,
+    /// To have two sockets at one address, and to choose which of them gets new connections.
+    pub twins: bool,
+}
+
 #[cfg(target_os = "linux")]
-pub use linux::{option, set_option, steer};
+pub use linux::*;
 #[cfg(unix)]
-pub use signals::{die_by, note_continuations, since_continued, stop_by};
-#[cfg(unix)]
-pub use terminal::{set_terminal_size, take_terminal, terminal_size};
-#[cfg(unix)]
-pub use unix::{
-    Descriptors, FIRST_SOCKET, MOST_DESCRIPTORS, Spawned, adopt, close_inherited, readable,
-    receive, replace_by, send, spawn_activated,
-};
+pub use unix::*;

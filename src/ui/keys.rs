@@ -11,12 +11,10 @@
 //! A key that the session has to know becomes the command that `hotrun ctl` sends; the others are for the
 //! printer.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Reporter;
@@ -26,7 +24,8 @@ use crate::defect;
 use crate::exit::Failure;
 use crate::session::command::Command;
 use crate::session::event::Event;
-use crate::sys;
+use crate::sys::signals::{self, Signals};
+use crate::sys::{self, Readable, files};
 
 /// What a key asks the printer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,27 +141,26 @@ pub fn attend(
     Ok(attention)
 }
 
-fn stdin() -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+fn stdin() -> io::Result<Readable<File>> {
+    let stdin = files::copy(&io::stdin())?;
     sys::readable(Arc::new(stdin))
 }
 
 struct Attended {
     /// The source of keys; `None`: there are none, or it has hung up.
-    stdin: Option<AsyncFd<Arc<OwnedFd>>>,
-    resized: Signal,
-    continued: Signal,
+    stdin: Option<Readable<File>>,
+    resized: Signals,
+    continued: Signals,
     reporter: Reporter,
     urgent: UnboundedSender<Event>,
 }
 
 impl Attended {
     fn new(reads: bool, reporter: Reporter, urgent: UnboundedSender<Event>) -> io::Result<Self> {
-        let continued = SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32);
         Ok(Self {
             stdin: reads.then(stdin).transpose()?,
-            resized: signal(SignalKind::window_change())?,
-            continued: signal(continued)?,
+            resized: signals::listen(signals::RESIZED)?,
+            continued: signals::listen(signals::CONTINUE)?,
             reporter,
             urgent,
         })
@@ -213,7 +211,7 @@ impl Attended {
 }
 
 /// What was typed, once something was; `None` if nothing can be typed any more. Safe to drop while it waits.
-async fn typed(stdin: Option<&AsyncFd<Arc<OwnedFd>>>) -> Option<Vec<u8>> {
+async fn typed(stdin: Option<&Readable<File>>) -> Option<Vec<u8>> {
     let Some(stdin) = stdin else {
         return std::future::pending().await;
     };

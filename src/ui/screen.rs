@@ -6,16 +6,15 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::QueueableCommand;
 use crossterm::cursor::{MoveTo, MoveToColumn};
 use crossterm::terminal::{Clear, ClearType};
-use nix::sys::stat::fstat;
 
 use crate::lines::Stream;
 use crate::sys;
+use crate::sys::files;
 
 /// A status line is drawn, for what is written in spite of it: a panic.
 static DRAWN: AtomicBool = AtomicBool::new(false);
@@ -64,19 +63,20 @@ pub(super) struct Screen {
 impl Screen {
     /// The one that hotrun was started at.
     pub(super) fn open() -> io::Result<Self> {
-        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let out = files::copy(&io::stdout())?;
+        let err = files::copy(&io::stderr())?;
         let err_is_terminal = err.is_terminal();
         Ok(Self::of(out, err, err_is_terminal))
     }
 
     /// One of these.
     pub(super) fn of(out: File, err: File, err_is_terminal: bool) -> Self {
-        let place = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
-        let stdout = match (place(&out), place(&err)) {
-            (Ok(out), Ok(err)) if out == err => Stdout::Same,
-            _ if out.is_terminal() => Stdout::Terminal,
-            _ => Stdout::Apart,
+        let stdout = if files::is_same(&out, &err) {
+            Stdout::Same
+        } else if out.is_terminal() {
+            Stdout::Terminal
+        } else {
+            Stdout::Apart
         };
         Self {
             out,
@@ -102,7 +102,7 @@ impl Screen {
 
     /// Another process group has the terminal: its prompt is no place for a status line.
     pub(super) fn is_in_background(&self) -> bool {
-        sys::is_in_background_of(self.err.as_fd())
+        sys::is_in_background_of(&self.err)
     }
 
     /// Writes bytes above the status line, which is then this one.

@@ -2,14 +2,11 @@
 //! reload is over, and that it ends. Whether the app compiles is no part of being set up.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
 
 use crate::report::event::Event;
 use crate::report::text;
+use crate::sys::{Notified, signals};
 
 /// How long the printing thread may wait for room in the socket: a service manager that hangs does not read it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -17,8 +14,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The service manager that started hotrun and wants to know.
 #[derive(Debug)]
 pub(super) struct ServiceManager {
-    socket: UnixDatagram,
-    address: SocketAddr,
+    notified: Notified,
     /// A reload was announced and its end was not.
     reloading: bool,
 }
@@ -26,20 +22,8 @@ pub(super) struct ServiceManager {
 impl ServiceManager {
     /// The one that listens at the value of `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
     pub(super) fn at(name: &OsStr) -> Option<Self> {
-        let address = match name.as_bytes() {
-            #[cfg(target_os = "linux")]
-            [b'@', name @ ..] => {
-                use std::os::linux::net::SocketAddrExt;
-                SocketAddr::from_abstract_name(name)
-            }
-            [b'/', ..] => SocketAddr::from_pathname(name),
-            _ => return None,
-        };
-        let socket = UnixDatagram::unbound().ok()?;
-        socket.set_write_timeout(Some(PATIENCE)).ok()?;
         Some(Self {
-            socket,
-            address: address.ok()?,
+            notified: Notified::at(name, PATIENCE)?,
             reloading: false,
         })
     }
@@ -81,16 +65,13 @@ impl ServiceManager {
 
     /// A service manager that is gone misses nothing.
     fn send(&self, message: &str) {
-        self.socket
-            .send_to_addr(message.as_bytes(), &self.address)
-            .ok();
+        self.notified.send(message).ok();
     }
 }
 
 /// The kernel's monotonic clock, by which a service manager orders what it is told.
-fn monotonic_usec() -> i64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
-    now.map_or(0, |now| now.tv_sec() * 1_000_000 + now.tv_nsec() / 1000)
+fn monotonic_usec() -> u128 {
+    signals::monotonic().as_micros()
 }
 
 #[cfg(test)]
@@ -98,18 +79,14 @@ mod tests {
     use super::*;
     use crate::report::values::{Millis, Next};
     use crate::session::model::Generation;
+    use crate::sys::NotifySocket;
 
     #[test]
     fn what_matters_is_told_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let listener = UnixDatagram::bind(&path).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let heard = || {
-            let mut buffer = [0; 512];
-            let count = listener.recv(&mut buffer).unwrap();
-            String::from_utf8_lossy(&buffer[..count]).into_owned()
-        };
+        let path = dir.path().join("own/notify");
+        let listener = NotifySocket::bind(&path).unwrap();
+        let heard = || String::from_utf8(listener.message().unwrap()).unwrap();
         let mut manager = ServiceManager::at(path.as_os_str()).unwrap();
         let generation = Generation(2);
         manager.ready();
@@ -150,8 +127,8 @@ mod tests {
             .ready();
         // A socket that is not read is full after a while.
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let _listener = UnixDatagram::bind(&path).unwrap();
+        let path = dir.path().join("own/notify");
+        let _listener = NotifySocket::bind(&path).unwrap();
         let manager = ServiceManager::at(path.as_os_str()).unwrap();
         let most = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap();
         for _ in 0..most.trim().parse::<u32>().unwrap() + 3 {

@@ -3,16 +3,16 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
+use socket2::Socket;
 
 use crate::helper::{CommandEvent, Running};
 use crate::keeper::protocol::{Launch, Order};
 use crate::lines::Stream;
 use crate::report::Record;
 use crate::session::model::Exit;
+use crate::sys::{host, signals};
 
 /// The hidden first argument of a hotrun that is loaded: it does the main job with what was typed
 /// after it, and tells it as JSON.
@@ -32,12 +32,12 @@ impl Hotrun {
         words: &[OsString],
         env: Vec<(OsString, OsString)>,
         dir: OsString,
-        sockets: &[Arc<OwnedFd>],
+        sockets: &[Arc<Socket>],
     ) -> io::Result<Self> {
         let mut args = vec![OsString::from(ARGUMENT)];
         args.extend(words.iter().cloned());
         let launch = Launch {
-            program: "/proc/self/exe".into(),
+            program: host::own_program().into(),
             argv0: "hotrun".into(),
             args,
             env,
@@ -72,7 +72,7 @@ impl Hotrun {
     /// Has it build and start again. Not by its keeper, which signals a group: something may be
     /// starting in there.
     pub(super) fn reload(&self) {
-        self.command.signal(Signal::SIGHUP);
+        self.command.signal(signals::HANGUP);
     }
 
     /// Gives its keeper an order.

@@ -6,7 +6,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{io, mem};
 
-use nix::sys::signal::SigSet;
 use tokio::time::Instant;
 
 use super::account::{Answer, Lifetime, Request, Seen};
@@ -16,6 +15,7 @@ use super::target::Target;
 use super::websocket::WebSocket;
 use super::witness::Witness;
 use crate::defect;
+use crate::sys::signals;
 
 /// Enough for a client.
 const STACK: usize = 256 * 1024;
@@ -124,7 +124,7 @@ impl Drop for Load {
 
 fn ask_again_and_again(pool: &ClientPool, target: &Target, mut due: Instant) {
     // Signals are for the main thread, and must not interrupt a connection.
-    SigSet::all().thread_block().ok();
+    signals::leave_to_other_threads();
     loop {
         defect::point("client");
         thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -168,7 +168,7 @@ fn ask(pool: &ClientPool, target: &Target) -> Request {
 
 /// Keeps a WebSocket open, and opens another one whenever it ends.
 fn stay_connected(pool: &ClientPool, target: &Target, client: usize, mut due: Instant) {
-    SigSet::all().thread_block().ok();
+    signals::leave_to_other_threads();
     let mut ended = false;
     loop {
         thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -30,12 +30,10 @@ mod witness;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use socket2::Socket;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
@@ -46,6 +44,7 @@ use crate::report::{self, Record};
 use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Generation};
+use crate::sys::signals::{self, HANGUP, TERMINATE};
 use account::facts;
 use facts::{Facts, Loaded, Progress};
 use hotrun::Hotrun;
@@ -80,7 +79,7 @@ pub struct Plan {
     /// Its directory.
     pub dir: OsString,
     /// The sockets that it is to inherit.
-    pub sockets: Vec<Arc<OwnedFd>>,
+    pub sockets: Vec<Arc<Socket>>,
     /// Where signals arrive.
     pub signals: UnboundedReceiver<Event>,
 }
@@ -129,7 +128,7 @@ impl<T: Into<Trouble>> From<T> for Stop {
 pub async fn run(plan: Plan, tell: impl FnMut(Progress)) -> Outcome {
     // Where SIGHUP is ignored (`nohup`), a child would ignore it too, and it is how we ask for a
     // reload. What is caught here is left to its default there.
-    let _hangup = signal(SignalKind::hangup());
+    let _hangup = signals::listen(HANGUP);
     let start = Instant::now();
     let started = Hotrun::start(
         &plan.words,
@@ -296,7 +295,7 @@ impl<T: FnMut(Progress)> Run<T> {
 
     /// Has hotrun end in good order; at once, if we are asked to end once more meanwhile.
     async fn end(&mut self) {
-        let term = Order::Signal(Signal::SIGTERM as i32);
+        let term = Order::Signal(TERMINATE);
         self.hotrun.order(&term).await;
         let mut more = [term, Order::Kill].into_iter();
         loop {
@@ -319,7 +318,7 @@ async fn asked_to_end(signals: &mut UnboundedReceiver<Event>) -> i32 {
     loop {
         match signals.recv().await {
             Some(Event::Quit(Ending::Signal(number))) => return number,
-            Some(Event::Command(Command::Rebuild, _)) => return Signal::SIGHUP as i32,
+            Some(Event::Command(Command::Rebuild, _)) => return HANGUP,
             Some(_) => {}
             None => std::future::pending().await,
         }

@@ -3,18 +3,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::stat::fstat;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::Instant;
 
 use super::facts::PATIENCE;
 use super::target::At;
-use crate::sock_diag;
+use crate::sys::{connections, sockets};
 use crate::tls;
 
 /// A connection.
@@ -40,8 +38,8 @@ impl Ends {
     /// The number in /proc of the server's end, once it was accepted.
     pub(super) fn accepted(self) -> io::Result<Option<u64>> {
         match self {
-            Self::Tcp { server, client } => sock_diag::accepted(server, client),
-            Self::Unix(client) => sock_diag::accepted_unix(client),
+            Self::Tcp { server, client } => connections::accepted(server, client),
+            Self::Unix(client) => connections::accepted_unix(client),
         }
     }
 }
@@ -77,7 +75,7 @@ impl Stream {
                 server: socket.peer_addr().ok()?.as_socket()?,
                 client,
             }),
-            None => Some(Ends::Unix(fstat(socket).ok()?.st_ino)),
+            None => Some(Ends::Unix(sockets::id(socket).ok()?)),
         }
     }
 
@@ -97,17 +95,16 @@ impl Stream {
         }
     }
 
+    /// There is something to read within this time.
+    pub(super) fn has_input(&self, within: Duration) -> bool {
+        sockets::has_input(&self.bytes().socket, within).unwrap_or(true)
+    }
+
     fn bytes(&self) -> &Bytes {
         match self {
             Self::Plain(bytes) => bytes,
             Self::Tls(tls) => &tls.sock,
         }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bytes().socket.as_fd()
     }
 }
 

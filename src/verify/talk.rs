@@ -2,11 +2,9 @@
 //! of its own, so that nothing that hotrun tells holds it up.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -16,10 +14,11 @@ use super::facts::{How, Loss, PATIENCE};
 use super::stream::{Ends, Stream};
 use super::target::At;
 use super::websocket::WebSocket;
+use crate::sys;
 use crate::tls::{self, Spoken};
 
-/// A client that has waited for its answer for so long looks whose connection it is; in milliseconds.
-const GLANCE: u8 = 20;
+/// A client that has waited for its answer for so long looks whose connection it is.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Between two looks whether a connection was accepted.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -69,7 +68,7 @@ impl Talk {
         let stream = &mut self.stream;
         let asked = stream.write_all(request).and_then(|()| stream.flush());
         asked.map_err(|error| loss(&error))?;
-        while !self.speaks_within(GLANCE) && waiting() && !self.stream.left().is_zero() {}
+        while !self.stream.has_input(GLANCE) && waiting() && !self.stream.left().is_zero() {}
         let mut reader = Reader::default();
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -88,12 +87,6 @@ impl Talk {
                 Known::NoHttp => return Err(Loss::Other(ErrorKind::InvalidData)),
             }
         }
-    }
-
-    /// There is something to read within this time.
-    fn speaks_within(&self, ms: u8) -> bool {
-        let mut socket = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
-        poll(&mut socket, PollTimeout::from(ms)) != Ok(0)
     }
 
     /// A server that closes it in good order, or says something, has accepted it.
@@ -129,7 +122,7 @@ pub(super) fn loss(error: &io::Error) -> Loss {
         }
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Loss::TimedOut,
         // The handshake took longer than the socket may wait.
-        _ if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => Loss::TimedOut,
+        _ if sys::is_in_progress(error) => Loss::TimedOut,
         kind => Loss::Other(kind),
     }
 }
@@ -137,10 +130,10 @@ pub(super) fn loss(error: &io::Error) -> Loss {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::unix::net::UnixListener;
     use std::thread;
 
     use super::*;
+    use crate::sys::sockets::listen_unix;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
@@ -205,7 +198,7 @@ mod tests {
         assert_eq!(accepted, Ok(Answer::Accepted));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = listen_unix(&path).unwrap();
         let mut talk = Talk::begin(&At::Unix(path), None).unwrap();
         let ends = talk.ends().unwrap();
         assert_eq!(ends.accepted().unwrap(), None);

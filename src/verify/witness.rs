@@ -1,16 +1,14 @@
 //! Which generation has accepted a connection: while two have processes, the kernel is asked for the
-//! server's end, and /proc for the process that has it open. The app need not say anything.
+//! server's end, and the system for the process that has it open. The app need not say anything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use procfs::process::Process;
-
 use super::stream::Ends;
-use crate::process_tree;
 use crate::session::model::Generation;
+use crate::sys::processes::{self, Process};
 
 /// Between two looks at a connection, and how many there are: most are accepted at once, and a
 /// client that is queued for long must not wait for us as well.
@@ -42,9 +40,8 @@ impl Witness {
 
     /// A version has this process, the child of its keeper.
     pub(super) fn started(&self, generation: Generation, pid: u32) {
-        let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat());
         // One that has ended already accepts nothing.
-        let Ok(keeper) = stat.map(|stat| stat.ppid.unsigned_abs()) else {
+        let Some(keeper) = Process::of(pid).and_then(|process| process.parent()) else {
             return;
         };
         let mut versions = self.versions();
@@ -91,8 +88,7 @@ impl Witness {
     fn owner(&self, inode: u64) -> Option<Generation> {
         let mut versions = self.versions();
         let find = |versions: &[Version]| {
-            let has =
-                |process: &Process| process_tree::sockets(process).any(|socket| socket == inode);
+            let has = |process: &Process| process.sockets().any(|socket| socket == inode);
             let owner = versions
                 .iter()
                 .find(|version| version.processes.iter().any(has));
@@ -101,7 +97,7 @@ impl Witness {
         find(&versions).or_else(|| {
             // There may be new processes since then.
             for version in &mut *versions {
-                version.processes = process_tree::of(version.keeper);
+                version.processes = processes::descendants(version.keeper);
             }
             find(&versions)
         })

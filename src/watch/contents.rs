@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest;
 use crate::session::model::{Content, Script};
 use crate::session::seen::Began;
+use crate::sys::files;
 
 /// One reading of a path.
 #[derive(Clone, Copy, Debug)]
@@ -123,18 +123,14 @@ pub(super) fn now() -> SystemTime {
 /// A file with content of its own: neither a link nor another name of an older file.
 pub(super) fn is_written(path: &Path) -> bool {
     let found = path.symlink_metadata();
-    found.is_ok_and(|found| found.is_file() && found.nlink() == 1)
+    found.is_ok_and(|found| found.is_file() && files::has_one_name(&found))
 }
 
 /// When this file, or the link at its path, was last written or moved there.
 fn written(path: &Path) -> Option<SystemTime> {
     let found = [path.symlink_metadata().ok(), path.metadata().ok()];
-    let changed = found.into_iter().flatten().filter_map(|found| {
-        let seconds = u64::try_from(found.ctime()).ok()?;
-        let nanos = u32::try_from(found.ctime_nsec()).ok()?;
-        Some(UNIX_EPOCH + Duration::new(seconds, nanos))
-    });
-    changed.max()
+    let found = found.into_iter().flatten();
+    found.filter_map(|found| files::changed(&found)).max()
 }
 
 /// If its package's build script was running when this file was written: the time since the script

@@ -1,10 +1,9 @@
 //! Reads git's state: whether it is in the middle of an operation, which is waited for, and which files
 //! it tracks, which are never ignored.
 
+use crate::sys::files;
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -116,6 +115,6 @@ fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
     let names = output.split(|byte| *byte == 0);
     names
         .filter(|name| !name.is_empty())
-        .map(|name| dir.join(OsStr::from_bytes(name)))
+        .map(|name| dir.join(files::path(name)))
         .collect()
 }

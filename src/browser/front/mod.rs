@@ -26,12 +26,11 @@ mod validators;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -54,7 +53,7 @@ pub struct Front {
 /// One address.
 #[derive(Debug)]
 struct Open {
-    public: Arc<OwnedFd>,
+    public: Arc<Socket>,
     /// Dropped, no more clients are accepted than those that have connected.
     _accept: oneshot::Sender<()>,
 }
@@ -118,7 +117,7 @@ impl Front {
 
     /// Answers at these addresses from now on and at no others: given are the sockets that clients connect
     /// to, and where the app is. Clients that have connected are served to their end.
-    pub fn adopt(&mut self, fronts: &[(Arc<OwnedFd>, SocketAddr)]) -> io::Result<()> {
+    pub fn adopt(&mut self, fronts: &[(Arc<Socket>, SocketAddr)]) -> io::Result<()> {
         let is_one = |open: &Open| {
             fronts
                 .iter()
@@ -138,7 +137,7 @@ impl Front {
         first
     }
 
-    fn open(&mut self, public: &Arc<OwnedFd>, behind: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, public: &Arc<Socket>, behind: SocketAddr) -> io::Result<()> {
         let listener = StdListener::from(public.try_clone()?);
         listener.set_nonblocking(true)?;
         let _runtime = self.runtime.enter();

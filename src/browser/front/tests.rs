@@ -29,7 +29,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 struct Fronted {
     front: Front,
     app: TcpListener,
-    public: Arc<OwnedFd>,
+    public: Arc<Socket>,
     at: SocketAddr,
 }
 

@@ -9,15 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use regex::Regex;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::{Value as Json, json};
 
 use crate::sockets::spec::{self, Spec, Wrong};
+use crate::sys::signals;
 pub use browser::{EditorUrl, HostName, Port};
 pub use pattern::Pattern;
 pub use reaction::{Command, Do, Dos};
@@ -330,36 +329,24 @@ impl Text for Time {
     }
 }
 
-/// The number of the signal with this name, with `SIG` or without.
-fn signal(name: &str) -> Option<Signal> {
-    let bare = name.strip_prefix("SIG").unwrap_or(name);
-    Signal::from_str(&format!("SIG{bare}")).ok()
-}
-
 /// A signal that asks a program to end; `None` is `auto`, the one that it catches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StopSignal(pub Option<Signal>);
+pub struct StopSignal(pub Option<i32>);
 
 impl fmt::Display for StopSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.0.map_or("auto", Signal::as_str);
+        let name = self.0.and_then(signals::name).unwrap_or("auto");
         f.write_str(name.trim_start_matches("SIG"))
     }
 }
 
 impl Text for StopSignal {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let cannot_ask = [
-            Signal::SIGKILL,
-            Signal::SIGSTOP,
-            Signal::SIGCONT,
-            Signal::SIGCHLD,
-        ];
         if text == "auto" {
             return Ok(Self(None));
         }
-        match signal(text).filter(|signal| !cannot_ask.contains(signal)) {
-            Some(signal) => Ok(Self(Some(signal))),
+        match signals::number(text).filter(|number| signals::may_ask_to_end(*number)) {
+            Some(number) => Ok(Self(Some(number))),
             None => wrong(
                 format!("`{text}` can't ask a program to end"),
                 "write `auto`, or a signal like `TERM`, `INT`, `QUIT` or `USR1`",
@@ -570,7 +557,7 @@ mod tests {
 
     #[test]
     fn stop_signals_are_those_that_ask() {
-        assert_eq!(StopSignal::read("INT").unwrap().0, Some(Signal::SIGINT));
+        assert_eq!(StopSignal::read("INT").unwrap().0, Some(signals::INTERRUPT));
         assert_eq!(StopSignal::read("auto").unwrap().to_string(), "auto");
         assert_eq!(StopSignal::read("SIGTERM").unwrap().to_string(), "TERM");
         for text in ["KILL", "STOP", "FOO", ""] {

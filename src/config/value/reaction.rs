@@ -6,9 +6,10 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::{Value as Json, json};
 
-use super::{SIGNAL, Shape, Text, TextVisitor, Value, signal, text, text_value, wrong};
+use super::{SIGNAL, Shape, Text, TextVisitor, Value, text, text_value, wrong};
 use crate::session::model::Reaction;
 use crate::sockets::spec::Wrong;
+use crate::sys::signals;
 
 /// A command: a line for `sh -c`, or a program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +86,8 @@ impl Text for Do {
             None if text == "rebuild" => Reaction::Rebuild,
             None if text == "restart" => Reaction::Restart,
             None if text == "reload-browser" => Reaction::ReloadBrowser,
-            Some(("signal", name)) => match signal(name) {
-                Some(signal) => Reaction::Signal(signal as i32),
+            Some(("signal", name)) => match signals::number(name) {
+                Some(number) => Reaction::Signal(number),
                 None => return wrong(format!("`{name}` is no signal"), hint),
             },
             Some(("run", line)) => Reaction::Run(Command::read(line)?.0),

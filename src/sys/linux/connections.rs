@@ -14,12 +14,15 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-/// States of a connection (`net/tcp_states.h`).
-pub(crate) const ESTABLISHED: u8 = 1;
-pub(crate) const SYN_RECEIVED: u8 = 3;
+// States of a connection (`net/tcp_states.h`).
+/// It is open at both ends.
+pub const ESTABLISHED: u8 = 1;
+/// A handshake under way.
+pub const SYN_RECEIVED: u8 = 3;
 /// The client has closed its end.
-pub(crate) const CLOSE_WAIT: u8 = 8;
-pub(crate) const LISTENING: u8 = 10;
+pub const CLOSE_WAIT: u8 = 8;
+/// No connection: a socket that listens.
+pub const LISTENING: u8 = 10;
 /// States of a connection at the end that closed it first: the other end has not acknowledged that yet,
 /// has yet to close, or has closed too.
 const FIN_WAIT_1: u8 = 4;
@@ -30,7 +33,7 @@ const CLOSED_FIRST: [u8; 3] = [FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT];
 /// `tcp_fin_timeout` can't be read (tcp(7)).
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// A handshake under way, as newer kernels report it.
-pub(crate) const NEW_SYN_RECEIVED: u8 = 12;
+pub const NEW_SYN_RECEIVED: u8 = 12;
 
 // From linux/sock_diag.h, linux/inet_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -71,39 +74,40 @@ const TIMEOUT: i64 = 2;
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) state: u8,
+pub struct Entry {
+    /// Its state, one of those above.
+    pub state: u8,
     /// Identifies the socket, from its handshake to its end.
-    pub(crate) cookie: u64,
+    pub cookie: u64,
     /// Its inode; zero until it is accepted.
-    pub(crate) inode: u32,
+    pub inode: u32,
     /// Of a listening socket: the length of its accept queue. Else: the bytes that are not read yet, and
     /// the FIN as one more.
-    pub(crate) waiting: u32,
+    pub waiting: u32,
     /// The bytes that the client has not acknowledged yet.
-    pub(crate) unsent: u32,
+    pub unsent: u32,
     /// The traffic so far.
-    pub(crate) traffic: Traffic,
+    pub traffic: Traffic,
 }
 
 /// The traffic on a connection, as the server's end counts it. Times are as exact as the kernel's clock
 /// ticks (1 to 10 ms).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     /// The segments with data received from the client.
-    pub(crate) segments_received: u32,
+    pub segments_received: u32,
     /// The segments with data sent to the client.
-    pub(crate) segments_sent: u32,
+    pub segments_sent: u32,
     /// The time since the last of them was received; the age of the connection if there is none.
-    pub(crate) since_received: Duration,
+    pub since_received: Duration,
     /// The time since the last of them was sent; the age of the connection if there is none.
-    pub(crate) since_sent: Duration,
+    pub since_sent: Duration,
     /// The round-trip time.
-    pub(crate) round_trip: Duration,
+    pub round_trip: Duration,
 }
 
 /// Every socket that listens on this address, and every connection to it.
-pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
+pub fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
     let states = [
         ESTABLISHED,
         SYN_RECEIVED,
@@ -122,7 +126,7 @@ pub(crate) fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {
 
 /// Where clients on this machine have connected to this port within the last `within`, and closed the
 /// connection: at the server's addresses. Takes some milliseconds, since the kernel walks its whole table.
-pub(crate) fn closed_by_clients(port: u16, within: Duration) -> io::Result<Vec<SocketAddr>> {
+pub fn closed_by_clients(port: u16, within: Duration) -> io::Result<Vec<SocketAddr>> {
     let half_closed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout");
     let half_closed = half_closed.ok().and_then(|text| text.trim().parse().ok());
     let half_closed = half_closed.map_or(REMEMBERED, Duration::from_secs);
@@ -151,13 +155,13 @@ pub(crate) fn closed_by_clients(port: u16, within: Duration) -> io::Result<Vec<S
 }
 
 /// The length of a unix socket's accept queue.
-pub(crate) fn queued(inode: u64) -> io::Result<u32> {
+pub fn queued(inode: u64) -> io::Result<u32> {
     of_unix(inode, UNIX_SHOW_QUEUE, UNIX_QUEUE)
 }
 
 /// The inode of the server's end of a connection; `None` if it is not accepted yet. An error if the
 /// connection is gone.
-pub(crate) fn accepted(server: SocketAddr, client: SocketAddr) -> io::Result<Option<u64>> {
+pub fn accepted(server: SocketAddr, client: SocketAddr) -> io::Result<Option<u64>> {
     let entry = receive_one(&single_request(server, client), |message| {
         entry(message, server).filter(|entry| entry.state != LISTENING)
     })?;
@@ -165,7 +169,7 @@ pub(crate) fn accepted(server: SocketAddr, client: SocketAddr) -> io::Result<Opt
 }
 
 /// The same for a unix socket, by the inode of the client's end.
-pub(crate) fn accepted_unix(client: u64) -> io::Result<Option<u64>> {
+pub fn accepted_unix(client: u64) -> io::Result<Option<u64>> {
     let server = of_unix(client, UNIX_SHOW_PEER, UNIX_PEER)?;
     Ok(Some(u64::from(server)).filter(|inode| *inode != 0))
 }

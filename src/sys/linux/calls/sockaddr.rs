@@ -1,17 +1,15 @@
-//! The address that a program binds: the bytes of a `sockaddr`, and the protocol of the socket. Pure.
+//! The address that a program binds: the bytes of a `sockaddr`, and the protocol of the socket.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::libc;
 
-use crate::sockets::address::Address;
-
 /// The protocol of a socket, as `system.sockprotoname` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub enum Protocol {
     /// Connections over IPv4.
     Tcp4,
     /// Connections over IPv6.
@@ -44,7 +42,7 @@ impl Protocol {
     }
 
     /// Sockets of this protocol listen, so each slot can have its own.
-    pub(super) fn listens(self) -> bool {
+    pub fn listens(self) -> bool {
         matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
     }
 }
@@ -52,47 +50,44 @@ impl Protocol {
 /// The longest `sockaddr` that is read, in bytes.
 pub(super) const LONGEST: usize = size_of::<libc::sockaddr_un>();
 
-/// The name of an abstract unix address.
-pub(super) fn abstract_name(protocol: Protocol, bytes: &[u8]) -> Option<String> {
-    let name = bytes.get(2..)?.strip_prefix(b"\0")?;
-    let is_named = protocol == Protocol::Unix && !name.is_empty();
-    is_named.then(|| name.escape_ascii().to_string())
+/// What a `sockaddr` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// An internet address.
+    Internet(SocketAddr),
+    /// The path of a unix socket.
+    Path(PathBuf),
+    /// The name of an abstract unix address, escaped.
+    Abstract(String),
 }
 
 /// Reads an address. `None`: the kernel refuses it (too short, another family than the socket's), or it
-/// is never held (abstract, unnamed); then the kernel executes the call.
-///
-/// `dir` is the program's working directory, which a relative path starts from.
-pub(super) fn read(protocol: Protocol, bytes: &[u8], dir: &Path) -> Option<Address> {
-    let family = u16::from_ne_bytes(*bytes.first_chunk()?);
+/// is unnamed.
+pub fn read(protocol: Protocol, bytes: &[u8]) -> Option<Bound> {
+    let family = i32::from(u16::from_ne_bytes(*bytes.first_chunk()?));
     match protocol {
         Protocol::Tcp4 | Protocol::Udp4 => {
             let is_whole = bytes.len() >= size_of::<libc::sockaddr_in>();
-            let at = v4(bytes).filter(|_| is_whole && i32::from(family) == libc::AF_INET)?;
-            Some(internet(protocol, SocketAddr::V4(at)))
+            let at = v4(bytes).filter(|_| is_whole && family == libc::AF_INET)?;
+            Some(Bound::Internet(at.into()))
         }
         Protocol::Tcp6 | Protocol::Udp6 => {
             let is_whole = bytes.len() >= size_of::<libc::sockaddr_in6>();
-            let at = v6(bytes).filter(|_| is_whole && i32::from(family) == libc::AF_INET6)?;
-            Some(internet(protocol, SocketAddr::V6(at)))
+            let at = v6(bytes).filter(|_| is_whole && family == libc::AF_INET6)?;
+            Some(Bound::Internet(at.into()))
         }
         Protocol::Unix => {
             let path = bytes.get(2..)?;
+            if let Some(name) = path.strip_prefix(b"\0").filter(|name| !name.is_empty()) {
+                return Some(Bound::Abstract(name.escape_ascii().to_string()));
+            }
             let end = path.iter().position(|byte| *byte == 0);
             let path = &path[..end.unwrap_or(path.len())];
-            if i32::from(family) != libc::AF_UNIX || path.is_empty() {
+            if family != libc::AF_UNIX || path.is_empty() {
                 return None;
             }
-            Some(Address::Unix(absolute(OsStr::from_bytes(path), dir)?))
+            Some(Bound::Path(OsStr::from_bytes(path).into()))
         }
-    }
-}
-
-fn internet(protocol: Protocol, at: SocketAddr) -> Address {
-    if protocol.listens() {
-        Address::Tcp(at)
-    } else {
-        Address::Udp(at)
     }
 }
 
@@ -111,13 +106,6 @@ fn v6(bytes: &[u8]) -> Option<SocketAddrV6> {
     Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope))
 }
 
-/// The absolute path with its directory resolved, so that two spellings of it are equal.
-pub(super) fn absolute(path: &OsStr, dir: &Path) -> Option<PathBuf> {
-    let path = dir.join(path);
-    let parent = path.parent()?.canonicalize().ok()?;
-    Some(parent.join(path.file_name()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,8 +117,11 @@ mod tests {
 
     #[track_caller]
     fn case(protocol: Protocol, bytes: &[u8], expected: Option<&str>) {
-        let read = read(protocol, bytes, Path::new("/proc/../tmp"));
-        let read = read.map(|address| address.to_string());
+        let read = read(protocol, bytes).map(|bound| match bound {
+            Bound::Internet(at) => at.to_string(),
+            Bound::Path(path) => path.display().to_string(),
+            Bound::Abstract(name) => format!("@{name}"),
+        });
         assert_eq!(read.as_deref(), expected);
     }
 
@@ -138,7 +129,7 @@ mod tests {
     fn what_the_kernel_would_take_is_read() {
         let v4 = bytes(libc::AF_INET, b"\x0b\xb8\x7f\0\0\x01\0\0\0\0\0\0\0\0");
         case(Protocol::Tcp4, &v4, Some("127.0.0.1:3000"));
-        case(Protocol::Udp4, &v4, Some("udp:127.0.0.1:3000"));
+        case(Protocol::Udp4, &v4, Some("127.0.0.1:3000"));
         case(Protocol::Tcp4, &v4[..15], None);
         case(Protocol::Tcp6, &v4, None);
         case(Protocol::Unix, &v4, None);
@@ -149,22 +140,17 @@ mod tests {
         case(Protocol::Tcp6, &v6[..27], None);
         case(Protocol::Tcp4, &v6, None);
         for (path, expected) in [
-            (&b"/tmp/a.sock\0rest"[..], Some("unix:/tmp/a.sock")),
-            (b"a.sock", Some("unix:/tmp/a.sock")),
-            (b"../tmp/./a.sock\0", Some("unix:/tmp/a.sock")),
-            (b"\0abstract", None),
+            (&b"/tmp/a.sock\0rest"[..], Some("/tmp/a.sock")),
+            (b"a.sock", Some("a.sock")),
+            (b"../tmp/./a.sock\0", Some("../tmp/./a.sock")),
+            (b"\0a\xff", Some("@a\\xff")),
+            // An unnamed address, for which the kernel chooses an abstract one.
             (b"", None),
-            (b"/no/such/dir/a.sock", None),
+            (b"\0", None),
         ] {
             case(Protocol::Unix, &bytes(libc::AF_UNIX, path), expected);
         }
         case(Protocol::Unix, b"", None);
-        let name = |protocol, rest| abstract_name(protocol, &bytes(libc::AF_UNIX, rest));
-        assert_eq!(name(Protocol::Unix, b"\0a\xff").as_deref(), Some("a\\xff"));
-        // An unnamed address, for which the kernel chooses an abstract one.
-        assert_eq!(name(Protocol::Unix, b""), None);
-        assert_eq!(name(Protocol::Unix, b"/a"), None);
-        assert_eq!(name(Protocol::Tcp4, b"\0a"), None);
     }
 
     #[test]

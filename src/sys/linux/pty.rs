@@ -8,7 +8,9 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 
-use crate::sys;
+use crate::sys::pipes::{Receiver, Sender};
+use crate::sys::terminal::set_terminal_size;
+use crate::sys::terminal_size;
 
 /// The size if hotrun has no terminal: rows and columns.
 const SIZE: (u16, u16) = (24, 80);
@@ -20,18 +22,24 @@ pub struct Terminal(OwnedFd);
 impl Terminal {
     /// Gives it the size of hotrun's terminal; the child gets SIGWINCH.
     pub fn resize(&self) {
-        let size = sys::terminal_size().unwrap_or(SIZE);
-        sys::set_terminal_size(self.0.as_fd(), size).ok();
+        let size = terminal_size().unwrap_or(SIZE);
+        set_terminal_size(self.0.as_fd(), size).ok();
     }
 
-    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
-        self.0.try_clone()
+    /// What is written at its other side.
+    pub fn output(&self) -> io::Result<Receiver> {
+        Receiver::from_owned_fd_unchecked(self.0.try_clone()?)
+    }
+
+    /// What is typed at it.
+    pub fn input(&self) -> io::Result<Sender> {
+        Sender::from_owned_fd_unchecked(self.0.try_clone()?)
     }
 }
 
 /// Opens a terminal: hotrun's side, and the child's. It does not echo, since hotrun's own terminal has
 /// echoed what is typed, and leaves newlines as they are.
-pub(super) fn open() -> io::Result<(Terminal, OwnedFd)> {
+pub fn open_terminal() -> io::Result<(Terminal, OwnedFd)> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let ours = posix_openpt(flags)?;
     grantpt(&ours)?;

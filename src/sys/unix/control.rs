@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use socket2::Socket;
 use tokio::net::{UnixListener, UnixStream};
 
 /// A connection between two processes of this user.
@@ -42,6 +43,16 @@ pub async fn connect_local(path: &Path) -> io::Result<LocalStream> {
     } else {
         Err(io::ErrorKind::PermissionDenied.into())
     }
+}
+
+/// Connects to whoever listens there.
+pub async fn connect_to_any(path: &Path) -> io::Result<LocalStream> {
+    UnixStream::connect(path).await
+}
+
+/// The stream of a connected socket, which does not block. Must be called inside the runtime.
+pub fn local(socket: Socket) -> io::Result<LocalStream> {
+    UnixStream::from_std(socket.into())
 }
 
 /// The other end is a process of this user, or of root, which may do everything anyway.

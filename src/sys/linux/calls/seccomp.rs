@@ -13,7 +13,7 @@ use nix::sys::prctl;
 ///
 /// Where the kernel can do that (5.19), a call that has been received is not interrupted by signals: a
 /// storm of them would restart it for ever.
-pub fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
+pub(in crate::sys) fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
     prctl::set_no_new_privs()?;
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
@@ -26,6 +26,18 @@ pub fn notify(program: &mut [libc::sock_filter]) -> io::Result<OwnedFd> {
     ) {
         Err(Errno::EINVAL) => Ok(install(&program, flags)?),
         installed => Ok(installed?),
+    }
+}
+
+/// Why the kernel refuses a filter, by the number of its error.
+pub fn why_refused(code: i32) -> String {
+    match code {
+        libc::EBUSY => {
+            "another program answers its system calls already, like an outer hotrun".into()
+        }
+        libc::EPERM | libc::EACCES => "a sandbox forbids it (seccomp)".into(),
+        libc::EINVAL | libc::ENOSYS => "that needs Linux 5.9 or later".into(),
+        _ => io::Error::from_raw_os_error(code).to_string(),
     }
 }
 
@@ -42,19 +54,19 @@ fn install(program: &libc::sock_fprog, flags: libc::c_ulong) -> nix::Result<Owne
 
 /// A system call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Notification {
+pub(super) struct Notification {
     /// Identifies the call in its answer.
-    pub id: u64,
+    pub(super) id: u64,
     /// The id of the calling thread, which is that of the process only in its first thread.
-    pub thread: i32,
+    pub(super) thread: i32,
     /// The number of the system call.
-    pub call: libc::c_long,
+    pub(super) call: libc::c_long,
     arguments: [u64; 6],
 }
 
 impl Notification {
     /// An `int` argument: the lower half of its register.
-    pub fn integer(&self, at: usize) -> i32 {
+    pub(super) fn integer(&self, at: usize) -> i32 {
         let register = self.arguments.get(at).copied().unwrap_or_default();
         u32::try_from(register & u64::from(u32::MAX))
             .unwrap_or_default()
@@ -62,7 +74,7 @@ impl Notification {
     }
 
     /// An argument that is a pointer into the memory of the process.
-    pub fn pointer(&self, at: usize) -> u64 {
+    pub(super) fn pointer(&self, at: usize) -> u64 {
         self.arguments.get(at).copied().unwrap_or_default()
     }
 }
@@ -78,7 +90,7 @@ mod ioctl {
 }
 
 /// Receives the next call; an error if its thread has gone.
-pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+pub(super) fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification> {
     let data = libc::seccomp_data {
         nr: 0,
         arch: 0,
@@ -103,19 +115,23 @@ pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notification
 }
 
 /// The call still waits. If so, what was read from /proc for its thread id before was that thread's.
-pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+pub(super) fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads a number that lives through this call.
     unsafe { ioctl::is_valid(listener.as_raw_fd(), &raw const id) }.is_ok()
 }
 
 /// Lets the kernel execute the call.
-pub fn let_through(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+pub(super) fn let_through(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or_default();
     send(listener, id, 0, flags)
 }
 
 /// Answers the call, with success or this error.
-pub fn answer(listener: BorrowedFd<'_>, id: u64, answer: Result<(), Errno>) -> io::Result<()> {
+pub(super) fn answer(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    answer: Result<(), Errno>,
+) -> io::Result<()> {
     let error = answer.err().map_or(0, |error| -(error as i32));
     send(listener, id, error, 0)
 }
@@ -133,7 +149,7 @@ fn send(listener: BorrowedFd<'_>, id: u64, error: i32, flags: u32) -> io::Result
 }
 
 /// Puts a duplicate of `descriptor` under this number in the calling process.
-pub fn put(
+pub(super) fn put(
     listener: BorrowedFd<'_>,
     id: u64,
     descriptor: &impl AsFd,
@@ -163,7 +179,7 @@ mod tests {
     use nix::unistd::{ForkResult, dup2_raw, fork};
 
     use super::*;
-    use crate::sys;
+    use crate::sys::descriptors::{receive, send};
 
     /// A filter that notifies of `listen`.
     fn program() -> Vec<libc::sock_filter> {
@@ -191,7 +207,7 @@ mod tests {
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => {
                 drop((theirs, writer));
-                let (_, mut received) = sys::receive(ours.as_fd(), &mut [0; 1]).unwrap();
+                let (_, mut received) = receive(ours.as_fd(), &mut [0; 1]).unwrap();
                 (received.pop().unwrap(), reader, child)
             }
             ForkResult::Child => {
@@ -199,7 +215,7 @@ mod tests {
                 let at = unsafe { dup2_raw(&socket, NUMBER) };
                 let listener = notify(&mut program);
                 if let (Ok(at), Ok(listener)) = (at, listener) {
-                    sys::send(theirs.as_fd(), &[0], &[listener.as_raw_fd()]).ok();
+                    send(theirs.as_fd(), &[0], &[listener.as_raw_fd()]).ok();
                     drop(listener);
                     let result = listen(&at, Backlog::MAXCONN)
                         .err()

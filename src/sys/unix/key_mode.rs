@@ -6,7 +6,7 @@
 //! the background neither sets nor reads: the terminal belongs to the shell then.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -91,6 +91,6 @@ fn in_foreground() -> bool {
 }
 
 /// Another process group has this terminal, such as the shell's.
-pub fn is_in_background_of(terminal: BorrowedFd<'_>) -> bool {
+pub fn is_in_background_of(terminal: &impl AsFd) -> bool {
     tcgetpgrp(terminal).is_ok_and(|group| group != getpgrp())
 }

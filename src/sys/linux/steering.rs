@@ -1,11 +1,15 @@
 //! The program on the `SO_REUSEPORT` group of an address that steers each new connection to a slot:
 //! classic BPF, run by the kernel for the first packet (`SO_ATTACH_REUSEPORT_CBPF` of socket(7)). It
-//! returns an index: a socket's place in the group, in order of `listen`. Pure.
+//! returns an index: a socket's place in the group, in order of `listen`.
+
+use std::io;
+use std::os::fd::AsFd;
 
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// One instruction, as the kernel has it.
-pub(super) type Instruction = libc::sock_filter;
+type Instruction = libc::sock_filter;
 
 // Names and values of linux/filter.h.
 const LOAD_WORD: u16 = 0x20;
@@ -26,13 +30,34 @@ const IPV4: u32 = 0x0800;
 const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
 
+/// New connections to the group of this socket go to the one at `index`.
+pub fn steer_to(socket: &impl AsFd, index: u32) -> io::Result<()> {
+    attach(socket, &mut all_to(index))
+}
+
+/// New connections from this source port go to the one at `probed`, all others to the one at `others`.
+pub fn steer_port(socket: &impl AsFd, port: u16, probed: u32, others: u32) -> io::Result<()> {
+    attach(socket, &mut from_port(port, probed, others))
+}
+
+/// Attaches this program to the `SO_REUSEPORT` group of a socket (`SO_ATTACH_REUSEPORT_CBPF` of
+/// socket(7)), in place of the one before; it steers new connections from then on. Needs no privilege.
+fn attach(socket: &impl AsFd, program: &mut [Instruction]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_mut_ptr(),
+    };
+    setsockopt(socket, sockopt::AttachReusePortCbpf, &program)?;
+    Ok(())
+}
+
 /// Every connection goes to the socket at `index`.
-pub(super) fn all_to(index: u32) -> Vec<Instruction> {
+fn all_to(index: u32) -> Vec<Instruction> {
     vec![step(RETURN, index)]
 }
 
 /// A connection from this source port goes to `probed`, every other one to `others`.
-pub(super) fn from_port(port: u16, probed: u32, others: u32) -> Vec<Instruction> {
+fn from_port(port: u16, probed: u32, others: u32) -> Vec<Instruction> {
     vec![
         step(LOAD_WORD, PROTOCOL),
         choice(IPV4, 0, 2),

@@ -5,7 +5,7 @@
 use nix::libc;
 
 /// One instruction, as it is sent to the keeper: code, both jumps, constant.
-pub type Step = (u16, u8, u8, u32);
+pub type FilterStep = (u16, u8, u8, u32);
 
 // Names and values of linux/filter.h, seccomp.h and audit.h.
 const LOAD: u16 = 0x20;
@@ -33,7 +33,7 @@ const REMOVING: &[libc::c_long] = &[libc::SYS_unlinkat];
 
 /// The filter; `None` on an architecture whose call numbers are not known.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub fn program(paths: bool) -> Option<Vec<Step>> {
+pub fn filter(paths: bool) -> Option<Vec<FilterStep>> {
     let mut calls = vec![libc::SYS_bind, libc::SYS_listen];
     if paths {
         // The notification makes each of them nine times as slow.
@@ -55,7 +55,7 @@ pub fn program(paths: bool) -> Option<Vec<Step>> {
 
 /// The filter; `None` on an architecture whose call numbers are not known.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub fn program(_paths: bool) -> Option<Vec<Step>> {
+pub fn filter(_paths: bool) -> Option<Vec<FilterStep>> {
     None
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     /// What the kernel would do with this system call.
-    fn run(program: &[Step], architecture: u32, number: u32) -> u32 {
+    fn run(program: &[FilterStep], architecture: u32, number: u32) -> u32 {
         let (mut at, mut loaded) = (0, 0);
         loop {
             let (code, then, otherwise, k) = program[at];
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_these_calls_are_notified_of() {
         for paths in [false, true] {
-            let program = program(paths).unwrap();
+            let program = filter(paths).unwrap();
             for number in 0..600 {
                 let call = libc::c_long::from(number);
                 let always = [libc::SYS_bind, libc::SYS_listen].contains(&call);

@@ -12,26 +12,32 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use socket2::Socket;
+
+use super::ProgramBytes;
 use super::sockaddr::Protocol;
 
 /// A socket of the program, with the flags of its descriptor.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Socket {
+pub struct ProgramSocket {
     /// Its inode.
-    pub(super) inode: u64,
-    pub(super) protocol: Protocol,
-    pub(super) nonblocking: bool,
-    pub(super) close_on_exec: bool,
+    pub inode: u64,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// `O_NONBLOCK` is set.
+    pub nonblocking: bool,
+    /// The descriptor is closed by exec.
+    pub close_on_exec: bool,
 }
 
 /// The program, by the id of the blocked thread.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Program(pub(super) i32);
+pub struct Program(i32);
 
 /// Whether hotrun can duplicate descriptors of other processes, so that the options of an app's socket
 /// are carried over. Containers deny it.
 pub fn may_copy() -> bool {
-    let copy = |own: File| Program(std::process::id().cast_signed()).copy(own.as_raw_fd());
+    let copy = |own: File| Program(std::process::id().cast_signed()).duplicate(own.as_raw_fd());
     File::open("/proc/self/status").is_ok_and(|own| copy(own).is_some())
 }
 
@@ -43,6 +49,11 @@ fn is_unix_stream(inode: u64) -> bool {
 }
 
 impl Program {
+    /// By the id of a process or thread.
+    pub fn of(thread: i32) -> Self {
+        Self(thread)
+    }
+
     fn path(self, rest: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{rest}", self.0))
     }
@@ -52,19 +63,24 @@ impl Program {
     }
 
     /// The process of the thread.
-    pub(super) fn process(self) -> Option<i32> {
+    pub fn process(self) -> Option<i32> {
         let status = fs::read_to_string(self.path("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
         line.trim().parse().ok()
     }
 
+    /// The same; the thread where that has ended.
+    pub fn process_or_thread(self) -> i32 {
+        self.process().unwrap_or(self.0)
+    }
+
     /// Its descriptors and its memory can be read.
-    pub(super) fn is_readable(self) -> bool {
+    pub fn is_readable(self) -> bool {
         File::open(self.path("mem")).is_ok() && fs::read_dir(self.path("fd")).is_ok()
     }
 
     /// The inode behind a descriptor.
-    pub(super) fn inode(self, number: i32) -> Option<u64> {
+    pub fn inode(self, number: i32) -> Option<u64> {
         fs::metadata(self.fd(number)).ok().map(|found| found.ino())
     }
 
@@ -77,7 +93,7 @@ impl Program {
 
     /// The socket behind a descriptor. `None`: it is no socket, or of a kind that is never held, or in
     /// another network namespace.
-    pub(super) fn socket(self, number: i32) -> Option<Socket> {
+    pub fn socket(self, number: i32) -> Option<ProgramSocket> {
         let path = self.fd(number);
         let mut name = [0; 32];
         let length = rustix::fs::getxattr(&path, "system.sockprotoname", &mut name[..]).ok()?;
@@ -91,7 +107,7 @@ impl Program {
         let name = name.get(..length)?;
         let is_stream = || Protocol::is_some_unix(name) && is_unix_stream(inode);
         let protocol = Protocol::named(name).or_else(|| is_stream().then_some(Protocol::Unix))?;
-        Some(Socket {
+        Some(ProgramSocket {
             inode,
             protocol,
             nonblocking: flags & libc::O_NONBLOCK != 0,
@@ -99,15 +115,24 @@ impl Program {
         })
     }
 
-    /// A duplicate of the program's descriptor, where that is allowed.
-    pub(super) fn copy(self, number: i32) -> Option<OwnedFd> {
+    /// A duplicate of the program's socket, where that is allowed.
+    pub fn copy(self, number: i32) -> Option<Socket> {
+        self.duplicate(number).map(Socket::from)
+    }
+
+    fn duplicate(self, number: i32) -> Option<OwnedFd> {
         // `pidfd_open` takes a process id, and `self` may be another thread's.
         let process = pidfd_open(Pid::from_raw(self.process()?)?, PidfdFlags::empty()).ok()?;
         pidfd_getfd(process, number, PidfdGetfdFlags::empty()).ok()
     }
 
+    /// These bytes; fewer, where the mapping ends.
+    pub fn bytes(self, bytes: ProgramBytes) -> Option<Vec<u8>> {
+        self.memory(bytes.at, bytes.count())
+    }
+
     /// The bytes at this address of its memory; fewer, where its mapping ends.
-    pub(super) fn memory(self, at: u64, length: usize) -> Option<Vec<u8>> {
+    fn memory(self, at: u64, length: usize) -> Option<Vec<u8>> {
         let memory = File::open(self.path("mem")).ok()?;
         let mut bytes = vec![0; length];
         let read = memory.read_at(&mut bytes, at).ok()?;
@@ -116,7 +141,7 @@ impl Program {
     }
 
     /// The path at this address of its memory.
-    pub(super) fn text(self, at: u64) -> Option<OsString> {
+    pub fn text(self, at: u64) -> Option<OsString> {
         let longest = usize::try_from(libc::PATH_MAX).ok()?;
         let mut bytes = self.memory(at, longest)?;
         let end = bytes.iter().position(|byte| *byte == 0)?;
@@ -126,7 +151,7 @@ impl Program {
 
     /// The directory that its relative paths start from: this descriptor, or its working directory.
     /// `None` also where it has another root directory or mount namespace than hotrun.
-    pub(super) fn dir(self, number: Option<i32>) -> Option<PathBuf> {
+    pub fn dir(self, number: Option<i32>) -> Option<PathBuf> {
         if fs::read_link(self.path("root")).ok()? != Path::new("/") || !self.shares_namespace("mnt")
         {
             return None;

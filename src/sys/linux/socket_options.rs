@@ -1,11 +1,12 @@
-//! Copies the options that an app has set on its socket to the held one that replaces it: a list of
-//! those that can be read from and set on a listening socket.
+//! Options of sockets that no crate has, and the list of those that a held socket takes over from the app's
+//! own: they can be read from and set on a listening socket.
 
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
+use nix::errno::Errno;
 use nix::libc;
-
-use crate::sys;
+use socket2::Socket;
 
 /// Level and number of an option.
 type Name = (i32, i32);
@@ -53,9 +54,9 @@ const CARRIED: &[Name] = &[
 
 /// Gives `to` the options of `from`. Equal ones are not set, since setting some of them has an effect by
 /// itself. An option that one of the sockets does not have, or does not allow to be set, stays.
-pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
+pub fn carry_options(from: &impl AsFd, to: &impl AsFd) {
     for name in DOUBLED.iter().chain(CARRIED) {
-        let (Ok(mut value), Ok(other)) = (sys::option(from, *name), sys::option(to, *name)) else {
+        let (Ok(mut value), Ok(other)) = (option(from, *name), option(to, *name)) else {
             continue;
         };
         if value == other {
@@ -71,8 +72,36 @@ pub(super) fn carry(from: &impl AsFd, to: &impl AsFd) {
             }
             value = (bytes / 2).to_ne_bytes().into();
         }
-        sys::set_option(to, *name, &value).ok();
+        set_option(to, *name, &value).ok();
     }
+}
+
+/// The socket is bound to a device (`SO_BINDTODEVICE`).
+pub fn is_bound_to_device(socket: &Socket) -> bool {
+    matches!(socket.device(), Ok(Some(_)))
+}
+
+/// The raw value of a socket option; those used here have at most 16 bytes.
+fn option(socket: &impl AsFd, (level, name): Name) -> io::Result<Vec<u8>> {
+    let mut value = vec![0_u8; 16];
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    let number = socket.as_fd().as_raw_fd();
+    let at = value.as_mut_ptr().cast();
+    // SAFETY: the kernel writes no more than `length` bytes, which are there, and says how many.
+    let read = unsafe { libc::getsockopt(number, level, name, at, &raw mut length) };
+    Errno::result(read)?;
+    value.truncate(length as usize);
+    Ok(value)
+}
+
+/// Sets a socket option to a value that [`option`] has read.
+fn set_option(socket: &impl AsFd, (level, name): Name, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    let (number, at) = (socket.as_fd().as_raw_fd(), value.as_ptr().cast());
+    // SAFETY: the kernel reads `length` bytes, which are those of the slice.
+    let written = unsafe { libc::setsockopt(number, level, name, at, length) };
+    Errno::result(written)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -93,20 +122,20 @@ mod tests {
         own.set_recv_buffer_size(200_000).unwrap();
         own.set_linger(Some(Duration::from_secs(3))).unwrap();
         own.set_tos_v4(16).unwrap();
-        carry(&from, &to);
+        carry_options(&from, &to);
         let known = |socket: &TcpListener| -> Vec<_> {
             let all = DOUBLED.iter().chain(CARRIED);
-            all.map(|name| sys::option(socket, *name).ok()).collect()
+            all.map(|name| option(socket, *name).ok()).collect()
         };
         assert_eq!(known(&to), known(&from));
         assert_ne!(known(&to), known(&plain));
         // The next generation has set nothing. The seconds of a linger that is off stay.
-        carry(&plain, &to);
+        carry_options(&plain, &to);
         let all = CARRIED.iter();
         for name in all.filter(|name| name.1 != libc::SO_LINGER) {
             assert_eq!(
-                sys::option(&to, *name).ok(),
-                sys::option(&plain, *name).ok(),
+                option(&to, *name).ok(),
+                option(&plain, *name).ok(),
                 "{name:?}"
             );
         }

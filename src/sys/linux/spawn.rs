@@ -1,105 +1,23 @@
-//! Descriptor passing, and the time between fork and exec.
+//! The child of a keeper: the time between fork and exec.
 
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use nix::unistd::{ForkResult, fork, pipe2, setsid};
 
-use super::seccomp::notify;
-use super::terminal::take_terminal;
+use super::calls::seccomp::notify;
+use super::descriptors::{receive, send};
 
 /// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
 pub const FIRST_SOCKET: RawFd = 3;
-
-/// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
-pub const MOST_DESCRIPTORS: usize = 253;
-
-/// Replaces this process by a program. Returns only if that can't be started.
-pub fn replace_by(program: &mut Command) -> io::Error {
-    program.exec()
-}
-
-/// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many bytes were
-/// sent.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
-    let rights = [ControlMessage::ScmRights(descriptors)];
-    let messages = if descriptors.is_empty() {
-        &rights[..0]
-    } else {
-        &rights[..]
-    };
-    let flags = MsgFlags::MSG_NOSIGNAL;
-    Ok(sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(bytes)],
-        messages,
-        flags,
-        None,
-    )?)
-}
-
-/// Receives bytes and the descriptors that came with them, all close-on-exec. No bytes: the other
-/// end is closed.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let space = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
-    receive_into(vec![MaybeUninit::uninit(); space], socket, buffer)
-}
-
-/// The same with this room for descriptors.
-fn receive_into(
-    mut space: Vec<MaybeUninit<u8>>,
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut parts = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let message = recvmsg(socket, &mut slices, &mut parts, RecvFlags::CMSG_CLOEXEC)?;
-    let mut descriptors = Vec::new();
-    for part in parts.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = part {
-            descriptors.extend(received);
-        }
-    }
-    if message.flags.contains(ReturnFlags::CTRUNC) {
-        // The process has too many descriptors open for some of them; those received are closed.
-        return Err(io::Error::from_raw_os_error(libc::EMFILE));
-    }
-    Ok((message.bytes, descriptors))
-}
-
-/// Takes ownership of a descriptor that this process inherited, and sets close-on-exec; an error if it
-/// is not open. To be called once for each number.
-pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: borrowed for this call only, which fails where nothing is open.
-    let open = unsafe { libc::fcntl(number, libc::F_SETFD, FdFlag::FD_CLOEXEC.bits()) };
-    if open < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is open, and the caller guarantees that nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Registers a descriptor with the runtime, to wait until it is readable.
-pub fn readable(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: the `Arc`, which can't be taken out of the `AsyncFd`, keeps the descriptor open for as
-    // long as that is registered.
-    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
-    Ok(registered?)
-}
 
 /// Closes every descriptor from 3 up. To be called first in a process that has opened none itself: what
 /// is open was leaked into it.
@@ -128,7 +46,7 @@ pub struct Descriptors {
 #[derive(Debug)]
 pub struct Spawned {
     /// Its pid.
-    pub pid: Pid,
+    pub pid: u32,
     /// The notification descriptor of its filter, or why it runs without one; `None` if no filter was
     /// asked for.
     pub listener: Option<io::Result<OwnedFd>>,
@@ -142,7 +60,7 @@ pub struct Spawned {
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
 /// could not be added, and its own error pipe may sit where a socket belongs. The calling process
 /// must have one thread, since the child allocates between fork and exec.
-pub fn spawn_activated(
+pub(in crate::sys) fn spawn_activated(
     mut command: Command,
     descriptors: Descriptors,
     mask: &SigSet,
@@ -188,6 +106,7 @@ pub fn spawn_activated(
             // The end of the pipe without a code: exec has closed it, so the program runs.
             if File::from(reader).read_exact(&mut code).is_err() {
                 let listener = (!filter.is_empty()).then(|| listener(&listening));
+                let pid = pid.as_raw().unsigned_abs();
                 return Ok(Spawned { pid, listener });
             }
             waitpid(pid, None)?;
@@ -260,6 +179,16 @@ fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
     descriptors.into_iter().next().ok_or(code)
 }
 
+/// Makes this process, which leads no group, the leader of a new session with this controlling terminal.
+fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    setsid()?;
+    // SAFETY: the request takes a number; zero means not to steal the terminal from another session.
+    if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Moves a descriptor to the lowest free number from `lowest` up, still close-on-exec.
 fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
@@ -271,11 +200,16 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader};
 
+    use nix::fcntl::open;
+    use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
     use nix::sys::signal::Signal;
+    use nix::sys::stat::Mode;
+    use nix::unistd::Pid;
 
     use super::*;
+    use crate::sys::terminal::{set_terminal_size, size_at};
 
     fn at_pipes(stdout: OwnedFd, stderr: OwnedFd, sockets: Vec<OwnedFd>) -> Descriptors {
         Descriptors {
@@ -287,7 +221,7 @@ mod tests {
         }
     }
 
-    fn spawn(command: Command, descriptors: Descriptors, mask: &SigSet) -> io::Result<Pid> {
+    fn spawn(command: Command, descriptors: Descriptors, mask: &SigSet) -> io::Result<u32> {
         let spawned = spawn_activated(command, descriptors, mask, &mut [])?;
         assert!(spawned.listener.is_none());
         Ok(spawned.pid)
@@ -309,7 +243,7 @@ mod tests {
         ]);
         let sockets = vec![first.into(), second.into()];
         let child = spawn(command, at_pipes(stdout, stderr, sockets), &SigSet::empty()).unwrap();
-        waitpid(child, None).unwrap();
+        waitpid(Pid::from_raw(child.cast_signed()), None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         let lines: Vec<&str> = text.lines().collect();
@@ -326,7 +260,7 @@ mod tests {
         command.args(["SigBlk", "/proc/self/status"]);
         let mask = SigSet::from(Signal::SIGUSR1);
         let child = spawn(command, at_pipes(stdout, stderr, vec![]), &mask).unwrap();
-        waitpid(child, None).unwrap();
+        waitpid(Pid::from_raw(child.cast_signed()), None).unwrap();
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         assert_eq!(
@@ -346,55 +280,32 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_travel_with_the_first_byte() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (mut reader, writer) = UnixStream::pair().unwrap();
-        let sent = send(ours.as_fd(), b"hello", &[writer.as_raw_fd()]).unwrap();
-        assert_eq!(sent, 5);
-        drop(writer);
-        let mut buffer = [0; 16];
-        let (count, descriptors) = receive(theirs.as_fd(), &mut buffer).unwrap();
-        assert_eq!((&buffer[..count], descriptors.len()), (&b"hello"[..], 1));
-        let flags = fcntl(&descriptors[0], FcntlArg::F_GETFD).unwrap();
-        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
-        let mut writer = UnixStream::from(descriptors.into_iter().next().unwrap());
-        writer.write_all(b"x").unwrap();
-        drop(writer);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "x");
-    }
-
-    /// As where this process may not open as many.
-    #[test]
-    fn of_descriptors_that_come_in_part_none_stays_open() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (mut reader, writer) = UnixStream::pair().unwrap();
-        send(ours.as_fd(), b"hello", &[writer.as_raw_fd(); 5]).unwrap();
-        drop(writer);
-        let room = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let error = receive_into(room, theirs.as_fd(), &mut [0; 16]).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        reader.set_nonblocking(true).unwrap();
-        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
-    }
-
-    #[test]
-    fn an_adopted_descriptor_is_no_childs() {
-        let (socket, _) = UnixStream::pair().unwrap();
-        let number = fcntl(&socket, FcntlArg::F_DUPFD(500)).unwrap();
-        let owned = adopt(number).unwrap();
-        let flags = fcntl(&owned, FcntlArg::F_GETFD).unwrap();
-        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
-        let error = adopt(1_000_000_000).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-    }
-
-    #[test]
-    fn a_closed_end_reads_as_no_bytes() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        drop(ours);
-        let (count, descriptors) = receive(theirs.as_fd(), &mut [0; 4]).unwrap();
-        assert_eq!((count, descriptors.len()), (0, 0));
+    fn a_child_has_the_terminal_and_leads_its_session() {
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let ours = posix_openpt(flags).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs = open(ptsname_r(&ours).unwrap().as_str(), flags, Mode::empty()).unwrap();
+        assert_eq!(size_at(theirs.as_raw_fd()), None);
+        set_terminal_size(ours.as_fd(), (33, 101)).unwrap();
+        assert_eq!(size_at(theirs.as_raw_fd()), Some((33, 101)));
+        let mut command = Command::new("/bin/sh");
+        // Fields 5 to 8 of stat(5): group, session, terminal, and the group in its foreground.
+        let script = "set -- $(cat /proc/$$/stat); [ \"$5\" = $$ ] && [ \"$6\" = $$ ] && \
+                      [ \"$8\" = $$ ] && stty size </dev/tty";
+        command.args(["-c", script]);
+        let descriptors = Descriptors {
+            stdin: Some(theirs.try_clone().unwrap()),
+            stdout: theirs.try_clone().unwrap(),
+            stderr: theirs,
+            sockets: Vec::new(),
+            at_terminal: true,
+        };
+        let child = spawn_activated(command, descriptors, &SigSet::empty(), &mut []).unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), "33 101");
+        waitpid(Pid::from_raw(child.pid.cast_signed()), None).unwrap();
     }
 }

@@ -1,0 +1,201 @@
+//! What a keeper needs: orphans reparented to it, its children's changes and its messages in one wait, and
+//! what it kills and reaps.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, getpgid, setsid};
+
+use super::calls::{FilterStep, kernel_filter};
+use super::processes::{self, adopt_orphans};
+use super::spawn::{Descriptors, Spawned, spawn_activated};
+use crate::sys::{NotifySocket, Stdin};
+
+/// The children of this process, which is a keeper.
+#[derive(Debug)]
+pub struct Children {
+    /// The signals blocked in a child: those that this process was started with.
+    mask: SigSet,
+    signals: SignalFd,
+}
+
+/// What has ended a wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Woken {
+    /// Nothing: the time is over.
+    pub idle: bool,
+    /// There is something at stdin.
+    pub has_orders: bool,
+}
+
+/// What has happened to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has exited with this status.
+    Exited(i32),
+    /// This signal has ended it.
+    Killed(i32),
+    /// It has ended in a way without a name.
+    Ended,
+    /// It was stopped.
+    Stopped,
+    /// It was continued.
+    Continued,
+}
+
+impl Children {
+    /// Makes this process a keeper: out of the terminal's session, so that signals meant for hotrun do not
+    /// reach the app; orphans of the child's tree are reparented to it.
+    pub fn begin() -> io::Result<Self> {
+        setsid().ok();
+        adopt_orphans()?;
+        nix::sys::prctl::set_name(c"hotrun-keeper").ok();
+        // Blocked in the keeper only.
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let signals = SignalFd::with_flags(
+            &SigSet::from(Signal::SIGCHLD),
+            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+        )?;
+        Ok(Self { mask, signals })
+    }
+
+    /// Waits for orders, a child or a message, at most for this time.
+    pub fn wait(
+        &self,
+        orders: Option<&Stdin>,
+        notify: Option<&NotifySocket>,
+        most: Option<Duration>,
+    ) -> io::Result<Woken> {
+        let most = most.and_then(|most| PollTimeout::try_from(most).ok());
+        let sources = [
+            Some(self.signals.as_fd()),
+            notify.map(AsFd::as_fd),
+            orders.map(AsFd::as_fd),
+        ];
+        let mut sources: Vec<PollFd> = sources
+            .into_iter()
+            .flatten()
+            .map(|source| PollFd::new(source, PollFlags::POLLIN))
+            .collect();
+        let idle = match poll(&mut sources, most.unwrap_or(PollTimeout::NONE)) {
+            Ok(count) => count == 0,
+            Err(Errno::EINTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let last = sources.last().and_then(PollFd::any);
+        Ok(Woken {
+            idle,
+            has_orders: orders.is_some() && last.unwrap_or_default(),
+        })
+    }
+
+    /// Whether anything has happened to a child since this was last asked.
+    pub fn changed(&self) -> bool {
+        let mut changed = false;
+        while let Ok(Some(_)) = self.signals.read_signal() {
+            changed = true;
+        }
+        changed
+    }
+
+    /// Starts a child, see [`spawn_activated`].
+    pub fn start(
+        &self,
+        command: Command,
+        descriptors: Descriptors,
+        filter: &[FilterStep],
+    ) -> io::Result<Spawned> {
+        spawn_activated(command, descriptors, &self.mask, &mut kernel_filter(filter))
+    }
+}
+
+fn pid_of(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed())
+}
+
+/// The next change of this child, which is told once. One that has ended is not reaped, so that its
+/// process group's id is not reused.
+pub fn next_change(pid: u32) -> Option<Change> {
+    let flags = WaitPidFlag::WEXITED
+        | WaitPidFlag::WSTOPPED
+        | WaitPidFlag::WCONTINUED
+        | WaitPidFlag::WNOHANG
+        | WaitPidFlag::WNOWAIT;
+    let consume =
+        |kind: WaitPidFlag| waitid(Id::Pid(pid_of(pid)), kind | WaitPidFlag::WNOHANG).ok();
+    Some(match waitid(Id::Pid(pid_of(pid)), flags) {
+        Ok(WaitStatus::Exited(_, code)) => Change::Exited(code),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Change::Killed(signal as i32),
+        Ok(WaitStatus::Stopped(..)) => {
+            consume(WaitPidFlag::WSTOPPED);
+            Change::Stopped
+        }
+        Ok(WaitStatus::Continued(_)) => {
+            consume(WaitPidFlag::WCONTINUED);
+            Change::Continued
+        }
+        // A realtime signal, for which nix has no name.
+        Err(Errno::EINVAL) => Change::Ended,
+        _ => return None,
+    })
+}
+
+/// Reaps a child that has exited; `true` if it still runs.
+pub fn reap_one(pid: u32) -> bool {
+    matches!(
+        waitpid(pid_of(pid), Some(WaitPidFlag::WNOHANG)),
+        Ok(WaitStatus::StillAlive)
+    )
+}
+
+/// Reaps children that have exited; whether any still runs.
+pub fn any_child() -> bool {
+    any(None)
+}
+
+/// Reaps the children of this process group that have exited; whether any still runs.
+pub fn any_of_group(group: u32) -> bool {
+    any(Some(Pid::from_raw(-group.cast_signed())))
+}
+
+fn any(of: Option<Pid>) -> bool {
+    loop {
+        match waitpid(of, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Err(Errno::ECHILD) => return false,
+            // A realtime signal, for which nix has no name, is EINVAL after the fact.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// The process group of a process; `None` if it is gone.
+pub fn group_of(pid: u32) -> Option<u32> {
+    let group = getpgid(Some(pid_of(pid))).ok()?;
+    Some(group.as_raw().unsigned_abs())
+}
+
+/// The direct children. Orphans are among them, so that killing them level by level reaches the whole
+/// tree.
+pub fn own_children() -> Vec<u32> {
+    let own = std::process::id();
+    let listed = std::fs::read_to_string(format!("/proc/self/task/{own}/children"));
+    match listed {
+        Ok(list) => list
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
+        // A kernel without that file: look for processes with this parent.
+        Err(_) => processes::all()
+            .filter(|process| process.parent() == Some(own))
+            .map(|process| process.pid())
+            .collect(),
+    }
+}

@@ -1,0 +1,77 @@
+//! The connection between hotrun and a keeper: bytes in both directions, and with them handles and
+//! sockets.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use crate::sys::Handle;
+use crate::sys::descriptors::{receive, send};
+
+/// hotrun's end.
+#[derive(Debug)]
+pub struct Channel(UnixStream);
+
+impl Channel {
+    /// A channel, and its other end. Must be called inside the runtime.
+    pub fn open() -> io::Result<(Self, Handle)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        Ok((Self(UnixStream::from_std(ours)?), theirs.into()))
+    }
+
+    /// Sends bytes and, with the first of them, duplicates of these handles and sockets. Returns how many
+    /// bytes were sent.
+    pub async fn send(
+        &self,
+        bytes: &[u8],
+        handles: &[Handle],
+        sockets: &[Arc<Socket>],
+    ) -> io::Result<usize> {
+        let mut descriptors: Vec<RawFd> = handles.iter().map(AsRawFd::as_raw_fd).collect();
+        descriptors.extend(sockets.iter().map(AsRawFd::as_raw_fd));
+        let send = || send(self.0.as_fd(), bytes, &descriptors);
+        self.0.async_io(Interest::WRITABLE, send).await
+    }
+
+    /// Receives bytes and the handles that came with them. No bytes: the other end is closed. Safe to drop
+    /// while it waits.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<Handle>)> {
+        let receive = || receive(self.0.as_fd(), buffer);
+        self.0.async_io(Interest::READABLE, receive).await
+    }
+}
+
+/// The keeper's end, whose stdin it is. Closed when it is dropped.
+#[derive(Debug)]
+pub struct Stdin(Handle);
+
+impl Stdin {
+    /// That of this process.
+    pub fn own() -> io::Result<Self> {
+        Ok(Self(io::stdin().as_fd().try_clone_to_owned()?))
+    }
+
+    /// Sends bytes and, with the first of them, a duplicate of this handle. Returns how many bytes were
+    /// sent.
+    pub fn send(&self, bytes: &[u8], handle: Option<&Handle>) -> io::Result<usize> {
+        let descriptor = handle.map(AsRawFd::as_raw_fd);
+        send(self.0.as_fd(), bytes, descriptor.as_slice())
+    }
+
+    /// Receives bytes and the handles that came with them. No bytes: the other end is closed.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<Handle>)> {
+        receive(self.0.as_fd(), buffer)
+    }
+}
+
+impl AsFd for Stdin {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,45 @@
+//! What Linux and macOS have in common.
+
+pub(in crate::sys) mod channel;
+mod control;
+mod errors;
+pub mod files;
+mod key_mode;
+pub mod pipes;
+pub(in crate::sys) mod sd_notify;
+pub mod signals;
+pub mod sockets;
+pub(in crate::sys) mod terminal;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+pub use channel::{Channel, Stdin};
+pub use control::{
+    LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
+    local, user,
+};
+#[cfg(test)]
+pub use errors::too_many_open;
+pub use errors::{
+    is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
+};
+pub use files::FileId;
+pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
+pub use sd_notify::{Notified, NotifySocket};
+pub use signals::{die_by, note_continuations, since_continued, suspend};
+pub use terminal::{has_terminal, terminal_size};
+
+/// A command that is told this name of its own.
+pub fn command(program: &OsStr, name: &OsStr) -> Command {
+    let mut command = Command::new(program);
+    command.arg0(name);
+    command
+}
+
+/// Replaces this process by a program. Returns only if that can't be started.
+pub fn replace_by(program: &mut Command) -> io::Error {
+    program.exec()
+}
