@@ -41,7 +41,8 @@ impl Way {
         let since = self.shared.switches.now();
         let stream = TcpStream::connect(self.behind).await?;
         stream.set_nodelay(true)?;
-        let known = self.shared.peers.know(stream.local_addr()?, client);
+        let peers = &self.shared.peers;
+        let known = peers.know(stream.local_addr()?, self.behind, client);
         Ok(App {
             stream,
             known,

@@ -854,9 +854,10 @@ async fn others_get_the_app_as_it_is() {
         nonce: String::new(),
         unread: Unread(Mutex::default()),
     });
+    let behind = fronted.app.local_addr().unwrap();
     let way = Arc::new(Way {
         shared: shared.clone(),
-        behind: fronted.app.local_addr().unwrap(),
+        behind,
     });
     let peer = "192.168.1.2:5".parse().unwrap();
     let served = tokio::spawn(way.serve(accepted, peer));
@@ -865,7 +866,7 @@ async fn others_get_the_app_as_it_is() {
     client.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(head(&mut app).await, request);
     // What is behind knows whose connection it is, by the time that something comes.
-    assert_eq!(shared.peers.client(app.peer_addr().unwrap()), peer);
+    assert_eq!(shared.peers.client(app.peer_addr().unwrap(), behind), peer);
     app.write_all(b"<head>").await.unwrap();
     assert_eq!(exactly(&mut client, 6).await, b"<head>");
     drop((client, app));
