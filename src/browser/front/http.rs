@@ -179,6 +179,10 @@ async fn shake_hands(end: AppEnd) -> io::Result<(SendRequest<Sending>, Connectio
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
+        // Browsers read those too.
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
         .handshake(TokioIo::new(end))
         .await;
     shaken.map_err(io::Error::other)

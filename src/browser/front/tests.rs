@@ -624,6 +624,25 @@ async fn a_web_socket_carries_bytes() {
 
 const SHORT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
 
+/// What browsers can read of an app is read in between as well.
+#[tokio::test]
+async fn an_answer_with_mistakes_is_passed_on() {
+    let fronted = Fronted::start().await;
+    for fields in [
+        "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nA : b\r\n",
+        "Transfer-Encoding: chunked\r\nA: b\r\n c\r\n",
+        "Transfer-Encoding: chunked\r\nA B: c\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n2\r\nok\r\n0\r\n\r\n");
+        let (_, answered) = fronted.ask("Host: a\r\n", answer.as_bytes()).await;
+        let (head, body) = split(&answered);
+        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        assert!(!head.contains("content-length"), "{head}");
+        assert_eq!(body, b"ok", "{head}");
+    }
+}
+
 /// A client's connection stays, and its next request is for the generation that serves by then.
 #[tokio::test]
 async fn after_a_switch_a_request_goes_by_a_new_connection() {
