@@ -46,6 +46,8 @@ impl Keeper {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
+        // Before it has an order, and so before it has a child. If that fails, the limit is a higher one.
+        sys::restore_open_files(child.id()).ok();
         Ok(Self {
             pid: child.id(),
             channel,

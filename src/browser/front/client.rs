@@ -45,7 +45,8 @@ impl Way {
             return Err(error);
         }
         stream.set_nodelay(true)?;
-        let known = self.shared.peers.know(stream.local_addr()?, client);
+        let peers = &self.shared.peers;
+        let known = peers.know(stream.local_addr()?, stream.peer_addr()?, client);
         Ok(App {
             stream,
             known,

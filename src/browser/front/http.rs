@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::{Either, Empty};
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::UPGRADE;
@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::answer::{Asked, Body, own_path};
 use super::client::App;
-use super::stream::{Answering, End, InFlight};
+use super::stream::{Answering, AppEnd, Content, End, InFlight, Sending};
 use super::{Subscription, Way};
 use crate::defect;
 
@@ -45,8 +45,8 @@ struct Client {
 
 /// A connection to the app that can take a request.
 struct Sender {
-    requests: SendRequest<Sent>,
-    end: End,
+    requests: SendRequest<Sending>,
+    end: AppEnd,
     /// It has carried a request before.
     is_used: bool,
     /// How many switches there had been when it was opened.
@@ -66,11 +66,12 @@ pub(super) async fn serve(
         Some(app) => Some(talk(app).await?),
         None => None,
     };
+    let (in_flight, sent) = InFlight::new();
     let client = Arc::new(Client {
         way,
         peer,
         app: Mutex::new(sender),
-        in_flight: InFlight::default(),
+        in_flight,
     });
     let end = End::new(stream);
     let stream = tokio::io::join(io::Cursor::new(read).chain(end.clone()), end.clone());
@@ -84,7 +85,7 @@ pub(super) async fn serve(
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();
-    let ends = client.in_flight.pass_ends_on(&end);
+    let ends = sent.pass_ends_on(&end);
     tokio::pin!(connection, ends);
     loop {
         tokio::select! {
@@ -107,6 +108,7 @@ impl Client {
             None => Asked::read(&mut parts),
         };
         let mut request = Request::from_parts(parts, body);
+        let is_tunnel = request.method() == Method::CONNECT;
         let upgrade = upgrade(&mut request);
         let (mut answer, answering) = match own {
             Some(uri) => {
@@ -116,7 +118,7 @@ impl Client {
             None => self.ask_app(request).await?,
         };
         if let Some(client) = upgrade
-            && is_upgraded(&answer)
+            && is_upgraded(is_tunnel, &answer)
         {
             let app = hyper::upgrade::on(&mut answer);
             defect::spawn("front client", join(client, app));
@@ -147,16 +149,16 @@ impl Client {
                 Some(sender) => sender,
                 None => talk(self.way.connect(self.peer).await?).await?,
             };
-            let answering = self.in_flight.begin(sender.end.clone());
             let is_used = std::mem::replace(&mut sender.is_used, true);
             let again = again(&request).filter(|_| is_used);
-            match sender.requests.try_send_request(request).await {
+            let (sending, answering) = self.in_flight.begin(sender.end.clone(), request);
+            match sender.requests.try_send_request(sending).await {
                 Ok(answer) => {
                     let is_current = sender.since == self.way.shared.switches.now();
                     *kept = is_current.then_some(sender);
                     return Ok((answer, answering));
                 }
-                Err(mut error) => match error.take_message().or(again) {
+                Err(mut error) => match error.take_message().map(Sending::back).or(again) {
                     Some(unsent) if tries < MOST_TRIES => request = unsent,
                     _ => return Err(io::Error::other(error.into_error())),
                 },
@@ -172,20 +174,18 @@ impl Client {
         let port = self.way.shared.livereload();
         let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
-        let end = End::new(stream);
+        let end = AppEnd::new(stream);
         let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
-        let answering = self.in_flight.begin(end);
-        let answer = requests.send_request(request.map(Either::Left)).await;
+        let request = request.map(Either::Left);
+        let (request, answering) = self.in_flight.begin(end, request);
+        let answer = requests.send_request(request).await;
         Ok((answer.map_err(io::Error::other)?, answering))
     }
 }
 
-/// The body of a request.
-type Sent = Either<Incoming, Empty<Bytes>>;
-
 /// The request once more, if the app may get it twice and it has no body (RFC 9110, 9.2.2).
-fn again(request: &Request<Sent>) -> Option<Request<Sent>> {
+fn again(request: &Request<Content>) -> Option<Request<Content>> {
     let is_safe = request.method().is_safe() && request.body().is_end_stream();
     is_safe.then(|| {
         let mut again = Request::new(Either::Right(Empty::new()));
@@ -197,13 +197,17 @@ fn again(request: &Request<Sent>) -> Option<Request<Sent>> {
     })
 }
 
-type Connection = client::Connection<TokioIo<End>, Sent>;
+type Connection = client::Connection<TokioIo<AppEnd>, Sending>;
 
-async fn shake_hands(end: End) -> io::Result<(SendRequest<Sent>, Connection)> {
+async fn shake_hands(end: AppEnd) -> io::Result<(SendRequest<Sending>, Connection)> {
     let shaken = client::Builder::new()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
+        // Browsers read those too.
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
         .handshake(TokioIo::new(end))
         .await;
     shaken.map_err(io::Error::other)
@@ -211,7 +215,7 @@ async fn shake_hands(end: End) -> io::Result<(SendRequest<Sent>, Connection)> {
 
 /// Has a connection to the app carry requests, until either end closes it.
 async fn talk(app: App) -> io::Result<Sender> {
-    let end = End::new(app.stream);
+    let end = AppEnd::new(app.stream);
     let (requests, connection) = shake_hands(end.clone()).await?;
     let known = app.known;
     defect::spawn("front client", async move {
@@ -240,8 +244,8 @@ fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 }
 
 /// The connection carries something else from now on.
-fn is_upgraded(answer: &Response<Incoming>) -> bool {
-    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+fn is_upgraded(is_tunnel: bool, answer: &Response<Incoming>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && answer.status().is_success()
 }
 
 /// Carries all bytes both ways.

@@ -38,6 +38,7 @@ use tokio::sync::{oneshot, watch};
 use super::peers::Peers;
 use crate::defect;
 use crate::sockets::front::{self as held, Behind};
+use crate::sys;
 
 /// Pause after a failure that may pass, as when hotrun can't open another descriptor.
 const WAIT: Duration = Duration::from_millis(50);
@@ -98,6 +99,8 @@ impl Front {
     /// Starts without an address. The clients are put down in `peers`; `unread` is called once, for the first
     /// client that speaks TLS, whose pages can't be read.
     pub fn start(peers: Peers, unread: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        // Two for each client. If that fails, there are fewer clients.
+        sys::raise_open_files().ok();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
