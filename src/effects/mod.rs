@@ -9,6 +9,7 @@ mod slots;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot::Receiver;
@@ -124,12 +125,23 @@ pub fn policy(settings: &Settings, held: &HeldSet) -> Policy {
         ready_timeout: bounded.then_some(app.ready_timeout),
         stop_timeout: app.stop_timeout,
         hold: settings.hold.filter(|_| held.has_twins()),
-        quiesce_max: held.has_twins().then_some(settings.quiesce_max),
+        quiesce_max: held.has_twins().then(|| quiesce_max(settings, held)),
         probation: app.probation,
         once: settings.once,
         fast: settings.build.fast,
         page: settings.browser.page.is_some(),
         open: settings.browser.open,
+    }
+}
+
+/// How long the old generation may be waited for. Where hotrun answers clients it closes those connections
+/// to it that have no request, so that none is waited for in vain; and each request that was passed on must
+/// get there before the stop signal does.
+fn quiesce_max(settings: &Settings, held: &HeldSet) -> Duration {
+    if held.is_relayed() {
+        settings.quiesce_max.max(settings.app.stop_timeout)
+    } else {
+        settings.quiesce_max
     }
 }
 
