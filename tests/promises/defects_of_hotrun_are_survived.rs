@@ -251,6 +251,8 @@ fn in_what_answers_over_the_control_socket() {
 fn in_what_has_browsers_reload() {
     for part in ["livereload", "livereload connection", "livereload socket"] {
         let project = Project::new("plain");
+        let address = own_address();
+        project.configure(&format!("[app]\nenv = {{ ADDR = \"{address}\" }}\n"));
         let port = own_port();
         let hotrun = Run::new(&project, &[])
             .env("HOTRUN_PANIC", part)
