@@ -447,6 +447,8 @@ fn fresh(program: Program, number: i32, socket: &ProgramSocket) -> Fresh {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     use std::fs::File;
     use std::net::{Ipv4Addr, TcpListener};
     use std::os::fd::AsRawFd;
