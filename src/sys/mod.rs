@@ -5,6 +5,8 @@
 mod linux;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 /// What a system can do, as the only place that says it: a setting that asks for more is off there.
 #[derive(Clone, Copy, Debug)]
@@ -27,3 +29,5 @@ pub struct Able {
 pub use linux::*;
 #[cfg(unix)]
 pub use unix::*;
+#[cfg(windows)]
+pub use windows::*;

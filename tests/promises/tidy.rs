@@ -382,6 +382,7 @@ const OF_A_SYSTEM: &[&str] = &[
     "libc::",
     "procfs::",
     "rustix::",
+    "windows_sys::",
     "std::os::",
     "tokio::net::Unix",
     "tokio::net::unix",
