@@ -342,6 +342,8 @@ pub(super) fn probable_host() -> String {
         "linux" if Path::new("/etc/alpine-release").exists() => "unknown-linux-musl",
         "linux" => "unknown-linux-gnu",
         "macos" => "apple-darwin",
+        "windows" if cfg!(target_env = "gnu") => "pc-windows-gnu",
+        "windows" => "pc-windows-msvc",
         other => return format!("{}-unknown-{other}", env::consts::ARCH),
     };
     format!("{}-{system}", env::consts::ARCH)
