@@ -5,38 +5,43 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The clients by the address from which hotrun passes their connection on; clones are the same ones.
+/// A connection from hotrun to an address behind. The kernel uses a port again for another address.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The clients by the connection by which hotrun passes on what they send; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Peers(Arc<Mutex<HashMap<SocketAddr, SocketAddr>>>);
+pub struct Peers(Arc<Mutex<HashMap<Ends, SocketAddr>>>);
 
 /// Keeps a client known until it is dropped.
 #[derive(Debug)]
 pub struct Known {
     peers: Peers,
-    from: SocketAddr,
+    ends: Ends,
 }
 
 impl Peers {
-    /// Hotrun passes on what this client sends, from this address. To be called before anything is.
-    pub fn know(&self, from: SocketAddr, client: SocketAddr) -> Known {
-        self.lock().insert(from, client);
+    /// Hotrun passes on what this client sends, from the one address to the other. To be called before
+    /// anything is.
+    pub fn know(&self, from: SocketAddr, to: SocketAddr, client: SocketAddr) -> Known {
+        let ends = (from, to);
+        self.lock().insert(ends, client);
         let peers = self.clone();
-        Known { peers, from }
+        Known { peers, ends }
     }
 
-    /// The client of a connection that comes from this address.
-    pub fn client(&self, from: SocketAddr) -> SocketAddr {
-        self.lock().get(&from).copied().unwrap_or(from)
+    /// The client of a connection that comes from the one address to the other.
+    pub fn client(&self, from: SocketAddr, to: SocketAddr) -> SocketAddr {
+        self.lock().get(&(from, to)).copied().unwrap_or(from)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, SocketAddr>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ends, SocketAddr>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.peers.lock().remove(&self.from);
+        self.peers.lock().remove(&self.ends);
     }
 }
 
@@ -47,10 +52,15 @@ mod tests {
     #[test]
     fn a_client_is_known_while_its_connection_is_open() {
         let peers = Peers::default();
-        let [from, client] = ["127.0.0.1:1", "192.168.1.2:3"].map(|text| text.parse().unwrap());
-        let known = peers.know(from, client);
-        assert_eq!(peers.client(from), client);
+        let [from, to, other, client] =
+            ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "192.168.1.2:3"]
+                .map(|text| text.parse().unwrap());
+        let known = peers.know(from, to, client);
+        assert_eq!(peers.client(from, to), client);
+        // From the same port to another one it may be anybody.
+        drop(peers.know(from, other, from));
+        assert_eq!(peers.client(from, to), client);
         drop(known);
-        assert_eq!(peers.client(from), from);
+        assert_eq!(peers.client(from, to), from);
     }
 }

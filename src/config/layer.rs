@@ -18,6 +18,7 @@ use super::value::{
 };
 use super::wording::nearest;
 use crate::sockets::spec::Wrong;
+use crate::sockets::steering::Steering;
 
 /// What a changed setting does to a session that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,10 +244,10 @@ section! {
         /// `overlap` starts it beside the live one, `stop-first` never runs two, `auto` is
         /// `overlap` until a program shows that it can't run beside itself.
         mode: Mode = Mode::Auto, Next;
-        /// Two sockets behind each address for connections, one for each version: clients are sent to
-        /// one of them alone, and none is lost in a swap. Without, both versions share one. Counts for
-        /// addresses that are held from then on.
-        twins: bool = true, Next;
+        /// How clients are sent to one version alone, so that none is lost in a swap. `kernel`: each
+        /// version has a socket at the address, of which the kernel chooses one. `relay`: hotrun answers
+        /// at TCP addresses and passes everything on. `none`: both versions share one socket.
+        steering: Steering = Steering::Kernel, Restart;
         /// How long the old version is waited for at the most before it is asked to end, until nothing
         /// is under way at its connections. One that does not handle the stop signal has `stop_timeout`.
         quiesce_max: Time = Time::ms(250), Next;
@@ -416,6 +417,7 @@ macro_rules! choice {
 }
 
 choice! { Mode { Auto: "auto", Overlap: "overlap", StopFirst: "stop-first" } }
+choice! { Steering { Kernel: "kernel", Relay: "relay", None: "none" } }
 choice! { WhileBuilding { Serve: "serve", Hold: "hold" } }
 choice! { OnChange { Cancel: "cancel", Queue: "queue" } }
 

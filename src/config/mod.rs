@@ -34,6 +34,7 @@ use globset::GlobSet;
 use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks, Reaction};
 use crate::sockets::spec::Spec;
+use crate::sockets::steering::Steering;
 pub use browser::Browser;
 use layer::{Effect, Layer};
 pub use screen::Screen;
@@ -51,8 +52,8 @@ pub struct Settings {
     pub listen: Vec<Spec>,
     /// How a new generation takes over.
     pub handover: Handover,
-    /// Every address has two slots, where the system allows it.
-    pub twins: bool,
+    /// How clients are sent to one version alone.
+    pub steering: Steering,
     /// The longest wait for the old generation to be drained before it gets the stop signal.
     pub quiesce_max: Duration,
     /// New connections are parked for the next generation while it is built, for at most this long.

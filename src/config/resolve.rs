@@ -23,6 +23,7 @@ use crate::session::OnChange;
 use crate::session::model::{Handover, Hooks};
 use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec, Wrong};
+use crate::sockets::steering::Steering;
 use crate::sys::{ABLE, host};
 
 /// The name of the configuration file.
@@ -128,9 +129,9 @@ impl Sources {
             watch: self.watch(&layer, self.places(), log.as_deref())?,
             build: self.build(&layer.build)?,
             hooks: hooks(&layer.hooks),
-            twins: ABLE.twins && layer.handover.twins(),
+            steering: steering(&layer),
             quiesce_max: layer.handover.quiesce_max().0,
-            hold: hold(&layer.handover, tcp)?,
+            hold: hold(&layer, tcp)?,
             hook_timeout: layer.hooks.timeout().0,
             output: output(&self.args, &layer.log, &app, log),
             browser: browser::settings(
@@ -432,18 +433,28 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
     })
 }
 
+/// To put something into pages, hotrun has to pass them on. What the kernel can't do is not done.
+fn steering(layer: &Layer) -> Steering {
+    match layer.handover.steering() {
+        _ if layer.livereload.inject() => Steering::Relay,
+        Steering::Kernel if !ABLE.twins => Steering::None,
+        wanted => wanted,
+    }
+}
+
 /// How long new connections are parked at most; `None`: they are not.
-fn hold(handover: &layer::Handover, tcp: bool) -> Result<Option<Duration>, Failure> {
+fn hold(layer: &Layer, tcp: bool) -> Result<Option<Duration>, Failure> {
+    let handover = &layer.handover;
     if handover.while_building() == WhileBuilding::Serve {
         return Ok(None);
     }
-    if !(tcp && ABLE.twins && handover.twins()) {
+    if !tcp || steering(layer) == Steering::None {
         return Err(Failure::usage(
             "handover.while_building: `hold` needs a TCP address with a socket for each version",
         )
         .hint(
             "declare one with --listen or [[listen]], or leave --no-capture out; and leave \
-               `handover.twins` on",
+               `handover.steering = \"none\"` out",
         ));
     }
     Ok(Some(handover.hold_limit().0))

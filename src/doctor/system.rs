@@ -16,6 +16,7 @@ use crate::keeper::protocol::{Launch, News};
 use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
+use crate::sockets::steering::Steering;
 use crate::sys::{calls, host};
 
 /// A relayed connection takes descriptors here, and a held address has two.
@@ -84,7 +85,7 @@ pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
 /// program could be started.
 async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
     let mut set = HeldSet::default();
-    set.adapt(&[], true).ok()?;
+    set.adapt(&[], Steering::Kernel).ok()?;
     let slot = set.active();
     let held = SharedSet::from(set);
     let mut keeper = Keeper::spawn(Mode::Tree).ok()?;
@@ -124,7 +125,7 @@ pub(super) fn twins() -> Finding {
     const ABOUT: &str = "twins";
     let mut set = HeldSet::default();
     let spec = spec::parse("127.0.0.1:0", Path::new("/"));
-    let adapted = spec.map(|spec| set.adapt(&[spec], true));
+    let adapted = spec.map(|spec| set.adapt(&[spec], Steering::Kernel));
     if set.has_twins() {
         return Finding::fine(
             ABOUT,

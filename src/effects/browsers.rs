@@ -62,7 +62,7 @@ impl Browsers {
         fronts: &[held::Front],
         reporter: &Reporter,
     ) -> io::Result<()> {
-        let port = self.port();
+        let port = self.port().filter(|_| self.settings.inject);
         let reporter = reporter.clone();
         let unread = move || {
             let text = "pages by TLS get no script: hotrun cannot read them on their way; let the app speak \
@@ -74,8 +74,7 @@ impl Browsers {
             none => none.insert(Front::start(self.peers.clone(), unread)?),
         };
         front.livereload(port);
-        let fronts = fronts.iter().map(|one| (one.public.clone(), one.behind));
-        front.adopt(&fronts.collect::<Vec<_>>())
+        front.adopt(fronts)
     }
 
     /// New clients are served by another generation from now on.
@@ -106,9 +105,6 @@ impl Browsers {
             self.livereload = livereload(settings, &self.board, now, reporter);
         } else if let Some(server) = &self.livereload {
             server.allow(&settings.hosts);
-        }
-        if let Some(front) = &self.front {
-            front.livereload(self.port());
         }
         self.page.adopt(settings);
         self.settings = settings.clone();

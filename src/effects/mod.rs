@@ -369,8 +369,7 @@ impl Executor {
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         let known = cautions(&self.settings, &self.held.lock());
         let mut held = self.held.lock();
-        held.answer_by_itself(settings.browser.inject);
-        let adapted = held.adapt(&settings.listen, settings.twins)?;
+        let adapted = held.adapt(&settings.listen, settings.steering)?;
         let gone = held.capture_from_now_on(settings.app.capture);
         drop(held);
         if adapted || !gone.is_empty() {
@@ -416,7 +415,7 @@ impl Executor {
         let held = set.given().map(|held| HeldSocket {
             name: held.name.clone(),
             address: held.address.clone(),
-            behind: held.behind(),
+            behind: held.behind(slot),
             inode: held.inode(slot),
         });
         let held = held.collect();

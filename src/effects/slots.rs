@@ -54,7 +54,8 @@ impl Executor {
     pub(super) fn prepare_slot(&mut self, now: Moment, slot: Slot, is_beside: bool) -> Reach {
         let repaired = self.held.lock().repair();
         self.warn(now, repaired);
-        if !is_beside || !probes_readiness(&self.settings) {
+        let is_relayed = self.held.lock().is_relayed();
+        if !is_beside || is_relayed || !probes_readiness(&self.settings) {
             return Reach::Always;
         }
         let port = self.held.lock().begin_probe(slot);

@@ -39,6 +39,8 @@ impl Keeper {
     /// Spawns a keeper without a child. Must be called inside the runtime.
     pub fn spawn(mode: Mode) -> io::Result<Self> {
         let (channel, pid) = Channel::start(sys::own_command().args([ARGUMENT, mode.name()]))?;
+        // Before it has an order, and so before it has a child. If that fails, the limit is a higher one.
+        sys::restore_open_files(pid).ok();
         Ok(Self {
             pid,
             channel,

@@ -52,8 +52,7 @@ pub(super) async fn serve(
     // Before anything that would have to be cleaned up.
     listen_for_signals(&urgent)?;
     // From here on no connection is refused.
-    held.answer_by_itself(settings.browser.inject);
-    held.adapt(&settings.listen, settings.twins)?;
+    held.adapt(&settings.listen, settings.steering)?;
     may_hold(&settings, &held)?;
     let reporter = Reporter::start(&settings)?;
     // The terminal is restored on every way out of here.

@@ -14,6 +14,7 @@ use super::declared::beside;
 use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, bind, is_taken, open};
 use super::remembered::Port;
+use super::steering::Steering;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
 use crate::session::claims::{Claims, Mark};
@@ -297,7 +298,7 @@ impl HeldSet {
             nonblocking: declared.nonblocking,
             only_v6: declared.only_v6,
             beside,
-            paired: self.twins && written.address.tcp().is_some(),
+            paired: self.steering == Steering::Kernel && written.address.tcp().is_some(),
         };
         if let Address::Unix(path) = &written.address {
             // It replaces the program's own file at the path.
@@ -306,11 +307,11 @@ impl HeldSet {
                 ..how
             };
             let address = written.address.clone();
-            let (sockets, file) = if self.twins {
-                (Sockets::Paths(Paths::open(path, how, self.active)?), None)
-            } else {
+            let (sockets, file) = if self.steering == Steering::None {
                 let (socket, file) = open(&address, how)?;
                 (Sockets::Shared(Arc::new(socket), None), file)
+            } else {
+                (Sockets::Paths(Paths::open(path, how, self.active)?), None)
             };
             let mut held = Held::new(None, address, Some(declared), sockets, file)?;
             held.publish(self.active)?;
@@ -330,12 +331,7 @@ impl HeldSet {
         if let Some(copy) = &fresh.copy {
             carry_options(copy, &socket);
         }
-        let (front, socket) = self.front(Arc::new(socket), &address, how)?;
-        let sockets = if how.paired {
-            Sockets::pair(socket, self.active)
-        } else {
-            Sockets::Shared(socket, None)
-        };
+        let (front, sockets) = self.behind(Arc::new(socket), &address, how, None)?;
         let held = Held::new(None, address, Some(declared), sockets, None)?;
         Ok(held.with_front(front))
     }

@@ -8,6 +8,7 @@ use super::captured::Captured;
 use super::held::{Declared, Held, HeldSet, Released};
 use super::open::{How, open, refused};
 use super::spec::Spec;
+use super::steering::Steering;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
 use crate::exit::Failure;
@@ -34,9 +35,9 @@ impl HeldSet {
     ///
     /// On failure the error names the process that has the address, and the set is as before. `twins`: a
     /// TCP or unix stream address gets one socket for each slot.
-    pub fn adapt(&mut self, specs: &[Spec], twins: bool) -> Result<bool, Failure> {
-        self.twins = twins;
-        if twins {
+    pub fn adapt(&mut self, specs: &[Spec], steering: Steering) -> Result<bool, Failure> {
+        self.steering = steering;
+        if steering == Steering::Kernel {
             self.pair_inherited();
         }
         self.change_fronts();
@@ -177,7 +178,7 @@ impl HeldSet {
             for wanted in groups.iter_mut().flatten() {
                 let fits = |held: &&Held| {
                     held.serves(&wanted.declared)
-                        && !held.differs_from(self.fronts)
+                        && !held.differs_from(self.steering)
                         && (any_name || held.name == wanted.name)
                 };
                 if wanted.kept.is_none()
@@ -249,13 +250,13 @@ impl HeldSet {
             nonblocking: declared.nonblocking,
             only_v6: declared.only_v6,
             beside: outgoing.iter().any(|old| old.overlaps_with(&address)),
-            paired: self.twins && address.tcp().is_some(),
+            paired: self.steering == Steering::Kernel && address.tcp().is_some(),
         };
-        let pair = self.twins.then_some(self.active);
         let (name, all) = (wanted.name.clone(), Some(declared.clone()));
         let mut reason = None;
-        if let (Some(slot), Address::Unix(path)) = (pair, &address) {
-            match Paths::open(path, how, slot) {
+        if let (Steering::Kernel | Steering::Relay, Address::Unix(path)) = (self.steering, &address)
+        {
+            match Paths::open(path, how, self.active) {
                 Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
                 Err(error) => reason = Some(error.to_string()),
             }
@@ -265,12 +266,7 @@ impl HeldSet {
             Some(chosen) => address.with_port(chosen.port()),
             None => address,
         };
-        let socket = Arc::new(socket);
-        let (front, socket) = self.front(socket, &address, how)?;
-        let sockets = match pair.filter(|_| how.paired) {
-            Some(slot) => Sockets::pair(socket, slot),
-            None => Sockets::Shared(socket, reason),
-        };
+        let (front, sockets) = self.behind(Arc::new(socket), &address, how, reason)?;
         Ok(Held::new(name, address, all, sockets, file)?.with_front(front))
     }
 }
@@ -300,12 +296,13 @@ pub(super) fn beside<T>(sockets: &[&Held], act: impl FnOnce() -> T) -> T {
 /// too. Closing a socket does not free its address, since an app keeps its copies until it ends.
 fn share_ports(sockets: &[&Held], share: bool) {
     for held in sockets {
-        // The sockets of two slots have it anyway.
-        if let Sockets::Shared(socket, _) = &held.sockets
-            && held.address.internet().is_some()
-        {
-            share_address(socket, share).ok();
-        }
+        let socket = match (&held.front, &held.sockets) {
+            (Some(front), _) => &front.public,
+            (None, Sockets::Shared(socket, _)) if held.address.internet().is_some() => socket,
+            // The sockets of two slots have it anyway.
+            _ => continue,
+        };
+        share_address(socket, share).ok();
     }
 }
 
@@ -332,7 +329,7 @@ mod tests {
 
     fn open(texts: &[&str]) -> Result<HeldSet, Failure> {
         let mut set = HeldSet::default();
-        set.adapt(&specs(texts, Path::new("/nowhere")), true)?;
+        set.adapt(&specs(texts, Path::new("/nowhere")), Steering::Kernel)?;
         Ok(set)
     }
 
@@ -387,7 +384,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut set = HeldSet::default();
         let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
-        assert!(set.adapt(&wanted, true).unwrap());
+        assert!(set.adapt(&wanted, Steering::Kernel).unwrap());
         let sockets = set.share(Slot::First);
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
@@ -410,7 +407,7 @@ mod tests {
         let wanted = specs(&["unix:s"], dir.path());
         let hold = || {
             let mut set = HeldSet::default();
-            set.adapt(&wanted, true).map(|_| set)
+            set.adapt(&wanted, Steering::Kernel).map(|_| set)
         };
         let mut set = hold().unwrap();
         connect_unix(&path).unwrap();
@@ -435,7 +432,7 @@ mod tests {
     #[track_caller]
     fn no_path(text: &str, base: &Path, expected: &str) {
         let failure = HeldSet::default()
-            .adapt(&specs(&[text], base), true)
+            .adapt(&specs(&[text], base), Steering::Kernel)
             .unwrap_err();
         assert_eq!(failure.kind, ExitKind::Usage);
         let message = failure.message.replace(&base.display().to_string(), "BASE");
@@ -478,31 +475,34 @@ mod tests {
         let mut set = open(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"]).unwrap();
         let before = inodes(&set);
         let unchanged = specs(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"], nowhere);
-        assert!(!set.adapt(&unchanged, true).unwrap());
+        assert!(!set.adapt(&unchanged, Steering::Kernel).unwrap());
         assert_eq!(inodes(&set), before);
         // In another order, each is found by its name; one is new and one is gone.
         let other = specs(
             &["127.0.0.1:0", "admin=127.0.0.1:0", "web=127.0.0.1:0"],
             nowhere,
         );
-        assert!(set.adapt(&other, true).unwrap());
+        assert!(set.adapt(&other, Steering::Kernel).unwrap());
         assert_eq!(inodes(&set)[1..], [before[1], before[0]]);
         assert!(!before.contains(&inodes(&set)[0]));
         // The port that was chosen is the same address when written down; a new name is a change, but
         // opens no socket.
         let address = set.iter().nth(2).unwrap().address.to_string();
         assert!(
-            set.adapt(&specs(&[&format!("new={address}")], nowhere), true)
-                .unwrap()
+            set.adapt(
+                &specs(&[&format!("new={address}")], nowhere),
+                Steering::Kernel
+            )
+            .unwrap()
         );
         assert_eq!(inodes(&set), [before[0]]);
         let mut blocking = specs(&[&format!("new={address}")], nowhere);
         blocking[0].nonblocking = false;
-        assert!(set.adapt(&blocking, true).unwrap());
+        assert!(set.adapt(&blocking, Steering::Kernel).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
         let socket = set.sockets[0].sockets.of(Slot::First);
         assert!(!is_nonblocking(socket).unwrap());
-        assert!(set.adapt(&[], true).unwrap());
+        assert!(set.adapt(&[], Steering::Kernel).unwrap());
         assert!(set.is_empty());
     }
 
@@ -512,11 +512,14 @@ mod tests {
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         let taken = format!("udp:{}", other.local_addr().unwrap());
         let mut set = HeldSet::default();
-        set.adapt(&specs(&["a=127.0.0.1:0", "unix:s"], dir.path()), true)
-            .unwrap();
+        set.adapt(
+            &specs(&["a=127.0.0.1:0", "unix:s"], dir.path()),
+            Steering::Kernel,
+        )
+        .unwrap();
         let before = inodes(&set);
         let broken = specs(&["b=127.0.0.1:0", "unix:new", &taken], dir.path());
-        let failure = set.adapt(&broken, true).unwrap_err();
+        let failure = set.adapt(&broken, Steering::Kernel).unwrap_err();
         assert_eq!(failure.kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
@@ -529,15 +532,17 @@ mod tests {
     #[test]
     fn an_address_can_be_widened_and_narrowed() {
         let nowhere = Path::new("/nowhere");
-        for (kind, twins) in [("", true), ("", false), ("udp:", true)] {
+        let all = [Steering::Kernel, Steering::Relay, Steering::None];
+        let all = all.map(|steering| ("", steering)).into_iter();
+        for (kind, steering) in all.chain([("udp:", Steering::Kernel)]) {
             let mut set = HeldSet::default();
             let first = specs(&[&format!("{kind}127.0.0.1:0")], nowhere);
-            set.adapt(&first, twins).unwrap();
+            set.adapt(&first, steering).unwrap();
             let port = ports(&set)[0];
             for ip in ["0.0.0.0", "[::]", "127.0.0.1"] {
                 let _of_app = set.share(Slot::First);
                 let other = specs(&[&format!("{kind}{ip}:{port}")], nowhere);
-                assert!(set.adapt(&other, twins).unwrap());
+                assert!(set.adapt(&other, steering).unwrap());
             }
             // Then the address is exclusive again.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -558,15 +563,15 @@ mod tests {
             let narrow = specs(&[&format!("{kind}127.0.0.1:{}", before.1[0])], nowhere);
             let wide = specs(&[&format!("{kind}0.0.0.0:{}", before.1[0])], nowhere);
             for between in [&[][..], &wide] {
-                assert!(set.adapt(between, true).unwrap());
+                assert!(set.adapt(between, Steering::Kernel).unwrap());
                 assert_ne!(inodes(&set), before.0);
-                assert!(set.adapt(&narrow, true).unwrap());
+                assert!(set.adapt(&narrow, Steering::Kernel).unwrap());
                 assert_eq!((inodes(&set), ports(&set)), before);
             }
-            assert!(set.adapt(&[], true).unwrap());
+            assert!(set.adapt(&[], Steering::Kernel).unwrap());
             drop(of_app);
             // No process has the socket any more, so the address gets a new one.
-            assert!(set.adapt(&narrow, true).unwrap());
+            assert!(set.adapt(&narrow, Steering::Kernel).unwrap());
             assert_ne!(inodes(&set), before.0);
         }
     }
@@ -576,15 +581,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let wanted = |text: &str| specs(&[text], dir.path());
         let mut set = HeldSet::default();
-        set.adapt(&wanted("unix:s"), true).unwrap();
+        set.adapt(&wanted("unix:s"), Steering::Kernel).unwrap();
         let of_app = set.share(Slot::First);
-        assert!(set.adapt(&wanted("unix-dgram:s"), true).unwrap());
+        assert!(
+            set.adapt(&wanted("unix-dgram:s"), Steering::Kernel)
+                .unwrap()
+        );
         send_unix(&dir.path().join("s"), b"one").unwrap();
-        assert!(set.adapt(&wanted("unix:s"), true).unwrap());
+        assert!(set.adapt(&wanted("unix:s"), Steering::Kernel).unwrap());
         connect_unix(&dir.path().join("s")).unwrap();
         // If something else can't be opened, the first stays where it is.
         let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
-        set.adapt(&broken, true).unwrap_err();
+        set.adapt(&broken, Steering::Kernel).unwrap_err();
         connect_unix(&dir.path().join("s")).unwrap();
         drop((set, of_app));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -1,34 +1,98 @@
-//! Addresses at which hotrun itself answers clients (`--inject`): it keeps the socket that they connect
-//! to, and the slots' sockets are behind it, at a loopback address that nobody else is told of. Switches,
-//! probes and the rest work on those as everywhere. The kernel chooses the port behind, so that connections
-//! of clients are never taken for those between hotrun and the app.
+//! Addresses at which hotrun itself answers (`steering = "relay"`): it keeps the socket that clients connect
+//! to, and passes everything on to one of the slots, whose sockets are behind it: at loopback addresses that
+//! nobody else is told of, each at its own. So a switch needs nothing of the kernel. The kernel chooses the
+//! ports behind, so that connections of clients are never taken for those between hotrun and the app.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::held::{Held, HeldSet};
 use super::open::{How, open};
+use super::steering::Steering;
 use super::twins::Sockets;
 use crate::session::slots::Slot;
-use crate::sys::carry_options;
 use crate::sys::sockets::is_nonblocking;
+use crate::sys::{carry_options, is_in_progress};
 
 /// Where clients connect, and where the app is.
 #[derive(Clone, Debug)]
 pub struct Front {
     /// The socket that clients connect to. No generation has it.
     pub public: Arc<Socket>,
-    /// The address of the slots' sockets.
-    pub behind: SocketAddr,
+    /// Where the slots are.
+    pub behind: Arc<Behind>,
+}
+
+/// The slots' addresses behind a front.
+#[derive(Debug)]
+pub struct Behind {
+    slots: [SocketAddr; 2],
+    active: Mutex<Slot>,
+}
+
+/// The slots' sockets behind a front.
+#[derive(Debug)]
+pub(super) struct Apart {
+    sockets: [Arc<Socket>; 2],
+    behind: Arc<Behind>,
+}
+
+impl Behind {
+    /// Both slots at one address.
+    #[cfg(test)]
+    pub(crate) fn only(at: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            slots: [at; 2],
+            active: Mutex::default(),
+        })
+    }
+
+    /// Begins to connect to the active slot, by a socket that does not block. Once a switch has been made,
+    /// no connection begins to the slot before: so that what is on its way there is known from then on.
+    pub fn connect(&self) -> io::Result<Socket> {
+        let active = self.active();
+        let to = self.of(*active);
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if !is_in_progress(&error) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+
+    fn active(&self) -> MutexGuard<'_, Slot> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of this slot.
+    pub(super) fn of(&self, slot: Slot) -> SocketAddr {
+        *slot.of(&self.slots)
+    }
+}
+
+impl Apart {
+    /// The socket of this slot.
+    pub(super) fn at(&self, slot: Slot) -> &Arc<Socket> {
+        slot.of(&self.sockets)
+    }
+
+    /// New clients are passed on to this slot from now on.
+    pub(super) fn steer(&self, slot: Slot) {
+        *self.behind.active() = slot;
+    }
 }
 
 impl Front {
-    /// Opens the first of the slots' sockets behind this one.
-    pub(super) fn before(public: Arc<Socket>, how: How) -> io::Result<(Self, Arc<Socket>)> {
+    /// Opens the slots' sockets behind this one, but for those that are `left`.
+    pub(super) fn before(
+        public: Arc<Socket>,
+        how: How,
+        left: [Option<Arc<Socket>>; 2],
+    ) -> io::Result<(Self, Sockets)> {
         let own = public.local_addr()?.as_socket();
         // Of the same family, since the app knows what family it has asked for.
         let loopback: SocketAddr = match own.ok_or(io::ErrorKind::Unsupported)? {
@@ -38,78 +102,100 @@ impl Front {
         let how = How {
             beside: false,
             only_v6: true,
+            paired: false,
             ..how
         };
-        let (socket, _) = open(&Address::Tcp(loopback), how)?;
-        carry_options(&public, &socket);
-        let behind = socket.local_addr()?.as_socket();
-        let behind = behind.ok_or(io::ErrorKind::Unsupported)?;
-        Ok((Self { public, behind }, Arc::new(socket)))
+        let one = |left: Option<Arc<Socket>>| -> io::Result<(Arc<Socket>, SocketAddr)> {
+            let opened = || -> io::Result<Arc<Socket>> {
+                let (socket, _) = open(&Address::Tcp(loopback), how)?;
+                carry_options(&public, &socket);
+                Ok(Arc::new(socket))
+            };
+            let socket = left.map_or_else(opened, Ok)?;
+            let at = socket.local_addr()?.as_socket();
+            Ok((socket, at.ok_or(io::ErrorKind::Unsupported)?))
+        };
+        let [first, second] = left.map(one);
+        let [(first, at_first), (second, at_second)] = [first?, second?];
+        let behind = Arc::new(Behind {
+            slots: [at_first, at_second],
+            active: Mutex::default(),
+        });
+        let apart = Apart {
+            sockets: [first, second],
+            behind: behind.clone(),
+        };
+        Ok((Self { public, behind }, Sockets::Apart(apart)))
     }
 }
 
 impl Held {
+    /// Where this slot's socket is: at the address itself, unless hotrun answers there.
+    pub fn behind(&self, slot: Slot) -> Address {
+        let front = self.front.as_ref();
+        front.map_or_else(
+            || self.address.clone(),
+            |front| Address::Tcp(front.behind.of(slot)),
+        )
+    }
+
     /// Hotrun answers there, and is not to, or the other way round.
-    pub(super) fn differs_from(&self, fronts: bool) -> bool {
-        self.address.tcp().is_some() && self.front.is_some() != fronts
+    pub(super) fn differs_from(&self, steering: Steering) -> bool {
+        let is_relayed = steering == Steering::Relay;
+        self.address.tcp().is_some() && self.front.is_some() != is_relayed
     }
 
     /// Answers at the socket that hotrun was started with.
-    fn answer(&mut self, socket: Arc<Socket>, pair: Option<Slot>) -> io::Result<()> {
+    fn answer(&mut self, socket: Arc<Socket>) -> io::Result<()> {
         let how = How {
             nonblocking: is_nonblocking(&socket)?,
             only_v6: false,
             beside: false,
-            paired: pair.is_some(),
+            paired: false,
         };
-        let (front, behind) = Front::before(socket, how)?;
-        self.adopt(match pair {
-            Some(slot) => Sockets::pair(behind, slot),
-            None => Sockets::Shared(behind, None),
-        })?;
+        let (front, sockets) = Front::before(socket, how, [None, None])?;
+        self.adopt(sockets)?;
         self.front = Some(front);
         Ok(())
     }
 }
 
 impl HeldSet {
-    /// Hotrun answers at TCP addresses that are held from now on; [`Self::adapt`] brings in those that are
-    /// held already.
-    pub fn answer_by_itself(&mut self, fronts: bool) {
-        self.fronts = fronts;
-    }
-
-    /// What hotrun answers with at this address, and the first of the slots' sockets, given the one that
-    /// clients connect to.
-    pub(super) fn front(
+    /// What is behind a socket that was opened at an address. `reason`: why there is one for both slots.
+    pub(super) fn behind(
         &self,
         socket: Arc<Socket>,
         address: &Address,
         how: How,
-    ) -> io::Result<(Option<Front>, Arc<Socket>)> {
-        if !self.fronts || address.tcp().is_none() {
-            return Ok((None, socket));
+        reason: Option<String>,
+    ) -> io::Result<(Option<Front>, Sockets)> {
+        match (address, self.steering) {
+            (Address::Tcp(_), Steering::Relay) => {
+                let (front, sockets) = Front::before(socket, how, [None, None])?;
+                Ok((Some(front), sockets))
+            }
+            (Address::Tcp(_), Steering::Kernel) => Ok((None, Sockets::pair(socket, self.active))),
+            _ => Ok((None, Sockets::Shared(socket, reason))),
         }
-        let (front, behind) = Front::before(socket, how)?;
-        Ok((Some(front), behind))
     }
 
     /// Brings in hotrun as the one that answers at held addresses, or takes it out, beside the sockets that
     /// the app still has. Declared addresses are opened anew by [`Self::adapt`].
     pub(super) fn change_fronts(&mut self) {
+        let steering = self.steering;
         for held in &mut self.sockets {
-            let inherited = held.declared.is_none() && held.front.is_none();
             if let Sockets::Shared(socket, _) = &held.sockets
-                && inherited
-                && held.differs_from(self.fronts)
+                && held.declared.is_none()
+                && held.front.is_none()
+                && held.differs_from(steering)
             {
-                let socket = socket.clone();
-                held.answer(socket, self.twins.then_some(self.active)).ok();
+                // An error leaves it as it is.
+                held.answer(socket.clone()).ok();
             }
         }
         for at in 0..self.captured.len() {
-            // An error leaves it as it is.
-            if self.captured[at].held.differs_from(self.fronts) {
+            // The same.
+            if self.captured[at].held.differs_from(steering) {
                 self.capture_anew(at).ok();
             }
         }
@@ -131,13 +217,17 @@ mod tests {
     use super::super::spec;
     use super::*;
 
-    fn answering(addresses: &[&str], fronts: bool, set: &mut HeldSet) {
+    fn answering(addresses: &[&str], is_relayed: bool, set: &mut HeldSet) {
+        let steering = if is_relayed {
+            Steering::Relay
+        } else {
+            Steering::Kernel
+        };
         let specs = addresses
             .iter()
             .map(|text| spec::parse(text, Path::new("/")));
         let specs: Vec<_> = specs.map(Result::unwrap).collect();
-        set.answer_by_itself(fronts);
-        set.adapt(&specs, true).unwrap();
+        set.adapt(&specs, steering).unwrap();
     }
 
     fn accepts(socket: &Socket) -> bool {
@@ -150,11 +240,14 @@ mod tests {
     fn is_in_front(set: &HeldSet) {
         let held = set.iter().next().unwrap();
         let (address, front) = (held.address.tcp().unwrap(), held.front.as_ref().unwrap());
-        assert_eq!(held.behind(), Address::Tcp(front.behind));
+        assert_eq!(
+            held.behind(set.active()),
+            Address::Tcp(front.behind.of(set.active()))
+        );
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"a").unwrap();
         assert!(accepts(&front.public));
-        let _app = TcpStream::connect(front.behind).unwrap();
+        let _app = front.behind.connect().unwrap();
         for slot in [Slot::First, Slot::Second] {
             let is_active = slot == set.active();
             assert_eq!(accepts(held.sockets.of(slot)), is_active, "{slot:?}");

@@ -14,6 +14,7 @@ use super::open::{How, open};
 use super::quiesce::OldSlot;
 use super::relay::Standby;
 use super::socket_file::SocketFile;
+use super::steering::Steering;
 use super::twins::{Sockets, Twins};
 use crate::session::slots::Slot;
 
@@ -45,8 +46,8 @@ pub(super) struct Released {
     /// Each slot's socket, and the slot whose socket listened first.
     sockets: [Weak<Socket>; 2],
     leads: Option<Slot>,
-    /// Where the sockets are, if hotrun has answered at the address.
-    behind: Option<SocketAddr>,
+    /// Hotrun has answered at the address.
+    had_front: bool,
 }
 
 /// What a socket was opened for.
@@ -85,12 +86,6 @@ impl Held {
         Self { front, ..self }
     }
 
-    /// Where the slots' sockets are: at the address itself, unless hotrun answers there.
-    pub fn behind(&self) -> Address {
-        let front = self.front.as_ref();
-        front.map_or_else(|| self.address.clone(), |front| Address::Tcp(front.behind))
-    }
-
     /// The inode of the slot's socket: the same in every process that has it.
     pub fn inode(&self, slot: Slot) -> u64 {
         *slot.of(&self.inodes)
@@ -112,7 +107,7 @@ impl Held {
     pub fn shared(&self) -> Option<&str> {
         match &self.sockets {
             Sockets::Shared(_, reason) => reason.as_deref(),
-            Sockets::Twins(_) | Sockets::Paths(_) => None,
+            Sockets::Twins(_) | Sockets::Paths(_) | Sockets::Apart(_) => None,
         }
     }
 
@@ -131,11 +126,11 @@ impl Held {
             sockets: [weak(Slot::First), weak(Slot::Second)],
             leads: match &self.sockets {
                 Sockets::Twins(twins) => Some(twins.leads()),
-                Sockets::Shared(..) | Sockets::Paths(_) => None,
+                Sockets::Shared(..) | Sockets::Paths(_) | Sockets::Apart(_) => None,
             },
             address: self.address,
             declared: self.declared,
-            behind: self.front.map(|front| front.behind),
+            had_front: self.front.is_some(),
         })
     }
 
@@ -162,9 +157,10 @@ impl Released {
 
     /// Holds the address again, if a process still has one of its sockets.
     pub(super) fn held(&self) -> Option<Held> {
-        let front = self.behind.map(|behind| self.front(behind)).transpose();
-        let front = front.ok()?;
         let [first, second] = self.sockets.each_ref().map(Weak::upgrade);
+        if self.had_front {
+            return self.behind_again([first, second]).ok();
+        }
         let sockets = match (first, second, self.leads) {
             (Some(first), Some(second), Some(leads)) => {
                 Sockets::Twins(Twins::again([first, second], leads))
@@ -174,20 +170,25 @@ impl Released {
             (shared, ..) => Sockets::Shared(shared?, None),
         };
         let (address, declared) = (self.address.clone(), self.declared.clone());
-        let held = Held::new(None, address, declared, sockets, None).ok()?;
-        Some(held.with_front(front))
+        Held::new(None, address, declared, sockets, None).ok()
     }
 
-    fn front(&self, behind: SocketAddr) -> io::Result<Front> {
+    /// Answers at the address again, in front of the sockets that are left.
+    fn behind_again(&self, left: [Option<Arc<Socket>>; 2]) -> io::Result<Held> {
+        let declared = self.declared.clone();
         let how = How {
-            nonblocking: true,
-            only_v6: self.declared.as_ref().is_some_and(|own| own.only_v6),
+            nonblocking: declared.as_ref().is_none_or(|own| own.nonblocking),
+            only_v6: declared.as_ref().is_some_and(|own| own.only_v6),
             beside: false,
-            paired: true,
+            paired: false,
         };
+        if left.iter().all(Option::is_none) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let (public, _) = open(&self.address, how)?;
-        let public = Arc::new(public);
-        Ok(Front { public, behind })
+        let (front, sockets) = Front::before(Arc::new(public), how, left)?;
+        let held = Held::new(None, self.address.clone(), declared, sockets, None)?;
+        Ok(held.with_front(Some(front)))
     }
 }
 
@@ -202,10 +203,8 @@ pub struct HeldSet {
     pub(super) released: Vec<Released>,
     /// The slot that new connections go to.
     pub(super) active: Slot,
-    /// Open a socket for each slot, where possible.
-    pub(super) twins: bool,
-    /// Hotrun itself answers at TCP addresses.
-    pub(super) fronts: bool,
+    /// How clients are sent to one slot alone.
+    pub(super) steering: Steering,
     /// Addresses that programs bind are not captured.
     pub(super) captures_nothing: bool,
     /// The readiness probe that is under way.
@@ -291,7 +290,13 @@ impl HeldSet {
     /// The standby slot can be probed: the first TCP address has a socket for each slot.
     pub fn can_probe(&self) -> bool {
         let first = self.iter().find(|held| held.address.tcp().is_some());
-        first.is_some_and(|held| matches!(held.sockets, Sockets::Twins(_)))
+        first.is_some_and(|held| matches!(held.sockets, Sockets::Twins(_) | Sockets::Apart(_)))
+    }
+
+    /// The slots have addresses of their own, at which each can be probed.
+    pub fn is_relayed(&self) -> bool {
+        let first = self.iter().find(|held| held.address.tcp().is_some());
+        first.is_some_and(|held| held.front.is_some())
     }
 
     /// The slot that new connections go to.
@@ -348,7 +353,10 @@ impl HeldSet {
             live: held.sockets.of(slot.other()).clone(),
             address: held.address.clone(),
             probe_port: probe.map(|probe| probe.from),
-            forward: None,
+            forward: held
+                .front
+                .as_ref()
+                .map(|front| front.behind.of(slot.other())),
         });
         standby.collect()
     }
@@ -364,7 +372,8 @@ impl HeldSet {
         let apart = self.iter().filter(|held| held.sockets.are_apart());
         let slots = apart.map(|held| OldSlot {
             inode: held.inode(slot),
-            address: held.behind().tcp(),
+            address: held.behind(slot).tcp(),
+            is_alone: held.front.is_some(),
         });
         slots.collect()
     }
@@ -421,7 +430,7 @@ mod tests {
     fn held(address: &str) -> HeldSet {
         let mut set = HeldSet::default();
         let spec = spec::parse(address, Path::new("/")).unwrap();
-        set.adapt(&[spec], true).unwrap();
+        set.adapt(&[spec], Steering::Kernel).unwrap();
         assert!(set.has_twins(), "{:?}", set.sockets[0].shared());
         set
     }
@@ -466,7 +475,8 @@ mod tests {
             }
             // An address that is added now is steered to the active slot.
             let specs = [address, "127.0.0.1:0"].map(|text| spec::parse(text, Path::new("/")));
-            set.adapt(&specs.map(Result::unwrap), true).unwrap();
+            set.adapt(&specs.map(Result::unwrap), Steering::Kernel)
+                .unwrap();
             set.sockets.swap(0, 1);
             goes_to(&set, Slot::Second);
         }

@@ -19,5 +19,6 @@ pub mod relay;
 pub mod remembered;
 mod socket_file;
 pub mod spec;
+pub mod steering;
 pub mod twins;
 mod unix_twins;

@@ -114,6 +114,7 @@ mod tests {
 
     use super::super::captured::{Fresh, Written};
     use super::super::remembered::Port;
+    use super::super::steering::Steering;
     use socket2::Socket;
 
     use super::*;
@@ -129,7 +130,7 @@ mod tests {
     /// A set whose addresses the first slot listens on.
     fn held(addresses: &[SocketAddr]) -> HeldSet {
         let mut set = HeldSet::default();
-        set.adapt(&[], true).unwrap();
+        set.adapt(&[], Steering::Kernel).unwrap();
         for address in addresses {
             listen(&mut set, *address, Slot::First);
         }

@@ -28,6 +28,23 @@ pub struct OldSlot {
     pub inode: u64,
     /// Its address; `None` for a unix socket.
     pub address: Option<SocketAddr>,
+    /// The other slot has another address: all connections here are this one's, also those that come now.
+    pub is_alone: bool,
+}
+
+impl OldSlot {
+    /// Hotrun has closed all connections to it that had no request; so one that is still silent has one
+    /// that is about to come, however busy the machine is.
+    fn limits(&self, limits: Limits) -> Limits {
+        Limits {
+            silent: if self.is_alone {
+                limits.answer
+            } else {
+                limits.silent
+            },
+            ..limits
+        }
+    }
 }
 
 /// How many connections must not be cut, and how many are streams.
@@ -91,8 +108,9 @@ impl Quiesce {
     fn take(&mut self, seen: Vec<Dump>, watched: Duration, limits: Limits) -> Open {
         let mut all = Open::default();
         for ((slot, connections), seen) in self.slots.iter_mut().zip(seen) {
+            let limits = slot.limits(limits);
             let open = match seen {
-                Dump::Tcp(entries) => connections.take(&entries, slot.inode, watched, limits),
+                Dump::Tcp(entries) => connections.take(&entries, slot, watched, limits),
                 Dump::Unix(queued) => connections.take_queue(queued),
             };
             all.busy += open.busy;
@@ -128,9 +146,15 @@ struct Connections {
 }
 
 impl Connections {
-    /// Takes in a dump of all connections; `inode` is this slot's listening socket.
-    fn take(&mut self, entries: &[Entry], inode: u64, watched: Duration, limits: Limits) -> Open {
-        let own = |entry: &&Entry| entry.state == LISTENING && u64::from(entry.inode) == inode;
+    /// Takes in a dump of all connections at the address of this slot.
+    fn take(
+        &mut self,
+        entries: &[Entry],
+        slot: &OldSlot,
+        watched: Duration,
+        limits: Limits,
+    ) -> Open {
+        let own = |entry: &&Entry| entry.state == LISTENING && u64::from(entry.inode) == slot.inode;
         let queued = entries.iter().find(own).map_or(0, |own| own.waiting);
         let unaccepted = entries.iter().filter(|entry| is_unaccepted(entry));
         let waits = if queued == 0 {
@@ -147,7 +171,8 @@ impl Connections {
             let cookie = entry.cookie;
             let is_new = |known: &HashSet<u64>| !known.contains(&cookie);
             let waits = before.contains(&cookie) && self.other_queue.contains(&cookie);
-            if waits || self.known.as_ref().is_some_and(is_new) {
+            let is_other = waits || self.known.as_ref().is_some_and(is_new);
+            if is_other && !slot.is_alone {
                 continue;
             }
             let activity = Activity::of(entry, watched, limits);
@@ -231,9 +256,14 @@ mod tests {
     fn dumps(limits: Limits) -> impl FnMut(&[Entry]) -> usize {
         let mut connections = Connections::default();
         let mut watched = Duration::ZERO;
+        let slot = OldSlot {
+            inode: 1,
+            address: None,
+            is_alone: false,
+        };
         move |entries| {
             watched += Duration::from_millis(1);
-            connections.take(entries, 1, watched, limits).busy
+            connections.take(entries, &slot, watched, limits).busy
         }
     }
 

@@ -19,6 +19,7 @@ use super::address::Address;
 use super::captured::{Fresh, Written};
 use super::held::{Held, HeldSet};
 use super::spec;
+use super::steering::Steering;
 use crate::session::slots::Slot;
 use crate::sys::processes;
 use crate::sys::sockets::{connect_unix, id};
@@ -31,6 +32,14 @@ const FORK_AND_EXEC: Duration = Duration::from_secs(10);
 /// bind by themselves.
 const DECLARED: [usize; 3] = [0, 1, 4];
 const BOUND: [usize; 2] = [2, 3];
+
+fn steering(twins: bool) -> Steering {
+    if twins {
+        Steering::Kernel
+    } else {
+        Steering::None
+    }
+}
 
 /// A small generator (xorshift64*), so that a failure can be repeated.
 struct Random(u64);
@@ -130,7 +139,7 @@ fn descriptors(inodes: &BTreeSet<u64>) -> BTreeMap<u64, usize> {
 impl World {
     fn new(twins: bool) -> Self {
         let mut set = HeldSet::default();
-        set.adapt(&[], twins).unwrap();
+        set.adapt(&[], steering(twins)).unwrap();
         // Of this process alone, and of each of the two tests.
         let [_, high, low, _] = std::process::id().to_be_bytes();
         let last = std::process::id().to_be_bytes()[3];
@@ -252,7 +261,7 @@ impl World {
             .iter()
             .map(|place| spec::parse(&self.address(*place).to_string(), self.dir.path()).unwrap())
             .collect();
-        self.set.adapt(&specs, self.twins).unwrap();
+        self.set.adapt(&specs, steering(self.twins)).unwrap();
         self.declared = wanted;
     }
 

@@ -157,6 +157,7 @@ mod tests {
 
     use super::super::held::HeldSet;
     use super::super::spec;
+    use super::super::steering::Steering;
     use super::*;
     use crate::session::slots::Slot;
 
@@ -165,7 +166,7 @@ mod tests {
         let mut set = HeldSet::default();
         let mut spec = spec::parse("127.0.0.1:0", std::path::Path::new("/")).unwrap();
         spec.nonblocking = !blocking;
-        set.adapt(&[spec], true).unwrap();
+        set.adapt(&[spec], Steering::Kernel).unwrap();
         let address = set.iter().next().unwrap().address.tcp().unwrap();
         (set, address)
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::front::Apart;
 use super::unix_twins::Paths;
 use crate::session::slots::Slot;
 use crate::sys::sockets::{self, BACKLOG, id, is_nonblocking, share_address};
@@ -26,6 +27,8 @@ pub(super) enum Sockets {
     Twins(Twins),
     /// Each slot has its own unix socket.
     Paths(Paths),
+    /// Each slot has its own TCP socket, at an address of its own behind hotrun's.
+    Apart(Apart),
 }
 
 /// Two TCP sockets in one `SO_REUSEPORT` group.
@@ -55,6 +58,7 @@ impl Sockets {
             Self::Shared(socket, _) => socket,
             Self::Twins(twins) => twins.at(slot),
             Self::Paths(paths) => paths.at(slot),
+            Self::Apart(apart) => apart.at(slot),
         }
     }
 
@@ -69,6 +73,10 @@ impl Sockets {
             Self::Shared(..) => Ok(()),
             Self::Twins(twins) => twins.steer(slot),
             Self::Paths(paths) => paths.steer(slot),
+            Self::Apart(apart) => {
+                apart.steer(slot);
+                Ok(())
+            }
         }
     }
 

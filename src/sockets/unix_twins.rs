@@ -132,6 +132,7 @@ fn part(public: &Path, how: How, name: &str) -> io::Result<(Arc<Socket>, SocketF
 mod tests {
     use super::super::held::HeldSet;
     use super::super::spec;
+    use super::super::steering::Steering;
     use super::*;
     use crate::sys::sockets::connect_unix;
 
@@ -151,7 +152,7 @@ mod tests {
         let path = dir.path().join("s");
         let mut set = HeldSet::default();
         let spec = spec::parse("unix:s", dir.path()).unwrap();
-        set.adapt(&[spec], true).unwrap();
+        set.adapt(&[spec], Steering::Kernel).unwrap();
         assert!(set.has_twins());
         goes_to(&set, &path, Slot::First);
         for slot in [Slot::Second, Slot::First, Slot::Second] {

@@ -291,7 +291,7 @@ fn a_bad_edit_costs_nothing() {
 /// the edit.
 #[test]
 fn another_proof_of_readiness_is_asked_of_the_next() {
-    let shared = "[handover]\ntwins = false\n";
+    let shared = "[handover]\nsteering = \"none\"\n";
     let (project, hotrun) = start("slow-drain", shared, &ANY);
     let asked = &format!("{shared}[app]\nready = \"http:/\"\n");
     let here = save(&hotrun, &project, asked, &["app.ready"]);

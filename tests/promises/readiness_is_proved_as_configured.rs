@@ -116,7 +116,7 @@ fn by_an_answer() {
 /// wait in the queue.
 #[test]
 fn by_an_answer_on_a_shared_socket() {
-    let hotrun = proved(&asked("[handover]\ntwins = false\n"), "answered");
+    let hotrun = proved(&asked("[handover]\nsteering = \"none\"\n"), "answered");
     assert_eq!(beside(&hotrun), [Value::Null, Value::Null]);
 }
 

@@ -51,11 +51,11 @@ fn nothing_is_lost_and_nothing_stale() {
     }
 }
 
-/// With `twins = false`, the promises of one shared socket hold.
+/// With `steering = "none"`, the promises of one shared socket hold.
 #[test]
 fn one_shared_socket_refuses_nobody() {
     let project = Project::hello();
-    project.configure("[handover]\ntwins = false\n");
+    project.configure("[handover]\nsteering = \"none\"\n");
     let hotrun = Hotrun::start(&project, &ANY);
     reload(&project, &hotrun, 5).assert_none_refused();
 }

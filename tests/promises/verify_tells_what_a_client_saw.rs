@@ -148,7 +148,7 @@ fn losses_are_told_with_their_cause() {
 #[test]
 fn answers_of_an_old_version_are_seen() {
     let project = Project::new("ignores-term");
-    project.configure("[handover]\ntwins = false\n[app]\nstop_timeout = \"1s\"\n");
+    project.configure("[handover]\nsteering = \"none\"\n[app]\nstop_timeout = \"1s\"\n");
     let hotrun = verify(&project, &[&["--reloads", "2"], &ANY[..]].concat());
     let report = report(&hotrun, 1);
     assert!(count(&report, "stale") > 0, "{report}");

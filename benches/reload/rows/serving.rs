@@ -21,7 +21,7 @@ fn rounds(lab: &Lab) -> usize {
 
 pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
     let shared = lab.dir.join("shared.toml");
-    fs::write(&shared, "[handover]\ntwins = false\n")?;
+    fs::write(&shared, "[handover]\nsteering = \"none\"\n")?;
     let shared = shared.to_string_lossy();
     for (mode, args, target) in [
         ("overlap", &["--handover", "overlap"][..], "0"),

@@ -75,8 +75,12 @@ impl Asked {
         let (mut head, body) = answer.into_parts();
         // The client's connection is framed by itself. A body whose end is that of the app's connection
         // has no other end there either: then the client, too, can't tell whether it is complete.
-        let is_framed = head.headers.contains_key(CONTENT_LENGTH)
-            || head.headers.remove(TRANSFER_ENCODING).is_some();
+        let is_chunked = head.headers.remove(TRANSFER_ENCODING).is_some();
+        if is_chunked {
+            // One that says both is in chunks (RFC 9112, 6.3).
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        let is_framed = is_chunked || head.headers.contains_key(CONTENT_LENGTH);
         head.version = if is_framed || body.is_end_stream() {
             Version::HTTP_11
         } else {

@@ -39,9 +39,14 @@ impl Way {
     /// Connects to the app, for this client.
     pub(super) async fn connect(&self, client: SocketAddr) -> io::Result<App> {
         let since = self.shared.switches.now();
-        let stream = TcpStream::connect(self.behind).await?;
+        let stream = TcpStream::from_std(self.behind.connect()?.into())?;
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
         stream.set_nodelay(true)?;
-        let known = self.shared.peers.know(stream.local_addr()?, client);
+        let peers = &self.shared.peers;
+        let known = peers.know(stream.local_addr()?, stream.peer_addr()?, client);
         Ok(App {
             stream,
             known,

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::UPGRADE;
@@ -20,7 +21,7 @@ use tokio::sync::Mutex;
 
 use super::answer::{Asked, Body, own_path};
 use super::client::App;
-use super::stream::{Answering, End, InFlight};
+use super::stream::{Answering, AppEnd, Content, End, InFlight, Sending};
 use super::{Subscription, Way};
 use crate::defect;
 
@@ -29,6 +30,9 @@ const MOST_FIELDS: usize = 256;
 
 /// The largest head of a request or an answer, in bytes.
 const LARGEST_HEAD: usize = 1 << 20;
+
+/// So often a request is sent if the app closes each connection before it has come.
+const MOST_TRIES: u32 = 5;
 
 /// One client.
 struct Client {
@@ -41,8 +45,10 @@ struct Client {
 
 /// A connection to the app that can take a request.
 struct Sender {
-    requests: SendRequest<Incoming>,
-    end: End,
+    requests: SendRequest<Sending>,
+    end: AppEnd,
+    /// It has carried a request before.
+    is_used: bool,
     /// How many switches there had been when it was opened.
     since: u64,
 }
@@ -60,11 +66,12 @@ pub(super) async fn serve(
         Some(app) => Some(talk(app).await?),
         None => None,
     };
+    let (in_flight, sent) = InFlight::new();
     let client = Arc::new(Client {
         way,
         peer,
         app: Mutex::new(sender),
-        in_flight: InFlight::default(),
+        in_flight,
     });
     let end = End::new(stream);
     let stream = tokio::io::join(io::Cursor::new(read).chain(end.clone()), end.clone());
@@ -78,7 +85,7 @@ pub(super) async fn serve(
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .with_upgrades();
-    let ends = client.in_flight.pass_ends_on(&end);
+    let ends = sent.pass_ends_on(&end);
     tokio::pin!(connection, ends);
     loop {
         tokio::select! {
@@ -101,6 +108,7 @@ impl Client {
             None => Asked::read(&mut parts),
         };
         let mut request = Request::from_parts(parts, body);
+        let is_tunnel = request.method() == Method::CONNECT;
         let upgrade = upgrade(&mut request);
         let (mut answer, answering) = match own {
             Some(uri) => {
@@ -110,7 +118,7 @@ impl Client {
             None => self.ask_app(request).await?,
         };
         if let Some(client) = upgrade
-            && is_upgraded(&answer)
+            && is_upgraded(is_tunnel, &answer)
         {
             let app = hyper::upgrade::on(&mut answer);
             defect::spawn("front client", join(client, app));
@@ -119,13 +127,17 @@ impl Client {
         Ok(asked.answer(answer, answering, &self.way.shared.nonce))
     }
 
-    /// Sends a request to the app. One that did not get there is sent again, by a connection of its own.
+    /// Sends a request to the app. By a connection that was used before it may not get there, since apps
+    /// close those when they like to: then it is sent again by a new one. The same if nothing of it was sent.
     async fn ask_app(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> io::Result<(Response<Incoming>, Answering)> {
+        let mut request = request.map(Either::Left);
         let mut kept = self.app.lock().await;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let now = self.way.shared.switches.now();
             let mut usable = kept.take().filter(|kept| kept.since == now);
             if let Some(sender) = &mut usable
@@ -133,20 +145,21 @@ impl Client {
             {
                 usable = None;
             }
-            let is_kept = usable.is_some();
             let mut sender = match usable {
                 Some(sender) => sender,
                 None => talk(self.way.connect(self.peer).await?).await?,
             };
-            let answering = self.in_flight.begin(sender.end.clone());
-            match sender.requests.try_send_request(request).await {
+            let is_used = std::mem::replace(&mut sender.is_used, true);
+            let again = again(&request).filter(|_| is_used);
+            let (sending, answering) = self.in_flight.begin(sender.end.clone(), request);
+            match sender.requests.try_send_request(sending).await {
                 Ok(answer) => {
                     let is_current = sender.since == self.way.shared.switches.now();
                     *kept = is_current.then_some(sender);
                     return Ok((answer, answering));
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if is_kept => request = unsent,
+                Err(mut error) => match error.take_message().map(Sending::back).or(again) {
+                    Some(unsent) if tries < MOST_TRIES => request = unsent,
                     _ => return Err(io::Error::other(error.into_error())),
                 },
             }
@@ -161,22 +174,40 @@ impl Client {
         let port = self.way.shared.livereload();
         let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
-        let end = End::new(stream);
+        let end = AppEnd::new(stream);
         let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
-        let answering = self.in_flight.begin(end);
+        let request = request.map(Either::Left);
+        let (request, answering) = self.in_flight.begin(end, request);
         let answer = requests.send_request(request).await;
         Ok((answer.map_err(io::Error::other)?, answering))
     }
 }
 
-type Connection = client::Connection<TokioIo<End>, Incoming>;
+/// The request once more, if the app may get it twice and it has no body (RFC 9110, 9.2.2).
+fn again(request: &Request<Content>) -> Option<Request<Content>> {
+    let is_safe = request.method().is_safe() && request.body().is_end_stream();
+    is_safe.then(|| {
+        let mut again = Request::new(Either::Right(Empty::new()));
+        again.method_mut().clone_from(request.method());
+        again.uri_mut().clone_from(request.uri());
+        again.headers_mut().clone_from(request.headers());
+        *again.version_mut() = request.version();
+        again
+    })
+}
 
-async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)> {
+type Connection = client::Connection<TokioIo<AppEnd>, Sending>;
+
+async fn shake_hands(end: AppEnd) -> io::Result<(SendRequest<Sending>, Connection)> {
     let shaken = client::Builder::new()
         .preserve_header_case(true)
         .max_headers(MOST_FIELDS)
         .max_buf_size(LARGEST_HEAD)
+        // Browsers read those too.
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
         .handshake(TokioIo::new(end))
         .await;
     shaken.map_err(io::Error::other)
@@ -184,7 +215,7 @@ async fn shake_hands(end: End) -> io::Result<(SendRequest<Incoming>, Connection)
 
 /// Has a connection to the app carry requests, until either end closes it.
 async fn talk(app: App) -> io::Result<Sender> {
-    let end = End::new(app.stream);
+    let end = AppEnd::new(app.stream);
     let (requests, connection) = shake_hands(end.clone()).await?;
     let known = app.known;
     defect::spawn("front client", async move {
@@ -195,6 +226,7 @@ async fn talk(app: App) -> io::Result<Sender> {
     Ok(Sender {
         requests,
         end,
+        is_used: false,
         since: app.since,
     })
 }
@@ -212,8 +244,8 @@ fn upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 }
 
 /// The connection carries something else from now on.
-fn is_upgraded(answer: &Response<Incoming>) -> bool {
-    answer.status() == StatusCode::SWITCHING_PROTOCOLS
+fn is_upgraded(is_tunnel: bool, answer: &Response<Incoming>) -> bool {
+    answer.status() == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && answer.status().is_success()
 }
 
 /// Carries all bytes both ways.

@@ -37,6 +37,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::peers::Peers;
 use crate::defect;
+use crate::sockets::front::{self as held, Behind};
+use crate::sys;
 
 /// Pause after a failure that may pass, as when hotrun can't open another descriptor.
 const WAIT: Duration = Duration::from_millis(50);
@@ -90,13 +92,15 @@ struct Subscription(watch::Receiver<u64>);
 #[derive(Debug)]
 struct Way {
     shared: Arc<Shared>,
-    behind: SocketAddr,
+    behind: Arc<Behind>,
 }
 
 impl Front {
     /// Starts without an address. The clients are put down in `peers`; `unread` is called once, for the first
     /// client that speaks TLS, whose pages can't be read.
     pub fn start(peers: Peers, unread: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        // Two for each client. If that fails, there are fewer clients.
+        sys::raise_open_files().ok();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
@@ -115,29 +119,22 @@ impl Front {
         })
     }
 
-    /// Answers at these addresses from now on and at no others: given are the sockets that clients connect
-    /// to, and where the app is. Clients that have connected are served to their end.
-    pub fn adopt(&mut self, fronts: &[(Arc<Socket>, SocketAddr)]) -> io::Result<()> {
-        let is_one = |open: &Open| {
-            fronts
-                .iter()
-                .any(|(public, _)| Arc::ptr_eq(public, &open.public))
-        };
-        self.open.retain(is_one);
+    /// Answers at these addresses from now on and at no others. Clients that have connected are served to
+    /// their end.
+    pub fn adopt(&mut self, fronts: &[held::Front]) -> io::Result<()> {
+        let is_it = |open: &Open, front: &held::Front| Arc::ptr_eq(&front.public, &open.public);
+        self.open
+            .retain(|open| fronts.iter().any(|front| is_it(open, front)));
         let mut first = Ok(());
-        for (public, behind) in fronts {
-            if !self
-                .open
-                .iter()
-                .any(|open| Arc::ptr_eq(public, &open.public))
-            {
-                first = first.and(self.open(public, *behind));
+        for front in fronts {
+            if !self.open.iter().any(|open| is_it(open, front)) {
+                first = first.and(self.open(front));
             }
         }
         first
     }
 
-    fn open(&mut self, public: &Arc<Socket>, behind: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, held::Front { public, behind }: &held::Front) -> io::Result<()> {
         let listener = StdListener::from(public.try_clone()?);
         listener.set_nonblocking(true)?;
         let _runtime = self.runtime.enter();
@@ -145,7 +142,7 @@ impl Front {
         let (accept, mut end) = oneshot::channel::<()>();
         let way = Arc::new(Way {
             shared: self.shared.clone(),
-            behind,
+            behind: behind.clone(),
         });
         let accept_all = defect::again("front", async move || {
             accept_all(&listener, &way, &mut end).await;

@@ -41,11 +41,14 @@ impl Fronted {
     async fn telling(unread: impl FnOnce() + Send + 'static) -> Self {
         let public = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = public.local_addr().unwrap();
-        let public = Arc::new(public.into());
+        let public: Arc<Socket> = Arc::new(public.into());
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut front = Front::start(Peers::default(), unread).unwrap();
         front.livereload(Some(1));
-        let fronts = [(Arc::clone(&public), app.local_addr().unwrap())];
+        let fronts = [held::Front {
+            public: public.clone(),
+            behind: Behind::only(app.local_addr().unwrap()),
+        }];
         front.adopt(&fronts).unwrap();
         Self {
             front,
@@ -624,6 +627,25 @@ async fn a_web_socket_carries_bytes() {
 
 const SHORT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
 
+/// What browsers can read of an app is read in between as well.
+#[tokio::test]
+async fn an_answer_with_mistakes_is_passed_on() {
+    let fronted = Fronted::start().await;
+    for fields in [
+        "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nA : b\r\n",
+        "Transfer-Encoding: chunked\r\nA: b\r\n c\r\n",
+        "Transfer-Encoding: chunked\r\nA B: c\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n2\r\nok\r\n0\r\n\r\n");
+        let (_, answered) = fronted.ask("Host: a\r\n", answer.as_bytes()).await;
+        let (head, body) = split(&answered);
+        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        assert!(!head.contains("content-length"), "{head}");
+        assert_eq!(body, b"ok", "{head}");
+    }
+}
+
 /// A client's connection stays, and its next request is for the generation that serves by then.
 #[tokio::test]
 async fn after_a_switch_a_request_goes_by_a_new_connection() {
@@ -656,6 +678,33 @@ async fn after_a_switch_a_request_goes_by_a_new_connection() {
     assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
     client.write_all(request).await.unwrap();
     head(&mut fronted.accept().await).await;
+}
+
+/// The app closes a connection while a request is on its way: that is sent again, if it does no harm.
+#[tokio::test]
+async fn a_request_that_met_the_end_of_a_connection_is_sent_again() {
+    let fronted = Fronted::start().await;
+    for (method, is_again) in [("GET", true), ("DELETE", false)] {
+        let (mut client, mut app) = fronted.pair().await;
+        let request = format!("{method} /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut app).await;
+        app.write_all(SHORT).await.unwrap();
+        head(&mut client).await;
+        exactly(&mut client, 1).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut app).await;
+        drop(app);
+        if is_again {
+            let mut app = fronted.accept().await;
+            let asked = head(&mut app).await;
+            assert!(asked.eq_ignore_ascii_case(&request), "{asked}");
+            app.write_all(SHORT).await.unwrap();
+            head(&mut client).await;
+        } else {
+            assert_eq!(within(client.read(&mut [0])).await.unwrap_or(0), 0);
+        }
+    }
 }
 
 /// Some apps answer a client that sends no more, and for others it is gone.
@@ -692,6 +741,91 @@ async fn the_end_of_a_client_is_seen_by_the_app() {
     assert_eq!(exactly(&mut client, 3).await, b"abc");
     drop(client);
     assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
+}
+
+/// The end of a client that is done at once comes behind its request, however long that is.
+#[tokio::test]
+async fn a_request_is_before_the_end_of_its_client() {
+    let fronted = Fronted::start().await;
+    for length in std::iter::repeat_n(0, 50).chain([8 << 20]) {
+        let (mut client, mut app) = fronted.pair().await;
+        let request = format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let send = async {
+            client.write_all(request.as_bytes()).await.unwrap();
+            client.write_all(&vec![b'a'; length]).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let receive = async {
+            let mut got = Vec::new();
+            app.read_to_end(&mut got).await.unwrap();
+            assert_eq!(got.len(), request.len() + length);
+            app.write_all(SHORT).await.unwrap();
+        };
+        within(async { tokio::join!(send, receive) }).await;
+        drop(app);
+        let mut answered = Vec::new();
+        within(client.read_to_end(&mut answered)).await.unwrap();
+        assert_eq!(answered.to_ascii_lowercase(), SHORT.to_ascii_lowercase());
+    }
+}
+
+/// A client that leaves while the app works on what it has sent.
+#[tokio::test]
+async fn an_app_sees_who_has_left_after_an_upload() {
+    let fronted = Fronted::start().await;
+    for upload in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+        let (mut client, mut app) = fronted.pair().await;
+        let request = format!("POST /a HTTP/1.1\r\nHost: a\r\n{upload}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        head(&mut app).await;
+        let body = match upload {
+            "Transfer-Encoding: chunked" => b"1\r\na\r\n0\r\n\r\n".to_vec(),
+            _ => vec![b'a'; 100_000],
+        };
+        client.write_all(&body).await.unwrap();
+        assert_eq!(exactly(&mut app, body.len()).await, body);
+        drop(client);
+        assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
+    }
+}
+
+/// As for what is too long, or from somebody who has not logged in.
+#[tokio::test]
+async fn an_app_may_answer_and_close_without_reading_everything() {
+    let fronted = Fronted::start().await;
+    for _ in 0..10 {
+        let (client, mut app) = fronted.pair().await;
+        let (mut reader, mut writer) = client.into_split();
+        let upload = tokio::spawn(async move {
+            let request = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+            writer.write_all(request).await.unwrap();
+            while writer.write_all(&[b'a'; 10_000]).await.is_ok() {}
+        });
+        head(&mut app).await;
+        exactly(&mut app, 100_000).await;
+        let answer = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 1\r\n\r\na";
+        app.write_all(answer.as_bytes()).await.unwrap();
+        drop(app);
+        let mut answered = vec![0; 30];
+        within(reader.read_exact(&mut answered)).await.unwrap();
+        assert_eq!(answered, answer.as_bytes()[..30]);
+        within(upload).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_bytes() {
+    let fronted = Fronted::start().await;
+    let (mut client, mut app) = fronted.pair().await;
+    let request = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(head(&mut app).await, request);
+    app.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    assert_eq!(head(&mut client).await, "HTTP/1.1 200 OK\r\n\r\n");
+    client.write_all(b"\0there").await.unwrap();
+    assert_eq!(exactly(&mut app, 6).await, b"\0there");
+    app.write_all(b"back").await.unwrap();
+    assert_eq!(exactly(&mut client, 4).await, b"back");
 }
 
 /// An app that dies in a request: the client sees what it would see without hotrun in between.
@@ -769,9 +903,10 @@ async fn others_get_the_app_as_it_is() {
         nonce: String::new(),
         unread: Unread(Mutex::default()),
     });
+    let behind = fronted.app.local_addr().unwrap();
     let way = Arc::new(Way {
         shared: shared.clone(),
-        behind: fronted.app.local_addr().unwrap(),
+        behind: Behind::only(behind),
     });
     let peer = "192.168.1.2:5".parse().unwrap();
     let served = tokio::spawn(way.serve(accepted, peer));
@@ -780,7 +915,7 @@ async fn others_get_the_app_as_it_is() {
     client.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(head(&mut app).await, request);
     // What is behind knows whose connection it is, by the time that something comes.
-    assert_eq!(shared.peers.client(app.peer_addr().unwrap()), peer);
+    assert_eq!(shared.peers.client(app.peer_addr().unwrap(), behind), peer);
     app.write_all(b"<head>").await.unwrap();
     assert_eq!(exactly(&mut client, 6).await, b"<head>");
     drop((client, app));

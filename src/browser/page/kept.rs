@@ -103,7 +103,7 @@ impl Kept {
     /// Shows the page until a generation serves or the browser leaves.
     async fn show(mut self, host: &str) -> io::Result<()> {
         // Known by now, since it has sent something.
-        let client = self.peers.client(self.peer);
+        let client = self.peers.client(self.peer, self.stream.local_addr()?);
         if !is_local(client) || !is_own_host(host, &self.hosts) {
             return self.refuse().await;
         }

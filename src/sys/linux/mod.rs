@@ -6,6 +6,7 @@ pub mod connections;
 pub(in crate::sys) mod descriptors;
 pub mod host;
 pub mod keeper;
+mod open_files;
 pub mod processes;
 mod pty;
 mod socket_options;
@@ -14,6 +15,7 @@ pub(in crate::sys) mod spawn;
 mod steering;
 
 pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
+pub use open_files::{raise_open_files, restore_open_files};
 pub use pty::{Terminal, open_terminal};
 pub use socket_options::{carry_options, is_bound_to_device};
 pub use spawn::{Descriptors, FIRST_SOCKET, Spawned, close_inherited};

@@ -18,7 +18,7 @@ use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
 use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, GetCurrentProcess};
 
 use super::event::Event;
-use super::handles::Handle;
+use super::handles::{Handle, own_stdio};
 use super::offer::{INFO, adopt, duplicate};
 use super::pipes::{self, Receiver, Sender};
 
@@ -167,7 +167,10 @@ impl Stdin {
     /// That of this process.
     pub fn own() -> io::Result<Self> {
         let orders = File::from(io::stdin().as_handle().try_clone_to_owned()?);
-        let news = File::from(io::stdout().as_handle().try_clone_to_owned()?);
+        let [_, stdout, _] = own_stdio();
+        // SAFETY: a keeper is started with a pipe there, which stays open; only duplicated here.
+        let stdout = unsafe { BorrowedHandle::borrow_raw(stdout) };
+        let news = File::from(stdout.try_clone_to_owned()?);
         Self::of(orders, news)
     }
 

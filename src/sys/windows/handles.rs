@@ -1,10 +1,13 @@
 //! Open objects and sockets: what they are passed as, and those that this process was started with.
 
 use std::io;
-use std::os::windows::io::{OwnedHandle, OwnedSocket};
+use std::os::windows::io::{OwnedHandle, OwnedSocket, RawHandle};
 use std::process::Stdio;
 
 use socket2::Socket;
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+};
 
 /// Something open: a file, a pipe, a process, or a socket. Closed when it is dropped, and no child's.
 #[derive(Debug)]
@@ -31,6 +34,13 @@ impl Handle {
             Self::Socket(_) => super::unsupported(),
         }
     }
+}
+
+/// This process's stdin, stdout and stderr, as numbers: null or invalid for what it does not have.
+pub(super) fn own_stdio() -> [RawHandle; 3] {
+    // SAFETY: numbers only.
+    [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE]
+        .map(|which| unsafe { GetStdHandle(which) })
 }
 
 /// The most handles and sockets that one message carries; a limit of hotrun's own.

@@ -76,6 +76,16 @@ pub fn own_command() -> Command {
     Command::new(std::env::current_exe().unwrap_or_else(|_| "hotrun".into()))
 }
 
+/// Lets this process have as many files open as it may. Windows has no limit of that kind.
+pub fn raise_open_files() -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives a child of this process the limit that this process was started with: there is none.
+pub fn restore_open_files(_child: u32) -> io::Result<()> {
+    Ok(())
+}
+
 /// The error for what Windows has nothing for.
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())

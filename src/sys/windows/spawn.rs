@@ -1,11 +1,10 @@
 //! What a keeper starts its child with.
 
 use std::io;
-use std::os::windows::io::AsRawHandle;
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
 
-use super::handles::Handle;
+use super::handles::{Handle, own_stdio};
 
 /// The number of the first socket that a program inherits where one does: not on Windows.
 pub const FIRST_SOCKET: i32 = 3;
@@ -13,12 +12,7 @@ pub const FIRST_SOCKET: i32 = 3;
 /// Keeps this process's stdin, stdout and stderr from being inherited by its children, who get their own:
 /// they were marked for this process. A handle that was leaked besides can't be told from others, and stays.
 pub fn close_inherited() {
-    let own = [
-        io::stdin().as_raw_handle(),
-        io::stdout().as_raw_handle(),
-        io::stderr().as_raw_handle(),
-    ];
-    for handle in own {
+    for handle in own_stdio() {
         // SAFETY: numbers only; what is not open is an error.
         unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }

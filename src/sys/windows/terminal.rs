@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::windows::io::{AsRawHandle, RawHandle};
+use std::os::windows::io::RawHandle;
 
 use windows_sys::Win32::System::Console::{CONSOLE_SCREEN_BUFFER_INFO, GetConsoleScreenBufferInfo};
 
-use super::handles::Handle;
+use super::handles::{Handle, own_stdio};
 use super::pipes::{Receiver, Sender};
 
 /// This process has a console.
@@ -16,8 +16,7 @@ pub fn has_terminal() -> bool {
 
 /// Rows and columns of the console that is this process's stdout or stderr.
 pub fn terminal_size() -> Option<(u16, u16)> {
-    let outputs = [io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];
-    outputs.into_iter().find_map(size_at)
+    own_stdio().into_iter().find_map(size_at)
 }
 
 fn size_at(output: RawHandle) -> Option<(u16, u16)> {
