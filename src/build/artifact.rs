@@ -216,7 +216,7 @@ fn lock(file: &File, path: &Path) -> io::Result<Lock> {
         Err(TryLockError::WouldBlock) => return Ok(Lock::Held),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let of_file = FileId::of(&file.metadata()?);
+    let of_file = FileId::of(file)?;
     let is_same = FileId::at(path).is_ok_and(|of_path| of_path == of_file);
     Ok(if is_same { Lock::Taken } else { Lock::Removed })
 }

@@ -338,10 +338,14 @@ pub(super) fn triple(target: &str) -> &str {
 
 /// The probable host target of the compiler: only the compiler knows.
 pub(super) fn probable_host() -> String {
+    // That of this program itself.
+    let is_gnu = cfg!(target_env = "gnu");
     let system = match env::consts::OS {
         "linux" if Path::new("/etc/alpine-release").exists() => "unknown-linux-musl",
         "linux" => "unknown-linux-gnu",
         "macos" => "apple-darwin",
+        "windows" if is_gnu => "pc-windows-gnu",
+        "windows" => "pc-windows-msvc",
         other => return format!("{}-unknown-{other}", env::consts::ARCH),
     };
     format!("{}-{system}", env::consts::ARCH)

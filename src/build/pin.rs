@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::artifact::discard;
 use crate::defect::{self, Blocking, spawn_blocking};
 use crate::session::model::{Artifact, Generation, Surroundings};
-use crate::sys::files::{FileId, symlink};
+use crate::sys::ABLE;
+use crate::sys::files::{self, FileId, symlink};
 
 /// The name of the note in each pinned directory, which is needed to move the program's files out of it.
 const NOTE: &str = ".hotrun";
@@ -81,8 +82,9 @@ impl Pins {
         if let Some(dir) = to.parent() {
             fs::create_dir_all(dir)?;
         }
-        if fs::hard_link(file, &to).is_err() {
-            // Another file system, or one without hard links. The open file stays what cargo has built,
+        if !ABLE.overwrite_running || fs::hard_link(file, &to).is_err() {
+            // Another file system, or one without hard links; or a link would keep cargo from writing the
+            // next build while this one runs. The open file stays what cargo has built,
             // even if the path is replaced; the copy shares blocks (reflink) where the file system can.
             let from = File::open(file)?;
             let copy = move || {
@@ -222,7 +224,7 @@ fn show(from: &Path, to: &Path) -> io::Result<()> {
         if path.extension().is_some_and(|ending| ending == "d") {
             continue;
         }
-        match symlink(&path, to.join(name)) {
+        match files::show(&path, &to.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -302,7 +304,7 @@ fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
 fn same(a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (File::open(a)?, File::open(b)?);
     let (of_a, of_b) = (a.metadata()?, b.metadata()?);
-    if FileId::of(&of_a) == FileId::of(&of_b) {
+    if FileId::of(&a)? == FileId::of(&b)? {
         return Ok(true);
     }
     if of_a.len() != of_b.len() {
@@ -330,6 +332,7 @@ fn same_bytes(mut a: File, mut b: File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
@@ -497,6 +500,7 @@ mod tests {
     }
 
     /// The copy is made in another thread, of what cargo had built when the file was pinned.
+    #[cfg(unix)]
     #[tokio::test]
     async fn what_cannot_be_linked_is_copied() {
         let dir = built(&[]);

@@ -447,37 +447,40 @@ fn fresh(program: Program, number: i32, socket: &ProgramSocket) -> Fresh {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::net::{Ipv4Addr, TcpListener};
-    use std::os::fd::AsRawFd;
+    #[cfg(unix)]
+    mod with_descriptors {
+        use std::fs::File;
+        use std::net::{Ipv4Addr, TcpListener};
+        use std::os::fd::AsRawFd;
 
-    use super::*;
-    use crate::session::slots::Slot;
+        use super::super::*;
+        use crate::session::slots::Slot;
 
-    /// The address is free again, though hotrun had bound the socket for the program.
-    #[test]
-    fn a_socket_goes_when_the_program_has_closed_it() {
-        let capture = Capture {
-            held: HeldSet::default().into(),
-            slot: Slot::First,
-        };
-        let listener = Calls::at(File::open("/dev/null").unwrap().into());
-        let (events, _told) = tokio::sync::mpsc::unbounded_channel();
-        let mut notify_loop = NotifyLoop::new(listener, capture, events);
-        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let at = bound.local_addr().unwrap();
-        // This process is the program.
-        let own = bound.try_clone().unwrap();
-        let inode = sockets::id(&own).unwrap();
-        let kept = notify_loop.keep_beside(bound.into(), Address::Tcp(at));
-        drop(kept.unwrap());
-        let process = std::process::id().cast_signed();
-        notify_loop.bind_table.give(process, own.as_raw_fd(), inode);
-        notify_loop.tidy();
-        assert_eq!(notify_loop.beside.len(), 1);
-        drop(own);
-        notify_loop.tidy();
-        assert_eq!(notify_loop.beside.len(), 0);
-        TcpListener::bind(at).unwrap();
+        /// The address is free again, though hotrun had bound the socket for the program.
+        #[test]
+        fn a_socket_goes_when_the_program_has_closed_it() {
+            let capture = Capture {
+                held: HeldSet::default().into(),
+                slot: Slot::First,
+            };
+            let listener = Calls::at(File::open("/dev/null").unwrap().into());
+            let (events, _told) = tokio::sync::mpsc::unbounded_channel();
+            let mut notify_loop = NotifyLoop::new(listener, capture, events);
+            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let at = bound.local_addr().unwrap();
+            // This process is the program.
+            let own = bound.try_clone().unwrap();
+            let inode = sockets::id(&own).unwrap();
+            let kept = notify_loop.keep_beside(bound.into(), Address::Tcp(at));
+            drop(kept.unwrap());
+            let process = std::process::id().cast_signed();
+            notify_loop.bind_table.give(process, own.as_raw_fd(), inode);
+            notify_loop.tidy();
+            assert_eq!(notify_loop.beside.len(), 1);
+            drop(own);
+            notify_loop.tidy();
+            assert_eq!(notify_loop.beside.len(), 0);
+            TcpListener::bind(at).unwrap();
+        }
     }
 }

@@ -42,10 +42,12 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     fs::create_dir_all(dir)?;
     // Under another name until it is whole: an editor, or a hotrun that watches, reads it at once.
-    let mut new = tempfile::Builder::new()
-        .prefix(".hotrun-init.")
-        .permissions(files::usual_permissions())
-        .tempfile_in(dir)?;
+    let mut new = tempfile::Builder::new();
+    new.prefix(".hotrun-init.");
+    if let Some(permissions) = files::usual_permissions() {
+        new.permissions(permissions);
+    }
+    let mut new = new.tempfile_in(dir)?;
     new.write_all(text.as_bytes())?;
     new.persist_noclobber(path)?;
     Ok(())

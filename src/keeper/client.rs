@@ -1,7 +1,6 @@
 //! Hotrun's end of a keeper: spawning it, sending orders, receiving news.
 
 use std::io;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -39,17 +38,11 @@ pub struct Output {
 impl Keeper {
     /// Spawns a keeper without a child. Must be called inside the runtime.
     pub fn spawn(mode: Mode) -> io::Result<Self> {
-        let (channel, theirs) = Channel::open()?;
-        let child = sys::own_command()
-            .args([ARGUMENT, mode.name()])
-            .stdin(theirs)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let (channel, pid) = Channel::start(sys::own_command().args([ARGUMENT, mode.name()]))?;
         // Before it has an order, and so before it has a child. If that fails, the limit is a higher one.
-        sys::restore_open_files(child.id()).ok();
+        sys::restore_open_files(pid).ok();
         Ok(Self {
-            pid: child.id(),
+            pid,
             channel,
             frames: Frames::default(),
             received: Vec::new(),

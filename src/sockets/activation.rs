@@ -4,25 +4,28 @@
 
 use std::ffi::OsString;
 
-use crate::sys::FIRST_SOCKET;
+use crate::sys::{ABLE, FIRST_SOCKET};
 
 /// The name of a socket without one, by `sd_listen_fds_with_names(3)`.
 pub(super) const UNNAMED: &str = "unknown";
 
 /// Variables of a service manager or socket holder that no child may inherit: they describe descriptors
 /// and a pid that are not the child's.
-pub const SCRUBBED: [&str; 6] = [
+pub const SCRUBBED: [&str; 8] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_PIDFDID",
     "LISTEN_FDNAMES",
     "LISTEN_FDS_FIRST_FD",
     "NOTIFY_SOCKET",
+    "SYSTEMFD_SOCKET_SERVER",
+    "SYSTEMFD_SOCKET_SECRET",
 ];
 
-/// The variables for sockets with these names, in the order of their descriptors.
+/// The variables for sockets with these names, in the order of their descriptors; none where a program
+/// can't inherit sockets, and asks its keeper for them.
 pub fn variables(names: &[Option<&str>]) -> Vec<(OsString, OsString)> {
-    if names.is_empty() {
+    if names.is_empty() || !ABLE.inherit {
         return Vec::new();
     }
     let joined: Vec<&str> = names.iter().map(|name| name.unwrap_or(UNNAMED)).collect();

@@ -10,12 +10,8 @@ use super::address::Address;
 use super::port_owner;
 use super::socket_file::{SocketFile, is_stale};
 use crate::exit::{ExitKind, Failure};
-use crate::sys::sockets::share_address;
+use crate::sys::sockets::{BACKLOG, GIVES_BACK_PORTS, claim_address, share_address};
 use crate::sys::{self, files};
-
-/// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
-/// the handshake while no process accepts.
-pub(super) const BACKLOG: i32 = i32::MAX;
 
 /// The receive buffer of a datagram socket, in bytes.
 const LONG_QUEUE: usize = 4 << 20;
@@ -54,9 +50,7 @@ pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
 fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened> {
     let new = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), kind, None)?;
-        // TCP: connections of an earlier run in TIME_WAIT must not prevent the bind; another listener
-        // does. With UDP the option would let two programs share the address unnoticed.
-        socket.set_reuse_address(kind == Type::STREAM)?;
+        claim_address(&socket, kind)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(how.only_v6)?;
         }
@@ -64,9 +58,9 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
         Ok(socket)
     };
     let socket = new()?;
-    // A port that the kernel chose at `bind` is given back when an app shuts the listener down. So a
+    // Where a port that the kernel chose at `bind` is given back when an app shuts the listener down, a
     // scout socket finds a free one and keeps it until this socket is bound to it by number.
-    let scout = if address.port() == 0 && kind == Type::STREAM {
+    let scout = if GIVES_BACK_PORTS && address.port() == 0 && kind == Type::STREAM {
         let scout = new()?;
         scout.bind(&address.into())?;
         let chosen = scout.local_addr()?.as_socket();
@@ -85,7 +79,7 @@ fn internet(mut address: SocketAddr, kind: Type, how: How) -> io::Result<Opened>
 pub(super) fn bind(address: &Address, how: How) -> io::Result<Socket> {
     let at = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
+    claim_address(&socket, Type::STREAM)?;
     share_address(&socket, how.beside)?;
     if at.is_ipv6() {
         socket.set_only_v6(how.only_v6)?;
@@ -109,7 +103,7 @@ pub(super) fn is_taken(address: &Address, only_v6: bool, shares: bool) -> bool {
         Type::DGRAM
     };
     let bound = Socket::new(Domain::for_address(at), kind, None).and_then(|socket| {
-        socket.set_reuse_address(kind == Type::STREAM)?;
+        claim_address(&socket, kind)?;
         share_address(&socket, shares)?;
         if at.is_ipv6() {
             socket.set_only_v6(only_v6)?;

@@ -13,10 +13,9 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::front::Apart;
-use super::open::BACKLOG;
 use super::unix_twins::Paths;
 use crate::session::slots::Slot;
-use crate::sys::sockets::{self, id, is_nonblocking, share_address};
+use crate::sys::sockets::{self, BACKLOG, id, is_nonblocking, share_address};
 use crate::sys::{self, carry_options};
 
 /// The sockets behind one address.

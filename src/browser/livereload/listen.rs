@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::sys::sockets::claim_address;
+
 /// So many ports after the configured one are tried.
 const MORE: u16 = 20;
 
@@ -39,7 +41,7 @@ fn both(port: u16) -> io::Result<Vec<TcpListener>> {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Connections of the run before may not be over yet.
-    socket.set_reuse_address(true)?;
+    claim_address(&socket, Type::STREAM)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -27,6 +27,8 @@ use std::process::Command;
 pub const ABLE: super::Able = super::Able {
     capture: true,
     twins: true,
+    inherit: true,
+    overwrite_running: true,
 };
 
 /// The command that starts this program once more, even after its file was replaced.

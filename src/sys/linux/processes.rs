@@ -142,7 +142,7 @@ impl Process {
         };
         let file = |number: i32| {
             let found = std::fs::metadata(format!("/proc/{pid}/fd/{number}"));
-            found.ok().map(|found| FileId::of(&found))
+            found.ok().map(|found| FileId::of_metadata(&found))
         };
         let numbers = self.descriptors().map(|descriptor| descriptor.fd);
         numbers.filter(is_locked).filter_map(file).collect()

@@ -2,8 +2,9 @@
 //! sockets.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -18,11 +19,18 @@ use crate::sys::descriptors::{receive, send};
 pub struct Channel(UnixStream);
 
 impl Channel {
-    /// A channel, and its other end. Must be called inside the runtime.
-    pub fn open() -> io::Result<(Self, Handle)> {
+    /// Starts a keeper at the other end of a new channel; also returns its pid. Must be called inside the
+    /// runtime.
+    pub fn start(keeper: &mut Command) -> io::Result<(Self, u32)> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        Ok((Self(UnixStream::from_std(ours)?), theirs.into()))
+        let ours = UnixStream::from_std(ours)?;
+        let child = keeper
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok((Self(ours), child.id()))
     }
 
     /// Sends bytes and, with the first of them, duplicates of these handles and sockets. Returns how many

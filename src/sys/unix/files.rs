@@ -32,22 +32,26 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// The file that this was read of.
-    pub fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
+    /// This open file.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::of_metadata(&file.metadata()?))
     }
 
     /// The file, or link, at this path itself.
     pub fn of_link(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(&path.symlink_metadata()?))
+        Ok(Self::of_metadata(&path.symlink_metadata()?))
     }
 
     /// The file at this path.
     pub fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(&path.metadata()?))
+        Ok(Self::of_metadata(&path.metadata()?))
+    }
+
+    pub(in crate::sys) fn of_metadata(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
     }
 }
 
@@ -90,8 +94,8 @@ pub fn modified(metadata: &Metadata) -> (i64, i64) {
 }
 
 /// What other files get that a program creates: read and write for all, less what the user's mask denies.
-pub fn usual_permissions() -> Permissions {
-    Permissions::from_mode(0o666)
+pub fn usual_permissions() -> Option<Permissions> {
+    Some(Permissions::from_mode(0o666))
 }
 
 /// This process may create files in this directory.
@@ -103,6 +107,11 @@ pub fn may_write(dir: &Path) -> bool {
 pub fn is_same(a: &File, b: &File) -> bool {
     let place = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
     matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Makes a file or directory appear at another path too, by a link; whether it does.
+pub fn show(file: &Path, at: &Path) -> io::Result<bool> {
+    symlink(file, at).map(|()| true)
 }
 
 /// A copy of this process's stdin, stdout or stderr, which is not closed with it.

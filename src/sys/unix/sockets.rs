@@ -12,6 +12,19 @@ use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::stat::fstat;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+/// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
+/// the handshake while no process accepts.
+pub const BACKLOG: i32 = i32::MAX;
+
+/// A port that the system chose at `bind` is given back when a program shuts the listener down.
+pub const GIVES_BACK_PORTS: bool = true;
+
+/// Before `bind`: makes it fail if another program has the address, but not because of connections of an
+/// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed.
+pub fn claim_address(socket: &Socket, kind: Type) -> io::Result<()> {
+    socket.set_reuse_address(kind == Type::STREAM)
+}
+
 /// The number by which the system knows a socket, its inode.
 pub fn id(socket: &impl AsFd) -> io::Result<u64> {
     Ok(fstat(socket)?.st_ino)
