@@ -51,6 +51,17 @@ fn nothing_is_lost_and_nothing_stale() {
     }
 }
 
+/// Without the kernel's help the same holds.
+#[test]
+fn hotrun_in_between_loses_nothing() {
+    let project = Project::hello();
+    project.configure("[handover]\nsteering = \"relay\"\n");
+    let hotrun = Hotrun::start(&project, &ANY);
+    let outcomes = reload(&project, &hotrun, 10);
+    outcomes.assert_all_answered();
+    assert_eq!(outcomes.stale(), 0);
+}
+
 /// With `steering = "none"`, the promises of one shared socket hold.
 #[test]
 fn one_shared_socket_refuses_nobody() {

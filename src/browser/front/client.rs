@@ -21,7 +21,7 @@ use crate::defect;
 const MOST_READ: usize = 64 << 10;
 
 /// So long a client may take for the head of its first request; then its bytes pass as they are.
-const SLOW: Duration = Duration::from_secs(5);
+const SLOW: Duration = Duration::from_millis(500);
 
 /// The first byte of a TLS connection: a handshake (RFC 8446, 5.1).
 const TLS: u8 = 22;
@@ -67,10 +67,9 @@ impl Way {
         let mut app = Some(self.connect(peer).await?);
         let mut read = Vec::new();
         // The script is for browsers of this machine alone, and so is the server that it asks.
-        let is_http = self.shared.livereload().is_some()
-            && is_local(peer)
-            && speaks_http(&mut client, &mut app, &mut read, &mut switches).await?;
-        if is_http {
+        let is_read = self.shared.livereload().is_some() && is_local(peer);
+        let begins = begin(&mut client, &mut app, &mut read, &mut switches, is_read);
+        if begins.await? {
             return http::serve(self, client, peer, read, app, switches).await;
         }
         if read.first() == Some(&TLS) {
@@ -91,14 +90,15 @@ impl Way {
     }
 }
 
-/// Whether the client speaks HTTP/1. A server of another protocol may speak first. While nobody has said
-/// anything, a switch takes the connection from the app, so that the first request is for the generation of
-/// its time.
-async fn speaks_http(
+/// Waits until either end has said something. Whether the client speaks HTTP/1, if that `is_read`. While
+/// nobody has said anything, a switch takes the connection from the app: the first request is for the
+/// generation of its time, and the one before need not wait for it.
+async fn begin(
     client: &mut TcpStream,
     app: &mut Option<App>,
     read: &mut Vec<u8>,
     switches: &mut Subscription,
+    is_read: bool,
 ) -> io::Result<bool> {
     let slow = sleep(SLOW);
     tokio::pin!(slow);
@@ -107,6 +107,7 @@ async fn speaks_http(
             got = client.read_buf(read) => {
                 let is_over = got? == 0 || read.len() >= MOST_READ;
                 match head::read(read) {
+                    _ if !is_read => return Ok(false),
                     None if is_over => return Ok(false),
                     None => {}
                     Some(asks) => return Ok(asks != Asks::Other),

@@ -646,6 +646,22 @@ async fn an_answer_with_mistakes_is_passed_on() {
     }
 }
 
+/// What is not read passes at once, and who is silent goes along with a switch.
+#[tokio::test]
+async fn without_a_script_everything_passes_byte_for_byte() {
+    let fronted = Fronted::start().await;
+    fronted.front.livereload(None);
+    let (mut client, mut app) = fronted.pair().await;
+    fronted.front.switched();
+    assert_eq!(within(app.read(&mut [0])).await.unwrap(), 0);
+    client.write_all(b"GET").await.unwrap();
+    let mut app = fronted.accept().await;
+    assert_eq!(exactly(&mut app, 3).await, b"GET");
+    fronted.front.switched();
+    app.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+    assert_eq!(exactly(&mut client, 15).await, b"HTTP/1.1 200 OK");
+}
+
 /// A client's connection stays, and its next request is for the generation that serves by then.
 #[tokio::test]
 async fn after_a_switch_a_request_goes_by_a_new_connection() {
