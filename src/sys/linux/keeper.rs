@@ -105,7 +105,7 @@ impl Children {
         changed
     }
 
-    /// Starts a child, see [`spawn_activated`].
+    /// Starts a child, see `spawn_activated`.
     pub fn start(
         &self,
         command: Command,
