@@ -1,4 +1,4 @@
-//! Who the clients are whose connections hotrun passes on to the app (`--inject`): what is behind sees
+//! The clients whose connections hotrun passes on to the app (`--inject`): what is behind sees
 //! hotrun as the peer of all of them.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Addresses at which hotrun itself answers (`steering = "relay"`): it keeps the socket that clients connect
 //! to, and passes everything on to one of the slots, whose sockets are behind it: at loopback addresses that
-//! nobody else is told of, each at its own. So a switch needs nothing of the kernel. The kernel chooses the
+//! only hotrun knows, each at its own. So a switch needs nothing of the kernel. The kernel chooses the
 //! ports behind, so that connections of clients are never taken for those between hotrun and the app.
 
 use std::io;

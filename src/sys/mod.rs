@@ -1,6 +1,7 @@
 //! The only module that names an operating system, and the only one with `unsafe`: small functions and
 //! types over what systems offer. Each system has them under the same names.
 
+mod facts;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(unix)]

@@ -91,8 +91,8 @@ impl Way {
 }
 
 /// Waits until either end has said something. Whether the client speaks HTTP/1, if that `is_read`. While
-/// nobody has said anything, a switch takes the connection from the app: the first request is for the
-/// generation of its time, and the one before need not wait for it.
+/// neither has, a switch takes the connection from the app: the first request is for the generation of its
+/// time, and the one before need not wait for it.
 async fn begin(
     client: &mut TcpStream,
     app: &mut Option<App>,

@@ -11,7 +11,7 @@
 //! `/__hotrun/` go to the LiveReload server, so that pages need nothing of another origin.
 //!
 //! A client's connection outlives the generations: after a switch, its next request opens a connection to
-//! the new one. Deliberately absent: any decision about who serves, and any other change to what is passed
+//! the new one. Deliberately absent: any decision about which generation serves, and any other change to what is passed
 //! on.
 
 mod answer;

@@ -646,7 +646,7 @@ async fn an_answer_with_mistakes_is_passed_on() {
     }
 }
 
-/// What is not read passes at once, and who is silent goes along with a switch.
+/// What is not read passes at once, and a silent connection goes along with a switch.
 #[tokio::test]
 async fn without_a_script_everything_passes_byte_for_byte() {
     let fronted = Fronted::start().await;
@@ -681,7 +681,7 @@ async fn after_a_switch_a_request_goes_by_a_new_connection() {
     client.write_all(request).await.unwrap();
     let mut app = fronted.accept().await;
     head(&mut app).await;
-    // A request that was sent before the switch is answered by whom it was sent to.
+    // A request that was sent before the switch is answered by the generation that it was sent to.
     fronted.front.switched();
     app.write_all(SHORT).await.unwrap();
     head(&mut client).await;
@@ -865,7 +865,7 @@ async fn an_answer_that_breaks_off_breaks_off() {
     }
 }
 
-/// The address is released: who has connected is served, and nobody else.
+/// The address is released: clients that have connected are served, and no others.
 #[tokio::test]
 async fn an_address_that_is_given_up_loses_nobody() {
     let mut fronted = Fronted::start().await;

@@ -41,7 +41,7 @@ pub struct HeldPage {
 }
 
 impl HeldPage {
-    /// A page that shows the newest picture on the board. `peers`: who the clients are that hotrun passes
+    /// A page that shows the newest picture on the board. `peers`: the clients that hotrun passes
     /// on.
     pub fn new(board: &Board, settings: Browser, peers: Peers) -> Self {
         Self {

@@ -10,6 +10,8 @@ use procfs::process::{FDTarget, Process as Shown, StatFlags, Syscall};
 
 use super::processes::{Process, descendants};
 
+pub use crate::sys::facts::{Accepts, Seen};
+
 /// Numbers of the system calls in which a thread waits for clients. `SOCKET`: those that take the socket
 /// as their first argument (accept, accept4; read, recvfrom, recvmsg, recvmmsg).
 #[cfg(target_arch = "x86_64")]
@@ -32,39 +34,6 @@ mod call {
     pub(super) const SOCKET: [i64; 0] = [];
     pub(super) const POLL: [i64; 0] = [];
     pub(super) const SELECT: [i64; 0] = [];
-}
-
-/// Whether a generation accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepts {
-    /// It does.
-    Accepting,
-    /// It does not.
-    NotYet,
-    /// It may accept in a way that the system does not show.
-    Unseen,
-}
-
-/// What one accept probe of a generation found.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// The inodes of the sockets on which some process accepts or receives.
-    pub accepting: HashSet<u64>,
-    /// Some process may accept in a way that the system does not show.
-    pub unseen: bool,
-    /// A thread of a process that has such a socket is running or runnable.
-    pub busy: bool,
-}
-
-impl Seen {
-    /// Whether some process accepts.
-    pub fn accepts(&self) -> Accepts {
-        match (self.accepting.is_empty(), self.unseen) {
-            (false, _) => Accepts::Accepting,
-            (true, true) => Accepts::Unseen,
-            (true, false) => Accepts::NotYet,
-        }
-    }
 }
 
 /// Whether one of these processes accepts on one of these sockets.

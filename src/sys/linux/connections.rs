@@ -14,6 +14,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+pub use crate::sys::facts::{Entry, Traffic};
+
 // States of a connection (`net/tcp_states.h`).
 /// It is open at both ends.
 pub const ESTABLISHED: u8 = 1;
@@ -71,40 +73,6 @@ const TICKS: Duration = Duration::from_millis(20);
 const SEQUENCE: u32 = 1;
 /// Seconds to wait for an answer, which normally comes at once.
 const TIMEOUT: i64 = 2;
-
-/// One socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its state, one of those above.
-    pub state: u8,
-    /// Identifies the socket, from its handshake to its end.
-    pub cookie: u64,
-    /// Its inode; zero until it is accepted.
-    pub inode: u32,
-    /// Of a listening socket: the length of its accept queue. Else: the bytes that are not read yet, and
-    /// the FIN as one more.
-    pub waiting: u32,
-    /// The bytes that the client has not acknowledged yet.
-    pub unsent: u32,
-    /// The traffic so far.
-    pub traffic: Traffic,
-}
-
-/// The traffic on a connection, as the server's end counts it. Times are as exact as the kernel's clock
-/// ticks (1 to 10 ms).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// The segments with data received from the client.
-    pub segments_received: u32,
-    /// The segments with data sent to the client.
-    pub segments_sent: u32,
-    /// The time since the last of them was received; the age of the connection if there is none.
-    pub since_received: Duration,
-    /// The time since the last of them was sent; the age of the connection if there is none.
-    pub since_sent: Duration,
-    /// The round-trip time.
-    pub round_trip: Duration,
-}
 
 /// Every socket that listens on this address, and every connection to it.
 pub fn dump(address: SocketAddr) -> io::Result<Vec<Entry>> {

@@ -18,36 +18,14 @@ use super::processes::{self, adopt_orphans};
 use super::spawn::{Descriptors, Spawned, spawn_activated};
 use crate::sys::{NotifySocket, Stdin};
 
+pub use crate::sys::facts::{Change, Woken};
+
 /// The children of this process, which is a keeper.
 #[derive(Debug)]
 pub struct Children {
     /// The signals blocked in a child: those that this process was started with.
     mask: SigSet,
     signals: SignalFd,
-}
-
-/// What has ended a wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Woken {
-    /// Nothing: the time is over.
-    pub idle: bool,
-    /// There is something at stdin.
-    pub has_orders: bool,
-}
-
-/// What has happened to a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It has exited with this status.
-    Exited(i32),
-    /// This signal has ended it.
-    Killed(i32),
-    /// It has ended in a way without a name.
-    Ended,
-    /// It was stopped.
-    Stopped,
-    /// It was continued.
-    Continued,
 }
 
 impl Children {

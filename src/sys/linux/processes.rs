@@ -14,6 +14,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys::{FileId, Handle, Readable, readable};
 
+pub use crate::sys::facts::Handled;
+
 /// A process.
 #[derive(Debug)]
 pub struct Process(pub(super) procfs::process::Process);
@@ -178,38 +180,6 @@ fn without_mark(path: PathBuf) -> PathBuf {
         Some(name) => OsStr::from_bytes(name).into(),
         None => path,
     }
-}
-
-/// What a process does with signals that would end it: a bit for each, from signal 1 on.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Handled {
-    /// Those that it catches.
-    pub caught: u64,
-    /// Those that it ignores.
-    pub ignored: u64,
-}
-
-impl Handled {
-    /// It catches the signal.
-    pub fn catches(self, signal: i32) -> bool {
-        has(self.caught, signal)
-    }
-
-    /// It ignores the signal.
-    pub fn ignores(self, signal: i32) -> bool {
-        has(self.ignored, signal)
-    }
-
-    /// It neither catches nor ignores the signal.
-    pub fn is_ended_by(self, signal: i32) -> bool {
-        !has(self.caught | self.ignored, signal)
-    }
-}
-
-fn has(signals: u64, signal: i32) -> bool {
-    let bit = u32::try_from(signal - 1).ok();
-    bit.and_then(|bit| signals.checked_shr(bit))
-        .is_some_and(|signals| signals & 1 == 1)
 }
 
 /// All processes that /proc shows.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::unsupported;
 
+pub use crate::sys::facts::{Entry, Traffic};
+
 /// It is open at both ends.
 pub const ESTABLISHED: u8 = 1;
 /// A handshake under way.
@@ -17,39 +19,6 @@ pub const CLOSE_WAIT: u8 = 8;
 pub const LISTENING: u8 = 10;
 /// A handshake under way, as some systems report it.
 pub const NEW_SYN_RECEIVED: u8 = 12;
-
-/// One socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its state, one of those above.
-    pub state: u8,
-    /// Identifies the socket, from its handshake to its end.
-    pub cookie: u64,
-    /// Its number; zero until it is accepted.
-    pub inode: u32,
-    /// Of a listening socket: the length of its accept queue. Else: the bytes that are not read yet, and
-    /// the FIN as one more.
-    pub waiting: u32,
-    /// The bytes that the client has not acknowledged yet.
-    pub unsent: u32,
-    /// The traffic so far.
-    pub traffic: Traffic,
-}
-
-/// The traffic on a connection, as the server's end counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// The segments with data received from the client.
-    pub segments_received: u32,
-    /// The segments with data sent to the client.
-    pub segments_sent: u32,
-    /// The time since the last of them was received; the age of the connection if there is none.
-    pub since_received: Duration,
-    /// The time since the last of them was sent; the age of the connection if there is none.
-    pub since_sent: Duration,
-    /// The round-trip time.
-    pub round_trip: Duration,
-}
 
 /// An error.
 pub fn dump(_address: SocketAddr) -> io::Result<Vec<Entry>> {

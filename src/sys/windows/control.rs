@@ -27,9 +27,9 @@ use super::unsupported;
 /// A connection between two processes of this user.
 #[derive(Debug)]
 pub enum LocalStream {
-    /// The end of who has accepted it.
+    /// The end of the process that has accepted it.
     Server(NamedPipeServer),
-    /// The end of who has connected.
+    /// The end of the process that has connected.
     Client(NamedPipeClient),
 }
 

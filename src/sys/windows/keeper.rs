@@ -13,33 +13,11 @@ use super::processes::{KILLED, open_process};
 use super::{Descriptors, NotifySocket, Spawned, Stdin, job, offer, signals, unsupported};
 use crate::sys::calls::FilterStep;
 
+pub use crate::sys::facts::{Change, Woken};
+
 /// The child of this process, which is a keeper.
 #[derive(Debug)]
 pub struct Children(());
-
-/// What has ended a wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Woken {
-    /// Nothing: the time is over.
-    pub idle: bool,
-    /// There is something at stdin.
-    pub has_orders: bool,
-}
-
-/// What has happened to a child. Windows stops no process as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It has exited with this status.
-    Exited(i32),
-    /// This signal has ended it.
-    Killed(i32),
-    /// It has ended in a way without a name.
-    Ended,
-    /// It was stopped.
-    Stopped,
-    /// It was continued.
-    Continued,
-}
 
 /// The child of this process; its end was reported, or not yet.
 struct Kept {

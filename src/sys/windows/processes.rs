@@ -20,6 +20,8 @@ use super::job::Job;
 use super::{Handle, Readable, readable, unsupported};
 use crate::sys::FileId;
 
+pub use crate::sys::facts::Handled;
+
 /// The exit status of a process that hotrun ends (`ERROR_PROCESS_ABORTED`), by which it is told apart.
 pub(super) const KILLED: u32 = 1067;
 
@@ -186,38 +188,6 @@ impl Process {
         let handle = self.handle.try_clone().ok()?;
         readable(Arc::new(Handle::Object(handle))).ok()
     }
-}
-
-/// What a process does with signals that would end it; never known on Windows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Handled {
-    /// Those that it catches, a bit for each, from signal 1 on.
-    pub caught: u64,
-    /// Those that it ignores.
-    pub ignored: u64,
-}
-
-impl Handled {
-    /// It catches the signal.
-    pub fn catches(self, signal: i32) -> bool {
-        has(self.caught, signal)
-    }
-
-    /// It ignores the signal.
-    pub fn ignores(self, signal: i32) -> bool {
-        has(self.ignored, signal)
-    }
-
-    /// It neither catches nor ignores the signal.
-    pub fn is_ended_by(self, signal: i32) -> bool {
-        !has(self.caught | self.ignored, signal)
-    }
-}
-
-fn has(signals: u64, signal: i32) -> bool {
-    let bit = u32::try_from(signal - 1).ok();
-    bit.and_then(|bit| signals.checked_shr(bit))
-        .is_some_and(|signals| signals & 1 == 1)
 }
 
 /// The pids of all processes, with those of their parents.

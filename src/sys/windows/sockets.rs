@@ -141,7 +141,7 @@ pub fn listen_unix(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Connects to who listens at this path.
+/// Connects to the socket that listens at this path.
 #[cfg(test)]
 pub fn connect_unix(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
