@@ -14,6 +14,7 @@ pub(crate) mod processes;
 pub(crate) mod project;
 pub(crate) mod row;
 pub(crate) mod terminal;
+pub(crate) mod wine;
 mod warm;
 
 use std::env;
