@@ -14,8 +14,8 @@ pub(crate) mod processes;
 pub(crate) mod project;
 pub(crate) mod row;
 pub(crate) mod terminal;
-pub(crate) mod wine;
 mod warm;
+pub(crate) mod wine;
 
 use std::env;
 use std::fmt::Debug;

@@ -46,13 +46,12 @@ impl Wine {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, of) = (client.unwrap(), of.clone());
-                thread::spawn(move || run(client, &of).unwrap_or_else(|error| say(&error.to_string())));
+                thread::spawn(move || {
+                    run(client, &of).unwrap_or_else(|error| say(&error.to_string()));
+                });
             }
         });
-        Some(Self {
-            dir,
-            bridge,
-        })
+        Some(Self { dir, bridge })
     }
 
     /// A copy of `hello` whose dependencies are built for Windows.
@@ -135,7 +134,11 @@ fn run(mut client: TcpStream, dir: &Path) -> io::Result<()> {
     for (key, value) in variables.filter_map(|part| part.split_once('=')) {
         let value = paths::native(value);
         // What cargo is to start is a program for Windows.
-        let wine = if key.ends_with("_RUNNER") { "wine64 " } else { "" };
+        let wine = if key.ends_with("_RUNNER") {
+            "wine64 "
+        } else {
+            ""
+        };
         command.env(key, format!("{wine}{value}"));
     }
     let mut child = command
