@@ -62,7 +62,7 @@ pub async fn measure_builds(settings: &Settings, tell: impl Fn(&str)) -> Vec<Fin
 pub async fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![system::kernel()];
     findings.extend(system::capture(settings).await);
-    findings.push(system::twins());
+    findings.push(system::steering(settings.steering));
     findings.extend(system::limits());
     findings.extend(project::addresses(settings));
     findings.extend(project::toolchain(settings).await);

@@ -17,7 +17,7 @@ use crate::session::reason::Reason;
 use crate::sockets::held::{HeldSet, SharedSet};
 use crate::sockets::spec;
 use crate::sockets::steering::Steering;
-use crate::sys::{calls, host};
+use crate::sys::{ABLE, calls, host};
 
 /// A relayed connection takes descriptors here, and a held address has two.
 const FEW_DESCRIPTORS: u64 = 1024;
@@ -36,6 +36,11 @@ pub(super) fn kernel() -> Finding {
 /// Starts a program under the filter.
 pub(super) async fn capture(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "capture";
+    if !ABLE.capture {
+        let what = "not on this system: declare what the app listens on (--listen), and take it in the app \
+                    from `listenfd`";
+        return vec![Finding::fine(ABOUT, what)];
+    }
     if !settings.app.capture {
         let what = "off: only declared addresses are held";
         return vec![Finding::fine(ABOUT, what)];
@@ -120,9 +125,20 @@ async fn try_capture(launch: Launch) -> Option<Result<(), Reason>> {
     Some(failed.map_or(Ok(()), Err))
 }
 
-/// Opens the two sockets of an address.
-pub(super) fn twins() -> Finding {
-    const ABOUT: &str = "twins";
+/// How clients are sent to one version alone; opens the two sockets of an address.
+pub(super) fn steering(steering: Steering) -> Finding {
+    const ABOUT: &str = "steering";
+    match steering {
+        Steering::Kernel => {}
+        Steering::Relay => {
+            let what = "hotrun passes connections on: a swap cuts none, and the app sees hotrun as its client";
+            return Finding::fine(ABOUT, what);
+        }
+        Steering::None => {
+            let what = "none, as set: old and new version share one socket, where a connection can be lost";
+            return Finding::fine(ABOUT, what);
+        }
+    }
     let mut set = HeldSet::default();
     let spec = spec::parse("127.0.0.1:0", Path::new("/"));
     let adapted = spec.map(|spec| set.adapt(&[spec], Steering::Kernel));

@@ -25,7 +25,7 @@ fn where_all_is_well() {
     let said = examined(&project, &["--listen", "127.0.0.1:0"], 0);
     for line in [
         "   capture   what the app listens on by itself is held\n",
-        "     twins   old and new version have a socket each: a swap by itself cuts no connection\n",
+        "  steering   old and new version have a socket each: a swap by itself cuts no connection\n",
         " addresses   declared: 127.0.0.1:",
         " toolchain   cargo 1.",
         " toolchain   rustc 1.",
@@ -40,11 +40,14 @@ fn where_all_is_well() {
         .count();
     assert_eq!(left, 0);
     assert!(!project.path("target/debug").exists());
+    project.configure("[handover]\nsteering = \"relay\"\n");
     let off = examined(&project, &["--no-capture"], 0);
-    assert!(
-        off.contains("capture   off: only declared addresses are held\n"),
-        "{off}"
-    );
+    for line in [
+        "   capture   off: only declared addresses are held\n",
+        "  steering   hotrun passes connections on: a swap cuts none",
+    ] {
+        assert!(off.contains(line), "no `{line}` in {off}");
+    }
 }
 
 /// After a killed build, or with dep-info of an unknown form, hotrun knows less, and the doctor says so.

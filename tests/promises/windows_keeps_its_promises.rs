@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::common::load::Kind;
 use crate::common::wine::Wine;
 use crate::common::{ANY, Load, Project, say, size_of_test, wait_until};
@@ -138,6 +140,38 @@ fn a_kill_leaves_nothing() {
     hotrun.kill();
     hotrun.wait_exit();
     nothing_is_left(&project);
+}
+
+/// As a script and an editor use it.
+#[test]
+fn scripts_and_doctors_are_answered() {
+    let Some(wine) = Wine::find() else { return };
+    let project = wine.hello();
+    let hotrun = wine.run(&project, &ANY).start();
+    hotrun.wait_live(1);
+    let said = |args: &[&str]| {
+        let output = wine.command(&project, args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}{error}");
+        text
+    };
+    let status: Value = serde_json::from_str(&said(&["ctl", "status", "--json"])).unwrap();
+    assert_eq!(status["live"], 1, "{status}");
+    project.set_version("2");
+    said(&["ctl", "wait"]);
+    hotrun.wait_version("2");
+    said(&["ctl", "stop"]);
+    hotrun.wait_code(0);
+    let doctor = said(&["doctor"]);
+    for line in [
+        "    system   Windows 10.",
+        "   capture   not on this system: declare",
+        "  steering   hotrun passes connections on: a swap cuts none",
+        "\nnothing to mend\n",
+    ] {
+        assert!(doctor.contains(line), "no `{line}` in {doctor}");
+    }
 }
 
 fn with_grandchild(wine: &Wine) -> Project {

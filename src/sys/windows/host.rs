@@ -5,8 +5,9 @@ use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Storage::FileSystem::{GetDiskFreeSpaceExW, GetDriveTypeW};
-use windows_sys::Win32::System::SystemInformation::{GetVersionExW, OSVERSIONINFOW};
+use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOW;
 
 /// A network drive, as `GetDriveTypeW` says it.
 const REMOTE: u32 = 4;
@@ -17,8 +18,9 @@ pub fn name() -> String {
         dwOSVersionInfoSize: u32::try_from(size_of::<OSVERSIONINFOW>()).unwrap_or_default(),
         ..OSVERSIONINFOW::default()
     };
+    // What `GetVersionExW` says depends on what the program says that it was made for.
     // SAFETY: the structure says how long it is.
-    if unsafe { GetVersionExW(&raw mut version) } == 0 {
+    if unsafe { RtlGetVersion(&raw mut version) } != 0 {
         return "Windows".into();
     }
     let (major, minor) = (version.dwMajorVersion, version.dwMinorVersion);

@@ -65,14 +65,26 @@ impl Wine {
         project
     }
 
+    /// A command of hotrun for Windows, in the project's directory.
+    pub(crate) fn command(&self, project: &Project, args: &[&str]) -> Command {
+        let mut command = project.command("wine64");
+        command.arg(self.dir.join("hotrun.exe")).args(args);
+        command.envs(environment(&self.dir)).envs(self.cargo());
+        command
+    }
+
+    /// By what programs find cargo.
+    fn cargo(&self) -> [(&'static str, String); 2] {
+        [
+            ("CARGO_BUILD_TARGET", TARGET.into()),
+            ("HOTRUN_TEST_BRIDGE", self.bridge.to_string()),
+        ]
+    }
+
     /// As hotrun for Windows, in the project's directory.
     pub(crate) fn run(&self, project: &Project, args: &[&str]) -> Run {
         let mut run = Run::new(project, args).program(self.dir.join("hotrun.exe"));
-        let cargo = [
-            ("CARGO_BUILD_TARGET", TARGET.into()),
-            ("HOTRUN_TEST_BRIDGE", self.bridge.to_string()),
-        ];
-        for (key, value) in environment(&self.dir).into_iter().chain(cargo) {
+        for (key, value) in environment(&self.dir).into_iter().chain(self.cargo()) {
             run = run.env(key, &value);
         }
         run.by(&["wine64"])
