@@ -11,7 +11,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::held::{Held, HeldSet};
-use super::ledger::{Entered, Ledger};
+pub use super::ledger::Entered;
+use super::ledger::Ledger;
 use super::open::{How, open};
 use super::steering::Steering;
 use super::twins::Sockets;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::sockets::ledger::Entered;
+use crate::sockets::front::Entered;
 
 /// A connection; clones are the same one.
 #[derive(Clone, Debug)]
