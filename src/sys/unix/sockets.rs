@@ -9,8 +9,9 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
-use nix::sys::stat::fstat;
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::socket_id;
 
 /// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
 /// the handshake while no process accepts.
@@ -25,9 +26,9 @@ pub fn claim_address(socket: &Socket, kind: Type) -> io::Result<()> {
     socket.set_reuse_address(kind == Type::STREAM)
 }
 
-/// The number by which the system knows a socket, its inode.
+/// The number by which the system knows a socket, in all processes.
 pub fn id(socket: &impl AsFd) -> io::Result<u64> {
-    Ok(fstat(socket)?.st_ino)
+    socket_id(socket)
 }
 
 /// There is something to accept or to read, or comes within this time, or never will.
