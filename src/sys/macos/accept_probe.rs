@@ -32,8 +32,12 @@ fn probe_process(pid: u32, ids: &HashSet<u64>, found: &mut Seen) {
     };
     let mut sockets: HashMap<i32, u64> = HashMap::new();
     for open in open.iter().filter(|open| open.kind == Kind::Socket) {
-        let id = proc_info::socket(pid, open.number).map(|socket| socket.id);
-        sockets.extend(id.filter(|id| ids.contains(id)).map(|id| (open.number, id)));
+        let Ok(socket) = proc_info::socket(pid, open.number) else {
+            continue;
+        };
+        if ids.contains(&socket.id) {
+            sockets.insert(open.number, socket.id);
+        }
     }
     if sockets.is_empty() {
         return;

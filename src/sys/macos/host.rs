@@ -1,16 +1,13 @@
 //! This machine and its limits, and this program on it.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::statfs;
-use rustix::fs::getpath;
 
-use super::{open_files, sysctl};
+use super::{open_files, proc_info, sysctl};
 
 /// The flag of a file system from which no program is started (statfs(2)).
 const NOEXEC: u32 = libc::MNT_NOEXEC.unsigned_abs();
@@ -31,10 +28,8 @@ pub fn own_program() -> String {
 
 /// Where this process's stdout and stderr lead to.
 pub fn output_paths() -> impl Iterator<Item = PathBuf> {
-    // Only a file has a path.
-    let own = [getpath(io::stdout()), getpath(io::stderr())];
-    let own = own.into_iter().flatten();
-    own.map(|path| OsString::from_vec(path.into_bytes()).into())
+    let own = |number| Some(proc_info::open_file(std::process::id(), number)?.0);
+    [1, 2].into_iter().filter_map(own)
 }
 
 /// The variable with the search path of shared objects that cargo sets.

@@ -8,8 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::getsid;
 
+use crate::sys::children::pid_of;
 use crate::sys::xnu::process_tree::Listed;
 use crate::sys::xnu::sockets::SocketInfo;
 use crate::sys::xnu::{files, kqueue, sockets};
@@ -49,50 +52,53 @@ fn number(pid: u32) -> libc::c_int {
     pid.cast_signed()
 }
 
-/// Reads a list of which the length is not known: `ask` writes no more than so many bytes, and says how
-/// many it has written.
-fn list<T>(
+/// Reads a list of which the length is not known, of structures of `N` bytes: `ask` writes no more than so
+/// many bytes, and says how many it has written.
+fn list<const N: usize>(
     mut ask: impl FnMut(*mut libc::c_void, libc::c_int) -> libc::c_int,
-) -> io::Result<Vec<T>> {
+) -> io::Result<Vec<[u8; N]>> {
     let mut room = 256;
     loop {
-        let mut items: Vec<T> = Vec::with_capacity(room);
-        let size = room * size_of::<T>();
-        let given = libc::c_int::try_from(size).map_err(io::Error::other)?;
-        let written = ask(items.as_mut_ptr().cast(), given);
-        let written = usize::try_from(written).unwrap_or_default();
-        if written == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // One that is full may be cut off.
+        let mut items = vec![[0; N]; room];
+        let size = libc::c_int::try_from(room * N).map_err(io::Error::other)?;
+        // Without it, an empty list can't be told from an error.
+        Errno::clear();
+        let written = ask(items.as_mut_ptr().cast(), size);
+        // A list that fills the room may be cut off.
         if written == size {
             room *= 2;
             continue;
         }
-        // SAFETY: the kernel has written so many bytes of whole structures, all of which are numbers.
-        unsafe { items.set_len(written / size_of::<T>()) };
+        match Errno::last_raw() {
+            0 => {}
+            _ if written > 0 => {}
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+        items.truncate(usize::try_from(written).unwrap_or_default() / N);
         return Ok(items);
     }
 }
 
 /// The pids of all processes, also of those that have exited and were not reaped.
 pub(super) fn pids() -> Vec<u32> {
-    let pids = list(|at, size| {
+    let pids = list::<4>(|at, size| {
         // SAFETY: the kernel writes no more than `size` bytes, which are there.
         unsafe { libc::proc_listpids(ALL, 0, at, size) }
     });
-    pids.unwrap_or_default()
+    let pids = pids.unwrap_or_default().into_iter();
+    pids.map(u32::from_ne_bytes).collect()
 }
 
 /// The descriptors of a process.
 pub(super) fn descriptors(pid: u32) -> io::Result<Vec<Descriptor>> {
-    let all: Vec<libc::proc_fdinfo> = list(|at, size| {
+    let all = list(|at, size| {
         // SAFETY: the kernel writes no more than `size` bytes, which are there.
         unsafe { libc::proc_pidinfo(number(pid), libc::PROC_PIDLISTFDS, 0, at, size) }
     })?;
-    let descriptor = |open: libc::proc_fdinfo| Descriptor {
-        number: open.proc_fd,
-        kind: match open.proc_fdtype.cast_signed() {
+    // `struct proc_fdinfo`: the number, and the kind.
+    let descriptor = |[a, b, c, d, kind @ ..]: [u8; 8]| Descriptor {
+        number: RawFd::from_ne_bytes([a, b, c, d]),
+        kind: match libc::c_int::from_ne_bytes(kind) {
             libc::PROX_FDTYPE_VNODE => Kind::File,
             libc::PROX_FDTYPE_SOCKET => Kind::Socket,
             libc::PROX_FDTYPE_KQUEUE => Kind::Kqueue,
@@ -194,41 +200,54 @@ pub(super) fn listed() -> Vec<Listed> {
 
 /// The session of a process; `None`: it has exited.
 pub(super) fn session(pid: u32) -> Option<u32> {
-    let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number(pid)))).ok()?;
+    let session = getsid(Some(pid_of(pid))).ok()?;
     Some(session.as_raw().unsigned_abs())
 }
 
-/// The bytes of what a process has open under a number.
-fn about_descriptor(pid: u32, open: RawFd, request: libc::c_int, length: usize) -> Option<Vec<u8>> {
+/// The structure of what a process has open under a number, of `length` bytes.
+fn about_descriptor(
+    pid: u32,
+    open: RawFd,
+    request: libc::c_int,
+    length: usize,
+) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
-    let size = libc::c_int::try_from(length).ok()?;
+    let size = libc::c_int::try_from(length).map_err(io::Error::other)?;
     let at = bytes.as_mut_ptr().cast();
     // SAFETY: the kernel writes no more than `size` bytes, which are there.
     let written = unsafe { libc::proc_pidfdinfo(number(pid), open, request, at, size) };
-    (written == size).then_some(bytes)
+    match written {
+        _ if written == size => Ok(bytes),
+        1.. => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
-/// A socket of a process; `None`: it was closed.
-pub(super) fn socket(pid: u32, open: RawFd) -> Option<SocketInfo> {
-    SocketInfo::read(&about_descriptor(pid, open, SOCKET, sockets::LENGTH)?)
+/// A socket of a process; an error if it was closed.
+pub(super) fn socket(pid: u32, open: RawFd) -> io::Result<SocketInfo> {
+    let bytes = about_descriptor(pid, open, SOCKET, sockets::LENGTH)?;
+    SocketInfo::read(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// The sockets of a process; none if it has exited, or is another user's.
 pub(super) fn sockets(pid: u32) -> impl Iterator<Item = SocketInfo> + use<> {
     let open = descriptors(pid).unwrap_or_default().into_iter();
     let open = open.filter(|open| open.kind == Kind::Socket);
-    open.filter_map(move |open| socket(pid, open.number))
+    open.filter_map(move |open| socket(pid, open.number).ok())
 }
 
-/// The files of a process: their paths, and whether they are open for writing.
+/// A file of a process: its path, and whether it is open for writing. `None`: it is no file, or was closed.
+pub(super) fn open_file(pid: u32, open: RawFd) -> Option<(PathBuf, bool)> {
+    let bytes = about_descriptor(pid, open, FILE, files::LENGTH).ok()?;
+    let file = files::open_file(&bytes)?;
+    Some((OsStr::from_bytes(file.path).into(), file.is_written))
+}
+
+/// The files of a process.
 pub(super) fn open_files(pid: u32) -> impl Iterator<Item = (PathBuf, bool)> + use<> {
     let open = descriptors(pid).unwrap_or_default().into_iter();
     let open = open.filter(|open| open.kind == Kind::File);
-    open.filter_map(move |open| {
-        let bytes = about_descriptor(pid, open.number, FILE, files::LENGTH)?;
-        let file = files::open_file(&bytes)?;
-        Some((OsStr::from_bytes(file.path).into(), file.is_written))
-    })
+    open.filter_map(move |open| open_file(pid, open.number))
 }
 
 /// The descriptors that a kqueue of a process watches for something to read; `None`: the kernel does not
@@ -255,8 +274,5 @@ pub(super) fn watched(pid: u32, open: RawFd) -> Option<Vec<RawFd>> {
 /// The number by which the kernel knows a socket, in all processes: a hash of its address. Its inode is zero.
 pub(in crate::sys) fn socket_id(socket: &impl AsFd) -> io::Result<u64> {
     let open = socket.as_fd().as_raw_fd();
-    let found = self::socket(std::process::id(), open);
-    found
-        .map(|found| found.id)
-        .ok_or_else(io::Error::last_os_error)
+    self::socket(std::process::id(), open).map(|found| found.id)
 }

@@ -17,8 +17,9 @@ use crate::sys::socket_id;
 /// the handshake while no process accepts.
 pub const BACKLOG: i32 = i32::MAX;
 
-/// A port that the system chose at `bind` is given back when a program shuts the listener down.
-pub const GIVES_BACK_PORTS: bool = true;
+/// A port that the system chose at `bind` is given back when a program shuts the listener down. Where it is
+/// not, no second socket could be bound to it either, by [`claim_address`] alone.
+pub const GIVES_BACK_PORTS: bool = cfg!(target_os = "linux");
 
 /// Before `bind`: makes it fail if another program has the address, but not because of connections of an
 /// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed.
