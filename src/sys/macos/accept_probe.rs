@@ -66,3 +66,24 @@ pub fn traced(keeper: u32) -> Option<i32> {
         (process.pbi_flags & TRACED != 0 && !is_own).then_some(pid.cast_signed())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::sys::sockets::id;
+
+    #[tokio::test]
+    async fn a_socket_in_a_kqueue_is_accepted_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ids = HashSet::from([id(&listener).unwrap()]);
+        let own = [Process::own().unwrap()];
+        assert_eq!(probe(&own, &HashSet::new()).accepts(), Accepts::NotYet);
+        // A thread may be blocked in `accept`.
+        assert_eq!(probe(&own, &ids).accepts(), Accepts::Unseen);
+        listener.set_nonblocking(true).unwrap();
+        let _listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        assert_eq!(probe(&own, &ids).accepting, ids);
+    }
+}

@@ -63,3 +63,41 @@ fn find(is_it: impl Fn(&SocketInfo) -> bool) -> Option<u64> {
     let mut all = proc_info::pids().into_iter().flat_map(proc_info::sockets);
     all.find(is_it).map(|socket| socket.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::sys::sockets::{connect_unix, id, listen_unix};
+
+    #[test]
+    fn a_connection_is_seen_once_it_was_accepted() {
+        for at in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(at).unwrap();
+            let server = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(server).unwrap();
+            let client = stream.local_addr().unwrap();
+            assert_eq!(accepted(server, client).unwrap(), None);
+            let (stream, _) = listener.accept().unwrap();
+            assert_eq!(accepted(server, client).unwrap(), id(&stream).ok());
+        }
+    }
+
+    #[test]
+    fn a_queue_of_a_unix_socket_has_a_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = listen_unix(&path).unwrap();
+        let queue = || queued(id(&listener).unwrap()).unwrap();
+        assert_eq!(queue(), 0);
+        let client = connect_unix(&path).unwrap();
+        assert_eq!(queue(), 1);
+        let client = id(&client).unwrap();
+        assert_eq!(accepted_unix(client).unwrap(), None);
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(queue(), 0);
+        assert_eq!(accepted_unix(client).unwrap(), id(&server).ok());
+        queued(0).unwrap_err();
+    }
+}

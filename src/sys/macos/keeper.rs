@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -31,6 +32,11 @@ pub use crate::sys::facts::{Change, Woken};
 
 /// The events of this process, which is a keeper.
 static QUEUE: OnceLock<Kqueue> = OnceLock::new();
+
+/// A process is ending of which the kernel does not tell any more that it has ended: it is asked for again
+/// soon.
+static UNWATCHED: AtomicBool = AtomicBool::new(false);
+const SOON: Duration = Duration::from_millis(10);
 
 /// How many events one wait takes in.
 const EVENTS: usize = 32;
@@ -87,6 +93,8 @@ impl Children {
         let orders = orders.map(readable);
         let added: Vec<KEvent> = orders.into_iter().chain(notify.map(readable)).collect();
         let mut events = [event(0, EventFilter::EVFILT_READ, EvFlags::empty()); EVENTS];
+        let soon = UNWATCHED.load(Ordering::Relaxed).then_some(SOON);
+        let most = most.into_iter().chain(soon).min();
         let most = most.map(|most| libc::timespec {
             tv_sec: most.as_secs().try_into().unwrap_or(libc::time_t::MAX),
             tv_nsec: most.subsec_nanos().into(),
@@ -193,8 +201,11 @@ pub fn own_children() -> Vec<u32> {
     // One that has exited since it was listed may have left others behind.
     for _ in 0..LISTS {
         found = processes::below(std::process::id());
-        let gone = |pid: &u32| !watch_end(*pid) && !proc_info::exists(*pid);
-        if found.iter().filter(|pid| gone(pid)).count() == 0 {
+        let unwatched = found.iter().filter(|pid| !watch_end(**pid));
+        let unwatched: Vec<u32> = unwatched.copied().collect();
+        let is_ending = unwatched.iter().any(|pid| proc_info::runs(*pid));
+        UNWATCHED.store(is_ending, Ordering::Relaxed);
+        if unwatched.into_iter().all(proc_info::exists) {
             break;
         }
     }
@@ -209,4 +220,41 @@ fn watch_end(pid: u32) -> bool {
             .kevent(&[processes::exit_of(pid)], &mut [], None)
             .is_ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_child_is_told_once() {
+        let mut child = Command::new("/bin/cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let next = || {
+            loop {
+                match next_change(pid) {
+                    Some(change) => break change,
+                    None => std::thread::yield_now(),
+                }
+            }
+        };
+        assert_eq!(next_change(pid), None);
+        crate::sys::signals::send(pid, libc::SIGSTOP);
+        assert_eq!(next(), Change::Stopped);
+        assert_eq!(next_change(pid), None);
+        crate::sys::signals::send(pid, libc::SIGCONT);
+        assert_eq!(next(), Change::Continued);
+        drop(child.stdin.take());
+        assert_eq!(next(), Change::Exited(0));
+        // Not reaped until then.
+        assert!(proc_info::exists(pid) && !proc_info::runs(pid));
+        assert!(!reap_one(pid) && !proc_info::exists(pid));
+        child.wait().unwrap_err();
+    }
 }

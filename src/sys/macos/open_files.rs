@@ -31,3 +31,15 @@ pub fn raise_open_files() -> io::Result<()> {
 pub fn restore_open_files(_child: u32) -> io::Result<()> {
     super::unsupported()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_goes() {
+        raise_open_files().unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert!(soft >= most(hard).min(OPEN_MAX));
+    }
+}

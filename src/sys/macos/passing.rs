@@ -39,3 +39,17 @@ pub fn close_inherited() {
         unsafe { libc::close(number) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_made_close_on_exec() {
+        let (reader, _writer) = io::pipe().unwrap();
+        fcntl(&reader, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let reader = close_on_exec(reader.into()).unwrap();
+        let flags = fcntl(&reader, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+    }
+}

@@ -224,3 +224,74 @@ pub fn adopt_orphans() -> io::Result<()> {
 pub fn lock_holder(_waiting: &[u32]) -> Option<Process> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// The child of the next test: no program of the system, whose variables are not shown.
+    #[test]
+    fn a_child_waits_for_the_end_of_its_input() {
+        if std::env::var_os("HOTRUN_TEST_CHILD").is_some() {
+            io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_seen_from_its_start_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let program = std::env::current_exe().unwrap().canonicalize().unwrap();
+        let mut child = Command::new(&program)
+            .arg("a_child_waits_for_the_end_of_its_input")
+            .env("HOTRUN_TEST_CHILD", "a b")
+            .current_dir(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (own, pid) = (std::process::id(), child.id());
+        let process = Process::of(pid).unwrap();
+        assert!(process.runs() && process.parent() == Some(own));
+        let mine = Process::own().unwrap();
+        assert_eq!(process.group(), mine.group());
+        assert_eq!(process.session(), mine.session());
+        assert!(mine.started() <= process.started());
+        assert!(children(own).contains(&pid));
+        assert!(descendants(own).iter().any(|found| found.pid() == pid));
+        // It may not have executed the program yet.
+        while process.executable().as_ref() != Some(&program) {
+            std::thread::yield_now();
+        }
+        assert!(process.name().unwrap().starts_with("hotrun"));
+        let command = process.command().unwrap();
+        assert!(command.ends_with(" a_child_waits_for_the_end_of_its_input"));
+        assert_eq!(process.dir(), Some(dir));
+        assert!(process.has_variables(&[("HOTRUN_TEST_CHILD", "a b")]));
+        assert!(!process.has_variables(&[("HOTRUN_TEST_CHILD", "a")]));
+        assert!(process.handled().unwrap().is_ended_by(libc::SIGTERM));
+        let end = process.end().unwrap();
+        drop(child.stdin.take());
+        end.readable().await.unwrap().retain_ready();
+        assert!(!process.runs());
+        assert!(child.wait().unwrap().success());
+        assert!(process.parent().is_none() && process.end().is_none());
+    }
+
+    #[test]
+    fn files_and_sockets_are_seen() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().canonicalize().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = Process::own().unwrap();
+        assert!(own.files().any(|found| found == path));
+        assert!(own.written().any(|found| found == path));
+        let id = proc_info::socket_id(&listener).unwrap();
+        assert!(own.sockets().any(|found| found == id));
+        let copy = listener.try_clone().unwrap();
+        assert_eq!(proc_info::socket_id(&copy).unwrap(), id);
+        proc_info::socket_id(&file).unwrap_err();
+    }
+}

@@ -80,3 +80,38 @@ pub fn owner(inode: u64) -> Option<Process> {
     let has = |process: &Process| process.sockets().any(|found| found == inode);
     processes::all().filter(has).min_by_key(Process::started)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::sys::sockets::{connect_unix, id, listen_unix};
+
+    #[test]
+    fn sockets_are_found_with_their_processes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let found = listening(|found| found == at).unwrap();
+        assert_eq!(found.inode, id(&listener).unwrap());
+        assert_eq!(found.user, crate::sys::user());
+        assert_eq!(owner(found.inode).unwrap().pid(), std::process::id());
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let found = receiving(|found| found == at).unwrap();
+        assert_eq!(found.inode, id(&socket).unwrap());
+    }
+
+    #[test]
+    fn unix_sockets_are_found_by_their_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = listen_unix(&path).unwrap();
+        let is_it = |found: &Path| found == path;
+        assert_eq!(bound(is_it), id(&listener).ok());
+        assert_eq!(accepted(is_it).count(), 0);
+        let _client = connect_unix(&path).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(accepted(is_it).collect::<Vec<_>>(), [id(&server).unwrap()]);
+    }
+}

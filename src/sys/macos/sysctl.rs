@@ -53,3 +53,16 @@ pub(super) fn text(name: &CStr) -> Option<String> {
     let text = CStr::from_bytes_until_nul(&value).ok()?;
     Some(text.to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_what_they_are() {
+        assert_eq!(text(c"kern.ostype").as_deref(), Some("Darwin"));
+        assert!(number(c"kern.maxfilesperproc").unwrap() > 0);
+        assert_eq!(number(c"kern.ostype"), None);
+        named(c"no.such").unwrap_err();
+    }
+}
