@@ -22,7 +22,8 @@ pub const BACKLOG: i32 = i32::MAX;
 pub const GIVES_BACK_PORTS: bool = cfg!(target_os = "linux");
 
 /// Before `bind`: makes it fail if another program has the address, but not because of connections of an
-/// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed.
+/// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed. On
+/// macOS a program that has the port on all interfaces has another address than one with it on a single one.
 pub fn claim_address(socket: &Socket, kind: Type) -> io::Result<()> {
     socket.set_reuse_address(kind == Type::STREAM)
 }
