@@ -13,7 +13,7 @@ use nix::libc;
 use nix::unistd::getsid;
 
 use crate::sys::children::pid_of;
-use crate::sys::xnu::process_tree::Listed;
+use crate::sys::xnu::process_tree::{KERNEL, Listed};
 use crate::sys::xnu::sockets::SocketInfo;
 use crate::sys::xnu::{files, kqueue, sockets};
 
@@ -79,14 +79,17 @@ fn list<const N: usize>(
     }
 }
 
-/// The pids of all processes, also of those that have exited and were not reaped.
+/// The pids of all processes, also of those that have exited and were not reaped; without the kernel's, which
+/// is zero and means the caller to getsid(2) and kill(2).
 pub(super) fn pids() -> Vec<u32> {
     let pids = list::<4>(|at, size| {
         // SAFETY: the kernel writes no more than `size` bytes, which are there.
         unsafe { libc::proc_listpids(ALL, 0, at, size) }
     });
     let pids = pids.unwrap_or_default().into_iter();
-    pids.map(u32::from_ne_bytes).collect()
+    pids.map(u32::from_ne_bytes)
+        .filter(|pid| *pid != KERNEL)
+        .collect()
 }
 
 /// The descriptors of a process.

@@ -19,13 +19,16 @@ pub(in crate::sys) struct Listed {
     pub(in crate::sys) session: u32,
 }
 
+/// The kernel's own pid, which belongs to nothing.
+pub(in crate::sys) const KERNEL: u32 = 0;
+
 /// The pids of the processes below this one, without itself; each is listed after one that it was found by.
 pub(in crate::sys) fn below(root: u32, all: &[Listed]) -> Vec<u32> {
     let mut found = Vec::new();
     let mut known = HashSet::from([root]);
     loop {
         let before = found.len();
-        for process in all {
+        for process in all.iter().filter(|process| process.pid != KERNEL) {
             // A process of another one's group may be its sibling, as in a pipe of the shell.
             let is_grouped = process.group != root && known.contains(&process.group);
             let belongs =
@@ -98,6 +101,8 @@ mod tests {
         // `hotrun | tee`: both are in the group of the first.
         case([[10, 5, 10, 5], [11, 5, 10, 5]], &[]);
         case([[10, 5, 10, 5], [5, 1, 5, 5]], &[]);
+        // The kernel, which has the session of whoever asks.
+        case([[0, 0, 0, 10], [1, 0, 1, 1]], &[]);
     }
 
     #[test]
