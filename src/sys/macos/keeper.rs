@@ -38,6 +38,10 @@ static QUEUE: OnceLock<Kqueue> = OnceLock::new();
 static UNWATCHED: AtomicBool = AtomicBool::new(false);
 const SOON: Duration = Duration::from_millis(10);
 
+/// The child is stopped. No signal tells its parent that it was continued: it is asked for now and then.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+const NOW_AND_THEN: Duration = Duration::from_millis(100);
+
 /// How many events one wait takes in.
 const EVENTS: usize = 32;
 
@@ -93,8 +97,11 @@ impl Children {
         let orders = orders.map(readable);
         let added: Vec<KEvent> = orders.into_iter().chain(notify.map(readable)).collect();
         let mut events = [event(0, EventFilter::EVFILT_READ, EvFlags::empty()); EVENTS];
-        let soon = UNWATCHED.load(Ordering::Relaxed).then_some(SOON);
-        let most = most.into_iter().chain(soon).min();
+        let again = [(&UNWATCHED, SOON), (&STOPPED, NOW_AND_THEN)];
+        let again = again
+            .into_iter()
+            .filter(|(is_so, _)| is_so.load(Ordering::Relaxed));
+        let most = most.into_iter().chain(again.map(|(_, time)| time)).min();
         let most = most.map(|most| libc::timespec {
             tv_sec: most.as_secs().try_into().unwrap_or(libc::time_t::MAX),
             tv_nsec: most.subsec_nanos().into(),
@@ -167,11 +174,15 @@ pub fn next_change(pid: u32) -> Option<Change> {
         libc::CLD_KILLED | libc::CLD_DUMPED => Change::Killed(found.si_status),
         libc::CLD_STOPPED | libc::CLD_TRAPPED => {
             wait_for(pid, libc::WSTOPPED);
+            STOPPED.store(true, Ordering::Relaxed);
             Change::Stopped
         }
         libc::CLD_CONTINUED => {
             wait_for(pid, libc::WCONTINUED);
-            Change::Continued
+            // The signal may have come to one that was not stopped.
+            STOPPED
+                .swap(false, Ordering::Relaxed)
+                .then_some(Change::Continued)?
         }
         _ => Change::Ended,
     })
@@ -244,6 +255,8 @@ mod tests {
                 }
             }
         };
+        assert_eq!(next_change(pid), None);
+        crate::sys::signals::send(pid, libc::SIGCONT);
         assert_eq!(next_change(pid), None);
         crate::sys::signals::send(pid, libc::SIGSTOP);
         assert_eq!(next(), Change::Stopped);
