@@ -355,6 +355,7 @@ impl Task {
                         self.tell(AppNews::CannotStart(explain(&what, code)));
                     }
                     Some(News::Ready) => self.ready(&mut check, Proof::Notified),
+                    Some(News::Fetched) => check.fetched(),
                     Some(News::Suspended(suspended)) => {
                         check.suspended(suspended);
                         self.tell(AppNews::Suspended(suspended));

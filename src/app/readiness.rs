@@ -18,6 +18,7 @@ use crate::config::{self, Ready};
 use crate::session::event::Answer;
 use crate::session::model::Proof;
 use crate::sockets::address::Address;
+use crate::sys::ABLE;
 use crate::sys::accept_probe::Accepts;
 use crate::sys::files::FileId;
 
@@ -60,7 +61,9 @@ struct AcceptState {
     /// The addresses that live listens on and this generation does not yet. After `settle` they are not
     /// waited for, since the code may have changed an address.
     missing: Vec<Address>,
-    /// Since when it accepts, or listens.
+    /// It can't accept before it has fetched its sockets, which it is only offered.
+    offered: bool,
+    /// Since when it accepts, or listens, or has its sockets.
     since: Option<Instant>,
 }
 
@@ -73,11 +76,11 @@ impl AcceptState {
         self.missing.is_empty() || settled
     }
 
-    /// It has lived for `settle`, or listened for as long if it has to listen first.
+    /// It has lived for `settle`, or had its sockets or listened for as long if it has to do that first.
     fn is_settled(&self, alive: Duration) -> bool {
         let accepting = match self.since {
             Some(since) => since.elapsed(),
-            None if self.missing.is_empty() => alive,
+            None if self.missing.is_empty() && !self.offered => alive,
             None => Duration::ZERO,
         };
         accepting >= self.settle
@@ -157,6 +160,7 @@ impl Check {
                 inodes: given.clone(),
                 settle: settings.settle,
                 missing: expected,
+                offered: !given.is_empty() && !ABLE.inherit,
                 since: None,
             }),
         };
@@ -212,6 +216,7 @@ impl Check {
                 inodes: HashSet::new(),
                 settle,
                 missing: self.bound.clone(),
+                offered: false,
                 since: None,
             });
         }
@@ -229,6 +234,13 @@ impl Check {
                     .map(|address| Probe::start(request, address));
             }
             _ => {}
+        }
+    }
+
+    /// It has fetched the sockets that it was offered.
+    pub(super) fn fetched(&mut self) {
+        if let How::Accepts(state) = &mut self.how {
+            state.since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -265,6 +277,7 @@ impl Check {
                 inodes: HashSet::new(),
                 settle,
                 missing: Vec::new(),
+                offered: false,
                 since: None,
             });
         }

@@ -148,7 +148,7 @@ impl ArtifactStore {
 
     /// Whether this directory is the one that cargo builds into, or a pinned one of this session.
     pub(super) fn is_beside(&self, dir: &Path, profile_dir: &Path) -> bool {
-        let real = profile_dir.canonicalize();
+        let real = dunce::canonicalize(profile_dir);
         let profile_dir = real.as_deref().unwrap_or(profile_dir);
         dir == profile_dir || dir.parent() == profile_dir.parent() && is_pinned(dir, &self.prefix())
     }

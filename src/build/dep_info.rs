@@ -35,7 +35,7 @@ pub(super) fn sources(inputs: &[PathBuf], project: &Project) -> Vec<PathBuf> {
 /// These directories, and their real paths if a link leads to them.
 fn with_real<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
     dirs.into_iter()
-        .flat_map(|dir| [Some(dir.clone()), dir.canonicalize().ok()])
+        .flat_map(|dir| [Some(dir.clone()), dunce::canonicalize(dir).ok()])
         .flatten()
         .collect()
 }
@@ -51,11 +51,11 @@ fn goes_up(path: &Path) -> bool {
 /// The path without `..`; if its last part is a link, that is not followed.
 fn straight(path: &Path) -> Option<PathBuf> {
     let dir = path.parent().filter(|_| path.is_absolute())?;
-    match (path.file_name(), dir.canonicalize()) {
+    match (path.file_name(), dunce::canonicalize(dir)) {
         (Some(name), Ok(dir)) => Some(dir.join(name)),
         // A directory that is missing may come back: the path is resolved by its text.
         (Some(_), Err(_)) => Some(by_its_words(path)),
-        (None, _) => path.canonicalize().ok(),
+        (None, _) => dunce::canonicalize(path).ok(),
     }
 }
 

@@ -229,7 +229,8 @@ fn candidates<'a>(metadata: &'a Metadata, build: &Build) -> Result<Vec<&'a Packa
         return Ok(found);
     }
     let root = metadata.workspace_root.as_std_path().join("Cargo.toml");
-    let same = |a: &Path, b: &Path| a == b || a.canonicalize().ok() == b.canonicalize().ok();
+    let same =
+        |a: &Path, b: &Path| a == b || dunce::canonicalize(a).ok() == dunce::canonicalize(b).ok();
     if same(&root, &build.manifest) {
         return Ok(default_packages(metadata));
     }

@@ -21,7 +21,7 @@ pub(super) fn address(protocol: Protocol, bound: Bound, dir: &Path) -> Option<Ad
 /// The absolute path with its directory resolved, so that two spellings of it are equal.
 pub(super) fn absolute(path: &OsStr, dir: &Path) -> Option<PathBuf> {
     let path = dir.join(path);
-    let parent = path.parent()?.canonicalize().ok()?;
+    let parent = dunce::canonicalize(path.parent()?).ok()?;
     Some(parent.join(path.file_name()?))
 }
 
@@ -43,7 +43,7 @@ mod tests {
         case(Protocol::Tcp4, at.clone(), Some("127.0.0.1:3000"));
         case(Protocol::Udp4, at, Some("udp:127.0.0.1:3000"));
         let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().canonicalize().unwrap();
+        let dir = dunce::canonicalize(dir.path()).unwrap();
         let expected = format!("unix:{}", dir.join("a.sock").display());
         let name = dir.file_name().unwrap();
         for path in [

@@ -96,7 +96,7 @@ fn dir(manifest: Option<&Path>) -> Result<PathBuf, Failure> {
         }),
     };
     let shown = manifest.map_or_else(|| ".".into(), |path| path.display().to_string());
-    dir.and_then(|dir| dir.canonicalize()).map_err(|error| {
+    dir.and_then(dunce::canonicalize).map_err(|error| {
         Failure::usage(format!("--manifest-path: `{shown}`: {error}"))
             .hint("name the Cargo.toml of the project, or stand in one of its directories")
     })

@@ -303,7 +303,7 @@ impl Sources {
         config.extend(env_files(&layer.app));
         // An edit of a linked file has events at its real path.
         let links = config.iter().filter(|path| path.is_symlink());
-        let real = links.filter_map(|path| path.canonicalize().ok());
+        let real = links.filter_map(|path| dunce::canonicalize(path).ok());
         config.extend(real.collect::<Vec<_>>());
         let debounce = watch.debounce().0;
         Ok(Watch {
@@ -433,11 +433,11 @@ fn handover(layer: &Layer, app: &App, can_ask: bool) -> Result<Handover, Failure
     })
 }
 
-/// To put something into pages, hotrun has to pass them on. What the kernel can't do is not done.
+/// To put something into pages, hotrun has to pass them on; what the kernel can't do, it does likewise.
 fn steering(layer: &Layer) -> Steering {
     match layer.handover.steering() {
         _ if layer.livereload.inject() => Steering::Relay,
-        Steering::Kernel if !ABLE.twins => Steering::None,
+        Steering::Kernel if !ABLE.twins => Steering::Relay,
         wanted => wanted,
     }
 }
@@ -474,7 +474,7 @@ fn globs(place: &str, globs: impl IntoIterator<Item = Glob>) -> Result<GlobSet, 
 fn outputs(args: &Args) -> Vec<PathBuf> {
     let events = args.events.iter().filter_map(|path| {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        let dir = dunce::canonicalize(dir.unwrap_or(Path::new("."))).ok()?;
         Some(dir.join(path.file_name()?))
     });
     let own = host::output_paths();
@@ -499,7 +499,7 @@ fn log(log: &layer::Log) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     };
     let dir = path.parent().unwrap_or(path);
-    match (dir.canonicalize(), path.file_name()) {
+    match (dunce::canonicalize(dir), path.file_name()) {
         (Ok(dir), Some(name)) => Ok(Some(dir.join(name))),
         (_, None) => Err(
             Failure::usage(format!("log.file: `{}` is no file", path.display()))

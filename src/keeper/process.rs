@@ -98,6 +98,9 @@ impl Keeper {
         if self.notify.as_ref().is_some_and(NotifySocket::is_ready) {
             self.tell(&News::Ready);
         }
+        if woken.has_fetched {
+            self.tell(&News::Fetched);
+        }
         if woken.has_orders {
             self.receive_orders();
         }

@@ -76,6 +76,8 @@ pub enum News {
     },
     /// The child sent `READY=1`.
     Ready,
+    /// The child has fetched the sockets that it was offered.
+    Fetched,
     /// The child was stopped by a signal, or continued.
     Suspended(bool),
     /// The child exited.

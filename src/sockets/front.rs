@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::address::Address;
 use super::held::{Held, HeldSet};
+use super::ledger::{Entered, Ledger};
 use super::open::{How, open};
 use super::steering::Steering;
 use super::twins::Sockets;
@@ -32,6 +33,7 @@ pub struct Front {
 pub struct Behind {
     slots: [SocketAddr; 2],
     active: Mutex<Slot>,
+    ledger: Ledger,
 }
 
 /// The slots' sockets behind a front.
@@ -48,24 +50,31 @@ impl Behind {
         Arc::new(Self {
             slots: [at; 2],
             active: Mutex::default(),
+            ledger: Ledger::default(),
         })
     }
 
     /// Begins to connect to the active slot, by a socket that does not block. Once a switch has been made,
     /// no connection begins to the slot before: so that what is on its way there is known from then on.
-    pub fn connect(&self) -> io::Result<Socket> {
+    pub fn connect(&self) -> io::Result<(Socket, Entered)> {
         let active = self.active();
         let to = self.of(*active);
+        let entered = self.ledger.enter(to);
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
-            _ => Ok(socket),
+            _ => Ok((socket, entered)),
         }
     }
 
     fn active(&self) -> MutexGuard<'_, Slot> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections that were made.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The address of this slot.
@@ -120,6 +129,7 @@ impl Front {
         let behind = Arc::new(Behind {
             slots: [at_first, at_second],
             active: Mutex::default(),
+            ledger: Ledger::default(),
         });
         let apart = Apart {
             sockets: [first, second],

@@ -373,7 +373,10 @@ impl HeldSet {
         let slots = apart.map(|held| OldSlot {
             inode: held.inode(slot),
             address: held.behind(slot).tcp(),
-            is_alone: held.front.is_some(),
+            relayed: held
+                .front
+                .as_ref()
+                .map(|front| front.behind.ledger().clone()),
         });
         slots.collect()
     }

@@ -9,6 +9,7 @@ mod declared;
 pub mod front;
 pub mod held;
 pub mod inherited;
+pub mod ledger;
 mod open;
 mod overlap;
 pub mod port_owner;

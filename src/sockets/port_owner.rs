@@ -79,7 +79,7 @@ fn at(path: &Path) -> Option<Owned> {
     let user = files::owner(&path.metadata().ok()?);
     // A program may have bound a relative path.
     let is_it = |bound: &Path| {
-        is_behind(path, bound) || bound.canonicalize().ok() == path.canonicalize().ok()
+        is_behind(path, bound) || dunce::canonicalize(bound).ok() == dunce::canonicalize(path).ok()
     };
     let inode = socket_tables::bound(is_it)?;
     Some(Owned { inode, user })

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::busy::Activity;
+use super::ledger::Ledger;
 use crate::defect;
 use crate::sys::connections::{self, ESTABLISHED, Entry, LISTENING};
 
@@ -22,14 +23,15 @@ const INTERVAL: Duration = Duration::from_millis(4);
 const LATER_INTERVAL: Duration = Duration::from_millis(20);
 
 /// One slot of the old generation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OldSlot {
     /// The inode of its socket.
     pub inode: u64,
     /// Its address; `None` for a unix socket.
     pub address: Option<SocketAddr>,
-    /// The other slot has another address: all connections here are this one's, also those that come now.
-    pub is_alone: bool,
+    /// What hotrun knows of the connections that it has made there itself, if no others are: so all are this
+    /// slot's, also those that come now.
+    pub relayed: Option<Ledger>,
 }
 
 impl OldSlot {
@@ -37,7 +39,7 @@ impl OldSlot {
     /// that is about to come, however busy the machine is.
     fn limits(&self, limits: Limits) -> Limits {
         Limits {
-            silent: if self.is_alone {
+            silent: if self.relayed.is_some() {
                 limits.answer
             } else {
                 limits.silent
@@ -101,7 +103,7 @@ impl Quiesce {
                 return Ok(());
             }
             tokio::time::sleep((watched / 16).clamp(INTERVAL, LATER_INTERVAL)).await;
-            seen = dump(self.slots.iter().map(|(slot, _)| *slot).collect()).await?;
+            seen = dump(self.slots.iter().map(|(slot, _)| slot.clone()).collect()).await?;
         }
     }
 
@@ -125,7 +127,7 @@ async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
     let dump = move || {
         defect::point("dump of connections");
         let seen = slots.iter().map(|slot| match slot.address {
-            Some(address) => connections::dump(address).map(Dump::Tcp),
+            Some(address) => connections_to(address, slot.relayed.as_ref()).map(Dump::Tcp),
             None => connections::queued(slot.inode).map(Dump::Unix),
         });
         seen.collect()
@@ -133,6 +135,16 @@ async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
     defect::spawn_blocking("dump of connections", dump)
         .done()
         .await?
+}
+
+/// All connections to an address: by the kernel, which knows most, else by who has made them.
+fn connections_to(address: SocketAddr, relayed: Option<&Ledger>) -> io::Result<Vec<Entry>> {
+    match (connections::dump(address), relayed) {
+        (Err(error), Some(ledger)) if error.kind() == io::ErrorKind::Unsupported => {
+            Ok(ledger.entries(address))
+        }
+        (found, _) => found,
+    }
 }
 
 /// The connections of one slot.
@@ -172,7 +184,7 @@ impl Connections {
             let is_new = |known: &HashSet<u64>| !known.contains(&cookie);
             let waits = before.contains(&cookie) && self.other_queue.contains(&cookie);
             let is_other = waits || self.known.as_ref().is_some_and(is_new);
-            if is_other && !slot.is_alone {
+            if is_other && slot.relayed.is_none() {
                 continue;
             }
             let activity = Activity::of(entry, watched, limits);
@@ -259,7 +271,7 @@ mod tests {
         let slot = OldSlot {
             inode: 1,
             address: None,
-            is_alone: false,
+            relayed: None,
         };
         move |entries| {
             watched += Duration::from_millis(1);

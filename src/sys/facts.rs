@@ -109,6 +109,8 @@ pub struct Woken {
     pub idle: bool,
     /// There is something at stdin.
     pub has_orders: bool,
+    /// The child has fetched the sockets that it was offered.
+    pub has_fetched: bool,
 }
 
 /// What has happened to a child.

@@ -89,10 +89,10 @@ impl Filter {
             };
             let real = real_dirs
                 .entry(dir)
-                .or_insert_with(|| dir.canonicalize().ok());
+                .or_insert_with(|| dunce::canonicalize(dir).ok());
             let moved = real.as_ref().is_some_and(|real| real != dir);
             let target = if file.is_symlink() {
-                file.canonicalize().ok()
+                dunce::canonicalize(file).ok()
             } else {
                 real.as_ref().filter(|_| moved).map(|real| real.join(name))
             };

@@ -68,6 +68,7 @@ mod verify_tells_what_a_client_saw;
 mod what_cargo_can_do_works;
 mod what_is_not_held_is_said;
 mod what_the_app_listens_on_is_held;
+mod windows_keeps_its_promises;
 mod without_cargo_the_program_is_the_same;
 mod workers_never_run_twice;
 mod wrong_inputs_say_what_to_do;

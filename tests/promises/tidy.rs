@@ -417,6 +417,16 @@ fn only_sys_names_an_operating_system() {
     none("move it to `sys`", &found);
 }
 
+/// What the standard library returns is no path that events of files have, on Windows (`\\?\C:\`).
+#[test]
+fn real_paths_are_in_the_usual_form() {
+    let is_other = |source: &&Source| source.code.contains(".canonicalize(");
+    let all = sources();
+    let found = all.iter().filter(is_other);
+    let found: Vec<String> = found.map(|source| source.path.clone()).collect();
+    none("use `dunce::canonicalize`", &found);
+}
+
 #[test]
 fn only_the_settings_read_the_command_line() {
     let reads =

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::http;
+use super::stream::End;
 use super::{Subscription, Way};
 use crate::browser::access::is_local;
 use crate::browser::page::head::{self, Asks};
@@ -28,7 +29,7 @@ const TLS: u8 = 22;
 
 /// A connection to the app.
 pub(super) struct App {
-    pub(super) stream: TcpStream,
+    pub(super) stream: End,
     /// The client is known as long as the connection is open.
     pub(super) known: Known,
     /// How many switches there had been.
@@ -39,16 +40,18 @@ impl Way {
     /// Connects to the app, for this client.
     pub(super) async fn connect(&self, client: SocketAddr) -> io::Result<App> {
         let since = self.shared.switches.now();
-        let stream = TcpStream::from_std(self.behind.connect()?.into())?;
+        let (socket, entered) = self.behind.connect()?;
+        let stream = TcpStream::from_std(socket.into())?;
         stream.writable().await?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
+        entered.connected();
         stream.set_nodelay(true)?;
         let peers = &self.shared.peers;
         let known = peers.know(stream.local_addr()?, stream.peer_addr()?, client);
         Ok(App {
-            stream,
+            stream: End::to_app(stream, entered),
             known,
             since,
         })
@@ -82,8 +85,8 @@ impl Way {
         let carried = carry(&mut client, &mut app.stream, &read).await;
         if carried.is_err() {
             // One end has reset the connection, and so the other end has to see that.
-            for end in [&client, &app.stream] {
-                SockRef::from(end).set_linger(Some(Duration::ZERO)).ok();
+            for end in [SockRef::from(&client), app.stream.socket()] {
+                end.set_linger(Some(Duration::ZERO)).ok();
             }
         }
         carried
@@ -126,13 +129,13 @@ async fn begin(
 /// Waits until the app says something, or ends the connection.
 async fn speaks(app: Option<&App>) -> io::Result<()> {
     match app {
-        Some(app) => app.stream.peek(&mut [0]).await.map(drop),
+        Some(app) => app.stream.peek().await.map(drop),
         None => std::future::pending().await,
     }
 }
 
 /// Carries all bytes both ways.
-async fn carry(client: &mut TcpStream, app: &mut TcpStream, read: &[u8]) -> io::Result<()> {
+async fn carry(client: &mut TcpStream, app: &mut End, read: &[u8]) -> io::Result<()> {
     app.write_all(read).await?;
     copy_bidirectional(client, app).await?;
     Ok(())

@@ -174,7 +174,7 @@ impl Client {
         let port = self.way.shared.livereload();
         let port = port.ok_or(io::ErrorKind::ConnectionRefused)?;
         let stream = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await?;
-        let end = AppEnd::new(stream);
+        let end = AppEnd::new(End::new(stream));
         let (mut requests, connection) = shake_hands(end.clone()).await?;
         defect::spawn("front client", connection.with_upgrades());
         let request = request.map(Either::Left);

@@ -16,9 +16,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-/// A client's connection; clones are the same one.
+use crate::sockets::ledger::Entered;
+
+/// A connection; clones are the same one.
 #[derive(Clone, Debug)]
-pub(super) struct End(Arc<TcpStream>);
+pub(super) struct End(Arc<Counted>);
+
+/// A connection, and where hotrun writes down what goes over it, if it does.
+#[derive(Debug)]
+struct Counted {
+    stream: TcpStream,
+    entered: Option<Entered>,
+}
 
 /// A connection to the app; clones are the same one.
 #[derive(Clone, Debug)]
@@ -106,7 +115,7 @@ impl Requests {
                 // What comes before that is the request.
                 (&mut sent.is_taken).await.ok();
                 // A client that has sent its next request already is read when it is that one's turn.
-                !matches!(client.0.peek(&mut [0]).await, Ok(1..))
+                !matches!(client.peek().await, Ok(1..))
             };
             tokio::select! {
                 biased;
@@ -149,18 +158,44 @@ impl Body for Sending {
 
 impl End {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
+        Self(Arc::new(Counted {
+            stream,
+            entered: None,
+        }))
+    }
+
+    /// One to the app.
+    pub(super) fn to_app(stream: TcpStream, entered: Entered) -> Self {
+        let entered = Some(entered);
+        Self(Arc::new(Counted { stream, entered }))
+    }
+
+    /// Its socket.
+    pub(super) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.0.stream)
+    }
+
+    /// Waits until there is something to read, or its end, which is 0.
+    pub(super) async fn peek(&self) -> io::Result<usize> {
+        self.0.stream.peek(&mut [0]).await
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        SockRef::from(&*self.0).shutdown(Shutdown::Write)
+        self.note(Entered::ended);
+        self.socket().shutdown(Shutdown::Write)
+    }
+
+    fn note(&self, what: impl FnOnce(&Entered)) {
+        if let Some(entered) = &self.0.entered {
+            what(entered);
+        }
     }
 }
 
 impl AppEnd {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(end: End) -> Self {
         Self {
-            end: End::new(stream),
+            end,
             state: Arc::default(),
         }
     }
@@ -182,9 +217,10 @@ impl AsyncRead for End {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.0.stream.poll_read_ready(context))?;
+            match self.0.stream.try_read(buffer.initialize_unfilled()) {
                 Ok(count) => {
+                    self.note(Entered::answered);
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
@@ -210,10 +246,13 @@ impl AsyncWrite for End {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write_vectored(bytes) {
+            ready!(self.0.stream.poll_write_ready(context))?;
+            match self.0.stream.try_write_vectored(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
+                written => {
+                    self.note(Entered::asked);
+                    return Poll::Ready(written);
+                }
             }
         }
     }

@@ -74,6 +74,7 @@ impl Children {
         Ok(Woken {
             idle,
             has_orders: orders.is_some() && last.unwrap_or_default(),
+            has_fetched: false,
         })
     }
 

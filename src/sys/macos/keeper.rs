@@ -112,6 +112,7 @@ impl Children {
                 return Ok(Woken {
                     idle: false,
                     has_orders: false,
+                    has_fetched: false,
                 });
             }
             Err(error) => return Err(error.into()),
@@ -131,6 +132,7 @@ impl Children {
         Ok(Woken {
             idle: count == 0,
             has_orders: events.iter().any(is_order),
+            has_fetched: false,
         })
     }
 

@@ -211,8 +211,8 @@ pub fn is_private_dir(dir: &Path) -> bool {
         found.is_dir() && found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT == 0
     });
     // Both by their real paths: short names and the case of letters differ.
-    let real = dir.canonicalize();
-    let profile = std::env::home_dir().and_then(|home| home.canonicalize().ok());
+    let real = dunce::canonicalize(dir);
+    let profile = std::env::home_dir().and_then(|home| dunce::canonicalize(home).ok());
     is_dir && real.is_ok_and(|real| profile.is_some_and(|profile| real.starts_with(profile)))
 }
 

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::STATUS_CONTROL_C_EXIT;
 
-use super::event::{MOST_OBJECTS, is_set, wait_for};
+use super::event::{Event, MOST_OBJECTS, is_set, wait_for};
 use super::processes::{KILLED, open_process};
 use super::{Descriptors, NotifySocket, Spawned, Stdin, job, offer, signals, unsupported};
 use crate::sys::calls::FilterStep;
@@ -17,7 +17,10 @@ pub use crate::sys::facts::{Change, Woken};
 
 /// The child of this process, which is a keeper.
 #[derive(Debug)]
-pub struct Children(());
+pub struct Children {
+    /// Set while it is not told yet that the child has fetched its sockets.
+    fetched: Arc<Event>,
+}
 
 /// The child of this process; its end was reported, or not yet.
 struct Kept {
@@ -37,11 +40,12 @@ impl Children {
     pub fn begin() -> io::Result<Self> {
         job::join()?;
         signals::survive_own_ctrl_c()?;
-        Ok(Self(()))
+        Ok(Self {
+            fetched: Arc::new(Event::new()?),
+        })
     }
 
     /// Waits for orders, the child, or what it has left behind, at most for this time.
-    #[expect(clippy::unused_self, reason = "other systems keep something here")]
     pub fn wait(
         &self,
         orders: Option<&Stdin>,
@@ -57,25 +61,23 @@ impl Children {
         let left: Vec<OwnedHandle> = if over {
             let left = job::others().into_iter();
             left.filter_map(|pid| open_process(pid).ok())
-                .take(MOST_OBJECTS - 2)
+                .take(MOST_OBJECTS - 3)
                 .collect()
         } else {
             Vec::new()
         };
         let mut objects: Vec<BorrowedHandle> = orders.map(Stdin::arrived).into_iter().collect();
+        objects.push(self.fetched.as_handle());
         objects.extend(running.iter().chain(&left).map(AsHandle::as_handle));
-        if objects.is_empty() {
-            // Nothing can happen but that the time passes.
-            std::thread::sleep(most.unwrap_or(Duration::from_millis(10)));
-            return Ok(Woken {
-                idle: true,
-                has_orders: false,
-            });
-        }
         let woken = wait_for(&objects, most)?;
+        let has_fetched = is_set(self.fetched.as_handle());
+        if has_fetched {
+            self.fetched.reset();
+        }
         Ok(Woken {
             idle: woken.is_none(),
             has_orders: orders.is_some_and(|orders| is_set(orders.arrived())),
+            has_fetched,
         })
     }
 
@@ -86,7 +88,6 @@ impl Children {
     }
 
     /// Starts a child in the keeper's console, which offers it the sockets by the protocol of `listenfd`.
-    #[expect(clippy::unused_self, reason = "other systems keep something here")]
     pub fn start(
         &self,
         mut command: Command,
@@ -97,7 +98,7 @@ impl Children {
             return unsupported();
         }
         let stdin = descriptors.stdin.map(super::Handle::stdio).transpose()?;
-        offer::make(&mut command, descriptors.sockets)?;
+        offer::make(&mut command, descriptors.sockets, &self.fetched)?;
         let started = command
             .stdin(stdin.unwrap_or_else(Stdio::null))
             .stdout(descriptors.stdout.stdio()?)

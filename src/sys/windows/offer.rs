@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use socket2::Socket;
@@ -15,6 +15,7 @@ use windows_sys::Win32::Networking::WinSock::{
     WSADuplicateSocketW, WSAPROTOCOL_INFOW, WSASocketW, WSAStartup,
 };
 
+use super::event::Event;
 use super::handles::Handle;
 use super::job;
 
@@ -31,8 +32,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: u64 = 64;
 
 /// Offers these sockets to the program of this command and to processes below it: to those in the job of
-/// this process, which is a keeper. The offer stands until the keeper ends.
-pub(super) fn make(command: &mut Command, sockets: Vec<Handle>) -> io::Result<()> {
+/// this process, which is a keeper. The offer stands until the keeper ends; `fetched` is set each time that
+/// one has them.
+pub(super) fn make(
+    command: &mut Command,
+    sockets: Vec<Handle>,
+    fetched: &Arc<Event>,
+) -> io::Result<()> {
     if sockets.is_empty() {
         return Ok(());
     }
@@ -47,13 +53,16 @@ pub(super) fn make(command: &mut Command, sockets: Vec<Handle>) -> io::Result<()
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     command.env(SERVER, listener.local_addr()?.to_string());
     command.env(SECRET, &secret);
+    let fetched = fetched.clone();
     let may_ask = |pid| job::own().is_some_and(|job| job.has(pid));
     std::thread::Builder::new()
         .name("offer".into())
         .spawn(move || {
             for client in listener.incoming().flatten() {
                 // One that asks wrongly, or has gone, gets nothing.
-                answer(client, &secret, &sockets, may_ask).ok();
+                if answer(client, &secret, &sockets, may_ask).is_ok() {
+                    fetched.set();
+                }
             }
         })?;
     Ok(())

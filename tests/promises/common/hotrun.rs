@@ -1,6 +1,7 @@
 //! A hotrun under test: started in a project, followed by its events, controlled by signals, and ended
 //! with everything that it started when the test is over.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, PipeWriter};
@@ -30,6 +31,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// How a hotrun is to be started.
 pub(crate) struct Run {
     project: Project,
+    program: PathBuf,
     args: Vec<String>,
     env: Vec<(String, String)>,
     dir: PathBuf,
@@ -46,6 +48,7 @@ impl Run {
     pub(crate) fn new(project: &Project, args: &[&str]) -> Self {
         Self {
             project: project.clone(),
+            program: env!("CARGO_BIN_EXE_hotrun").into(),
             args: args.iter().map(ToString::to_string).collect(),
             env: Vec::new(),
             dir: project.dir().to_owned(),
@@ -56,6 +59,12 @@ impl Run {
             sockets: None,
             terminal: None,
         }
+    }
+
+    /// As another build of hotrun.
+    pub(crate) fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// With one more variable in its environment.
@@ -158,9 +167,8 @@ impl Run {
         let stderr = if self.merged { &out } else { &err };
         let stderr = open(stderr);
         let events = file("events");
-        let hotrun = env!("CARGO_BIN_EXE_hotrun");
-        let mut words: Vec<&str> = self.before.iter().map(String::as_str).collect();
-        words.push(hotrun);
+        let mut words: Vec<&OsStr> = self.before.iter().map(OsStr::new).collect();
+        words.push(self.program.as_os_str());
         let mut command = self.project.command(words[0]);
         command.args(&words[1..]);
         command

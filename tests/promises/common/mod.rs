@@ -15,6 +15,7 @@ pub(crate) mod project;
 pub(crate) mod row;
 pub(crate) mod terminal;
 mod warm;
+pub(crate) mod wine;
 
 use std::env;
 use std::fmt::Debug;

@@ -1,5 +1,6 @@
 //! A fixture in a directory of its own, and the edits that a user makes to it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -212,7 +213,7 @@ impl Project {
 
     /// A command with nothing of the outer environment but what it needs to find cargo and a
     /// compiler. It can't reach the network.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(&self.dir)
