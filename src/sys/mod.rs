@@ -6,6 +6,8 @@ mod facts;
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(target_os = "macos")]
+pub mod no_calls;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

@@ -1,7 +1,6 @@
 //! What only macOS has.
 
 pub mod accept_probe;
-pub mod calls;
 pub mod connections;
 pub mod host;
 pub mod keeper;
@@ -16,6 +15,7 @@ mod sysctl;
 use std::io;
 use std::process::Command;
 
+pub use super::no_calls as calls;
 pub use open_files::{raise_open_files, restore_open_files};
 pub use passing::close_inherited;
 pub(in crate::sys) use passing::{PTY, RECEIVE, SEND, close_on_exec};

@@ -1,4 +1,4 @@
-//! System calls of the app that hotrun answers: none on macOS (`ABLE.capture`). No call is ever received,
+//! System calls of the app that hotrun answers: none where a system has nothing for it (`ABLE.capture`). No call is ever received,
 //! so what would be asked of one has no value.
 
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ pub fn is_filtered(_filter: &[FilterStep]) -> bool {
 
 /// Why there is none.
 pub fn why_refused(_code: i32) -> String {
-    "macOS has nothing for it".into()
+    "this system has nothing for it".into()
 }
 
 /// `false`: programs of other architectures are started as others are.
@@ -40,9 +40,10 @@ pub fn ptrace_scope() -> Option<u32> {
     None
 }
 
-/// `false`: an IPv6 socket gets IPv4 clients too unless its program asks for none (`net.inet6.ip6.v6only`).
+/// An IPv6 socket gets no IPv4 clients unless its program asks for them; elsewhere it gets them unless its
+/// program asks for none (`net.inet6.ip6.v6only`).
 pub fn only_v6_by_default() -> bool {
-    false
+    cfg!(windows)
 }
 
 /// `false`: no descriptor of another process is duplicated.
