@@ -4,10 +4,16 @@
 mod facts;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+pub mod no_calls;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
+#[cfg(any(test, target_os = "macos"))]
+mod xnu;
 
 /// What a system can do, as the only place that says it: a setting that asks for more is off there.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +34,8 @@ pub struct Able {
 
 #[cfg(target_os = "linux")]
 pub use linux::*;
+#[cfg(target_os = "macos")]
+pub use macos::*;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]

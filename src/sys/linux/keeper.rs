@@ -10,14 +10,17 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, getpgid, setsid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::setsid;
 
+use super::calls::seccomp::notify;
 use super::calls::{FilterStep, kernel_filter};
 use super::processes::{self, adopt_orphans};
-use super::spawn::{Descriptors, Spawned, spawn_activated};
-use crate::sys::{NotifySocket, Stdin};
+use crate::sys::children::{any_child_of_group_runs, any_child_runs, child_runs, pid_of};
+use crate::sys::spawn::{PutUnderFilter, spawn_activated};
+use crate::sys::{Descriptors, NotifySocket, Spawned, Stdin};
 
+pub use crate::sys::children::group_of;
 pub use crate::sys::facts::{Change, Woken};
 
 /// The children of this process, which is a keeper.
@@ -91,12 +94,12 @@ impl Children {
         descriptors: Descriptors,
         filter: &[FilterStep],
     ) -> io::Result<Spawned> {
-        spawn_activated(command, descriptors, &self.mask, &mut kernel_filter(filter))
+        let mut filter = kernel_filter(filter);
+        let is_filtered = !filter.is_empty();
+        let mut notify = || notify(&mut filter);
+        let filter: Option<PutUnderFilter> = is_filtered.then_some(&mut notify);
+        spawn_activated(command, descriptors, self.mask, filter)
     }
-}
-
-fn pid_of(pid: u32) -> Pid {
-    Pid::from_raw(pid.cast_signed())
 }
 
 /// The next change of this child, which is told once. One that has ended is not reaped, so that its
@@ -128,37 +131,17 @@ pub fn next_change(pid: u32) -> Option<Change> {
 
 /// Reaps a child that has exited; `true` if it still runs.
 pub fn reap_one(pid: u32) -> bool {
-    matches!(
-        waitpid(pid_of(pid), Some(WaitPidFlag::WNOHANG)),
-        Ok(WaitStatus::StillAlive)
-    )
+    child_runs(pid)
 }
 
 /// Reaps children that have exited; whether any still runs.
 pub fn any_child() -> bool {
-    any(None)
+    any_child_runs()
 }
 
 /// Reaps the children of this process group that have exited; whether any still runs.
 pub fn any_of_group(group: u32) -> bool {
-    any(Some(Pid::from_raw(-group.cast_signed())))
-}
-
-fn any(of: Option<Pid>) -> bool {
-    loop {
-        match waitpid(of, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return true,
-            Err(Errno::ECHILD) => return false,
-            // A realtime signal, for which nix has no name, is EINVAL after the fact.
-            Ok(_) | Err(_) => {}
-        }
-    }
-}
-
-/// The process group of a process; `None` if it is gone.
-pub fn group_of(pid: u32) -> Option<u32> {
-    let group = getpgid(Some(pid_of(pid))).ok()?;
-    Some(group.as_raw().unsigned_abs())
+    any_child_of_group_runs(group)
 }
 
 /// The direct children. Orphans are among them, so that killing them level by level reaches the whole

@@ -3,22 +3,21 @@
 pub mod accept_probe;
 pub mod calls;
 pub mod connections;
-pub(in crate::sys) mod descriptors;
 pub mod host;
 pub mod keeper;
 mod open_files;
+mod passing;
 pub mod processes;
-mod pty;
+mod socket_id;
 mod socket_options;
 pub mod socket_tables;
-pub(in crate::sys) mod spawn;
 mod steering;
 
-pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
 pub use open_files::{raise_open_files, restore_open_files};
-pub use pty::{Terminal, open_terminal};
+pub use passing::close_inherited;
+pub(in crate::sys) use passing::{PTY, RECEIVE, SEND, close_on_exec};
+pub(in crate::sys) use socket_id::id as socket_id;
 pub use socket_options::{carry_options, is_bound_to_device};
-pub use spawn::{Descriptors, FIRST_SOCKET, Spawned, close_inherited};
 pub use steering::{steer_port, steer_to};
 
 use std::process::Command;

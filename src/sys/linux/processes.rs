@@ -7,13 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use procfs::process::{FDPermissions, FDTarget, FDsIter, Stat, all_processes};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys::{FileId, Handle, Readable, readable};
 
+pub use crate::sys::children::reap;
 pub use crate::sys::facts::Handled;
 
 /// A process.
@@ -221,17 +220,6 @@ pub fn sockets_below(pid: u32) -> HashSet<u64> {
 /// From here on orphans among this process's descendants are reparented to it, instead of to init.
 pub fn adopt_orphans() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
-}
-
-/// Reaps every child of this process that has exited.
-pub fn reap() {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            // A realtime signal is EINVAL after the fact: that child was reaped too.
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-            Ok(_) | Err(_) => {}
-        }
-    }
 }
 
 /// The process that holds the lock for which one of these waits.

@@ -1,14 +1,18 @@
 //! What Linux and macOS have in common.
 
 pub(in crate::sys) mod channel;
+pub(in crate::sys) mod children;
 mod control;
+pub(in crate::sys) mod descriptors;
 mod errors;
 pub mod files;
 mod key_mode;
 pub mod pipes;
+mod pty;
 pub(in crate::sys) mod sd_notify;
 pub mod signals;
 pub mod sockets;
+pub(in crate::sys) mod spawn;
 pub(in crate::sys) mod terminal;
 
 use std::ffi::OsStr;
@@ -21,6 +25,7 @@ pub use control::{
     LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
     local, user,
 };
+pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable};
 #[cfg(test)]
 pub use errors::too_many_open;
 pub use errors::{
@@ -28,8 +33,10 @@ pub use errors::{
 };
 pub use files::FileId;
 pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};
+pub use pty::{Terminal, open_terminal};
 pub use sd_notify::{Notified, NotifySocket};
 pub use signals::{die_by, note_continuations, since_continued, suspend};
+pub use spawn::{Descriptors, FIRST_SOCKET, Spawned};
 pub use terminal::{has_terminal, terminal_size};
 
 /// A command that is told this name of its own.

@@ -9,25 +9,28 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
-use nix::sys::stat::fstat;
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::socket_id;
 
 /// The kernel caps it at its own maximum (`somaxconn`); with a shorter queue clients would have to retry
 /// the handshake while no process accepts.
 pub const BACKLOG: i32 = i32::MAX;
 
-/// A port that the system chose at `bind` is given back when a program shuts the listener down.
-pub const GIVES_BACK_PORTS: bool = true;
+/// A port that the system chose at `bind` is given back when a program shuts the listener down. Where it is
+/// not, no second socket could be bound to it either, by [`claim_address`] alone.
+pub const GIVES_BACK_PORTS: bool = cfg!(target_os = "linux");
 
 /// Before `bind`: makes it fail if another program has the address, but not because of connections of an
-/// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed.
+/// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed. On
+/// macOS a program that has the port on all interfaces has another address than one with it on a single one.
 pub fn claim_address(socket: &Socket, kind: Type) -> io::Result<()> {
     socket.set_reuse_address(kind == Type::STREAM)
 }
 
-/// The number by which the system knows a socket, its inode.
+/// The number by which the system knows a socket, in all processes.
 pub fn id(socket: &impl AsFd) -> io::Result<u64> {
-    Ok(fstat(socket)?.st_ino)
+    socket_id(socket)
 }
 
 /// There is something to accept or to read, or comes within this time, or never will.

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use nix::fcntl::FdFlag;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use nix::sys::socket::{ControlMessage, sendmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, recvmsg};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::sys::{RECEIVE, SEND, close_on_exec};
+
 /// Something open: a file, a pipe, a terminal. Closed when it is dropped, and no child's.
 pub type Handle = OwnedFd;
 
-/// The most descriptors that one message carries (`SCM_MAX_FD` of the kernel).
+/// The most descriptors that one message carries (`SCM_MAX_FD` of Linux).
 pub const MOST_DESCRIPTORS: usize = 253;
 
 /// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many bytes were
@@ -33,12 +35,11 @@ pub(in crate::sys) fn send(
     } else {
         &rights[..]
     };
-    let flags = MsgFlags::MSG_NOSIGNAL;
     Ok(sendmsg::<()>(
         socket.as_raw_fd(),
         &[IoSlice::new(bytes)],
         messages,
-        flags,
+        SEND,
         None,
     )?)
 }
@@ -61,11 +62,13 @@ fn receive_into(
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut parts = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(buffer)];
-    let message = recvmsg(socket, &mut slices, &mut parts, RecvFlags::CMSG_CLOEXEC)?;
+    let message = recvmsg(socket, &mut slices, &mut parts, RECEIVE)?;
     let mut descriptors = Vec::new();
     for part in parts.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
-            descriptors.extend(received);
+            for descriptor in received {
+                descriptors.push(close_on_exec(descriptor)?);
+            }
         }
     }
     if message.flags.contains(ReturnFlags::CTRUNC) {

@@ -1,31 +1,22 @@
 //! The child of a keeper: the time between fork and exec.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, pipe2, setsid};
+use nix::unistd::{ForkResult, fork, setsid};
+use rustix::process::ioctl_tiocsctty;
 
-use super::calls::seccomp::notify;
 use super::descriptors::{receive, send};
 
 /// The first descriptor of socket activation (`SD_LISTEN_FDS_START` of `sd_listen_fds(3)`).
 pub const FIRST_SOCKET: RawFd = 3;
-
-/// Closes every descriptor from 3 up. To be called first in a process that has opened none itself: what
-/// is open was leaked into it.
-pub fn close_inherited() {
-    // SAFETY: called before anything in this process owns a descriptor above 2; the call has no
-    // memory arguments. Where the kernel has none (before 5.9), what leaked stays open.
-    unsafe { libc::syscall(libc::SYS_close_range, FIRST_SOCKET, libc::c_uint::MAX, 0) };
-}
 
 /// The descriptors of a child.
 #[derive(Debug)]
@@ -52,9 +43,13 @@ pub struct Spawned {
     pub listener: Option<io::Result<OwnedFd>>,
 }
 
+/// Puts this process under a filter of its system calls, as the last thing before it executes a program;
+/// returns its notification descriptor.
+pub(in crate::sys) type PutUnderFilter<'a> = &'a mut dyn FnMut() -> io::Result<OwnedFd>;
+
 /// Starts `command` in a process group of its own (at a terminal in a session of its own), with these
 /// descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
-/// `sd_listen_fds(3)` requires. `mask` are the signals blocked in it. If the kernel refuses the seccomp
+/// `sd_listen_fds(3)` requires. `mask` are the signals blocked in it. If the kernel refuses the
 /// `filter`, it runs without. Returns once the program has been executed, or the error.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
@@ -63,8 +58,8 @@ pub struct Spawned {
 pub(in crate::sys) fn spawn_activated(
     mut command: Command,
     descriptors: Descriptors,
-    mask: &SigSet,
-    filter: &mut [libc::sock_filter],
+    mask: SigSet,
+    filter: Option<PutUnderFilter<'_>>,
 ) -> io::Result<Spawned> {
     let Descriptors {
         stdin,
@@ -73,10 +68,10 @@ pub(in crate::sys) fn spawn_activated(
         sockets,
         at_terminal,
     } = descriptors;
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    let (mut reader, writer) = io::pipe()?;
     // Moved beyond the numbers of the sockets, so that placing those overwrites nothing.
     let free = FIRST_SOCKET + RawFd::try_from(sockets.len()).map_err(io::Error::other)?;
-    let writer = move_from(writer, free)?;
+    let writer = move_from(writer.into(), free)?;
     let (listening, filtered) = UnixStream::pair()?;
     let filtered = move_from(filtered.into(), free)?;
     let stdout = move_from(stdout, free)?;
@@ -89,6 +84,7 @@ pub(in crate::sys) fn spawn_activated(
     let terminal = at_terminal
         .then(|| move_from(stdout.try_clone()?, free))
         .transpose()?;
+    let is_filtered = filter.is_some();
     // The leader of a session leads its group already.
     if !at_terminal {
         command.process_group(0);
@@ -104,8 +100,8 @@ pub(in crate::sys) fn spawn_activated(
             drop((writer, filtered));
             let mut code = [0; size_of::<i32>()];
             // The end of the pipe without a code: exec has closed it, so the program runs.
-            if File::from(reader).read_exact(&mut code).is_err() {
-                let listener = (!filter.is_empty()).then(|| listener(&listening));
+            if reader.read_exact(&mut code).is_err() {
+                let listener = is_filtered.then(|| listener(&listening));
                 let pid = pid.as_raw().unsigned_abs();
                 return Ok(Spawned { pid, listener });
             }
@@ -113,7 +109,7 @@ pub(in crate::sys) fn spawn_activated(
             Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code)))
         }
         ForkResult::Child => {
-            let filter = Some((filtered, filter)).filter(|(_, filter)| !filter.is_empty());
+            let filter = filter.map(|filter| (filtered, filter));
             let error = become_activated(command, terminal.as_ref(), &sockets, mask, filter);
             let code = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
@@ -128,8 +124,8 @@ fn become_activated(
     mut command: Command,
     terminal: Option<&OwnedFd>,
     sockets: &[OwnedFd],
-    mask: &SigSet,
-    filter: Option<(OwnedFd, &mut [libc::sock_filter])>,
+    mask: SigSet,
+    filter: Option<(OwnedFd, PutUnderFilter<'_>)>,
 ) -> io::Error {
     if let Some(Err(error)) = terminal.map(|terminal| take_terminal(terminal.as_fd())) {
         return error;
@@ -150,7 +146,7 @@ fn become_activated(
     }
     // Last, so that no call of the child before exec needs an answer.
     if let Some((to, filter)) = filter {
-        let listener = notify(filter);
+        let listener = filter();
         hand_over(&to, listener.as_ref());
     }
     command.exec()
@@ -182,11 +178,8 @@ fn listener(from: &UnixStream) -> io::Result<OwnedFd> {
 /// Makes this process, which leads no group, the leader of a new session with this controlling terminal.
 fn take_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     setsid()?;
-    // SAFETY: the request takes a number; zero means not to steal the terminal from another session.
-    if unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    // Not to be stolen from another session.
+    Ok(ioctl_tiocsctty(terminal)?)
 }
 
 /// Moves a descriptor to the lowest free number from `lowest` up, still close-on-exec.
@@ -200,100 +193,105 @@ fn move_from(descriptor: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::{BufRead, BufReader};
 
-    use nix::fcntl::open;
-    use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+    use nix::fcntl::{OFlag, open};
+    use nix::pty::{grantpt, posix_openpt, unlockpt};
     use nix::sys::signal::Signal;
     use nix::sys::stat::Mode;
-    use nix::unistd::Pid;
+    use nix::sys::wait::WaitStatus;
+    use rustix::pty::ptsname;
 
     use super::*;
+    use crate::sys::children::pid_of;
     use crate::sys::terminal::{set_terminal_size, size_at};
 
-    fn at_pipes(stdout: OwnedFd, stderr: OwnedFd, sockets: Vec<OwnedFd>) -> Descriptors {
-        Descriptors {
+    /// Starts a program with these sockets, waits for its end, and returns that with what it has written.
+    fn run(
+        command: Command,
+        sockets: Vec<OwnedFd>,
+        mask: SigSet,
+    ) -> io::Result<(WaitStatus, String)> {
+        let (mut reader, stdout) = io::pipe()?;
+        let (_, stderr) = io::pipe()?;
+        let descriptors = Descriptors {
             stdin: None,
-            stdout,
-            stderr,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
             sockets,
             at_terminal: false,
-        }
+        };
+        let spawned = spawn_activated(command, descriptors, mask, None)?;
+        assert!(spawned.listener.is_none());
+        let end = waitpid(pid_of(spawned.pid), None)?;
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        Ok((end, text))
     }
 
-    fn spawn(command: Command, descriptors: Descriptors, mask: &SigSet) -> io::Result<u32> {
-        let spawned = spawn_activated(command, descriptors, mask, &mut [])?;
-        assert!(spawned.listener.is_none());
-        Ok(spawned.pid)
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
     }
 
     #[test]
     fn sockets_start_at_three_and_the_pid_is_the_childs() {
-        let (reader, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (first, second) = UnixStream::pair().unwrap();
-        let names = [&first, &second].map(|socket| {
-            let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
-            std::fs::read_link(link).unwrap().display().to_string()
-        });
-        let mut command = Command::new("/bin/sh");
-        command.args([
-            "-c",
-            "echo $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4",
-        ]);
-        let sockets = vec![first.into(), second.into()];
-        let child = spawn(command, at_pipes(stdout, stderr, sockets), &SigSet::empty()).unwrap();
-        waitpid(Pid::from_raw(child.cast_signed()), None).unwrap();
-        let mut text = String::new();
-        File::from(reader).read_to_string(&mut text).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        let (said, own) = lines[0].split_once(' ').unwrap();
+        let (mut ours, theirs): (Vec<_>, Vec<_>) = [(); 2]
+            .map(|()| UnixStream::pair().unwrap())
+            .into_iter()
+            .unzip();
+        let script = shell("echo $LISTEN_PID $$; echo first >&3; echo second >&4");
+        let theirs = theirs.into_iter().map(OwnedFd::from).collect();
+        let (_, text) = run(script, theirs, SigSet::empty()).unwrap();
+        let (said, own) = text.trim_end().split_once(' ').unwrap();
         assert_eq!(said, own);
-        assert_eq!(lines[1..], names);
+        let read = |socket: &mut UnixStream| {
+            let mut text = String::new();
+            socket.read_to_string(&mut text).unwrap();
+            text
+        };
+        let written: Vec<String> = ours.iter_mut().map(read).collect();
+        assert_eq!(written, ["first\n", "second\n"]);
     }
 
     #[test]
     fn the_childs_signal_mask_is_as_given() {
-        let (reader, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let mut command = Command::new("grep");
-        command.args(["SigBlk", "/proc/self/status"]);
         let mask = SigSet::from(Signal::SIGUSR1);
-        let child = spawn(command, at_pipes(stdout, stderr, vec![]), &mask).unwrap();
-        waitpid(Pid::from_raw(child.cast_signed()), None).unwrap();
-        let mut text = String::new();
-        File::from(reader).read_to_string(&mut text).unwrap();
-        assert_eq!(
-            text,
-            "SigBlk:	0000000000000200
-"
-        );
+        let script = shell("kill -USR1 $$; echo lives; kill -USR2 $$; echo lives");
+        let (end, text) = run(script, Vec::new(), mask).unwrap();
+        assert_eq!(text, "lives\n");
+        assert!(matches!(
+            end,
+            WaitStatus::Signaled(_, Signal::SIGUSR2, false)
+        ));
     }
 
     #[test]
     fn a_missing_program_is_an_error_of_the_parent() {
-        let (_, stdout) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let (_, stderr) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let program = Command::new("/no/such");
-        let error = spawn(program, at_pipes(stdout, stderr, vec![]), &SigSet::empty()).unwrap_err();
+        let error = run(program, Vec::new(), SigSet::empty()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]
     fn a_child_has_the_terminal_and_leads_its_session() {
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
         let ours = posix_openpt(flags).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
-        let theirs = open(ptsname_r(&ours).unwrap().as_str(), flags, Mode::empty()).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = open(name.as_c_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         assert_eq!(size_at(theirs.as_raw_fd()), None);
         set_terminal_size(ours.as_fd(), (33, 101)).unwrap();
         assert_eq!(size_at(theirs.as_raw_fd()), Some((33, 101)));
-        let mut command = Command::new("/bin/sh");
         // Fields 5 to 8 of stat(5): group, session, terminal, and the group in its foreground.
-        let script = "set -- $(cat /proc/$$/stat); [ \"$5\" = $$ ] && [ \"$6\" = $$ ] && \
-                      [ \"$8\" = $$ ] && stty size </dev/tty";
-        command.args(["-c", script]);
+        let leads = if cfg!(target_os = "linux") {
+            "set -- $(cat /proc/$$/stat); [ \"$5\" = $$ ] && [ \"$6\" = $$ ] && [ \"$8\" = $$ ] && "
+        } else {
+            ""
+        };
         let descriptors = Descriptors {
             stdin: Some(theirs.try_clone().unwrap()),
             stdout: theirs.try_clone().unwrap(),
@@ -301,11 +299,12 @@ mod tests {
             sockets: Vec::new(),
             at_terminal: true,
         };
-        let child = spawn_activated(command, descriptors, &SigSet::empty(), &mut []).unwrap();
+        let script = shell(&format!("{leads}stty size </dev/tty"));
+        let child = spawn_activated(script, descriptors, SigSet::empty(), None).unwrap();
         let mut line = String::new();
         let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
         reader.read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), "33 101");
-        waitpid(Pid::from_raw(child.pid.cast_signed()), None).unwrap();
+        waitpid(pid_of(child.pid), None).unwrap();
     }
 }

@@ -4,13 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open as open_file};
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::pty::{grantpt, posix_openpt, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
+use rustix::pty::ptsname;
 
 use crate::sys::pipes::{Receiver, Sender};
 use crate::sys::terminal::set_terminal_size;
-use crate::sys::terminal_size;
+use crate::sys::{PTY, close_on_exec, terminal_size};
 
 /// The size if hotrun has no terminal: rows and columns.
 const SIZE: (u16, u16) = (24, 80);
@@ -40,12 +41,13 @@ impl Terminal {
 /// Opens a terminal: hotrun's side, and the child's. It does not echo, since hotrun's own terminal has
 /// echoed what is typed, and leaves newlines as they are.
 pub fn open_terminal() -> io::Result<(Terminal, OwnedFd)> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let ours = posix_openpt(flags)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
+    let ours = posix_openpt(flags | PTY)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
-    let theirs = open_file(ptsname_r(&ours)?.as_str(), flags, Mode::empty())?;
-    let ours = Terminal(ours.into());
+    let ours = Terminal(close_on_exec(ours.into())?);
+    let name = ptsname(&ours.0, Vec::new())?;
+    let theirs = open_file(name.as_c_str(), flags | OFlag::O_CLOEXEC, Mode::empty())?;
     fcntl(
         &ours.0,
         FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_RDWR),
