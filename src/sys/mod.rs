@@ -6,7 +6,7 @@ mod facts;
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
-#[cfg(target_os = "macos")]
+#[cfg(not(target_os = "linux"))]
 pub mod no_calls;
 #[cfg(unix)]
 mod unix;

@@ -1,5 +1,5 @@
-//! System calls of the app that hotrun answers: none where a system has nothing for it (`ABLE.capture`). No call is ever received,
-//! so what would be asked of one has no value.
+//! System calls of the app that hotrun answers: none where a system has nothing for it (`ABLE.capture`). No
+//! call is ever received, so what would be asked of one has no value.
 
 use std::convert::Infallible;
 use std::ffi::OsString;

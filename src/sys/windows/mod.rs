@@ -1,7 +1,6 @@
 //! What Windows has.
 
 pub mod accept_probe;
-pub mod calls;
 mod channel;
 pub mod connections;
 mod control;
@@ -29,6 +28,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::Command;
 
+pub use super::no_calls as calls;
 pub use channel::{Channel, Stdin};
 pub use control::{
     LocalListener, LocalStream, connect_local, connect_to_any, create_private_dir, is_private_dir,
