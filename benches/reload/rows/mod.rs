@@ -1,5 +1,6 @@
 //! The rows of the table: each measures one promise.
 
+mod bursts;
 mod doubles;
 mod fast;
 mod idle;
@@ -26,7 +27,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in order.
-pub(crate) const ALL: [Row; 11] = [
+pub(crate) const ALL: [Row; 12] = [
     Row {
         letter: 'a',
         title: "save to first new answer",
@@ -64,7 +65,7 @@ pub(crate) const ALL: [Row; 11] = [
     },
     Row {
         letter: 'h',
-        title: "noise and bursts",
+        title: "noise",
         measure: noise::measure,
     },
     Row {
@@ -81,6 +82,11 @@ pub(crate) const ALL: [Row; 11] = [
         letter: 'k',
         title: "hotrun in front of the app (--inject)",
         measure: inject::measure,
+    },
+    Row {
+        letter: 'l',
+        title: "bursts, and saves in the middle of a build",
+        measure: bursts::measure,
     },
 ];
 
