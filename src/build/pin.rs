@@ -6,7 +6,7 @@
 //! program writes there are moved to cargo's directory, where they would be under `cargo run`, so that
 //! the next generation finds them too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ struct Note {
     profile_dir: PathBuf,
     /// The pinned files.
     files: BTreeSet<PathBuf>,
+    /// The files of cargo's directory that have another name here, where no links can be made.
+    #[serde(default)]
+    named: BTreeMap<PathBuf, FileId>,
 }
 
 /// What a build has pinned so far. Dropping it removes the directory, unless it became an artifact.
@@ -125,21 +128,30 @@ impl Pins {
         {
             shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
         }
-        let note = Note {
+        let mut note = Note {
             profile_dir: self.profile_dir.clone(),
             files: self.files.clone(),
+            named: BTreeMap::new(),
         };
         let dir = self.dir.clone();
         let work = move || {
             defect::point("pin");
-            // A path that JSON can't hold gets no note, and files written there are not moved.
-            if let Ok(text) = serde_json::to_string(&note) {
-                fs::write(dir.join(NOTE), text)?;
-            }
+            write(&note, &dir)?;
             for other in others(&dir) {
-                bring_home(&other);
+                bring_home(&other, Leaves::Links);
             }
-            shown.iter().try_for_each(|(from, to)| show(from, to))
+            for (from, to) in &shown {
+                show(from, to, &mut note.named)?;
+            }
+            if note.named.is_empty() {
+                return Ok(());
+            }
+            let named = std::mem::take(&mut note.named).into_iter();
+            let inside = |path: PathBuf| path.strip_prefix(&dir).map(Path::to_owned).ok();
+            note.named = named
+                .filter_map(|(path, id)| Some((inside(path)?, id)))
+                .collect();
+            write(&note, &dir)
         };
         spawn_blocking("pin", work).done().await?
     }
@@ -214,8 +226,18 @@ fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
     Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
 }
 
-/// Links everything of `from` that is not in `to`, except for cargo's dep-info.
-fn show(from: &Path, to: &Path) -> io::Result<()> {
+/// Writes the note of this directory.
+fn write(note: &Note, dir: &Path) -> io::Result<()> {
+    // A path that JSON can't hold gets no note, and files written there are not moved.
+    match serde_json::to_string(note) {
+        Ok(text) => fs::write(dir.join(NOTE), text),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Links everything of `from` that is not in `to`, except for cargo's dep-info. Files that get another name
+/// instead are noted.
+fn show(from: &Path, to: &Path, named: &mut BTreeMap<PathBuf, FileId>) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         let Some(name) = path.file_name() else {
@@ -224,8 +246,10 @@ fn show(from: &Path, to: &Path) -> io::Result<()> {
         if path.extension().is_some_and(|ending| ending == "d") {
             continue;
         }
-        match files::show(&path, &to.join(name)) {
+        let at = to.join(name);
+        match files::show(&path, &at) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(Some(id)) => _ = named.insert(at, id),
             _ => {}
         }
     }
@@ -251,24 +275,47 @@ fn others(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Moves what a program has written beside its executable to cargo's directory, and leaves links to it.
-/// What can't be moved stays.
-pub(super) fn bring_home(dir: &Path) {
+/// What is left in place of what is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// Links to it: the program may still run.
+    Links,
+    /// Nothing.
+    Nothing,
+}
+
+/// Moves what a program has written beside its executable to cargo's directory. What can't be moved stays.
+pub(super) fn bring_home(dir: &Path, leaves: Leaves) {
     let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
-    let Ok(Note { profile_dir, files }) = serde_json::from_str(&text) else {
+    let Ok(Note {
+        profile_dir,
+        files,
+        named,
+    }) = serde_json::from_str(&text)
+    else {
         return;
     };
     let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     for entry in dirs.iter().flat_map(|inner| entries(dir, inner)) {
         let name = entry.strip_prefix(dir).unwrap_or(&entry);
-        let is_ours = name == Path::new(NOTE) || files.iter().any(|file| file.starts_with(name));
+        // What was built meanwhile is not replaced by the same file of an earlier build.
+        let is_cargos = || {
+            let known = named.get(name);
+            known.is_some_and(|known| FileId::of_link(&entry).is_ok_and(|found| found == *known))
+        };
+        let is_ours = name == Path::new(NOTE)
+            || files.iter().any(|file| file.starts_with(name))
+            || is_cargos();
         let kind = entry
             .symlink_metadata()
             .map(|metadata| metadata.file_type());
         let home = profile_dir.join(name);
         match kind {
-            Ok(kind) if kind.is_file() && !is_ours => bring_file(&entry, &home).ok(),
-            Ok(kind) if kind.is_dir() && !is_ours => bring_dir(&entry, &home).ok(),
+            Ok(_) if is_ours => None,
+            Ok(kind) if kind.is_dir() || kind.is_file() && leaves == Leaves::Nothing => {
+                bring(&entry, &home, leaves).ok()
+            }
+            Ok(kind) if kind.is_file() => bring_file(&entry, &home).ok(),
             _ => None,
         };
     }
@@ -285,7 +332,7 @@ fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
     let beside = format!("{NOTE}.{}.{name}", std::process::id());
     let new = home.with_file_name(&beside);
     if fs::hard_link(file, &new).is_err() {
-        return bring_dir(file, home);
+        return bring(file, home, Leaves::Links);
     }
     let link = file.with_file_name(&beside);
     let brought = fs::rename(&new, home)
@@ -295,9 +342,21 @@ fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
     brought
 }
 
-fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
-    fs::rename(dir, home)?;
-    symlink(home, dir)
+fn bring(path: &Path, home: &Path, leaves: Leaves) -> io::Result<()> {
+    fs::rename(path, home)?;
+    if leaves == Leaves::Nothing {
+        return Ok(());
+    }
+    let linked = if home.is_dir() {
+        files::link_dir(home, path)
+    } else {
+        symlink(home, path)
+    };
+    if linked.is_err() {
+        // The program goes on with it.
+        fs::rename(home, path)?;
+    }
+    linked
 }
 
 /// Two files have the same content.
@@ -339,6 +398,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::sys::testing::{can_link, lacks};
 
     /// A directory of cargo's with these files; the content of each is its own name.
     fn built(files: &[&str]) -> TempDir {
@@ -397,14 +457,35 @@ mod tests {
             ("app", Some("app")),
             ("libgreet.so", Some("libgreet.so")),
             ("libplug.so", Some("deps/libplug.so")),
-            ("worker", Some("later")),
-            ("data.txt", Some("later")),
-            ("deps/libplug.so", Some("later")),
             ("app.d", None),
         ] {
             assert_eq!(pinned(file).as_deref(), content, "{file}");
         }
-        assert!(artifact.libraries && artifact.path.ends_with("g1/app"));
+        assert!(artifact.path.ends_with("g1/app"));
+        let is_library = is_shared_object(Path::new("libgreet.so"));
+        assert_eq!(artifact.libraries, is_library);
+        // Later builds change nothing of what has another name there.
+        let seen = if can_link() { "later" } else { "worker" };
+        assert_eq!(pinned("worker").as_deref(), Some(seen));
+        if lacks(can_link(), "links that this user may make") {
+            return;
+        }
+        for file in ["data.txt", "deps/libplug.so"] {
+            assert_eq!(pinned(file).as_deref(), Some("later"), "{file}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_built_later_is_not_replaced_by_what_a_program_was_shown() {
+        let dir = built(&["app", "worker"]);
+        let first = pin(&dir, 1, "app", &[]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        replace(&dir, "worker", "later");
+        let _second = pin(&dir, 2, "app", &[]).await;
+        let worker = dir.path().join("debug/worker");
+        assert_eq!(fs::read_to_string(&worker).unwrap(), "later");
+        discard(&first.dir);
+        assert_eq!(fs::read_to_string(&worker).unwrap(), "later");
     }
 
     #[tokio::test]
@@ -455,9 +536,33 @@ mod tests {
         assert!(!more.is_same_as(&single).await);
     }
 
+    #[tokio::test]
+    async fn what_a_program_writes_beside_itself_is_home_when_it_is_gone() {
+        let dir = built(&["app"]);
+        let first = pin(&dir, 1, "app", &[]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        fs::write(first.dir.join("data.db"), "1").unwrap();
+        fs::create_dir(first.dir.join("logs")).unwrap();
+        fs::write(first.dir.join("logs/today"), "1").unwrap();
+        let second = pin(&dir, 2, "app", &[]).await;
+        for dir in [&first.dir, &second.dir] {
+            assert_eq!(fs::read_to_string(dir.join("data.db")).unwrap(), "1");
+        }
+        assert_eq!(fs::read(first.dir.join("logs/today")).unwrap(), b"1");
+        discard(&first.dir);
+        assert!(!first.dir.exists());
+        let home = dir.path().join("debug");
+        for file in ["data.db", "logs/today"] {
+            assert_eq!(fs::read_to_string(home.join(file)).unwrap(), "1", "{file}");
+        }
+    }
+
     /// A program that keeps its data beside its executable finds it again, as under `cargo run`.
     #[tokio::test]
     async fn what_a_program_writes_beside_itself_outlasts_it() {
+        if lacks(can_link(), "links that this user may make") {
+            return;
+        }
         let dir = built(&["examples/demo", "app"]);
         let first = pin(&dir, 1, "examples/demo", &["app"]).await;
         let first = first.keep(Generation(1), &[], Surroundings::default());

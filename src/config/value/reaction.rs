@@ -79,8 +79,10 @@ pub struct Do(pub Option<Reaction>);
 
 impl Text for Do {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let hint =
-            "write `rebuild`, `restart`, `reload-browser`, `signal:HUP`, `run:COMMAND` or `ignore`";
+        let hint = format!(
+            "write `rebuild`, `restart`, `reload-browser`, `signal:{}`, `run:COMMAND` or `ignore`",
+            signals::EXAMPLE
+        );
         let reaction = match text.split_once(':') {
             None if text == "ignore" => return Ok(Self(None)),
             None if text == "rebuild" => Reaction::Rebuild,
@@ -88,7 +90,7 @@ impl Text for Do {
             None if text == "reload-browser" => Reaction::ReloadBrowser,
             Some(("signal", name)) => match signals::number(name) {
                 Some(number) => Reaction::Signal(number),
-                None => return wrong(format!("`{name}` is no signal"), hint),
+                None => return wrong(format!("`{name}` is no signal here"), hint),
             },
             Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
             _ => return wrong(format!("`{text}` is no reaction"), hint),
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(Do::read("ignore"), Ok(Do(None)));
         assert_eq!(read("restart"), Some(Reaction::Restart));
         assert_eq!(read("reload-browser"), Some(Reaction::ReloadBrowser));
-        assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
+        assert_eq!(read("signal:INT"), Some(Reaction::Signal(2)));
         let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
         assert_eq!(read("run:make css"), Some(Reaction::Run(line)));
         for text in ["", "reload", "signal:", "signal:NO", "run:", "restart:x"] {

@@ -37,6 +37,9 @@ pub const CHILD: i32 = libc::SIGCHLD;
 /// The terminal has another size.
 pub const RESIZED: i32 = libc::SIGWINCH;
 
+/// A signal that can tell an app to read its files again, as one writes it.
+pub const EXAMPLE: &str = "HUP";
+
 /// The number of the signal with this name, with `SIG` or without.
 pub fn number(name: &str) -> Option<i32> {
     let bare = name.strip_prefix("SIG").unwrap_or(name);

@@ -53,6 +53,8 @@ pub use wait::{Readable, readable};
 pub const ABLE: super::Able = super::Able {
     capture: false,
     twins: false,
+    unix_sockets: false,
+    sight: false,
     inherit: false,
     overwrite_running: false,
 };
