@@ -14,8 +14,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::beside::{Leaves, bring_home};
 use super::cargo_config::CargoConfig;
-use super::pin::{Leaves, bring_home};
 use super::project::{Project, Target, TargetKind};
 use super::recorder::Recorder;
 use crate::config::Build;

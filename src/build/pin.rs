@@ -6,33 +6,17 @@
 //! program writes there are moved to cargo's directory, where they would be under `cargo run`, so that
 //! the next generation finds them too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::artifact::discard;
+use super::beside::{Leaves, NOTE, Note, bring_home, others};
 use crate::defect::{self, Blocking, spawn_blocking};
 use crate::session::model::{Artifact, Generation, Surroundings};
 use crate::sys::ABLE;
-use crate::sys::files::{self, FileId, symlink};
-
-/// The name of the note in each pinned directory, which is needed to move the program's files out of it.
-const NOTE: &str = ".hotrun";
-
-/// The content of the note.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    /// The directory that cargo built into.
-    profile_dir: PathBuf,
-    /// The pinned files.
-    files: BTreeSet<PathBuf>,
-    /// The files of cargo's directory that have another name here, where no links can be made.
-    #[serde(default)]
-    named: BTreeMap<PathBuf, FileId>,
-}
+use crate::sys::files::FileId;
 
 /// What a build has pinned so far. Dropping it removes the directory, unless it became an artifact.
 #[derive(Debug)]
@@ -128,30 +112,15 @@ impl Pins {
         {
             shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
         }
-        let mut note = Note {
-            profile_dir: self.profile_dir.clone(),
-            files: self.files.clone(),
-            named: BTreeMap::new(),
-        };
+        let mut note = Note::of(self.profile_dir.clone(), self.files.clone());
         let dir = self.dir.clone();
         let work = move || {
             defect::point("pin");
-            write(&note, &dir)?;
+            note.write(&dir)?;
             for other in others(&dir) {
                 bring_home(&other, Leaves::Links);
             }
-            for (from, to) in &shown {
-                show(from, to, &mut note.named)?;
-            }
-            if note.named.is_empty() {
-                return Ok(());
-            }
-            let named = std::mem::take(&mut note.named).into_iter();
-            let inside = |path: PathBuf| path.strip_prefix(&dir).map(Path::to_owned).ok();
-            note.named = named
-                .filter_map(|(path, id)| Some((inside(path)?, id)))
-                .collect();
-            write(&note, &dir)
+            note.show(&dir, &shown)
         };
         spawn_blocking("pin", work).done().await?
     }
@@ -224,139 +193,6 @@ fn copy(mut from: File, to: &Path) -> io::Result<()> {
 
 fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
     Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
-}
-
-/// Writes the note of this directory.
-fn write(note: &Note, dir: &Path) -> io::Result<()> {
-    // A path that JSON can't hold gets no note, and files written there are not moved.
-    match serde_json::to_string(note) {
-        Ok(text) => fs::write(dir.join(NOTE), text),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Links everything of `from` that is not in `to`, except for cargo's dep-info. Files that get another name
-/// instead are noted.
-fn show(from: &Path, to: &Path, named: &mut BTreeMap<PathBuf, FileId>) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name() else {
-            continue;
-        };
-        if path.extension().is_some_and(|ending| ending == "d") {
-            continue;
-        }
-        let at = to.join(name);
-        match files::show(&path, &at) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(Some(id)) => _ = named.insert(at, id),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The pinned directories of other generations of the same session: their names differ only in the
-/// number.
-fn others(dir: &Path) -> Vec<PathBuf> {
-    let without_number = |dir: &Path| {
-        let name = dir.file_name()?.to_str()?;
-        Some(
-            name.trim_end_matches(|c: char| c.is_ascii_digit())
-                .to_owned(),
-        )
-    };
-    let own = without_number(dir);
-    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
-    let paths = entries.into_iter().flatten().flatten();
-    let paths = paths.map(|entry| entry.path());
-    paths
-        .filter(|path| path != dir && own.is_some() && without_number(path) == own)
-        .collect()
-}
-
-/// What is left in place of what is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaves {
-    /// Links to it: the program may still run.
-    Links,
-    /// Nothing.
-    Nothing,
-}
-
-/// Moves what a program has written beside its executable to cargo's directory. What can't be moved stays.
-pub(super) fn bring_home(dir: &Path, leaves: Leaves) {
-    let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
-    let Ok(Note {
-        profile_dir,
-        files,
-        named,
-    }) = serde_json::from_str(&text)
-    else {
-        return;
-    };
-    let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    for entry in dirs.iter().flat_map(|inner| entries(dir, inner)) {
-        let name = entry.strip_prefix(dir).unwrap_or(&entry);
-        // What was built meanwhile is not replaced by the same file of an earlier build.
-        let is_cargos = || {
-            let known = named.get(name);
-            known.is_some_and(|known| FileId::of_link(&entry).is_ok_and(|found| found == *known))
-        };
-        let is_ours = name == Path::new(NOTE)
-            || files.iter().any(|file| file.starts_with(name))
-            || is_cargos();
-        let kind = entry
-            .symlink_metadata()
-            .map(|metadata| metadata.file_type());
-        let home = profile_dir.join(name);
-        match kind {
-            Ok(_) if is_ours => None,
-            Ok(kind) if kind.is_dir() || kind.is_file() && leaves == Leaves::Nothing => {
-                bring(&entry, &home, leaves).ok()
-            }
-            Ok(kind) if kind.is_file() => bring_file(&entry, &home).ok(),
-            _ => None,
-        };
-    }
-}
-
-fn entries(dir: &Path, inner: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join(inner)).into_iter().flatten();
-    entries.flatten().map(|entry| entry.path()).collect()
-}
-
-/// Moves a file such that it exists at both paths at every moment.
-fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let beside = format!("{NOTE}.{}.{name}", std::process::id());
-    let new = home.with_file_name(&beside);
-    if fs::hard_link(file, &new).is_err() {
-        return bring(file, home, Leaves::Links);
-    }
-    let link = file.with_file_name(&beside);
-    let brought = fs::rename(&new, home)
-        .and_then(|()| symlink(home, &link))
-        .and_then(|()| fs::rename(&link, file));
-    fs::remove_file(&new).ok();
-    brought
-}
-
-fn bring(path: &Path, home: &Path, leaves: Leaves) -> io::Result<()> {
-    fs::rename(path, home)?;
-    if leaves == Leaves::Nothing {
-        return Ok(());
-    }
-    let linked = if home.is_dir() {
-        files::link_dir(home, path)
-    } else {
-        symlink(home, path)
-    };
-    if linked.is_err() {
-        // The program goes on with it.
-        fs::rename(home, path)?;
-    }
-    linked
 }
 
 /// Two files have the same content.

@@ -78,7 +78,7 @@ pub(super) async fn ask_cargo(
             // override, cargo would start the program.
             let failed = |error: serde_json::Error| Stopped::Failed(error.to_string().into());
             let config = CargoConfig::read(build);
-            let config = config.runner_override(&toolchain.triple, [&program, PRINT], needs_list);
+            let config = config.runner_override(&toolchain.triple, [&program, PRINT]);
             let config = config.map_err(failed)?;
             args.extend(["--config".into(), config.into()]);
         }
