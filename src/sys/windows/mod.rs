@@ -14,6 +14,7 @@ mod job;
 pub mod keeper;
 mod keys;
 mod offer;
+mod owner;
 pub mod pipes;
 pub mod processes;
 mod sd_notify;
