@@ -64,3 +64,28 @@ pub use macos::*;
 pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shell_gets_a_line_as_it_was_typed() {
+        let mut shell = command(SHELL[0].as_ref(), SHELL[0].as_ref());
+        let line = r#"echo "one  two" && echo three"#;
+        add_args(&mut shell, &[SHELL[1].into(), line.into()]);
+        let said = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+        let lines: Vec<&str> = said.lines().map(str::trim).collect();
+        assert!(
+            lines[0].contains("one  two") && !lines[0].contains('\\'),
+            "{said}"
+        );
+        assert_eq!(lines[1], "three");
+    }
+
+    #[test]
+    fn paths_for_all_systems_have_slashes() {
+        let path = std::path::Path::new("a").join("b").join("c");
+        assert_eq!(slashed(&path), "a/b/c");
+    }
+}
