@@ -91,7 +91,10 @@ impl Text for Do {
             None if text == "reload-browser" => Reaction::ReloadBrowser,
             Some(("signal", name)) => match signals::number(name) {
                 Some(number) => Reaction::Signal(number),
-                None => return wrong(format!("`{name}` is no signal here"), hint),
+                None if signals::is_known(name) => {
+                    return wrong(format!("`{name}` can't be sent on this system"), hint);
+                }
+                None => return wrong(format!("`{name}` is no signal"), hint),
             },
             Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
             _ => return wrong(format!("`{text}` is no reaction"), hint),

@@ -63,14 +63,25 @@ const AMONG_US: [i32; 3] = [HANGUP, USER_1, USER_2];
 /// A signal that can tell an app to read its files again, as one writes it.
 pub const EXAMPLE: &str = "BREAK";
 
+/// Signals that can ask an app to end, as a hint names them.
+pub const ENDING_EXAMPLES: &str = "`TERM`, `INT` or `BREAK`";
+
 /// The number of the signal with this name, with `SIG` or without; `None` for those that an app can't be
 /// sent.
 pub fn number(name: &str) -> Option<i32> {
+    known(name).filter(|number| SENT.contains(number))
+}
+
+fn known(name: &str) -> Option<i32> {
     let bare = name.strip_prefix("SIG").unwrap_or(name);
     let mut all = NAMES.iter();
     let found = all.find(|(_, name)| name.strip_prefix("SIG") == Some(bare));
-    let found = found.map(|(number, _)| *number);
-    found.filter(|number| SENT.contains(number))
+    found.map(|(number, _)| *number)
+}
+
+/// There is a signal with this name, whether it can be sent or not.
+pub fn is_known(name: &str) -> bool {
+    known(name).is_some()
 }
 
 /// The name of a signal, as `SIGTERM`.
@@ -253,6 +264,7 @@ mod tests {
             (None, None, Some("SIGTERM"))
         );
         assert_eq!((name(HANGUP), number("HUP")), (Some("SIGHUP"), None));
+        assert!(is_known("SIGHUP") && !is_known("HUB"));
         assert!(number(EXAMPLE).is_some());
         assert!(may_ask_to_end(INTERRUPT) && !may_ask_to_end(KILL) && !may_ask_to_end(USER_1));
     }
