@@ -1,6 +1,7 @@
 //! The launch that a keeper carries out: the environment and arguments of `cargo run`, with hotrun's own
 //! on top.
 
+use std::env::{join_paths, split_paths};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -94,14 +95,15 @@ pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
 /// Puts this directory first in the search path of shared objects: it has the generation's own, while
 /// those in cargo's directories are of the last build.
 fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
-    let mut path = dir.as_os_str().to_owned();
-    match env.iter_mut().find(|(key, _)| key == host::LIBRARY_PATH) {
-        // An empty entry would mean the working directory.
-        Some((_, known)) if !known.is_empty() => {
-            path.push(":");
-            path.push(&known);
-            *known = path;
-        }
+    let place = env.iter_mut().find(|(key, _)| key == host::LIBRARY_PATH);
+    // An empty entry would mean the working directory.
+    let known = place.as_ref().filter(|(_, known)| !known.is_empty());
+    let known = known.into_iter().flat_map(|(_, known)| split_paths(known));
+    // A directory whose name has the separator can't be in a list.
+    let Ok(path) = join_paths(std::iter::once(dir.to_owned()).chain(known)) else {
+        return;
+    };
+    match place {
         Some((_, known)) => *known = path,
         None => env.push((host::LIBRARY_PATH.into(), path)),
     }
@@ -125,4 +127,26 @@ pub(super) fn explain(what: &str, code: Option<i32>) -> Reason {
         _ => return what.into(),
     };
     Reason::new(what, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_libraries_are_found_before_others() {
+        let list = |dirs: &[&str]| join_paths(dirs).unwrap();
+        let other = || ("OTHER".into(), "x".into());
+        for (known, expected) in [
+            (None, list(&["/g1"])),
+            (Some(OsString::new()), list(&["/g1"])),
+            (Some(list(&["/a b", "/c"])), list(&["/g1", "/a b", "/c"])),
+        ] {
+            let name = || OsString::from(host::LIBRARY_PATH);
+            let known = known.map(|known| (name(), known));
+            let mut env: Vec<_> = [Some(other()), known].into_iter().flatten().collect();
+            search_first(Path::new("/g1"), &mut env);
+            assert_eq!(env, [other(), (name(), expected)]);
+        }
+    }
 }

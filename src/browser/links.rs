@@ -1,7 +1,7 @@
 //! Places in sources that a text names become links that open the user's editor there. Pure.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -10,7 +10,7 @@ use super::ansi::Span;
 
 /// A file, a line and a column, as compilers and panics name them.
 static PLACE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"([^\s:()'`]+\.\w+):(\d+):(\d+)").ok());
+    LazyLock::new(|| Regex::new(r"((?:\b[A-Za-z]:[/\\])?[^\s:()'`]+\.\w+):(\d+):(\d+)").ok());
 
 /// Makes links of the places in these spans. `template` has `{path}`, `{line}` and `{column}`; relative
 /// paths start at `root`.
@@ -52,28 +52,50 @@ pub(super) fn link(spans: Vec<Span>, root: &Path, template: &str) -> Vec<Span> {
     linked
 }
 
-/// A path as a part of a URL (RFC 3986, 2.1).
+/// A path as a part of a URL (RFC 3986, 2.1): it starts with `/`, also where paths start with a drive.
 fn encoded(path: &Path) -> String {
     let mut text = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
+    for part in path.components() {
+        match part {
+            Component::RootDir => {}
+            // A drive, whose colon URLs may have.
+            Component::Prefix(drive) => _ = write!(text, "/{}", drive.as_os_str().display()),
+            part => {
+                text.push('/');
+                encode(part.as_os_str().as_encoded_bytes(), &mut text);
+            }
+        }
+    }
+    text
+}
+
+fn encode(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
         match byte {
-            b'/' | b'.' | b'_' | b'~' | b'-' => text.push(char::from(*byte)),
+            b'.' | b'_' | b'~' | b'-' => text.push(char::from(*byte)),
             _ if byte.is_ascii_alphanumeric() => text.push(char::from(*byte)),
             // Writing to a string can't fail.
             _ => _ = write!(text, "%{byte:02X}"),
         }
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ansi::spans;
     use super::*;
+    use crate::sys::testing::{absolute, absolute_text};
+
+    /// The link to a file, which on some systems is on a drive.
+    fn url_of(path: &str) -> String {
+        let drive = absolute_text("");
+        let slash = if drive.is_empty() { "" } else { "/" };
+        format!("vscode://file{slash}{drive}{path}")
+    }
 
     fn links(text: &str) -> Vec<String> {
         let template = "vscode://file{path}:{line}:{column}";
-        let linked = link(spans(text), Path::new("/a b"), template);
+        let linked = link(spans(text), &absolute("/a b"), template);
         let whole: String = linked.iter().map(|span| &*span.text).collect();
         let plain: String = spans(text).iter().map(|span| &*span.text).collect();
         assert_eq!(whole, plain);
@@ -85,23 +107,24 @@ mod tests {
         for (text, expected) in [
             (
                 "\x1b[1m--> \x1b[0msrc/main.rs:96:12\n   |",
-                &["vscode://file/a%20b/src/main.rs:96:12"][..],
+                &["/a%20b/src/main.rs:96:12"][..],
             ),
             (
                 "thread 'main' (7) panicked at src/é.rs:2:5:\nat ./src/b.rs:1:1",
-                &[
-                    "vscode://file/a%20b/src/%C3%A9.rs:2:5",
-                    "vscode://file/a%20b/src/b.rs:1:1",
-                ],
+                &["/a%20b/src/%C3%A9.rs:2:5", "/a%20b/src/b.rs:1:1"],
             ),
             (
                 "at /home/me/.cargo/x-1.0/src/lib.rs:7:9",
-                &["vscode://file/home/me/.cargo/x-1.0/src/lib.rs:7:9"],
+                &["/home/me/.cargo/x-1.0/src/lib.rs:7:9"],
             ),
             ("at /rustc/abc/library/core/src/panicking.rs:1:2", &[]),
             ("12:30:01 listening on 127.0.0.1:3000", &[]),
         ] {
-            assert_eq!(links(text), expected, "{text}");
+            let expected = expected.iter().map(|path| url_of(path));
+            assert_eq!(links(text), expected.collect::<Vec<_>>(), "{text}");
         }
+        let file = absolute("/x/a.rs");
+        let text = format!("at {}:7:9", file.display());
+        assert_eq!(links(&text), [url_of("/x/a.rs:7:9")]);
     }
 }

@@ -254,7 +254,8 @@ impl CargoConfig {
     }
 
     /// A value for `--config` that sets this runner for this target, before any other configuration. It
-    /// has the form of the one it overrides: cargo does not merge a list with a string.
+    /// has the form of the one it overrides: cargo does not merge a list with a string. Where it overrides
+    /// none, it is a list if it needs to be.
     pub(super) fn runner_override(
         &self,
         triple: &str,
@@ -264,8 +265,9 @@ impl CargoConfig {
             let target = layer.table.get("target")?.get(triple)?;
             Some(target.get("runner")?.is_array())
         };
+        let needs_list = runner[0].contains(char::is_whitespace);
         // JSON's strings and lists of strings are valid TOML.
-        let runner = if self.first(|| None, said).unwrap_or_default() {
+        let runner = if self.first(|| None, said).unwrap_or(needs_list) {
             serde_json::to_string(&runner)?
         } else {
             serde_json::to_string(&runner.join(" "))?
@@ -365,7 +367,7 @@ fn words(value: &Value, base: &Path) -> Option<Vec<OsString>> {
 
 /// A program: a bare name is looked up in `PATH`, anything else is a path.
 fn program(name: &str, base: &Path) -> OsString {
-    if name.contains('/') {
+    if name.contains(std::path::is_separator) {
         base.join(name).into_os_string()
     } else {
         name.into()
@@ -419,12 +421,10 @@ mod tests {
         let (_temp, root) = tree(files);
         let home = home.map(|home| root.join(home));
         let found = super::files(&root.join(dir), home.as_deref());
-        let found: Vec<&str> = found
-            .iter()
-            // Configuration above the temporary directory is not part of the test.
-            .filter_map(|path| path.strip_prefix(&root).ok()?.to_str())
-            .collect();
-        assert_eq!(found, expected);
+        // Configuration above the temporary directory is not part of the test.
+        let found = found.iter().map(|path| path.strip_prefix(&root));
+        let found: Vec<&Path> = found.flatten().collect();
+        assert_eq!(found, expected.iter().map(Path::new).collect::<Vec<_>>());
     }
 
     #[test]
@@ -499,7 +499,8 @@ mod tests {
         let read = CargoConfig::read(&build(root.join("a"), env, config));
         let cfg = cfg_of("unix\ntarget_os=\"linux\"\n");
         let runner = read.runner("x-y", &cfg).unwrap();
-        let expected: Vec<OsString> = expected
+        let runner: Vec<&Path> = runner.iter().map(Path::new).collect();
+        let expected: Vec<PathBuf> = expected
             .iter()
             .map(|word| word.replace("{root}", root.to_str().unwrap()).into())
             .collect();
@@ -588,8 +589,9 @@ mod tests {
         let own = ("a/.cargo/config.toml", "[target.'a.b-c']\nrunner = ['x']\n");
         let (_temp, root) = tree(&[own]);
         let read = CargoConfig::read(&build(root.join("a"), &[], &[]));
-        let text = |triple| read.runner_override(triple, ["/x", "y"]).unwrap();
-        assert_eq!(text("a.b-c"), r#"target."a.b-c".runner=["/x","y"]"#);
-        assert_eq!(text("x-y"), r#"target."x-y".runner="/x y""#);
+        let text = |triple, program| read.runner_override(triple, [program, "y"]).unwrap();
+        assert_eq!(text("a.b-c", "/x"), r#"target."a.b-c".runner=["/x","y"]"#);
+        assert_eq!(text("x-y", "/x"), r#"target."x-y".runner="/x y""#);
+        assert_eq!(text("x-y", "/a b"), r#"target."x-y".runner=["/a b","y"]"#);
     }
 }

@@ -79,7 +79,9 @@ pub(super) fn inputs(text: &str) -> Option<Vec<PathBuf>> {
     // Cargo ends the rule with a line end: a file that is cut off names too little.
     let (rule, _) = text.split_once('\n')?;
     let rule = rule.trim_end_matches('\r');
-    let (_, names) = rule.split_once(": ").or_else(|| rule.split_once(':'))?;
+    let (_, names) = rule
+        .split_once(": ")
+        .or_else(|| Some((rule.strip_suffix(':')?, "")))?;
     let names = names.replace("\\ ", "\0");
     let names = names.split_ascii_whitespace();
     Some(names.map(|name| name.replace('\0', " ").into()).collect())
@@ -88,11 +90,12 @@ pub(super) fn inputs(text: &str) -> Option<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::absolute;
 
     #[test]
     fn what_is_away_keeps_its_place() {
-        let path = Path::new("/nowhere/app/src/../../shared/text");
-        assert_eq!(straight(path), Some("/nowhere/shared/text".into()));
+        let path = absolute("/nowhere/app/src/../../shared/text");
+        assert_eq!(straight(&path), Some(absolute("/nowhere/shared/text")));
         assert_eq!(straight(Path::new("shared/text")), None);
     }
 
@@ -108,6 +111,11 @@ mod tests {
             ["/w/build.rs", "/w/a b.txt", "/w/src/main.rs"]
         );
         assert_eq!(names("/w/app:\n"), Some(Vec::new()));
+        assert_eq!(names("C:\\w\\app.exe:\n"), Some(Vec::new()));
+        assert_eq!(
+            names("C:\\w\\app.exe: C:\\w\\a\\ b.rs\r\n").unwrap(),
+            ["C:\\w\\a b.rs"]
+        );
         for broken in ["", "/w/app: /w/src/ma", "no rule\n", "\n"] {
             assert_eq!(names(broken), None, "{broken:?}");
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use super::project::{Local, Project};
 use crate::session::model::{ChangeKind, Changes, Content};
+use crate::sys::files::TICK;
 
 /// How the names of the fingerprint files begin whose time says when a unit was compiled.
 const COMPILED: [&str; 4] = ["dep-lib-", "dep-bin-", "dep-example-", "dep-build-script-"];
@@ -94,12 +95,11 @@ fn records(profile: &Path, package: &str) -> Vec<PathBuf> {
     compiled.chain(said).collect()
 }
 
-/// The least that a record can be older. What was written before the file that is to be seen is older
+/// Makes this record older than what was written then, if it is not. `unknown`: whatever it is.
+///
+/// Older by the least that there is. What was written before the file that is to be seen is older
 /// than the record then, as before, and builds nothing: a build script, say, for what it has read before
 /// it wrote that file.
-const OLDER: Duration = Duration::from_nanos(1);
-
-/// Makes this record older than what was written then, if it is not. `unknown`: whatever it is.
 fn set_back(record: &Path, written: SystemTime, unknown: bool) {
     let Some(recorded) = self::written(record) else {
         return;
@@ -111,7 +111,7 @@ fn set_back(record: &Path, written: SystemTime, unknown: bool) {
         // Older than every source that cargo knows of.
         Some(SystemTime::UNIX_EPOCH + Duration::from_hours(24))
     } else {
-        written.checked_sub(OLDER)
+        written.checked_sub(TICK)
     };
     if let (Some(older), Ok(file)) = (older, File::options().append(true).open(record)) {
         file.set_modified(older).ok();

@@ -13,6 +13,7 @@
 //! the result.
 
 pub mod artifact;
+mod beside;
 pub mod cargo_config;
 pub mod choice;
 pub mod command;

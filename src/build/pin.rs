@@ -11,25 +11,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::artifact::discard;
+use super::beside::{Leaves, NOTE, Note, bring_home, others};
 use crate::defect::{self, Blocking, spawn_blocking};
 use crate::session::model::{Artifact, Generation, Surroundings};
 use crate::sys::ABLE;
-use crate::sys::files::{self, FileId, symlink};
-
-/// The name of the note in each pinned directory, which is needed to move the program's files out of it.
-const NOTE: &str = ".hotrun";
-
-/// The content of the note.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    /// The directory that cargo built into.
-    profile_dir: PathBuf,
-    /// The pinned files.
-    files: BTreeSet<PathBuf>,
-}
+use crate::sys::files::FileId;
 
 /// What a build has pinned so far. Dropping it removes the directory, unless it became an artifact.
 #[derive(Debug)]
@@ -125,21 +112,15 @@ impl Pins {
         {
             shown.push((self.profile_dir.join(inner), self.dir.join(inner)));
         }
-        let note = Note {
-            profile_dir: self.profile_dir.clone(),
-            files: self.files.clone(),
-        };
+        let mut note = Note::of(self.profile_dir.clone(), self.files.clone());
         let dir = self.dir.clone();
         let work = move || {
             defect::point("pin");
-            // A path that JSON can't hold gets no note, and files written there are not moved.
-            if let Ok(text) = serde_json::to_string(&note) {
-                fs::write(dir.join(NOTE), text)?;
-            }
+            note.write(&dir)?;
             for other in others(&dir) {
-                bring_home(&other);
+                bring_home(&other, Leaves::Links);
             }
-            shown.iter().try_for_each(|(from, to)| show(from, to))
+            note.show(&dir, &shown)
         };
         spawn_blocking("pin", work).done().await?
     }
@@ -214,92 +195,6 @@ fn is_older(file: &Path, than: &Path) -> io::Result<bool> {
     Ok(file.metadata()?.modified()? < than.metadata()?.modified()?)
 }
 
-/// Links everything of `from` that is not in `to`, except for cargo's dep-info.
-fn show(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name() else {
-            continue;
-        };
-        if path.extension().is_some_and(|ending| ending == "d") {
-            continue;
-        }
-        match files::show(&path, &to.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The pinned directories of other generations of the same session: their names differ only in the
-/// number.
-fn others(dir: &Path) -> Vec<PathBuf> {
-    let without_number = |dir: &Path| {
-        let name = dir.file_name()?.to_str()?;
-        Some(
-            name.trim_end_matches(|c: char| c.is_ascii_digit())
-                .to_owned(),
-        )
-    };
-    let own = without_number(dir);
-    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
-    let paths = entries.into_iter().flatten().flatten();
-    let paths = paths.map(|entry| entry.path());
-    paths
-        .filter(|path| path != dir && own.is_some() && without_number(path) == own)
-        .collect()
-}
-
-/// Moves what a program has written beside its executable to cargo's directory, and leaves links to it.
-/// What can't be moved stays.
-pub(super) fn bring_home(dir: &Path) {
-    let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
-    let Ok(Note { profile_dir, files }) = serde_json::from_str(&text) else {
-        return;
-    };
-    let dirs: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    for entry in dirs.iter().flat_map(|inner| entries(dir, inner)) {
-        let name = entry.strip_prefix(dir).unwrap_or(&entry);
-        let is_ours = name == Path::new(NOTE) || files.iter().any(|file| file.starts_with(name));
-        let kind = entry
-            .symlink_metadata()
-            .map(|metadata| metadata.file_type());
-        let home = profile_dir.join(name);
-        match kind {
-            Ok(kind) if kind.is_file() && !is_ours => bring_file(&entry, &home).ok(),
-            Ok(kind) if kind.is_dir() && !is_ours => bring_dir(&entry, &home).ok(),
-            _ => None,
-        };
-    }
-}
-
-fn entries(dir: &Path, inner: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join(inner)).into_iter().flatten();
-    entries.flatten().map(|entry| entry.path()).collect()
-}
-
-/// Moves a file such that it exists at both paths at every moment.
-fn bring_file(file: &Path, home: &Path) -> io::Result<()> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let beside = format!("{NOTE}.{}.{name}", std::process::id());
-    let new = home.with_file_name(&beside);
-    if fs::hard_link(file, &new).is_err() {
-        return bring_dir(file, home);
-    }
-    let link = file.with_file_name(&beside);
-    let brought = fs::rename(&new, home)
-        .and_then(|()| symlink(home, &link))
-        .and_then(|()| fs::rename(&link, file));
-    fs::remove_file(&new).ok();
-    brought
-}
-
-fn bring_dir(dir: &Path, home: &Path) -> io::Result<()> {
-    fs::rename(dir, home)?;
-    symlink(home, dir)
-}
-
 /// Two files have the same content.
 fn same(a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (File::open(a)?, File::open(b)?);
@@ -339,6 +234,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::sys::testing::{can_link, lacks};
 
     /// A directory of cargo's with these files; the content of each is its own name.
     fn built(files: &[&str]) -> TempDir {
@@ -397,14 +293,35 @@ mod tests {
             ("app", Some("app")),
             ("libgreet.so", Some("libgreet.so")),
             ("libplug.so", Some("deps/libplug.so")),
-            ("worker", Some("later")),
-            ("data.txt", Some("later")),
-            ("deps/libplug.so", Some("later")),
             ("app.d", None),
         ] {
             assert_eq!(pinned(file).as_deref(), content, "{file}");
         }
-        assert!(artifact.libraries && artifact.path.ends_with("g1/app"));
+        assert!(artifact.path.ends_with("g1/app"));
+        let is_library = is_shared_object(Path::new("libgreet.so"));
+        assert_eq!(artifact.libraries, is_library);
+        // Later builds change nothing of what has another name there.
+        let seen = if can_link() { "later" } else { "worker" };
+        assert_eq!(pinned("worker").as_deref(), Some(seen));
+        if lacks(can_link(), "links that this user may make") {
+            return;
+        }
+        for file in ["data.txt", "deps/libplug.so"] {
+            assert_eq!(pinned(file).as_deref(), Some("later"), "{file}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_built_later_is_not_replaced_by_what_a_program_was_shown() {
+        let dir = built(&["app", "worker"]);
+        let first = pin(&dir, 1, "app", &[]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        replace(&dir, "worker", "later");
+        let _second = pin(&dir, 2, "app", &[]).await;
+        let worker = dir.path().join("debug/worker");
+        assert_eq!(fs::read_to_string(&worker).unwrap(), "later");
+        discard(&first.dir);
+        assert_eq!(fs::read_to_string(&worker).unwrap(), "later");
     }
 
     #[tokio::test]
@@ -455,9 +372,33 @@ mod tests {
         assert!(!more.is_same_as(&single).await);
     }
 
+    #[tokio::test]
+    async fn what_a_program_writes_beside_itself_is_home_when_it_is_gone() {
+        let dir = built(&["app"]);
+        let first = pin(&dir, 1, "app", &[]).await;
+        let first = first.keep(Generation(1), &[], Surroundings::default());
+        fs::write(first.dir.join("data.db"), "1").unwrap();
+        fs::create_dir(first.dir.join("logs")).unwrap();
+        fs::write(first.dir.join("logs/today"), "1").unwrap();
+        let second = pin(&dir, 2, "app", &[]).await;
+        for dir in [&first.dir, &second.dir] {
+            assert_eq!(fs::read_to_string(dir.join("data.db")).unwrap(), "1");
+        }
+        assert_eq!(fs::read(first.dir.join("logs/today")).unwrap(), b"1");
+        discard(&first.dir);
+        assert!(!first.dir.exists());
+        let home = dir.path().join("debug");
+        for file in ["data.db", "logs/today"] {
+            assert_eq!(fs::read_to_string(home.join(file)).unwrap(), "1", "{file}");
+        }
+    }
+
     /// A program that keeps its data beside its executable finds it again, as under `cargo run`.
     #[tokio::test]
     async fn what_a_program_writes_beside_itself_outlasts_it() {
+        if lacks(can_link(), "links that this user may make") {
+            return;
+        }
         let dir = built(&["examples/demo", "app"]);
         let first = pin(&dir, 1, "examples/demo", &["app"]).await;
         let first = first.keep(Generation(1), &[], Surroundings::default());

@@ -7,6 +7,7 @@
 //! path is the same in every session, since cargo builds anew for another one.
 
 use std::env;
+use std::env::consts::EXE_SUFFIX;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -85,7 +86,7 @@ impl Recorder {
     /// Makes what is missing, as after `cargo clean`: without the link cargo could build nothing.
     pub(super) fn restore(&self) -> io::Result<()> {
         fs::create_dir_all(&self.records)?;
-        match files::symlink(own_program(), &self.link) {
+        match files::link_program(own_program().as_ref(), &self.link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
@@ -98,7 +99,7 @@ impl Recorder {
             PathBuf::from(path)
         };
         Self {
-            link: with(LINK),
+            link: with(&format!("{LINK}{EXE_SUFFIX}")),
             records: with(RECORDS),
         }
     }
@@ -139,18 +140,24 @@ impl Recorder {
     }
 }
 
+/// The path of a program without the ending that programs have.
+fn without_suffix(path: OsString) -> PathBuf {
+    let bare = path.to_str().and_then(|text| text.strip_suffix(EXE_SUFFIX));
+    bare.map(PathBuf::from).unwrap_or(path.into())
+}
+
 /// If this process was started by the link: records the call and becomes the compiler. Returns only if
 /// that can't be started, with the error.
 pub fn requested() -> Option<Result<String, String>> {
     let mut arguments = env::args_os();
-    let link = PathBuf::from(arguments.next()?);
+    let link = without_suffix(arguments.next()?);
     if link.extension()? != LINK || link.parent()?.file_name()? != "hotrun" {
         return None;
     }
     let call = Call {
         program: arguments.next()?,
         args: arguments.collect(),
-        env: env::vars_os().collect(),
+        env: sys::variables().collect(),
         dir: env::current_dir().ok()?.into_os_string(),
     };
     // Without a record cargo is called the next time too.
@@ -225,10 +232,11 @@ mod tests {
         fs::remove_dir_all(dir.path().join("hotrun")).unwrap();
         recorder.restore().unwrap();
         recorder.restore().unwrap();
-        assert_eq!(
-            recorder.link.read_link().unwrap(),
-            Path::new(&own_program())
-        );
+        let length = |path: &Path| path.metadata().unwrap().len();
+        assert_eq!(length(&recorder.link), length(own_program().as_ref()));
+        let bare = without_suffix(recorder.link.clone().into());
+        assert_eq!(bare.extension(), Some(OsStr::new(LINK)));
+        assert_eq!(bare.with_extension(RECORDS), recorder.records);
         assert!(recorder.records.is_dir());
     }
 
@@ -239,7 +247,7 @@ mod tests {
         let setting = arguments[1].to_str().unwrap();
         let table: toml::Table = setting.parse().unwrap();
         let link = table["build"]["rustc-workspace-wrapper"].as_str();
-        assert_eq!(link, Some(&*format!("{path}rustc")));
+        assert_eq!(link, Some(&*format!("{path}rustc{EXE_SUFFIX}")));
     }
 
     #[test]

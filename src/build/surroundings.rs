@@ -24,6 +24,7 @@ use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::model::{Exit, Surroundings};
 use crate::session::reason::Reason;
+use crate::sys;
 use crate::sys::host::own_program;
 
 /// The hidden first argument that prints what this process was started with.
@@ -41,7 +42,7 @@ pub fn requested() -> Option<Result<String, String>> {
     let first = arguments.next()?;
     if first == PRINT {
         let printed = Printed {
-            env: env::vars_os().collect(),
+            env: sys::variables().collect(),
             argv0: arguments.next().unwrap_or_default(),
         };
         return Some(serde_json::to_string(&printed).map_err(|error| error.to_string()));
@@ -60,6 +61,8 @@ pub(super) async fn ask_cargo(
 ) -> Result<Surroundings, Stopped> {
     let key = runner_variable(&toolchain.triple);
     let program = own_program();
+    // A variable and a string are split at spaces, which only a list can have in its words.
+    let needs_list = program.contains(char::is_whitespace);
     let runner = OsString::from(format!("{program} {PRINT}"));
     let mut args = command::select("run", build, target);
     args.extend(recording.into_iter().flatten());
@@ -70,17 +73,17 @@ pub(super) async fn ask_cargo(
     tries.extend((!build.args.is_empty()).then_some(args));
     let mut answer = Err(Stopped::Cancelled);
     for mut args in tries {
-        if is_typed(build) {
-            // The `--config` may set a runner, which comes before the variable: without this override,
-            // cargo would start the program.
+        if is_typed(build) || needs_list {
+            // A `--config` of the user may set a runner, which comes before the variable: without this
+            // override, cargo would start the program.
             let failed = |error: serde_json::Error| Stopped::Failed(error.to_string().into());
             let config = CargoConfig::read(build);
             let config = config.runner_override(&toolchain.triple, [&program, PRINT]);
             let config = config.map_err(failed)?;
             args.extend(["--config".into(), config.into()]);
         }
-        let env = [(&*key, runner.clone())];
-        let launch = command::launch(build, build.cargo.clone(), args, &env);
+        let env = (!needs_list).then(|| (&*key, runner.clone()));
+        let launch = command::launch(build, build.cargo.clone(), args, env.as_slice());
         answer = ask(launch, cancel, &mut waits).await;
         if !matches!(answer, Err(Stopped::Failed(_))) {
             break;

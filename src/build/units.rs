@@ -359,6 +359,7 @@ mod tests {
         );
         let moved = |dir: &Path| (dir == Path::new("/t/deps")).then(|| PathBuf::from("/own"));
         let new = unit.arguments(Path::new("/new"), moved);
+        let api = Path::new("/own").join("libapi-1.rmeta");
         let differ: Vec<&OsStr> = new
             .iter()
             .zip(&unit.call.args)
@@ -367,7 +368,11 @@ mod tests {
             .collect();
         assert_eq!(
             differ,
-            ["/new", "dependency=/own", "priv:api=/own/libapi-1.rmeta"]
+            [
+                "/new",
+                "dependency=/own",
+                &*format!("priv:api={}", api.display())
+            ]
         );
         let externs: Vec<&Path> = externs(&new).collect();
         assert_eq!(externs, [Path::new("/own/libapi-1.rmeta")]);

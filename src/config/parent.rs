@@ -14,8 +14,11 @@
 //! - None of them: started by hand, by `rustup run X hotrun`, or with `RUSTUP_TOOLCHAIN=X`. Nothing is
 //!   removed.
 
+use std::env::consts::EXE_SUFFIX;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+
+use crate::sys::host::LIBRARY_PATH;
 
 /// The cargo to call, and the environment to call it with.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +42,11 @@ const OF_CARGO: [&str; 8] = [
 ];
 
 /// The library paths, which cargo and rustup extend.
-const LIBRARIES: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+const LIBRARIES: [&str; 3] = [
+    "LD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    LIBRARY_PATH,
+];
 
 /// Variables that rustup sets for programs that it starts.
 const OF_RUSTUP: [&str; 3] = [
@@ -71,8 +78,9 @@ pub(super) fn called(env: Vec<(OsString, OsString)>, is_program: impl Fn(&Path) 
         return Called { cargo: parent, env };
     }
     let path = value("PATH").unwrap_or_default();
+    let program = format!("cargo{EXE_SUFFIX}");
     let mut dirs = std::env::split_paths(&path);
-    let is_found = dirs.any(|dir| is_program(&dir.join("cargo")));
+    let is_found = dirs.any(|dir| is_program(&dir.join(&program)));
     let libraries = Libraries::of(&parent);
     let kept = env.into_iter().filter_map(|(key, value)| {
         let is = |names: &[&str]| names.iter().any(|name| key == *name);
@@ -138,6 +146,12 @@ mod tests {
 
     const CHAIN: &str = "/r/toolchains/a/bin/cargo";
 
+    /// A list of directories.
+    fn list(dirs: &[&str]) -> String {
+        let list = std::env::join_paths(dirs).unwrap();
+        list.into_string().unwrap()
+    }
+
     fn owned(env: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
         env.iter()
             .map(|(key, value)| (key.into(), value.into()))
@@ -146,7 +160,8 @@ mod tests {
 
     #[track_caller]
     fn case(env: &[(&str, &str)], cargo: &str, expected: &[(&str, &str)]) {
-        let called = called(owned(env), |path| path == Path::new("/bin/cargo"));
+        let program = Path::new("/bin").join(format!("cargo{EXE_SUFFIX}"));
+        let called = called(owned(env), |path| path == program);
         assert_eq!(called.cargo, cargo);
         assert_eq!(called.env, owned(expected));
     }
@@ -183,12 +198,13 @@ mod tests {
             case(&env, CHAIN, &env);
         }
         // Chosen by the directory: rustup chooses again.
+        let libraries = list(&["/r/toolchains/a/lib", "/own"]);
         let env = [
             ("CARGO", CHAIN),
             ("PATH", "/bin"),
             ("RUSTUP_TOOLCHAIN", "a"),
             ("RUSTUP_TOOLCHAIN_SOURCE", "toolchain-file"),
-            ("LD_LIBRARY_PATH", "/r/toolchains/a/lib:/own"),
+            ("LD_LIBRARY_PATH", &*libraries),
         ];
         case(
             &env,
@@ -199,6 +215,15 @@ mod tests {
 
     #[test]
     fn what_cargo_run_sets_is_of_the_package_that_it_ran() {
+        let libraries = list(&[
+            "/h/target/debug/build/x/out",
+            "/h/target/debug",
+            "/h/target/debug/deps",
+            "/r/toolchains/a/lib/rustlib/t/lib",
+            "/r/toolchains/a/lib",
+            "/own/deps",
+        ]);
+        let path = list(&["/usr/bin", "/bin"]);
         let env = [
             ("CARGO", CHAIN),
             ("CARGO_HOME", "/c"),
@@ -206,12 +231,8 @@ mod tests {
             ("CARGO_MANIFEST_PATH", "/h/Cargo.toml"),
             ("CARGO_NET_OFFLINE", "true"),
             ("CARGO_PKG_NAME", "hotrun"),
-            (
-                "LD_LIBRARY_PATH",
-                "/h/target/debug/build/x/out:/h/target/debug:/h/target/debug/deps:\
-                 /r/toolchains/a/lib/rustlib/t/lib:/r/toolchains/a/lib:/own/deps",
-            ),
-            ("PATH", "/usr/bin:/bin"),
+            ("LD_LIBRARY_PATH", &*libraries),
+            ("PATH", &*path),
             ("RUSTUP_TOOLCHAIN", "a"),
             ("RUSTUP_TOOLCHAIN_SOURCE", "default"),
             ("RUST_RECURSION_COUNT", "1"),
@@ -220,7 +241,7 @@ mod tests {
             ("CARGO_HOME", "/c"),
             ("CARGO_NET_OFFLINE", "true"),
             ("LD_LIBRARY_PATH", "/own/deps"),
-            ("PATH", "/usr/bin:/bin"),
+            ("PATH", &*path),
         ];
         case(&env, "cargo", &kept);
         let cli = [

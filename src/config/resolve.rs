@@ -24,7 +24,7 @@ use crate::session::model::{Handover, Hooks};
 use crate::sockets::activation::SCRUBBED;
 use crate::sockets::spec::{self, Spec, Wrong};
 use crate::sockets::steering::Steering;
-use crate::sys::{ABLE, host};
+use crate::sys::{self, ABLE, host};
 
 /// The name of the configuration file.
 pub const FILE_NAME: &str = ".reload.toml";
@@ -67,7 +67,7 @@ impl Sources {
         let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
         let mut typed = typed::layer(&args, &config.cargos)?;
         typed.rebase(&dir);
-        let mut environment = variables::layer(variables::texts(env::vars_os())?)?;
+        let mut environment = variables::layer(variables::texts(sys::variables())?)?;
         environment.rebase(&dir);
         Ok(Self {
             args,
@@ -230,7 +230,7 @@ impl Sources {
             let ours = key.to_string_lossy().starts_with(variables::PREFIX);
             ours || SCRUBBED.iter().chain(&OUTER).any(|name| key == name)
         };
-        let inherited = env::vars_os().filter(|(key, _)| !scrubbed(key)).collect();
+        let inherited = sys::variables().filter(|(key, _)| !scrubbed(key)).collect();
         let Called { cargo, env } = parent::called(inherited, |path| self.dir.join(path).is_file());
         Ok(Build {
             dir: self.dir.clone(),

@@ -252,7 +252,7 @@ mod tests {
             "hooks.before_build = 'make'",
             "hooks.before_build = ['make', 'it']",
             "[[on]]\npaths = ['*.css']\ndo = \"run:make\\nit\"",
-            "[[on]]\npaths = ['*.css']\ndo = ['signal:HUP', 'ignore']",
+            "[[on]]\npaths = ['*.css']\ndo = ['signal:INT', 'ignore']",
             "[env.ci.watch]\npoll = '1s'",
         ] {
             accepts(text);

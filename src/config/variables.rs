@@ -116,10 +116,11 @@ fn value(key: &Key, text: &str) -> Option<Value> {
 mod tests {
     use super::super::value::Time;
     use super::*;
+    use crate::sys::testing::ODD;
 
     #[test]
     fn what_is_no_text_is_refused() {
-        let bad = || crate::sys::files::os_string(b"caf\xe9".to_vec());
+        let bad = || crate::sys::files::os_string([b"caf", ODD].concat());
         let all = |name: &str| [(OsString::from(name), bad()), ("OTHER".into(), bad())];
         assert_eq!(texts(all("HOME")).unwrap(), []);
         let failure = texts(all("HOTRUN_CFG_APP_DIR")).unwrap_err();

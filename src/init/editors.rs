@@ -3,6 +3,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::sys;
+
 /// An editor whose files can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Editor {
@@ -83,11 +85,13 @@ impl Workplace<'_> {
     pub(super) fn texts(&self, folder: &Path) -> Result<Vec<(&'static str, String)>, PathBuf> {
         let place = |path: &Path| -> Result<String, PathBuf> {
             let inside = relative(folder, path).unwrap_or_else(|| path.to_owned());
-            let inside = inside.to_str().ok_or_else(|| path.to_owned())?;
+            inside.to_str().ok_or_else(|| path.to_owned())?;
+            let is_absolute = inside.is_absolute();
+            let inside = sys::slashed(&inside);
             Ok(if inside == "." {
                 json(self.editor.variable())
-            } else if inside.starts_with('/') {
-                json(inside)
+            } else if is_absolute {
+                json(&inside)
             } else {
                 json(&format!("{}/{inside}", self.editor.variable()))
             })
@@ -212,7 +216,8 @@ fn json(text: &str) -> String {
 /// in common but the root.
 pub(super) fn relative(dir: &Path, path: &Path) -> Option<PathBuf> {
     let common = dir.ancestors().find(|dir| path.starts_with(dir))?;
-    if common.components().all(|part| part == Component::RootDir) && common != dir {
+    let is_root = |part| matches!(part, Component::Prefix(_) | Component::RootDir);
+    if common.components().all(is_root) && common != dir {
         return None;
     }
     let up = dir.strip_prefix(common).ok()?.components();
@@ -226,7 +231,10 @@ pub(super) fn relative(dir: &Path, path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::is_separator;
+
     use super::*;
+    use crate::sys::testing::{absolute, absolute_text};
 
     #[track_caller]
     fn opens(existing: &[&str], expected: &str, why: Why) {
@@ -291,31 +299,36 @@ mod tests {
     #[test]
     fn files_are_json_whatever_the_names_are() {
         let words = ["--package".to_owned(), "a\"b".to_owned()];
+        // A separator is no part of a name.
+        let end = if is_separator('\\') { "" } else { "\\" };
+        let dir = absolute(&format!("/r/we\"ird{end}"));
         for editor in [Editor::VsCode, Editor::Zed] {
             let place = Workplace {
                 editor,
                 words: &words,
-                dir: Path::new("/r/we\"ird\\"),
-                workspace: Path::new("/r"),
-                program: Path::new("/elsewhere/debug/app"),
+                dir: &dir,
+                workspace: &absolute("/r"),
+                program: &absolute("/elsewhere/debug/app"),
             };
-            let texts = place.texts(Path::new("/r")).unwrap();
+            let texts = place.texts(&absolute("/r")).unwrap();
             for (name, text) in &texts {
                 let file = parsed(text);
                 match (editor, *name) {
                     (Editor::VsCode, "tasks.json") => {
                         let task = &file["tasks"][0];
-                        assert_eq!(task["options"]["cwd"], "${workspaceFolder}/we\"ird\\");
+                        let cwd = format!("${{workspaceFolder}}/we\"ird{end}");
+                        assert_eq!(task["options"]["cwd"], cwd);
                         assert_eq!(task["args"][3], "a\"b");
                         let location = &task["problemMatcher"]["fileLocation"];
                         assert_eq!(location[1], "${workspaceFolder}");
                     }
                     (Editor::VsCode, _) => {
                         let program = &file["configurations"][0]["program"];
-                        assert_eq!(program, "/elsewhere/debug/app");
+                        assert_eq!(program, &absolute_text("/elsewhere/debug/app"));
                     }
                     (Editor::Zed, _) => {
-                        assert_eq!(file[0]["cwd"], "$ZED_WORKTREE_ROOT/we\"ird\\");
+                        let cwd = format!("$ZED_WORKTREE_ROOT/we\"ird{end}");
+                        assert_eq!(file[0]["cwd"], cwd);
                         assert_eq!(file[0]["args"][1], "a\"b");
                     }
                 }

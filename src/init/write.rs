@@ -68,6 +68,7 @@ pub(super) fn shown(path: &Path, dir: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::{can_link, lacks};
 
     #[test]
     fn what_exists_stays() {
@@ -84,16 +85,31 @@ mod tests {
         fs::write(&other, "").unwrap();
         let permissions = |path: &Path| path.metadata().unwrap().permissions();
         assert_eq!(permissions(&file.path), permissions(&other));
-        let dangling = new("link");
-        files::symlink("nowhere", &dangling.path).unwrap();
-        for file in [file, dangling] {
-            for result in [check(&file, dir.path()), write(&file, dir.path())] {
-                let failure = result.unwrap_err();
-                assert!(failure.message.ends_with(" exists: nothing was written"));
-            }
-        }
+        is_refused(&file, dir.path());
         let left = fs::read_dir(dir.path().join("deep")).unwrap();
         assert_eq!(left.count(), 1);
+    }
+
+    #[track_caller]
+    fn is_refused(file: &New, dir: &Path) {
+        for result in [check(file, dir), write(file, dir)] {
+            let failure = result.unwrap_err();
+            assert!(failure.message.ends_with(" exists: nothing was written"));
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_stays() {
+        if lacks(can_link(), "links that this user may make") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let dangling = New {
+            path: dir.path().join("link"),
+            text: "new".into(),
+        };
+        files::symlink("nowhere", &dangling.path).unwrap();
+        is_refused(&dangling, dir.path());
         assert!(!dir.path().join("nowhere").exists());
     }
 }

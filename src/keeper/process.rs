@@ -219,7 +219,8 @@ impl Keeper {
 
     fn start(&mut self, launch: &Launch) -> Result<Spawned, (String, io::Error)> {
         let mut command = sys::command(&launch.program, &launch.argv0);
-        command.args(&launch.args).env_clear();
+        sys::add_args(&mut command, &launch.args);
+        command.env_clear();
         command.envs(launch.env.iter().map(|(key, value)| (key, value)));
         command.current_dir(&launch.dir);
         if let Some(path) = &launch.notify {

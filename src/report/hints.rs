@@ -9,6 +9,7 @@ use crate::session::action::Hint;
 use crate::session::event::{Answer, Holder};
 use crate::session::model::{Cure, Writer};
 use crate::session::reason::Reason;
+use crate::sys;
 
 /// The builds wait for another cargo again and again.
 pub(super) fn often_blocked(on: &str) -> Reason {
@@ -174,7 +175,7 @@ fn pattern(path: &Path, context: &Context) -> String {
     let dirs = dirs.take_while(|(up, dir)| *up == 0 || dir.starts_with(&context.base));
     for (up, dir) in dirs {
         if let Ok(inside) = path.strip_prefix(dir) {
-            let inside = inside.display();
+            let inside = sys::slashed(inside);
             // Without a slash it would match that name anywhere.
             return match (up, path.parent() == Some(dir)) {
                 (0, true) => format!("./{inside}"),
@@ -182,7 +183,7 @@ fn pattern(path: &Path, context: &Context) -> String {
             };
         }
     }
-    path.display().to_string()
+    sys::slashed(&path)
 }
 
 /// What to do where an address that the app binds is taken.

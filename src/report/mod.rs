@@ -158,6 +158,7 @@ mod tests {
     use crate::session::action::View;
     use crate::session::model::{Cause, Cure, Exit, Generation};
     use crate::sys::files;
+    use crate::sys::testing::{ODD, hex};
 
     /// It is written like this, and read as it was.
     #[track_caller]
@@ -190,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_is_built_for_is_told_exactly() {
-        let odd = files::path(b"src/\xe9.rs");
+        let odd = files::path(&[b"src/", ODD, b".rs"].concat());
+        let bytes = hex(odd.as_os_str().as_encoded_bytes());
         written(
             View::Building {
                 generation: Generation(2),
@@ -199,14 +201,15 @@ mod tests {
             },
             &json!({ "v": 1, "ms": 1234.567, "event": "building", "generation": 2,
                 "ago_ms": 0.0, "cause": "src/a.rs, src/\u{fffd}.rs", "asked": false,
-                "paths": ["src/a.rs", { "lossy": "src/\u{fffd}.rs", "bytes": "7372632fe92e7273" }] }),
+                "paths": ["src/a.rs", { "lossy": "src/\u{fffd}.rs", "bytes": bytes }] }),
         );
     }
 
     /// One that no JSON can have must not end the output of everything else.
     #[test]
     fn paths_of_any_bytes_are_told() {
-        let path = files::path(b"caf\xe9.html");
+        let path = files::path(&[b"caf", ODD, b".html"].concat());
+        let bytes = hex(path.as_os_str().as_encoded_bytes());
         for view in [
             View::NobodyDepends {
                 path: path.clone(),
@@ -221,7 +224,7 @@ mod tests {
             let record = Record::at(Moment::ZERO, event);
             let line = record.line().unwrap();
             let value: Value = serde_json::from_str(&line).unwrap();
-            let told = json!({ "lossy": "caf\u{fffd}.html", "bytes": "636166e92e68746d6c" });
+            let told = json!({ "lossy": "caf\u{fffd}.html", "bytes": bytes });
             assert_eq!(value["path"], told);
             let text = text::of(&record.event).unwrap().text;
             assert!(text.contains("`caf\u{fffd}.html`"), "{text}");

@@ -79,6 +79,7 @@ mod tests {
     use super::super::text;
     use super::*;
     use crate::session::model::{Cure, Generation};
+    use crate::sys::testing::native;
 
     #[test]
     fn paths_start_where_the_user_stands() {
@@ -109,14 +110,16 @@ mod tests {
             ago: Duration::ZERO,
         };
         let mut says = |view: View| text::of(&context.of_view_from_here(view).unwrap()).unwrap();
-        assert_eq!(says(view).text, "building g2 (src/a.rs, ../db/b.rs)");
+        let paths = native("src/a.rs, ../db/b.rs");
+        assert_eq!(says(view).text, format!("building g2 ({paths})"));
         // What is to be written into the configuration starts there, as always.
         let view = View::NobodyDepends {
             path: "api/pages/a.html".into(),
             cure: Cure::Restart,
         };
         let text = says(view).text;
-        assert!(text.contains("depends on `pages/a.html`"), "{text}");
+        let said = format!("depends on `{}`", native("pages/a.html"));
+        assert!(text.contains(&said), "{text}");
         assert!(text.contains("`paths = [\"pages/**/*.html\"]`"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use super::phrases::{
 };
 use crate::session::event::Holder;
 use crate::session::model::{Occasion, Writer};
+use crate::sys::SHELL;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +108,8 @@ fn line(event: &Event) -> Option<(Level, String)> {
         Event::Job {
             occasion, command, ..
         } => {
-            // `sh -c` is not what the user wrote.
-            let words = command.strip_prefix(&["sh".to_owned(), "-c".to_owned()][..]);
+            // The shell is not what the user wrote.
+            let words = command.strip_prefix(&SHELL.map(str::to_owned)[..]);
             let command = words.unwrap_or(command).join(" ");
             // A rule is a reaction to what the user has just done; hooks always run.
             let level = match occasion {

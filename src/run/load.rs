@@ -10,7 +10,7 @@ use crate::config::{Settings, Verbosity};
 use crate::exit::{ExitKind, Failure};
 use crate::sockets::activation;
 use crate::sockets::held::HeldSet;
-use crate::sys::signals;
+use crate::sys::{self, signals};
 use crate::ui;
 use crate::ui::style::Style;
 use crate::verify::{self, Outcome};
@@ -31,7 +31,7 @@ pub(super) async fn load(
     // would be hotrun.
     let directly = ["HOTRUN_CFG_LIVERELOAD_INJECT", "false"].map(OsString::from);
     let is_ours = |key: &OsString| ours(key) || *key == directly[0];
-    let inherited = std::env::vars_os().filter(|(key, _)| !is_ours(key));
+    let inherited = sys::variables().filter(|(key, _)| !is_ours(key));
     let plan = verify::Plan {
         reloads: verification.reloads,
         path: verification.path,

@@ -312,15 +312,15 @@ fn is_no_family(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
     use std::path::Path;
 
     use super::*;
     use crate::exit::ExitKind;
     use crate::sockets::spec;
-    use crate::sys::files;
-    use crate::sys::sockets::{connect_unix, is_nonblocking, listen_unix, send_unix};
+    use crate::sys::ABLE;
+    use crate::sys::sockets::is_nonblocking;
+    use crate::sys::testing::{is_wine, lacks};
 
     fn specs(texts: &[&str], base: &Path) -> Vec<Spec> {
         let spec = |text: &&str| spec::parse(text, base).unwrap();
@@ -329,7 +329,7 @@ mod tests {
 
     fn open(texts: &[&str]) -> Result<HeldSet, Failure> {
         let mut set = HeldSet::default();
-        set.adapt(&specs(texts, Path::new("/nowhere")), Steering::Kernel)?;
+        set.adapt(&specs(texts, Path::new("/nowhere")), Steering::best())?;
         Ok(set)
     }
 
@@ -359,6 +359,9 @@ mod tests {
 
     #[test]
     fn the_process_with_an_address_is_named() {
+        if lacks(!is_wine(), "pids in its tables of sockets") {
+            return;
+        }
         for kind in ["", "udp:"] {
             let first = open(&[&format!("{kind}127.0.0.1:0")]).unwrap();
             let address = first.iter().next().unwrap().address.to_string();
@@ -381,10 +384,7 @@ mod tests {
 
     #[test]
     fn datagrams_are_held_too() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut set = HeldSet::default();
-        let wanted = specs(&["udp:127.0.0.1:0", "unix-dgram:d"], dir.path());
-        assert!(set.adapt(&wanted, Steering::Kernel).unwrap());
+        let set = open(&["udp:127.0.0.1:0"]).unwrap();
         let sockets = set.share(Slot::First);
         let mut buffer = [0; 8];
         let udp = UdpSocket::from(sockets[0].try_clone().unwrap());
@@ -396,77 +396,6 @@ mod tests {
             .and_then(|client| client.send_to(b"one", to))
             .unwrap();
         assert_eq!(udp.recv(&mut buffer).unwrap(), 3);
-        send_unix(&dir.path().join("d"), b"four").unwrap();
-        assert_eq!((&*sockets[1]).read(&mut buffer).unwrap(), 4);
-    }
-
-    #[test]
-    fn a_socket_file_goes_with_its_socket_and_replaces_a_stale_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let wanted = specs(&["unix:s"], dir.path());
-        let hold = || {
-            let mut set = HeldSet::default();
-            set.adapt(&wanted, Steering::Kernel).map(|_| set)
-        };
-        let mut set = hold().unwrap();
-        connect_unix(&path).unwrap();
-        let failure = hold().unwrap_err();
-        assert_eq!(failure.kind, ExitKind::InUse);
-        let own = format!("is in use by pid {} (", std::process::id());
-        assert!(failure.message.contains(&own), "{}", failure.message);
-        connect_unix(&path).unwrap();
-        // The failure removed nothing of the first set.
-        set.switch(Slot::Second).unwrap();
-        set.switch(Slot::First).unwrap();
-        connect_unix(&path).unwrap();
-        drop(set);
-        assert!(!path.exists());
-        drop(listen_unix(&path).unwrap());
-        assert!(path.exists());
-        let set = hold().unwrap();
-        connect_unix(&path).unwrap();
-        drop(set);
-    }
-
-    #[track_caller]
-    fn no_path(text: &str, base: &Path, expected: &str) {
-        let failure = HeldSet::default()
-            .adapt(&specs(&[text], base), Steering::Kernel)
-            .unwrap_err();
-        assert_eq!(failure.kind, ExitKind::Usage);
-        let message = failure.message.replace(&base.display().to_string(), "BASE");
-        assert_eq!(message, expected);
-        assert!(failure.hint.is_some());
-    }
-
-    #[test]
-    fn what_is_no_socket_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path();
-        std::fs::write(base.join("file"), "precious").unwrap();
-        std::fs::create_dir(base.join("dir")).unwrap();
-        files::symlink("nowhere", base.join("link")).unwrap();
-        for text in ["unix:file", "unix-dgram:file"] {
-            no_path(
-                text,
-                base,
-                "`BASE/file` is a file and no socket, which stays as it is",
-            );
-        }
-        no_path(
-            "unix:dir",
-            base,
-            "`BASE/dir` is a directory, which stays as it is",
-        );
-        no_path(
-            "unix:link",
-            base,
-            "`BASE/link` is a link, which stays as it is",
-        );
-        no_path("unix:no/s", base, "there is no directory `BASE/no`");
-        no_path("unix:file/s", base, "`BASE/file` is no directory");
-        assert_eq!(std::fs::read(base.join("file")).unwrap(), b"precious");
     }
 
     #[test]
@@ -475,14 +404,14 @@ mod tests {
         let mut set = open(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"]).unwrap();
         let before = inodes(&set);
         let unchanged = specs(&["web=127.0.0.1:0", "admin=127.0.0.1:0", "udp::0"], nowhere);
-        assert!(!set.adapt(&unchanged, Steering::Kernel).unwrap());
+        assert!(!set.adapt(&unchanged, Steering::best()).unwrap());
         assert_eq!(inodes(&set), before);
         // In another order, each is found by its name; one is new and one is gone.
         let other = specs(
             &["127.0.0.1:0", "admin=127.0.0.1:0", "web=127.0.0.1:0"],
             nowhere,
         );
-        assert!(set.adapt(&other, Steering::Kernel).unwrap());
+        assert!(set.adapt(&other, Steering::best()).unwrap());
         assert_eq!(inodes(&set)[1..], [before[1], before[0]]);
         assert!(!before.contains(&inodes(&set)[0]));
         // The port that was chosen is the same address when written down; a new name is a change, but
@@ -491,46 +420,42 @@ mod tests {
         assert!(
             set.adapt(
                 &specs(&[&format!("new={address}")], nowhere),
-                Steering::Kernel
+                Steering::best()
             )
             .unwrap()
         );
         assert_eq!(inodes(&set), [before[0]]);
         let mut blocking = specs(&[&format!("new={address}")], nowhere);
         blocking[0].nonblocking = false;
-        assert!(set.adapt(&blocking, Steering::Kernel).unwrap());
+        assert!(set.adapt(&blocking, Steering::best()).unwrap());
         assert_eq!(inodes(&set), [before[0]]);
         let socket = set.sockets[0].sockets.of(Slot::First);
         assert!(!is_nonblocking(socket).unwrap());
-        assert!(set.adapt(&[], Steering::Kernel).unwrap());
+        assert!(set.adapt(&[], Steering::best()).unwrap());
         assert!(set.is_empty());
     }
 
     #[test]
     fn a_set_that_can_not_be_changed_is_as_it_was() {
-        let dir = tempfile::tempdir().unwrap();
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         let taken = format!("udp:{}", other.local_addr().unwrap());
-        let mut set = HeldSet::default();
-        set.adapt(
-            &specs(&["a=127.0.0.1:0", "unix:s"], dir.path()),
-            Steering::Kernel,
-        )
-        .unwrap();
+        let mut set = open(&["a=127.0.0.1:0", "udp:127.0.0.1:0"]).unwrap();
         let before = inodes(&set);
-        let broken = specs(&["b=127.0.0.1:0", "unix:new", &taken], dir.path());
-        let failure = set.adapt(&broken, Steering::Kernel).unwrap_err();
+        let nowhere = Path::new("/nowhere");
+        let broken = specs(&["b=127.0.0.1:0", &taken], nowhere);
+        let failure = set.adapt(&broken, Steering::best()).unwrap_err();
         assert_eq!(failure.kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
-        connect_unix(&dir.path().join("s")).unwrap();
-        assert!(!dir.path().join("new").exists());
     }
 
     /// An app has copies of a released socket until it ends; the address declared in its place may be
     /// narrower or wider.
     #[test]
     fn an_address_can_be_widened_and_narrowed() {
+        if lacks(ABLE.twins, "two sockets at one address") {
+            return;
+        }
         let nowhere = Path::new("/nowhere");
         let all = [Steering::Kernel, Steering::Relay, Steering::None];
         let all = all.map(|steering| ("", steering)).into_iter();
@@ -562,39 +487,21 @@ mod tests {
             let of_app = set.share(Slot::First);
             let narrow = specs(&[&format!("{kind}127.0.0.1:{}", before.1[0])], nowhere);
             let wide = specs(&[&format!("{kind}0.0.0.0:{}", before.1[0])], nowhere);
-            for between in [&[][..], &wide] {
-                assert!(set.adapt(between, Steering::Kernel).unwrap());
+            // Nothing can be bound beside the narrow one where there are no two sockets at one address.
+            let between = [&[][..], &wide];
+            for between in between.into_iter().take(1 + usize::from(ABLE.twins)) {
+                assert!(set.adapt(between, Steering::best()).unwrap());
                 assert_ne!(inodes(&set), before.0);
-                assert!(set.adapt(&narrow, Steering::Kernel).unwrap());
+                assert!(set.adapt(&narrow, Steering::best()).unwrap());
                 assert_eq!((inodes(&set), ports(&set)), before);
             }
-            assert!(set.adapt(&[], Steering::Kernel).unwrap());
+            assert!(set.adapt(&[], Steering::best()).unwrap());
+            let old = Arc::downgrade(&of_app[0]);
             drop(of_app);
             // No process has the socket any more, so the address gets a new one.
-            assert!(set.adapt(&narrow, Steering::Kernel).unwrap());
-            assert_ne!(inodes(&set), before.0);
+            assert!(old.upgrade().is_none());
+            assert!(set.adapt(&narrow, Steering::best()).unwrap());
+            assert_eq!(ports(&set), before.1);
         }
-    }
-
-    #[test]
-    fn a_unix_socket_can_become_one_of_another_kind() {
-        let dir = tempfile::tempdir().unwrap();
-        let wanted = |text: &str| specs(&[text], dir.path());
-        let mut set = HeldSet::default();
-        set.adapt(&wanted("unix:s"), Steering::Kernel).unwrap();
-        let of_app = set.share(Slot::First);
-        assert!(
-            set.adapt(&wanted("unix-dgram:s"), Steering::Kernel)
-                .unwrap()
-        );
-        send_unix(&dir.path().join("s"), b"one").unwrap();
-        assert!(set.adapt(&wanted("unix:s"), Steering::Kernel).unwrap());
-        connect_unix(&dir.path().join("s")).unwrap();
-        // If something else can't be opened, the first stays where it is.
-        let broken = specs(&["unix-dgram:s", "unix:no/t"], dir.path());
-        set.adapt(&broken, Steering::Kernel).unwrap_err();
-        connect_unix(&dir.path().join("s")).unwrap();
-        drop((set, of_app));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

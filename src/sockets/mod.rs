@@ -6,6 +6,8 @@ pub mod address;
 mod busy;
 pub mod captured;
 mod declared;
+#[cfg(test)]
+mod declared_paths;
 pub mod front;
 pub mod held;
 pub mod inherited;

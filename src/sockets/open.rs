@@ -10,8 +10,8 @@ use super::address::Address;
 use super::port_owner;
 use super::socket_file::{SocketFile, is_stale};
 use crate::exit::{ExitKind, Failure};
-use crate::sys::sockets::{BACKLOG, GIVES_BACK_PORTS, claim_address, share_address};
-use crate::sys::{self, files};
+use crate::sys::sockets::{BACKLOG, GIVES_BACK_PORTS, PORT_DENIED, claim_address, share_address};
+use crate::sys::{self, ABLE, files};
 
 /// The receive buffer of a datagram socket, in bytes.
 const LONG_QUEUE: usize = 4 << 20;
@@ -41,9 +41,11 @@ pub(super) fn open(address: &Address, how: How) -> io::Result<Opened> {
     match address {
         Address::Tcp(at) => internet(*at, Type::STREAM, how),
         Address::Udp(at) => internet(*at, Type::DGRAM, how),
-        Address::Unix(path) => unix(path, Type::STREAM, how),
-        Address::UnixDatagram(path) => unix(path, Type::DGRAM, how),
-        Address::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+        Address::Unix(path) if ABLE.unix_sockets => unix(path, Type::STREAM, how),
+        Address::UnixDatagram(path) if ABLE.unix_sockets => unix(path, Type::DGRAM, how),
+        Address::Unix(_) | Address::UnixDatagram(_) | Address::Other(_) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 }
 
@@ -160,6 +162,10 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
 
 /// The failure to hold an address, which names the process that has it.
 pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
+    if address.path().is_some() && !ABLE.unix_sockets {
+        return Failure::usage(format!("{address}: hotrun holds no unix sockets here"))
+            .hint("declare a TCP address, like `127.0.0.1:3000`");
+    }
     let file = address.path().map(|path| refused_file(path, error));
     if let Some(failure) = file.flatten() {
         return failure;
@@ -173,10 +179,10 @@ pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
                 hint: Some("end that program, or choose another address with --listen".into()),
             }
         }
-        io::ErrorKind::PermissionDenied => Failure::usage(format!(
-            "{address}: ports below 1024 need a privilege you don't have"
-        ))
-        .hint("choose a port from 1024 up, like `:3000`"),
+        io::ErrorKind::PermissionDenied => {
+            let (why, hint) = PORT_DENIED;
+            Failure::usage(format!("{address}: {why}")).hint(hint)
+        }
         io::ErrorKind::AddrNotAvailable => Failure::usage(format!(
             "{address}: no interface of this machine has this address"
         ))

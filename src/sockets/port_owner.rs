@@ -94,7 +94,9 @@ fn conflicts(held: SocketAddr, wanted: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::ABLE;
     use crate::sys::sockets::{connect_unix, listen_unix};
+    use crate::sys::testing::lacks;
 
     #[test]
     fn a_wildcard_conflicts_with_each_address_of_its_port() {
@@ -116,6 +118,9 @@ mod tests {
 
     #[test]
     fn the_process_with_a_socket_file_is_named() {
+        if lacks(ABLE.unix_sockets, "unix sockets") {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let _listener = listen_unix(&path).unwrap();

@@ -21,8 +21,9 @@ use super::held::{Held, HeldSet};
 use super::spec;
 use super::steering::Steering;
 use crate::session::slots::Slot;
-use crate::sys::processes;
 use crate::sys::sockets::{connect_unix, id};
+use crate::sys::testing::lacks;
+use crate::sys::{ABLE, processes};
 
 /// Ports below those that the kernel chooses, so that nobody else has them.
 const PORTS: [u16; 4] = [21_001, 21_002, 21_003, 21_004];
@@ -517,6 +518,12 @@ fn number_of(key: &str) -> Option<u64> {
 
 #[expect(clippy::disallowed_methods, reason = "more seeds are tried for a time")]
 fn random_orders(twins: bool) {
+    if lacks(
+        ABLE.capture && ABLE.sight,
+        "capture or sight of descriptors",
+    ) {
+        return;
+    }
     let began = Instant::now();
     let long = Duration::from_secs(number_of("HOTRUN_TEST_SECONDS").unwrap_or_default());
     let first = number_of("HOTRUN_TEST_SEED").unwrap_or(1);

@@ -12,3 +12,15 @@ pub enum Steering {
     #[default]
     None,
 }
+
+#[cfg(test)]
+impl Steering {
+    /// The kernel's, where it can.
+    pub(super) fn best() -> Self {
+        if crate::sys::ABLE.twins {
+            Self::Kernel
+        } else {
+            Self::None
+        }
+    }
+}

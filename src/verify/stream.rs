@@ -133,6 +133,9 @@ impl Write for Stream {
     }
 }
 
+/// The shortest time that the system waits.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Bytes {
@@ -148,8 +151,14 @@ impl Read for Bytes {
             if left.is_zero() {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            self.socket.set_read_timeout(Some(left))?;
-            match self.socket.read(buffer) {
+            // Not by a timeout of the socket: on some systems that is of no use after the first.
+            let within = left.max(SHORTEST_WAIT);
+            let read = match sockets::has_input(&self.socket, within) {
+                Ok(true) => self.socket.read(buffer),
+                Ok(false) => continue,
+                Err(error) => Err(error),
+            };
+            match read {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => return read,
             }

@@ -99,8 +99,13 @@ impl Talk {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(loss(&error)),
             }
-            if ends.is_some_and(|ends| matches!(ends.accepted(), Ok(Some(_)))) {
-                return Ok(Answer::Accepted);
+            match ends.map(Ends::accepted) {
+                Some(Ok(Some(_))) => return Ok(Answer::Accepted),
+                // The system does not say more than that it is connected.
+                Some(Err(error)) if error.kind() == ErrorKind::Unsupported => {
+                    return Ok(Answer::Accepted);
+                }
+                _ => {}
             }
             if deadline <= Instant::now() {
                 return Err(Loss::TimedOut);
@@ -133,7 +138,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::sys::ABLE;
     use crate::sys::sockets::listen_unix;
+    use crate::sys::testing::{is_wine, lacks};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
@@ -173,7 +180,9 @@ mod tests {
             // What was not read is what a reset is for.
             stream.peek(&mut [0]).unwrap();
         });
-        assert_eq!(reset, Err(Loss::Reset));
+        // Wine's wait for input takes the error away.
+        let cut = [Err(Loss::Reset), Err(Loss::Closed)];
+        assert!(cut[..=usize::from(is_wine())].contains(&reset));
         let other = ask(How::Ask, |mut stream| {
             read_all_of(&stream);
             stream.write_all(b"SSH-2.0").unwrap();
@@ -184,6 +193,9 @@ mod tests {
             .local_addr()
             .unwrap();
         assert_eq!(Talk::begin(&At::Tcp(free), None).err(), Some(Loss::Refused));
+        if lacks(ABLE.unix_sockets, "unix sockets") {
+            return;
+        }
         let nowhere = At::Unix("/nowhere/app.sock".into());
         assert_eq!(Talk::begin(&nowhere, None).err(), Some(Loss::Refused));
     }
@@ -196,6 +208,9 @@ mod tests {
             assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
         });
         assert_eq!(accepted, Ok(Answer::Accepted));
+        if lacks(ABLE.unix_sockets, "unix sockets") {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = listen_unix(&path).unwrap();

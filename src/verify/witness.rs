@@ -112,10 +112,15 @@ mod tests {
     use super::super::talk::Talk;
     use super::super::target::At;
     use super::*;
+    use crate::sys::ABLE;
+    use crate::sys::testing::lacks;
 
     /// Our own processes stand for those of one version, and our parent's other ones for none.
     #[test]
     fn a_connection_belongs_to_the_version_that_has_accepted_it() {
+        if lacks(ABLE.sight, "sight of the sockets of processes") {
+            return;
+        }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = At::Tcp(listener.local_addr().unwrap());
         let witness = Witness::default();

@@ -59,7 +59,7 @@ impl Contents {
             Some(known) if known.at < since.clock => None,
             // A file that is gone has no time stamp any more.
             Some(known) if known.changed >= since.clock => Some(Found { before: None, now }),
-            _ if written(path).is_some_and(|at| at >= since.stamp) => {
+            _ if files::changed(path).is_some_and(|at| at >= since.stamp) => {
                 Some(Found { before: None, now })
             }
             _ => None,
@@ -126,13 +126,6 @@ pub(super) fn is_written(path: &Path) -> bool {
     found.is_ok_and(|found| found.is_file() && files::has_one_name(&found))
 }
 
-/// When this file, or the link at its path, was last written or moved there.
-fn written(path: &Path) -> Option<SystemTime> {
-    let found = [path.symlink_metadata().ok(), path.metadata().ok()];
-    let found = found.into_iter().flatten();
-    found.filter_map(|found| files::changed(&found)).max()
-}
-
 /// If its package's build script was running when this file was written: the time since the script
 /// began.
 pub(super) fn script(path: &Path, scripts: &[Script]) -> Option<Duration> {
@@ -150,7 +143,7 @@ pub(super) fn script(path: &Path, scripts: &[Script]) -> Option<Duration> {
     let run = runs.filter_map(|entry| {
         // Cargo writes the first file when a run begins, and the second when it has ended.
         let began = modified(&entry.path().join("invoked.timestamp"))?;
-        let ended = written(&entry.path().join("output")).filter(|ended| *ended > began);
+        let ended = files::changed(&entry.path().join("output")).filter(|ended| *ended > began);
         Some((began, ended))
     });
     let (began, ended) = run.max_by_key(|(began, _)| *began)?;
@@ -203,7 +196,7 @@ mod tests {
         assert_eq!(contents.look_first(&path, at(now())), None);
         // Its stamp may be of the same tick.
         let same_tick = Began {
-            stamp: written(&path).unwrap(),
+            stamp: files::changed(&path).unwrap(),
             clock: now(),
         };
         assert_eq!(contents.look_first(&path, Some(same_tick)), None);

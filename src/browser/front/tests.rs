@@ -10,8 +10,8 @@ use super::coding::{Coding, Decoder, Encoder};
 use super::html::{Injector, Script};
 use super::*;
 
-/// Longer than anything takes.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Longer than anything takes, also thousands of small chunks under Wine, on a busy machine.
+const LIMIT: Duration = Duration::from_mins(2);
 
 const SCRIPT: &str = "<script src=\"/__hotrun/livereload.js\" async></script>";
 

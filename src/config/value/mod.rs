@@ -349,7 +349,10 @@ impl Text for StopSignal {
             Some(number) => Ok(Self(Some(number))),
             None => wrong(
                 format!("`{text}` can't ask a program to end"),
-                "write `auto`, or a signal like `TERM`, `INT`, `QUIT` or `USR1`",
+                format!(
+                    "write `auto`, or a signal like {}",
+                    signals::ENDING_EXAMPLES
+                ),
             ),
         }
     }

@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 use super::{SIGNAL, Shape, Text, TextVisitor, Value, text, text_value, wrong};
 use crate::session::model::Reaction;
 use crate::sockets::spec::Wrong;
-use crate::sys::signals;
+use crate::sys::{SHELL, signals};
 
-/// A command: a line for `sh -c`, or a program and its arguments.
+/// A command: a line for the shell, or a program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command(pub Vec<String>);
 
@@ -23,7 +23,8 @@ impl Text for Command {
                 "write a command, or leave the key out",
             );
         }
-        Ok(Self(["sh", "-c", text].map(str::to_owned).to_vec()))
+        let [shell, option] = SHELL;
+        Ok(Self([shell, option, text].map(str::to_owned).to_vec()))
     }
 }
 
@@ -79,8 +80,10 @@ pub struct Do(pub Option<Reaction>);
 
 impl Text for Do {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let hint =
-            "write `rebuild`, `restart`, `reload-browser`, `signal:HUP`, `run:COMMAND` or `ignore`";
+        let hint = format!(
+            "write `rebuild`, `restart`, `reload-browser`, `signal:{}`, `run:COMMAND` or `ignore`",
+            signals::EXAMPLE
+        );
         let reaction = match text.split_once(':') {
             None if text == "ignore" => return Ok(Self(None)),
             None if text == "rebuild" => Reaction::Rebuild,
@@ -88,6 +91,9 @@ impl Text for Do {
             None if text == "reload-browser" => Reaction::ReloadBrowser,
             Some(("signal", name)) => match signals::number(name) {
                 Some(number) => Reaction::Signal(number),
+                None if signals::is_known(name) => {
+                    return wrong(format!("`{name}` can't be sent on this system"), hint);
+                }
                 None => return wrong(format!("`{name}` is no signal"), hint),
             },
             Some(("run", line)) => Reaction::Run(Command::read(line)?.0),
@@ -167,9 +173,9 @@ mod tests {
         assert_eq!(Do::read("ignore"), Ok(Do(None)));
         assert_eq!(read("restart"), Some(Reaction::Restart));
         assert_eq!(read("reload-browser"), Some(Reaction::ReloadBrowser));
-        assert_eq!(read("signal:HUP"), Some(Reaction::Signal(1)));
-        let line = ["sh", "-c", "make css"].map(str::to_owned).to_vec();
-        assert_eq!(read("run:make css"), Some(Reaction::Run(line)));
+        assert_eq!(read("signal:INT"), Some(Reaction::Signal(2)));
+        let line = [SHELL[0], SHELL[1], "make css"].map(str::to_owned);
+        assert_eq!(read("run:make css"), Some(Reaction::Run(line.to_vec())));
         for text in ["", "reload", "signal:", "signal:NO", "run:", "restart:x"] {
             assert_eq!(read(text), None, "{text}");
         }

@@ -26,6 +26,8 @@ use std::process::Command;
 pub const ABLE: super::Able = super::Able {
     capture: true,
     twins: true,
+    unix_sockets: true,
+    sight: true,
     inherit: true,
     overwrite_running: true,
 };

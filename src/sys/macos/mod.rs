@@ -27,6 +27,8 @@ pub use steering::{carry_options, is_bound_to_device, steer_port, steer_to};
 pub const ABLE: super::Able = super::Able {
     capture: false,
     twins: false,
+    unix_sockets: true,
+    sight: true,
     inherit: true,
     overwrite_running: true,
 };

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::fstat;
 use nix::unistd::{AccessFlags, access};
+use serde::{Deserialize, Serialize};
 
 pub use std::os::unix::fs::symlink;
 
@@ -25,7 +26,7 @@ pub fn path(bytes: &[u8]) -> PathBuf {
 }
 
 /// A file, whatever its path: the same for each of its links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
     device: u64,
     inode: u64,
@@ -70,12 +71,21 @@ pub fn owner(metadata: &Metadata) -> u32 {
     metadata.uid()
 }
 
-/// When the file was last written or moved, which no program can set.
-pub fn changed(metadata: &Metadata) -> Option<SystemTime> {
+/// When this file, or the link at its path, was last written or moved there, which no program can set.
+pub fn changed(path: &Path) -> Option<SystemTime> {
+    let found = [path.symlink_metadata().ok(), path.metadata().ok()];
+    let found = found.into_iter().flatten();
+    found.filter_map(|found| status_changed(&found)).max()
+}
+
+fn status_changed(metadata: &Metadata) -> Option<SystemTime> {
     let seconds = u64::try_from(metadata.ctime()).ok()?;
     let nanos = u32::try_from(metadata.ctime_nsec()).ok()?;
     Some(UNIX_EPOCH + Duration::new(seconds, nanos))
 }
+
+/// The least difference between two times of files.
+pub const TICK: Duration = Duration::from_nanos(1);
 
 /// It is the file of a unix socket.
 pub fn is_socket(kind: FileType) -> bool {
@@ -109,9 +119,20 @@ pub fn is_same(a: &File, b: &File) -> bool {
     matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Makes a file or directory appear at another path too, by a link; whether it does.
-pub fn show(file: &Path, at: &Path) -> io::Result<bool> {
-    symlink(file, at).map(|()| true)
+/// A link to a directory.
+pub fn link_dir(dir: &Path, at: &Path) -> io::Result<()> {
+    symlink(dir, at)
+}
+
+/// Makes a file or directory appear at another path too, by a link. Where that would need a privilege, a
+/// file gets another name, and its id is returned.
+pub fn show(file: &Path, at: &Path) -> io::Result<Option<FileId>> {
+    symlink(file, at).map(|()| None)
+}
+
+/// Makes a program start at another path too.
+pub fn link_program(program: &Path, at: &Path) -> io::Result<()> {
+    symlink(program, at)
 }
 
 /// A copy of this process's stdin, stdout or stderr, which is not closed with it.

@@ -15,7 +15,7 @@ pub mod sockets;
 pub(in crate::sys) mod spawn;
 pub(in crate::sys) mod terminal;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -38,6 +38,14 @@ pub use sd_notify::{Notified, NotifySocket};
 pub use signals::{die_by, note_continuations, since_continued, suspend};
 pub use spawn::{Descriptors, FIRST_SOCKET, Spawned};
 pub use terminal::{has_terminal, terminal_size};
+
+/// What a command line is given to, to be run.
+pub const SHELL: [&str; 2] = ["sh", "-c"];
+
+/// Gives a command these arguments.
+pub fn add_args(command: &mut Command, args: &[OsString]) {
+    command.args(args);
+}
 
 /// A command that is told this name of its own.
 pub fn command(program: &OsStr, name: &OsStr) -> Command {

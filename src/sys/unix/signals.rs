@@ -37,11 +37,22 @@ pub const CHILD: i32 = libc::SIGCHLD;
 /// The terminal has another size.
 pub const RESIZED: i32 = libc::SIGWINCH;
 
+/// A signal that can tell an app to read its files again, as one writes it.
+pub const EXAMPLE: &str = "HUP";
+
+/// Signals that can ask an app to end, as a hint names them.
+pub const ENDING_EXAMPLES: &str = "`TERM`, `INT`, `QUIT` or `USR1`";
+
 /// The number of the signal with this name, with `SIG` or without.
 pub fn number(name: &str) -> Option<i32> {
     let bare = name.strip_prefix("SIG").unwrap_or(name);
     let signal = Signal::from_str(&format!("SIG{bare}")).ok();
     signal.map(|signal| signal as i32)
+}
+
+/// There is a signal with this name, whether it can be sent or not.
+pub fn is_known(name: &str) -> bool {
+    number(name).is_some()
 }
 
 /// The name of a signal, as `SIGTERM`.

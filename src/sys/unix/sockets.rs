@@ -21,6 +21,12 @@ pub const BACKLOG: i32 = i32::MAX;
 /// not, no second socket could be bound to it either, by [`claim_address`] alone.
 pub const GIVES_BACK_PORTS: bool = cfg!(target_os = "linux");
 
+/// Why a program may not bind a port, and what to do.
+pub const PORT_DENIED: (&str, &str) = (
+    "ports below 1024 need a privilege you don't have",
+    "choose a port from 1024 up, like `:3000`",
+);
+
 /// Before `bind`: makes it fail if another program has the address, but not because of connections of an
 /// earlier run in `TIME_WAIT`. With UDP the option would let two programs share the address unnoticed. On
 /// macOS a program that has the port on all interfaces has another address than one with it on a single one.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::os::windows::fs::MetadataExt;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,13 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::windows::named_pipe::{
     ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions,
 };
-use windows_sys::Win32::Security::{
-    GetSidSubAuthority, GetSidSubAuthorityCount, GetTokenInformation, TOKEN_QUERY, TOKEN_USER,
-    TokenUser,
-};
 use windows_sys::Win32::Storage::FileSystem::FILE_ATTRIBUTE_REPARSE_POINT;
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+use super::owner::{is_own, own_number};
 use super::pipes::name;
 use super::unsupported;
 
@@ -150,41 +145,7 @@ pub fn local(_socket: Socket) -> io::Result<LocalStream> {
 /// The id of this user: the last part of its SID, which tells users of one machine apart; zero if that
 /// can't be read.
 pub fn user() -> u32 {
-    own_user().unwrap_or_default()
-}
-
-fn own_user() -> Option<u32> {
-    let mut token = std::ptr::null_mut();
-    // SAFETY: the first stands for this process; the call writes one handle.
-    if unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) } == 0 {
-        return None;
-    }
-    // SAFETY: the call has just opened it, so nothing else owns it.
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
-    // As words, which have the alignment of the structure.
-    let mut buffer = [0_u64; 32];
-    let size = u32::try_from(size_of_val(&buffer)).ok()?;
-    let (at, mut used) = (buffer.as_mut_ptr(), 0);
-    // SAFETY: the call writes no more than `size` bytes, which are there.
-    let read = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            at.cast(),
-            size,
-            &raw mut used,
-        )
-    };
-    if read == 0 {
-        return None;
-    }
-    // SAFETY: the call has written this structure, whose SID is behind it in the same buffer.
-    let sid = unsafe { (*at.cast::<TOKEN_USER>()).User.Sid };
-    // SAFETY: a SID that the system has written; it has at least one part, and the last is read.
-    unsafe {
-        let parts = u32::from(*GetSidSubAuthorityCount(sid));
-        Some(*GetSidSubAuthority(sid, parts.checked_sub(1)?))
-    }
+    own_number().unwrap_or_default()
 }
 
 /// Creates a directory below one of this user's own, from which it inherits that others may not read it,
@@ -204,7 +165,8 @@ pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// This is a directory in this user's profile, whose access list denies others, and no link to one.
+/// This is a directory in this user's profile, its own, that nobody else may change, and no link to one. Who
+/// may read it is left to the profile's access list: the name of a pipe alone lets nobody write to it.
 pub fn is_private_dir(dir: &Path) -> bool {
     let found = fs::symlink_metadata(dir);
     let is_dir = found.is_ok_and(|found| {
@@ -213,7 +175,8 @@ pub fn is_private_dir(dir: &Path) -> bool {
     // Both by their real paths: short names and the case of letters differ.
     let real = dunce::canonicalize(dir);
     let profile = std::env::home_dir().and_then(|home| dunce::canonicalize(home).ok());
-    is_dir && real.is_ok_and(|real| profile.is_some_and(|profile| real.starts_with(profile)))
+    let is_inside = real.is_ok_and(|real| profile.is_some_and(|profile| real.starts_with(profile)));
+    is_dir && is_inside && is_own(dir).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{HANDLE, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, INFINITE, ResetEvent, SetEvent, WaitForMultipleObjects,
+    CreateEventW, EVENT_MODIFY_STATE, INFINITE, OpenEventW, ResetEvent, SetEvent,
+    WaitForMultipleObjects,
 };
 
 /// The most objects that one wait can have (`MAXIMUM_WAIT_OBJECTS`).
@@ -20,11 +21,28 @@ impl Event {
     /// One that is not set.
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: null for security and for the name are allowed, and no memory is passed.
-        let handle = unsafe { CreateEventW(std::ptr::null(), 1, 0, std::ptr::null()) };
+        Self::of(unsafe { CreateEventW(std::ptr::null(), 1, 0, std::ptr::null()) })
+    }
+
+    /// The one with this name, which is not set if this is the first.
+    pub(super) fn named(name: &str) -> io::Result<Self> {
+        let name = wide(name);
+        // SAFETY: null for security is allowed, and the name ends with a zero.
+        Self::of(unsafe { CreateEventW(std::ptr::null(), 1, 0, name.as_ptr()) })
+    }
+
+    /// The one that another process has made with this name, to set it.
+    pub(super) fn open(name: &str) -> io::Result<Self> {
+        let name = wide(name);
+        // SAFETY: the name ends with a zero.
+        Self::of(unsafe { OpenEventW(EVENT_MODIFY_STATE, 0, name.as_ptr()) })
+    }
+
+    fn of(handle: HANDLE) -> io::Result<Self> {
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call has just made it, so nothing else owns it.
+        // SAFETY: the call has just opened it, so nothing else owns it.
         Ok(Self(unsafe { OwnedHandle::from_raw_handle(handle) }))
     }
 
@@ -45,6 +63,10 @@ impl AsHandle for Event {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.0.as_handle()
     }
+}
+
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
 }
 
 /// Waits until one of these objects is signalled: the first that is; `None` if the time is over. Objects

@@ -6,8 +6,13 @@ use std::os::windows::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
-use windows_sys::Win32::Storage::FileSystem::{GetDiskFreeSpaceExW, GetDriveTypeW};
+use windows_sys::Win32::Storage::FileSystem::{
+    GetDiskFreeSpaceExW, GetDriveTypeW, GetShortPathNameW,
+};
 use windows_sys::Win32::System::SystemInformation::OSVERSIONINFOW;
+
+/// The longest path, in UTF-16.
+const LONGEST_PATH: usize = 32_768;
 
 /// A network drive, as `GetDriveTypeW` says it.
 const REMOTE: u32 = 4;
@@ -27,10 +32,27 @@ pub fn name() -> String {
     format!("Windows {major}.{minor}.{}", version.dwBuildNumber)
 }
 
-/// A path by which any process of this user can start this program.
+/// A path by which any process of this user can start this program; without spaces, if it has such a name.
 pub fn own_program() -> String {
     let path = std::env::current_exe();
-    path.map_or_else(|_| "hotrun".into(), |path| path.display().to_string())
+    let path = path.map_or_else(|_| "hotrun".into(), |path| path.display().to_string());
+    if path.contains(char::is_whitespace) {
+        short(Path::new(&path)).unwrap_or(path)
+    } else {
+        path
+    }
+}
+
+/// The short name (`PROGRA~1`) of something that exists; `None` where the volume gives none.
+fn short(path: &Path) -> Option<String> {
+    let path = wide(path.as_os_str());
+    let mut name = vec![0_u16; LONGEST_PATH];
+    let size = u32::try_from(name.len()).ok()?;
+    // SAFETY: the path ends with a zero, and the call writes no more than `size` units, which are there.
+    let length = unsafe { GetShortPathNameW(path.as_ptr(), name.as_mut_ptr(), size) };
+    let name = name.get(..length as usize)?;
+    let name = String::from_utf16(name).ok()?;
+    (!name.is_empty() && !name.contains(char::is_whitespace)).then_some(name)
 }
 
 /// None: where the output of this process leads to is not shown as a path.
@@ -95,6 +117,23 @@ fn wide(text: &OsStr) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::lacks;
+
+    #[test]
+    fn a_short_name_has_no_spaces() {
+        let dir = tempfile::Builder::new().prefix("a b c").tempdir();
+        let dir = dir.unwrap();
+        let file = dir.path().join("d e.txt");
+        std::fs::write(&file, "x").unwrap();
+        let found = short(&file);
+        if lacks(found.is_some(), "short names on this volume") {
+            return;
+        }
+        let found = found.unwrap();
+        assert!(!found.contains(' '), "{found}");
+        assert_eq!(std::fs::read(found).unwrap(), b"x");
+        assert_eq!(short(Path::new(r"C:\no such file")), None);
+    }
 
     #[test]
     fn this_machine_can_be_asked() {

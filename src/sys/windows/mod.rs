@@ -13,6 +13,7 @@ mod job;
 pub mod keeper;
 mod keys;
 mod offer;
+mod owner;
 pub mod pipes;
 pub mod processes;
 mod sd_notify;
@@ -24,8 +25,10 @@ mod steering;
 mod terminal;
 mod wait;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::windows::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 pub use super::no_calls as calls;
@@ -53,9 +56,31 @@ pub use wait::{Readable, readable};
 pub const ABLE: super::Able = super::Able {
     capture: false,
     twins: false,
+    unix_sockets: false,
+    sight: false,
     inherit: false,
     overwrite_running: false,
 };
+
+/// What a command line is given to, to be run.
+pub const SHELL: [&str; 2] = ["cmd", "/C"];
+
+/// Gives a command these arguments. Programs split their command line themselves, most of them as the
+/// standard library quotes it, but the shell takes what is typed as it is.
+pub fn add_args(command: &mut Command, args: &[OsString]) {
+    let program = Path::new(command.get_program()).file_stem();
+    let is_shell = program.is_some_and(|name| name.eq_ignore_ascii_case(SHELL[0]));
+    match args {
+        [option, line] if is_shell && option.eq_ignore_ascii_case(SHELL[1]) => {
+            let mut quoted = OsString::from("\"");
+            quoted.push(line);
+            quoted.push("\"");
+            // `/S`: only the quotes around the line are removed; `/D`: no commands of the registry.
+            command.raw_arg("/D /S /C").raw_arg(quoted);
+        }
+        _ => _ = command.args(args),
+    }
+}
 
 /// A command. Windows has no name of a program's own beside its path, so `name` is not used.
 pub fn command(program: &OsStr, _name: &OsStr) -> Command {

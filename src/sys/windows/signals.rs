@@ -2,6 +2,7 @@
 //! of a process, and names and numbers as C programs have them.
 
 use std::io;
+use std::os::windows::io::AsHandle;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, CTRL_C_EVENT, GenerateConsoleCtrlEvent, SetConsoleCtrlHandler,
 };
 
+use super::event::Event;
 use super::job;
 use super::processes::terminate;
+use super::wait::Wait;
 
-/// Never arrives.
+/// Arrives from another hotrun only, see [`send`].
 pub const HANGUP: i32 = 1;
 /// Ctrl-C.
 pub const INTERRUPT: i32 = 2;
@@ -29,30 +32,56 @@ pub const KILL: i32 = 9;
 pub const SUSPEND: i32 = 20;
 /// Never arrives; no program is stopped.
 pub const CONTINUE: i32 = 18;
-/// Never arrives.
+/// Arrives from another hotrun only.
 pub const USER_1: i32 = 10;
-/// Never arrives.
+/// Arrives from another hotrun only.
 pub const USER_2: i32 = 12;
 /// Never arrives; the end of a child is waited for at the child.
 pub const CHILD: i32 = 17;
 /// Never arrives.
 pub const RESIZED: i32 = 28;
 
-/// Those that can be sent.
-const NAMES: [(i32, &str); 4] = [
+/// Their names.
+const NAMES: [(i32, &str); 9] = [
+    (HANGUP, "SIGHUP"),
     (INTERRUPT, "SIGINT"),
-    (QUIT, "SIGBREAK"),
-    (TERMINATE, "SIGTERM"),
+    (6, "SIGABRT"),
     (KILL, "SIGKILL"),
+    (USER_1, "SIGUSR1"),
+    (11, "SIGSEGV"),
+    (USER_2, "SIGUSR2"),
+    (TERMINATE, "SIGTERM"),
+    (QUIT, "SIGBREAK"),
 ];
 
-/// The number of the signal with this name, with `SIG` or without; `None` for those that Windows can't
-/// send.
+/// Those that an app can be sent.
+const SENT: [i32; 4] = [INTERRUPT, QUIT, TERMINATE, KILL];
+
+/// Those that one hotrun can send another.
+const AMONG_US: [i32; 3] = [HANGUP, USER_1, USER_2];
+
+/// A signal that can tell an app to read its files again, as one writes it.
+pub const EXAMPLE: &str = "BREAK";
+
+/// Signals that can ask an app to end, as a hint names them.
+pub const ENDING_EXAMPLES: &str = "`TERM`, `INT` or `BREAK`";
+
+/// The number of the signal with this name, with `SIG` or without; `None` for those that an app can't be
+/// sent.
 pub fn number(name: &str) -> Option<i32> {
+    known(name).filter(|number| SENT.contains(number))
+}
+
+fn known(name: &str) -> Option<i32> {
     let bare = name.strip_prefix("SIG").unwrap_or(name);
     let mut all = NAMES.iter();
     let found = all.find(|(_, name)| name.strip_prefix("SIG") == Some(bare));
     found.map(|(number, _)| *number)
+}
+
+/// There is a signal with this name, whether it can be sent or not.
+pub fn is_known(name: &str) -> bool {
+    known(name).is_some()
 }
 
 /// The name of a signal, as `SIGTERM`.
@@ -64,7 +93,7 @@ pub fn name(number: i32) -> Option<&'static str> {
 
 /// The signal can ask a program to end, instead of ending it.
 pub fn may_ask_to_end(number: i32) -> bool {
-    number != KILL && name(number).is_some()
+    number != KILL && SENT.contains(&number)
 }
 
 /// Signals of one kind as they arrive.
@@ -76,6 +105,8 @@ enum Kind {
     CtrlC(CtrlC),
     CtrlBreak(CtrlBreak),
     Ending(CtrlClose, CtrlShutdown),
+    /// From another hotrun.
+    Sent(Event, Wait),
     /// One that no program sends.
     Never,
 }
@@ -92,6 +123,11 @@ impl Signals {
                     ends = shutdown.recv() => ends,
                 }
             }
+            Kind::Sent(event, wait) => {
+                let sent = std::future::poll_fn(|context| wait.poll(context)).await;
+                event.reset();
+                sent.ok()
+            }
             Kind::Never => std::future::pending().await,
         }
     }
@@ -103,6 +139,11 @@ pub fn listen(number: i32) -> io::Result<Signals> {
         INTERRUPT => Kind::CtrlC(windows::ctrl_c()?),
         QUIT => Kind::CtrlBreak(windows::ctrl_break()?),
         TERMINATE => Kind::Ending(windows::ctrl_close()?, windows::ctrl_shutdown()?),
+        _ if AMONG_US.contains(&number) => {
+            let event = Event::named(&event_name(std::process::id(), number))?;
+            let wait = Wait::new(event.as_handle().try_clone_to_owned()?);
+            Kind::Sent(event, wait)
+        }
         _ => Kind::Never,
     }))
 }
@@ -111,11 +152,21 @@ pub fn listen(number: i32) -> io::Result<Signals> {
 pub fn leave_to_other_threads() {}
 
 /// Ends a process (`KILL`), unless it is gone. Windows can send nothing else to one process; see
-/// [`send_to_group`].
+/// [`send_to_group`]. Other hotruns wait for events of the system that have these names, which stand for
+/// the signals that people send to a hotrun elsewhere.
 pub fn send(pid: u32, number: i32) {
     if number == KILL {
         terminate(pid).ok();
+    } else if AMONG_US.contains(&number)
+        && let Ok(event) = Event::open(&event_name(pid, number))
+    {
+        event.set();
     }
+}
+
+/// The name of the event that stands for a signal to a hotrun, in the user's own session.
+fn event_name(pid: u32, number: i32) -> String {
+    format!(r"Local\hotrun-{pid}-signal-{number}")
 }
 
 /// Sends a signal to the processes of this keeper: a Ctrl-C or Ctrl-Break to its hidden console, which they
@@ -212,7 +263,26 @@ mod tests {
             (number("USR1"), name(0), name(15)),
             (None, None, Some("SIGTERM"))
         );
+        assert_eq!((name(HANGUP), number("HUP")), (Some("SIGHUP"), None));
+        assert!(is_known("SIGHUP") && !is_known("HUB"));
+        assert!(number(EXAMPLE).is_some());
         assert!(may_ask_to_end(INTERRUPT) && !may_ask_to_end(KILL) && !may_ask_to_end(USER_1));
+    }
+
+    #[tokio::test]
+    async fn a_hotrun_is_told_by_another() {
+        let mut hangups = listen(HANGUP).unwrap();
+        let mut others = listen(USER_1).unwrap();
+        for _ in 0..2 {
+            send(std::process::id(), HANGUP);
+            hangups.recv().await.unwrap();
+        }
+        tokio::select! {
+            biased;
+            _ = hangups.recv() => panic!("it came twice"),
+            _ = others.recv() => panic!("it is another one"),
+            () = tokio::task::yield_now() => {}
+        }
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub const BACKLOG: i32 = -65_535;
 /// A port that the system chose at `bind` stays with the socket.
 pub const GIVES_BACK_PORTS: bool = false;
 
+/// Why a program may not bind a port, and what to do.
+pub const PORT_DENIED: (&str, &str) = (
+    "another program has the port for itself, or Windows keeps it",
+    "choose another port: `netsh interface ipv4 show excludedportrange tcp` shows those that Windows keeps",
+);
+
 /// Before `bind`: makes it fail if another program has the address, and keeps others from taking it
 /// (`SO_EXCLUSIVEADDRUSE`). Connections of an earlier run in `TIME_WAIT` are no obstacle here, and
 /// `SO_REUSEADDR` would let any program take the address.
