@@ -97,15 +97,22 @@ fn once(lab: &Lab, hotrun: &mut Hotrun, modules: &Modules, kind: Kind, one: f64)
     let start = Instant::now();
     lab.hot.save(version)?;
     let took = http::first_answer(address, version, start)?;
-    // The build of the first save may have been live just before.
-    let mut live = hotrun.wait("live")?;
-    while hotrun.rest().is_ok() && hotrun.count(since, "started") > hotrun.count(since, "live") {
-        live = hotrun.wait("live")?;
+    // The build of the first save may have been live just before, and is told first.
+    let over = ["live", "unchanged", "build-failed", "cancelled"];
+    loop {
+        hotrun.listen(Duration::from_millis(100));
+        let ended: usize = over.iter().map(|name| hotrun.count(since, name)).sum();
+        if hotrun.count(since, "live") > 0 && hotrun.count(since, "building") <= ended {
+            break;
+        }
     }
+    hotrun.rest()?;
+    let mut heard = hotrun.heard[since..].iter().rev();
+    let live = heard.find(|event| event.name() == "live");
     Ok(Try {
         took,
         builds: hotrun.count(since, "building"),
-        build: live.ms("/phases/build_ms"),
+        build: live.map_or(0.0, |live| live.ms("/phases/build_ms")),
     })
 }
 
