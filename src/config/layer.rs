@@ -245,8 +245,9 @@ section! {
         /// `overlap` until a program shows that it can't run beside itself.
         mode: Mode = Mode::Auto, Next;
         /// How clients are sent to one version alone, so that none is lost in a swap. `kernel`: each
-        /// version has a socket at the address, of which the kernel chooses one. `relay`: hotrun answers
-        /// at TCP addresses and passes everything on. `none`: both versions share one socket.
+        /// version has a socket at the address, of which the kernel chooses one; outside of Linux it is
+        /// `relay`. `relay`: hotrun answers at TCP addresses and passes everything on. `none`: both
+        /// versions share one socket.
         steering: Steering = Steering::Kernel, Restart;
         /// How long the old version is waited for at the most before it is asked to end, until nothing
         /// is under way at its connections. One that does not handle the stop signal has `stop_timeout`.

@@ -16,17 +16,21 @@ use crate::table::Table;
 const PAUSE: Duration = Duration::from_millis(400);
 
 fn rounds(lab: &Lab) -> usize {
-    lab.rounds(10, 2)
+    lab.rounds(20, 2)
 }
 
 pub(super) fn connections(lab: &Lab, table: &mut Table) -> Result<()> {
     let shared = lab.dir.join("shared.toml");
     fs::write(&shared, "[handover]\nsteering = \"none\"\n")?;
     let shared = shared.to_string_lossy();
+    let relay = lab.dir.join("relay.toml");
+    fs::write(&relay, "[handover]\nsteering = \"relay\"\n")?;
+    let relay = relay.to_string_lossy();
     for (mode, args, target) in [
         ("overlap", &["--handover", "overlap"][..], "0"),
         ("stop-first", &["--handover", "stop-first"], "0"),
-        ("overlap, hotrun in front", &["--inject"], "0"),
+        ("hotrun in between", &["--config", &*relay], "0"),
+        ("the same with --inject", &["--inject"], "0"),
         ("one shared socket", &["--config", &*shared], ""),
     ] {
         lab.reset()?;
