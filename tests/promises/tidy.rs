@@ -647,6 +647,7 @@ fn the_published_crate_has_what_it_needs() {
         "docs/pictures/generations.svg",
         "docs/pictures/holding.svg",
         "docs/pictures/session.svg",
+        "docs/platforms.md",
         "docs/recipes.md",
         "docs/reload.schema.json",
         "docs/troubleshooting.md",
