@@ -372,6 +372,11 @@ impl Watcher {
     /// A path appeared, vanished, or was moved: a watched directory may have been replaced.
     fn moved(&mut self, path: &Path, is_dir: bool) -> Vec<Change> {
         let mut changes = Vec::new();
+        if places::is_manifest(path, &self.scope.base) && !path.exists() {
+            // The whole project may go. While a process works in it, only the directory above tells.
+            self.places.forget(&self.scope.base);
+            return self.watch_scope(Why::Lost);
+        }
         let was_watched = self.places.has_below(path);
         if was_watched {
             self.places.forget(path);

@@ -9,6 +9,14 @@ use super::backend::Backend;
 use super::silence::Silence;
 use crate::session::reason::Reason;
 
+/// What a project has in its own directory.
+const MANIFEST: &str = "Cargo.toml";
+
+/// This is the path of the manifest in the project's own directory.
+pub(super) fn is_manifest(path: &Path, base: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == MANIFEST) && path.parent() == Some(base)
+}
+
 /// The watched directories.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -105,11 +113,15 @@ impl Places {
     }
 
     /// Watches the directory above `dir`, which alone tells when `dir` appears or comes back. `is_base`:
-    /// the project's own directory; as long as it exists, the one above is not needed.
+    /// the project's own directory; as long as it has its manifest, the one above is not needed.
     pub(super) fn watch_above(&mut self, dir: &Path, is_base: bool) {
-        // A poll notices by itself when `dir` appears, and would read everything beside it.
-        let is_enough = self.backend.is_polled() || is_base;
-        if is_enough && dir.is_dir() {
+        let is_enough = if self.backend.is_polled() {
+            // A poll notices by itself when `dir` appears, and would read everything beside it.
+            dir.is_dir()
+        } else {
+            is_base && dir.join(MANIFEST).exists()
+        };
+        if is_enough {
             return;
         }
         if let Some(parent) = dir.parent() {
