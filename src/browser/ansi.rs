@@ -187,7 +187,7 @@ mod tests {
             "\x1b]8;;http://a\x1b\\link\x1b]8;;\x1b\\ \u{9b}31m caf\u{e9}",
             "plain <b>\n",
         ];
-        hostile::each_text(&corpus, 2, |text| {
+        hostile::each_text(&corpus, 10, |text| {
             let shown: String = spans(text).into_iter().map(|span| span.text).collect();
             assert!(shown.len() <= text.len());
             if !text.contains(char::is_control) {

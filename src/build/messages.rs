@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn any_line_of_stdout_is_a_message_or_text() {
-        hostile::each_text(MESSAGES, 4, |line| {
+        hostile::each_text(MESSAGES, 10, |line| {
             for told in [stdout(line), compiler(line, Path::new("src/main.rs"))] {
                 match told {
                     Told::Text(text) | Told::Script(text) => assert_eq!(text, line),
@@ -504,7 +504,7 @@ mod tests {
             "error: toolchain '1.61.0-x86_64-unknown-linux-gnu' is not installed\n",
             "error: failed to run `rustc` to learn about target-specific information\n",
         ];
-        hostile::each_text(&corpus, 1, |piece| {
+        hostile::each_text(&corpus, 5, |piece| {
             match stderr(piece) {
                 Said::Line(text) | Said::Blocked(text) => assert!(piece.contains(&text)),
                 Said::Progress(..) | Said::Nothing => {}

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn any_file_is_read_or_refused_with_a_way_out() {
         let path = Path::new(".reload.toml");
-        hostile::each_text(FILES, 10, |text| match parse(path, text) {
+        hostile::each_text(FILES, 20, |text| match parse(path, text) {
             Ok(layer) => {
                 // As values, it is the same.
                 let table: toml::Table = text.parse().unwrap();

@@ -230,7 +230,7 @@ mod tests {
         ];
         let orders: Vec<u8> = orders.iter().flat_map(encode).collect();
         let news: Vec<u8> = news.iter().flat_map(encode).collect();
-        hostile::each(&[&orders, &news], 2, |bytes| {
+        hostile::each(&[&orders, &news], 4, |bytes| {
             is_read::<Order>(bytes);
             is_read::<News>(bytes);
         });

@@ -386,7 +386,7 @@ mod tests {
             "http://example.com:80/",
         ];
         let base = absolute("/base");
-        hostile::each_text(&corpus, 1, |text| match parse(text, &base) {
+        hostile::each_text(&corpus, 2, |text| match parse(text, &base) {
             Ok(spec) => {
                 assert!((1..=2).contains(&spec.addresses.len()));
                 for address in &spec.addresses {

@@ -304,7 +304,7 @@ mod tests {
             "Script-Src-Elem 'sha256-x' 'NONE';; script-src https:\nsandbox Allow-Scripts",
             "default-src 'NONCE-abc'\nconnect-src ws://localhost:3000; sandbox",
         ];
-        hostile::each_text(&corpus, 2, |text| {
+        hostile::each_text(&corpus, 10, |text| {
             let policies: Vec<&str> = text.split('\n').collect();
             let Some(once) = allow(&policies, NEEDS) else {
                 return;

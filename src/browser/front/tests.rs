@@ -394,7 +394,7 @@ const MUTATED: &[&str] = &[
 #[test]
 fn any_page_differs_by_the_script_alone() {
     let corpus: Vec<&[u8]> = MUTATED.iter().map(|page| page.as_bytes()).collect();
-    hostile::each(&corpus, 20, |page| {
+    hostile::each(&corpus, 40, |page| {
         let whole = injected_in_pieces(Coding::Identity, page, usize::MAX).unwrap();
         let size = 1 + page.len() % 7;
         let pieces = injected_in_pieces(Coding::Identity, page, size).unwrap();
@@ -413,7 +413,7 @@ fn any_coded_page_is_read_or_passed_on() {
         let pages = MUTATED.iter().map(|page| encoded(coding, page.as_bytes()));
         let pages: Vec<Vec<u8>> = pages.collect();
         let corpus: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
-        hostile::each(&corpus, 40, |bytes| {
+        hostile::each(&corpus, 100, |bytes| {
             let page = decodes(coding, bytes);
             for size in [usize::MAX, 1 + bytes.len() % 7] {
                 match (injected_in_pieces(coding, bytes, size), &page) {

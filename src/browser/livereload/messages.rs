@@ -258,7 +258,7 @@ mod tests {
             r#"{"command":"hello","protocols":["http://livereload.com/protocols/official-7","x"]}"#,
             r#"{"command":"info","plugins":{"less":{"version":"1.0"}},"url":"http://localhost/"}"#,
         ];
-        hostile::each_text(&corpus, 1, |text| {
+        hostile::each_text(&corpus, 10, |text| {
             is_hello(text);
             for message in reloads(&[PathBuf::from(text)]) {
                 let message: Value = serde_json::from_str(&message).unwrap();

@@ -252,7 +252,7 @@ mod tests {
             "GET /overlay?token=0123\nhost: evil.example:80\norigin: http://evil.example",
             "POST http://user@evil.example/overlay\nhost: localhost\nhost: evil.example\norigin: null",
         ];
-        hostile::each_text(&corpus, 2, |text| {
+        hostile::each_text(&corpus, 4, |text| {
             let mut lines = text.split('\n');
             let first = lines.next().unwrap_or_default();
             let (method, uri) = first.split_once(' ').unwrap_or((first, ""));

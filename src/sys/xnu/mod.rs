@@ -86,7 +86,7 @@ mod tests {
         let file = [&[3; 176][..], b"/tmp/a\0", &[b'x'; 1024]].concat();
         let event = [&[0xff; 16][..], &[0; 200]].concat();
         let process = vec![0xff; signals::LENGTH];
-        hostile::each(&[&tcp, &unix, &file, &event, &process], 1, |bytes| {
+        hostile::each(&[&tcp, &unix, &file, &event, &process], 5, |bytes| {
             let socket = SocketInfo::read(bytes).map(|socket| socket.ends);
             if let Some(Ends::Unix { path, .. }) = socket {
                 assert!(path.len() <= 104 && !path.contains(&0));
