@@ -38,6 +38,8 @@ pub mod effects;
 pub mod exit;
 mod helper;
 pub mod hooks;
+#[cfg(test)]
+mod hostile;
 pub mod init;
 pub mod keeper;
 pub mod lines;

@@ -66,10 +66,12 @@ impl Lines {
     /// The next piece that ends in a newline or a carriage return, with that. A newline right after a
     /// carriage return belongs to that piece, and is dropped.
     pub fn piece(&mut self) -> Option<Vec<u8>> {
-        if self.returned && self.bytes.first() == Some(&b'\n') {
+        if let Some(first) = self.bytes.first()
+            && std::mem::take(&mut self.returned)
+            && *first == b'\n'
+        {
             self.take(1);
         }
-        self.returned &= self.bytes.is_empty();
         let end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let Some(at) = self.bytes[self.searched..].iter().position(end) else {
             self.searched = self.bytes.len();
@@ -102,6 +104,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile;
 
     #[test]
     fn lines_come_out_whole_and_nothing_is_lost() {
@@ -142,5 +145,42 @@ mod tests {
         assert_eq!(lines.rest(), b"c");
         lines.push(&vec![b'x'; LONGEST_PIECE]);
         assert_eq!(lines.piece().map(|piece| piece.len()), Some(LONGEST_PIECE));
+    }
+
+    #[test]
+    fn an_empty_line_behind_a_line_end_that_came_in_parts_is_not_lost() {
+        let mut lines = Lines::default();
+        for (part, piece) in [("a\r", Some("a\r")), ("\n", None), ("\n", Some("\n"))] {
+            lines.push(part.as_bytes());
+            assert_eq!(lines.piece().as_deref(), piece.map(str::as_bytes));
+        }
+    }
+
+    #[test]
+    fn no_byte_of_any_output_is_lost() {
+        let corpus = [&b"one\ntwo\r\nthree\r\r\n\n"[..], b"1/2\r2/2\rdone", b""];
+        hostile::each(&corpus, 10, |bytes| {
+            // Each piece moves what is behind it.
+            let bytes = &bytes[..bytes.len().min(2048)];
+            let size = 1 + bytes.len() % 7;
+            let (mut lines, mut pieces) = (Lines::default(), Lines::default());
+            let (mut by_lines, mut by_pieces) = (Vec::new(), Vec::new());
+            for part in bytes.chunks(size) {
+                lines.push(part);
+                let whole = lines.whole();
+                assert!(whole.is_empty() || whole.ends_with(b"\n") || whole.len() >= LONGEST);
+                by_lines.extend(whole);
+                pieces.push(part);
+                by_pieces.extend(std::iter::from_fn(|| pieces.piece()));
+            }
+            by_lines.extend(lines.rest());
+            assert!(by_lines == bytes);
+            let mut at_once = Lines::default();
+            at_once.push(bytes);
+            let all: Vec<Vec<u8>> = std::iter::from_fn(|| at_once.piece()).collect();
+            assert!(all == by_pieces && at_once.rest() == pieces.rest());
+            let text = String::from_utf8_lossy(bytes);
+            assert!(strip(&text).len() <= text.len());
+        });
     }
 }

@@ -24,6 +24,8 @@ pub mod inputs;
 mod invalidate;
 mod lock_holder;
 pub mod messages;
+#[cfg(test)]
+mod mutations;
 mod output;
 mod pin;
 pub mod project;

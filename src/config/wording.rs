@@ -17,9 +17,13 @@ pub(super) fn reword(message: &str, text: &str) -> (String, String) {
 
 /// The known name nearest to an unknown one, if one is near.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let length = unknown.chars().count();
+    let most = |known: &str| known.len().div_ceil(3);
+    // To compare takes long for a long text, which is near to nothing.
     known
+        .filter(|known| known.chars().count().abs_diff(length) <= most(known))
         .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
+        .filter(|(distance, known)| *distance <= most(known))
         .min()
         .map(|(_, known)| known)
 }

@@ -103,3 +103,51 @@ pub struct Refusal {
     /// Why, in a phrase.
     pub error: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::hostile;
+    use crate::session::command::Command;
+
+    /// What is accepted can be written, and is the same then.
+    fn is_read<T: DeserializeOwned + Serialize + PartialEq + Debug>(line: &str) {
+        if let Ok(read) = serde_json::from_str::<T>(line) {
+            let written = serde_json::to_string(&read).unwrap();
+            assert!(!written.contains('\n'));
+            assert_eq!(serde_json::from_str::<T>(&written).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn any_line_of_a_client_or_server_is_read_or_refused() {
+        let greeting = Greeting {
+            protocol: PROTOCOL,
+            hotrun: "1.0.0".into(),
+            session: Identity {
+                pid: 7,
+                workspace: AnyPath(crate::sys::testing::absolute("/w")),
+                package: Some("app".into()),
+                target: None,
+            },
+        };
+        let greeting = serde_json::to_string(&greeting).unwrap();
+        let corpus = [
+            &*greeting,
+            r#"{"ask":"command","command":"rebuild"}"#,
+            r#"{"ask":"logs","generation":7,"follow":true}"#,
+            r#"{"error":"no request: \u00e9\ud83d\ude00"}"#,
+        ];
+        hostile::each_text(&corpus, 2, |line| {
+            is_read::<ClientRequest>(line);
+            is_read::<Greeting>(line);
+            is_read::<Refusal>(line);
+            is_read::<Answer>(line);
+            line.parse::<Command>().ok();
+        });
+    }
+}

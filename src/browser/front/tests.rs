@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::coding::{Coding, Decoder, Encoder};
 use super::html::{Injector, Script};
 use super::*;
+use crate::hostile::{self, Random};
 
 /// Longer than anything takes, also thousands of small chunks under Wine, on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -166,26 +167,6 @@ fn without_script(bytes: &[u8]) -> (Vec<u8>, usize) {
 }
 
 // ---- pages
-
-/// Numbers that look random and are the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-}
 
 /// Pieces of which pages are made, whole ones and broken ones.
 const PIECES: &[&str] = &[
@@ -375,6 +356,78 @@ fn a_policy_in_the_page_allows_the_socket() {
         without_script(injected(other, true).as_bytes()).0,
         other.as_bytes()
     );
+}
+
+/// In pieces of this size.
+fn injected_in_pieces(coding: Coding, bytes: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    let mut injector = Injector::new(coding, script(true));
+    let mut got = Vec::new();
+    for piece in bytes.chunks(size) {
+        got.extend(injector.push(piece)?);
+    }
+    got.extend(injector.finish()?);
+    Ok(got)
+}
+
+/// The page, if it can be decoded to its end.
+fn decodes(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = Decoder::new(coding, Vec::new());
+    let written = decoder.write(bytes);
+    written.and_then(|()| decoder.finish()).ok()?;
+    Some(std::mem::take(decoder.get_mut()))
+}
+
+/// A policy within it is changed, and a script of ours that it already has would be taken for another.
+fn is_left_alone(page: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(page).to_ascii_lowercase();
+    !text.contains("http-equiv") && !text.contains("__hotrun")
+}
+
+const MUTATED: &[&str] = &[
+    PAGE,
+    "<HTML><HEAD class='a' ><meta charset=\"windows-1252\"><p title='a>b'>caf\u{e9} &amp; &#0;",
+    "<!-- <head> --><script>if (a < b) { '<head>' }</script><body onload=\"a('<head>')\">",
+    "<svg><head/></svg><template><head></head></template><textarea><head></textarea><plaintext>",
+    "<head><meta http-equiv=\"Content-Security-Policy\" content=\"connect-src 'self'; &quot;x\">",
+];
+
+#[test]
+fn any_page_differs_by_the_script_alone() {
+    let corpus: Vec<&[u8]> = MUTATED.iter().map(|page| page.as_bytes()).collect();
+    hostile::each(&corpus, 40, |page| {
+        let whole = injected_in_pieces(Coding::Identity, page, usize::MAX).unwrap();
+        let size = 1 + page.len() % 7;
+        let pieces = injected_in_pieces(Coding::Identity, page, size).unwrap();
+        assert!(whole == pieces);
+        if is_left_alone(page) {
+            let (without, count) = without_script(&whole);
+            assert!(without == page && count <= 1, "{count}");
+        }
+    });
+}
+
+/// A page that its coding was broken for passes as it is, or ends with an error, or is another page.
+#[test]
+fn any_coded_page_is_read_or_passed_on() {
+    for coding in [Coding::Gzip, Coding::Brotli] {
+        let pages = MUTATED.iter().map(|page| encoded(coding, page.as_bytes()));
+        let pages: Vec<Vec<u8>> = pages.collect();
+        let corpus: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
+        hostile::each(&corpus, 100, |bytes| {
+            let page = decodes(coding, bytes);
+            for size in [usize::MAX, 1 + bytes.len() % 7] {
+                match (injected_in_pieces(coding, bytes, size), &page) {
+                    (Err(_), page) => assert!(page.is_none()),
+                    (Ok(got), _) if got == bytes => {}
+                    (Ok(_), None) => panic!("a page from what is none"),
+                    (Ok(got), Some(page)) => {
+                        let got = decodes(coding, &got).unwrap();
+                        assert!(!is_left_alone(page) || without_script(&got).0 == *page);
+                    }
+                }
+            }
+        });
+    }
 }
 
 /// A page that is not in the coding that it says passes as it is, or ends there.

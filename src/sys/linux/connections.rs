@@ -269,7 +269,8 @@ fn messages(bytes: &[u8], mut take: impl FnMut(&[u8])) -> Option<io::Result<()>>
             DONE => return Some(Ok(())),
             ERROR => {
                 let code = u32_at(message, 0).unwrap_or_default().cast_signed();
-                return Some(Err(io::Error::from_raw_os_error(-code)));
+                let code = code.wrapping_neg();
+                return Some(Err(io::Error::from_raw_os_error(code)));
             }
             SOCK_DIAG_BY_FAMILY => take(message),
             _ => {}
@@ -356,6 +357,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::hostile;
 
     /// The inode of a socket of this process.
     fn inode(socket: &impl AsRawFd) -> u32 {
@@ -491,11 +493,61 @@ mod tests {
         let refused = take(&message(ERROR, &(-nix::libc::EPERM).to_ne_bytes()));
         let refused = refused.unwrap().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        // No kernel says this, but it would have no positive number.
+        let least = take(&message(ERROR, &i32::MIN.to_ne_bytes()));
+        least.unwrap().unwrap_err();
         for length in 0..80 {
             let mut bytes = message(SOCK_DIAG_BY_FAMILY, &vec![0xff; length]);
             assert!(take(&bytes).is_none());
             bytes.truncate(length);
             assert!(take(&bytes).is_none());
         }
+    }
+
+    /// Answers as the kernel sends them.
+    fn recorded() -> Vec<Vec<u8>> {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, own) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+        let states = [ESTABLISHED, LISTENING];
+        let mut all = Vec::new();
+        for request in [
+            request(V6, &states, port, 0, 1 << (INFO - 1)),
+            request(V4, &states, 0, port, 0),
+            single_request(server, own),
+            unix_request(1, UNIX_SHOW_QUEUE),
+        ] {
+            // The last one is answered by an error.
+            exchange(&request, |bytes| {
+                all.push(bytes.to_vec());
+                Some(Ok(()))
+            })
+            .unwrap();
+        }
+        all
+    }
+
+    #[test]
+    fn any_answer_of_the_kernel_is_read() {
+        let recorded = recorded();
+        let corpus: Vec<&[u8]> = recorded.iter().map(Vec::as_slice).collect();
+        hostile::each(&corpus, 2, |bytes| {
+            let mut seen = 0;
+            messages(bytes, |message| {
+                seen += message.len();
+                if let Some((own, _)) = ends(message)
+                    && let Some(entry) = entry(message, own)
+                {
+                    assert_eq!(Some(&entry.state), message.get(1));
+                }
+                let attributes = message.get(UNIX_ATTRIBUTES..).unwrap_or_default();
+                for wanted in [UNIX_QUEUE, UNIX_PEER, INFO, 0] {
+                    let found = attribute(attributes, wanted);
+                    assert!(found.is_none_or(|found| found.len() + 4 <= attributes.len()));
+                }
+            });
+            assert!(seen <= bytes.len());
+        });
     }
 }
