@@ -37,7 +37,7 @@ struct Way {
     last: Instant,
 }
 
-/// A connection to the app, as long as it is open. What it carries is reported by whoever does.
+/// A connection to the app, as long as it is open. What it carries is reported by the task that carries it.
 #[derive(Debug)]
 pub struct Entered {
     ledger: Ledger,

@@ -137,7 +137,7 @@ async fn dump(slots: Vec<OldSlot>) -> io::Result<Vec<Dump>> {
         .await?
 }
 
-/// All connections to an address: by the kernel, which knows most, else by who has made them.
+/// All connections to an address: by the kernel, which knows most, else by hotrun, which has made them.
 fn connections_to(address: SocketAddr, relayed: Option<&Ledger>) -> io::Result<Vec<Entry>> {
     match (connections::dump(address), relayed) {
         (Err(error), Some(ledger)) if error.kind() == io::ErrorKind::Unsupported => {

@@ -1,6 +1,8 @@
 //! What systems tell of processes and sockets, in types that all of them have. Pure.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Whether a generation accepts.
@@ -126,4 +128,50 @@ pub enum Change {
     Stopped,
     /// It was continued.
     Continued,
+}
+
+/// The protocol of a socket, of those that can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Connections over IPv4.
+    Tcp4,
+    /// Connections over IPv6.
+    Tcp6,
+    /// Datagrams over IPv4.
+    Udp4,
+    /// Datagrams over IPv6.
+    Udp6,
+    /// Connections over unix sockets.
+    Unix,
+}
+
+impl Protocol {
+    /// Sockets of this protocol listen, so each slot can have its own.
+    pub fn listens(self) -> bool {
+        matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
+    }
+}
+
+/// A socket of the program, with the flags of its descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramSocket {
+    /// Its inode.
+    pub inode: u64,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its calls do not block (`O_NONBLOCK`).
+    pub nonblocking: bool,
+    /// The descriptor is closed by exec.
+    pub close_on_exec: bool,
+}
+
+/// What a `sockaddr` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// An internet address.
+    Internet(SocketAddr),
+    /// The path of a unix socket.
+    Path(PathBuf),
+    /// The name of an abstract unix address, escaped.
+    Abstract(String),
 }

@@ -4,13 +4,14 @@
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::Socket;
 
 use crate::sys::Handle;
+
+pub use crate::sys::facts::{Bound, ProgramSocket, Protocol};
 
 /// One instruction of a filter: code, both jumps, constant.
 pub type FilterStep = (u16, u8, u8, u32);
@@ -150,19 +151,6 @@ impl ProgramBytes {
     }
 }
 
-/// A socket of the program.
-#[derive(Clone, Copy, Debug)]
-pub struct ProgramSocket {
-    /// Its number.
-    pub inode: u64,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Its calls do not block.
-    pub nonblocking: bool,
-    /// It is not inherited.
-    pub close_on_exec: bool,
-}
-
 /// A program, of which nothing can be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Program(i32);
@@ -217,39 +205,6 @@ impl Program {
     pub fn dir(self, _number: Option<i32>) -> Option<PathBuf> {
         None
     }
-}
-
-/// The protocol of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Connections over IPv4.
-    Tcp4,
-    /// Connections over IPv6.
-    Tcp6,
-    /// Datagrams over IPv4.
-    Udp4,
-    /// Datagrams over IPv6.
-    Udp6,
-    /// Connections over unix sockets.
-    Unix,
-}
-
-impl Protocol {
-    /// Sockets of this protocol listen, so each slot can have its own.
-    pub fn listens(self) -> bool {
-        matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
-    }
-}
-
-/// What a `sockaddr` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// An internet address.
-    Internet(SocketAddr),
-    /// The path of a unix socket.
-    Path(PathBuf),
-    /// The name of an abstract unix address, escaped.
-    Abstract(String),
 }
 
 /// Reads an address: `None`, since no program's is read.

@@ -220,7 +220,7 @@ pub fn adopt_orphans() -> io::Result<()> {
     super::unsupported()
 }
 
-/// `None`: who has a lock is not told.
+/// `None`: which process has a lock is not told.
 pub fn lock_holder(_waiting: &[u32]) -> Option<Process> {
     None
 }

@@ -107,7 +107,7 @@ impl LocalListener {
     pub async fn accept(&self) -> io::Result<LocalStream> {
         let mut next = self.next.lock().await;
         next.connect().await?;
-        // Before this one is handed over: a client that finds no pipe would think that nobody listens.
+        // Before this one is handed over: a client that finds no pipe would think that no hotrun listens.
         let after = instance(&self.name, false)?;
         Ok(LocalStream::Server(std::mem::replace(&mut *next, after)))
     }

@@ -269,7 +269,7 @@ pub fn adopt_orphans() -> io::Result<()> {
 /// A process that has exited needs no reaping.
 pub fn reap() {}
 
-/// `None`: who has a lock can't be asked for.
+/// `None`: which process has a lock can't be asked for.
 pub fn lock_holder(_waiting: &[u32]) -> Option<Process> {
     None
 }

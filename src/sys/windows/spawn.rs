@@ -9,7 +9,7 @@ use super::handles::{Handle, own_stdio};
 /// The number of the first socket that a program inherits where one does: not on Windows.
 pub const FIRST_SOCKET: i32 = 3;
 
-/// Keeps this process's stdin, stdout and stderr from being inherited by its children, who get their own:
+/// Keeps this process's stdin, stdout and stderr from being inherited by its children, which get their own:
 /// they were marked for this process. A handle that was leaked besides can't be told from others, and stays.
 pub fn close_inherited() {
     for handle in own_stdio() {

@@ -101,7 +101,7 @@ mod tests {
         // `hotrun | tee`: both are in the group of the first.
         case([[10, 5, 10, 5], [11, 5, 10, 5]], &[]);
         case([[10, 5, 10, 5], [5, 1, 5, 5]], &[]);
-        // The kernel, which has the session of whoever asks.
+        // The kernel, which has the session of the process that asks.
         case([[0, 0, 0, 10], [1, 0, 1, 1]], &[]);
     }
 

@@ -17,18 +17,7 @@ use socket2::Socket;
 use super::ProgramBytes;
 use super::sockaddr::Protocol;
 
-/// A socket of the program, with the flags of its descriptor.
-#[derive(Clone, Copy, Debug)]
-pub struct ProgramSocket {
-    /// Its inode.
-    pub inode: u64,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// `O_NONBLOCK` is set.
-    pub nonblocking: bool,
-    /// The descriptor is closed by exec.
-    pub close_on_exec: bool,
-}
+pub use crate::sys::facts::ProgramSocket;
 
 /// The program, by the id of the blocked thread.
 #[derive(Clone, Copy, Debug)]

@@ -1,26 +1,12 @@
 //! The address that a program binds: the bytes of a `sockaddr`, and the protocol of the socket.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use nix::libc;
 
-/// The protocol of a socket, as `system.sockprotoname` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Connections over IPv4.
-    Tcp4,
-    /// Connections over IPv6.
-    Tcp6,
-    /// Datagrams over IPv4.
-    Udp4,
-    /// Datagrams over IPv6.
-    Udp6,
-    /// Connections over unix sockets.
-    Unix,
-}
+pub use crate::sys::facts::{Bound, Protocol};
 
 impl Protocol {
     /// Reads the kernel's name. MPTCP counts as TCP: the held socket is plain TCP.
@@ -40,26 +26,10 @@ impl Protocol {
     pub(super) fn is_some_unix(name: &[u8]) -> bool {
         name.strip_suffix(b"\0").unwrap_or(name) == b"UNIX"
     }
-
-    /// Sockets of this protocol listen, so each slot can have its own.
-    pub fn listens(self) -> bool {
-        matches!(self, Self::Tcp4 | Self::Tcp6 | Self::Unix)
-    }
 }
 
 /// The longest `sockaddr` that is read, in bytes.
 pub(super) const LONGEST: usize = size_of::<libc::sockaddr_un>();
-
-/// What a `sockaddr` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// An internet address.
-    Internet(SocketAddr),
-    /// The path of a unix socket.
-    Path(PathBuf),
-    /// The name of an abstract unix address, escaped.
-    Abstract(String),
-}
 
 /// Reads an address. `None`: the kernel refuses it (too short, another family than the socket's), or it
 /// is unnamed.
@@ -108,6 +78,8 @@ fn v6(bytes: &[u8]) -> Option<SocketAddrV6> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::hostile;
 
