@@ -32,6 +32,20 @@ fn wait_back(terminal: &Terminal, times: usize) -> String {
     })
 }
 
+/// Closing the window ends hotrun and all that it has started.
+#[test]
+fn a_window_that_is_closed_ends_everything() {
+    let project = Project::new("slow-drain");
+    let terminal = Terminal::open(24, 80);
+    let hotrun = start(&project, &terminal, &[]);
+    hotrun.wait_live(1);
+    terminal.wait_keys(true);
+    terminal.close();
+    // The shell, which may end before hotrun does.
+    hotrun.wait_killed_by(Signal::SIGHUP);
+    hotrun.assert_nothing_left();
+}
+
 /// The last line of the screen that is not empty.
 fn status_line(screen: &str) -> &str {
     screen

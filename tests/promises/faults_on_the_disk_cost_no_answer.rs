@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, LIMIT, Load, Project, Run, wait_within};
+use crate::common::{ANY, Hotrun, LIMIT, Load, Project, Run, wait_until, wait_within};
 
 /// Removes a directory that a build may be writing to.
 fn remove(dir: &Path) {
@@ -245,6 +245,42 @@ fn the_disk_is_full_while_it_pins() {
         mkdir target/debug
         mount -t tmpfs tmpfs target/debug",
     );
+}
+
+/// A log that can't be written costs one line, and goes on once it can.
+#[test]
+fn the_disk_is_full_while_it_logs() {
+    let project = Project::new("slow-drain");
+    project.configure("[log]\nfile = \"logs/app.log\"\n");
+    fs::create_dir(project.path("logs")).unwrap();
+    let hotrun = Run::new(&project, &ANY)
+        .in_its_own_namespaces("mount -t tmpfs -o size=1m tmpfs logs")
+        .start();
+    hotrun.wait_live(1);
+    let load = Load::start(hotrun.address(), 50, Kind::Get);
+    let filler = fill(hotrun.pid(), &project.path("logs"));
+    let log = filler.with_file_name("app.log");
+    // The file system has given the log more space than it needs.
+    let mut file = File::options().append(true).open(&log).unwrap();
+    while file.write_all(b"\n").is_ok() {}
+    for version in ["2", "3"] {
+        project.set_version(version);
+        hotrun.wait_version(version);
+    }
+    let failed = "cannot write to the log file `";
+    wait_until("a word on the log", || {
+        hotrun.stderr().contains(failed).then_some(())
+    });
+    fs::remove_file(filler).unwrap();
+    project.set_version("4");
+    hotrun.wait_live(4);
+    wait_until("the mark of the fourth", || {
+        let text = fs::read_to_string(&log).unwrap();
+        text.contains("--- hotrun: g4 live").then_some(())
+    });
+    let said = hotrun.stderr();
+    assert_eq!(said.matches(failed).count(), 1, "{said}");
+    load.stop().assert_all_answered();
 }
 
 /// Spaces, quotes, a line end, bytes that are no text, and the longest name that there is: a source

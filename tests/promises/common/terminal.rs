@@ -1,14 +1,15 @@
 //! A terminal with a shell in it that has job control, as a user has it, and what is seen there.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write, pipe};
 use std::num::NonZero;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
@@ -35,6 +36,9 @@ pub(crate) struct Terminal {
     side: OwnedFd,
     name: String,
     seen: Arc<Mutex<Seen>>,
+    /// Reads until the other end of this is closed.
+    reader: JoinHandle<()>,
+    open: PipeWriter,
 }
 
 impl Terminal {
@@ -51,22 +55,41 @@ impl Terminal {
             bytes: Vec::new(),
             screen: vt100::Parser::new(size(rows), size(columns), 0),
         }));
-        let terminal = Self {
-            keys: keys.try_clone().unwrap(),
-            side,
-            name,
-            seen: seen.clone(),
-        };
-        terminal.resize(rows, columns);
-        thread::spawn(move || {
-            let (mut output, mut buffer) = (keys, [0; 8 * 1024]);
-            while let Ok(count) = output.read(&mut buffer) {
-                let mut seen = seen.lock().unwrap();
+        let (closed, open) = pipe().unwrap();
+        let (mut output, read) = (keys.try_clone().unwrap(), seen.clone());
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 8 * 1024];
+            loop {
+                let ends = [output.as_fd(), closed.as_fd()];
+                let mut ends = ends.map(|end| PollFd::new(end, PollFlags::POLLIN));
+                poll(&mut ends, PollTimeout::NONE).unwrap();
+                if ends[1].any().unwrap() {
+                    return;
+                }
+                let Ok(count) = output.read(&mut buffer) else {
+                    return;
+                };
+                let mut seen = read.lock().unwrap();
                 seen.bytes.extend(&buffer[..count]);
                 seen.screen.process(&buffer[..count]);
             }
         });
+        let terminal = Self {
+            keys,
+            side,
+            name,
+            seen,
+            reader,
+            open,
+        };
+        terminal.resize(rows, columns);
         terminal
+    }
+
+    /// Closes the window: whoever has the terminal hears of it, and can neither read nor write any more.
+    pub(crate) fn close(self) {
+        drop(self.open);
+        self.reader.join().unwrap();
     }
 
     /// The words before a command that has it run in the shell.
