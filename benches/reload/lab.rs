@@ -131,6 +131,43 @@ impl Lab {
         self.hot.save(self.next_version())
     }
 
+    /// Keeps a copy of everything in a project but what cargo has built.
+    pub(crate) fn keep(&self, project: &Project) -> Result<()> {
+        let kept = self.kept(project);
+        fs::create_dir_all(&kept)?;
+        for path in without_target(&project.root)? {
+            copy(&path, &kept)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a project what it was when it was kept.
+    pub(crate) fn restore(&self, project: &Project) -> Result<()> {
+        for path in without_target(&project.root)? {
+            if path.is_dir() {
+                fs::remove_dir_all(path)?;
+            } else {
+                fs::remove_file(path)?;
+            }
+        }
+        for path in without_target(&self.kept(project))? {
+            copy(&path, &project.root)?;
+        }
+        fs::remove_dir_all(project.root.join("target/debug/many")).ok();
+        // Cargo looks at times, and these files are old.
+        for name in ["main.rs", "version.rs"] {
+            let source = project.source(name);
+            fs::write(&source, fs::read(&source)?)?;
+        }
+        self.cargo_build(project)?;
+        Ok(())
+    }
+
+    fn kept(&self, project: &Project) -> PathBuf {
+        let name = project.root.file_name().unwrap_or_default();
+        self.dir.join("kept").join(name)
+    }
+
     /// The server's `main.rs` with `insertion` after the only occurrence of `mark`.
     pub(crate) fn main_with(&self, mark: &str, insertion: &str) -> Result<String> {
         let mut parts = self.main.split(mark);
@@ -209,6 +246,18 @@ fn make_member(project: &Project) -> Result<()> {
     fs::write(&own, package.replace("[workspace]\n", ""))?;
     let lock = project.package.join("Cargo.lock");
     Ok(fs::rename(lock, project.root.join("Cargo.lock"))?)
+}
+
+/// What is in a workspace beside its target directory.
+fn without_target(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "target") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// Copies a directory with everything in it, time stamps included.

@@ -1,6 +1,6 @@
 //! What a reload costs and what its clients see, measured on real projects with a real cargo.
 //!
-//! `cargo bench --bench reload [-- [--quick] [ROW…]]`, a row being one of the letters `a` to `l`.
+//! `cargo bench --bench reload [-- [--quick] [ROW…]]`, a row being one of the letters `a` to `m`.
 //! One table at the end; absolute times belong to the machine, so ratios, counts and differences
 //! to a bare cargo in the same run are what counts. Fails only if something could not be measured.
 //! Nothing is downloaded: `cargo fetch --manifest-path fixtures/hello/Cargo.toml` must have run
@@ -23,6 +23,7 @@ mod rows;
 mod server;
 mod stats;
 mod table;
+mod trees;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -55,7 +56,7 @@ impl Options {
                 rows if !rows.is_empty() && rows.chars().all(rows::exists) => {
                     options.rows.extend(rows.chars());
                 }
-                _ => return Err(format!("unknown argument `{arg}`: --quick, or a to l").into()),
+                _ => return Err(format!("unknown argument `{arg}`: --quick, or a to m").into()),
             }
         }
         Ok(options)

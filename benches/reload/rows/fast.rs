@@ -2,9 +2,7 @@
 //! workspace with twenty crates: a save of the program's own source, and one of a library that only the
 //! program uses.
 
-use std::fmt::Write;
 use std::fs;
-use std::path::Path;
 
 use crate::Result;
 use crate::hotrun::Hotrun;
@@ -12,12 +10,11 @@ use crate::lab::{Lab, Project, version_text};
 use crate::server::Server;
 use crate::stats::{Sample, ms};
 use crate::table::Table;
+use crate::trees::{LIBRARIES, enlarge};
 
 use super::pairs::{Save, by_hand, by_hotrun};
 
-/// The libraries of the large workspace; the last one is used by the program alone.
-const LIBRARIES: usize = 19;
-/// Roughly the lines of each.
+/// Roughly the lines of each library of the large workspace.
 const LINES: usize = 600;
 
 pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
@@ -31,7 +28,7 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     }
     compare(lab, table, "example, program", Project::save)?;
     for project in [&lab.hot, &lab.bare] {
-        enlarge(project, &manifest[..profile])?;
+        enlarge(project, &manifest[..profile], LINES)?;
     }
     compare(lab, table, "20 crates, program", Project::save)?;
     for project in [&lab.hot, &lab.bare] {
@@ -114,79 +111,4 @@ fn without_cargo(hotrun: &Hotrun) -> usize {
         .filter(|event| event.name() == "command");
     let lines = commands.filter_map(|event| event.value["command"].as_str());
     lines.filter(|line| line.starts_with("rustc ")).count()
-}
-
-/// Makes the example the top of a workspace of twenty crates.
-fn enlarge(project: &Project, manifest: &str) -> Result<()> {
-    let names: Vec<String> = (0..LIBRARIES).map(|number| format!("c{number}")).collect();
-    let members = names.iter().fold(String::new(), |mut members, name| {
-        write!(members, ", \"{name}\"").ok();
-        members
-    });
-    let (start, rest) = manifest
-        .split_once("\"hello\"")
-        .ok_or("no member `hello`")?;
-    let manifest = format!("{start}\"hello\"{members}{rest}");
-    fs::write(project.root.join("Cargo.toml"), manifest)?;
-    for number in 0..LIBRARIES {
-        library(&project.root.join(format!("c{number}")), number)?;
-    }
-    let own = project.package.join("Cargo.toml");
-    let mut text = fs::read_to_string(&own)?;
-    for name in &names {
-        writeln!(text, "{name} = {{ path = \"../{name}\" }}")?;
-    }
-    fs::write(own, text)?;
-    // Each of them is linked in.
-    let main = project.source("main.rs");
-    let mut text = fs::read_to_string(&main)?;
-    text.push_str("\n#[unsafe(no_mangle)]\npub extern \"C\" fn all_crates() -> usize {\n    0");
-    for name in &names {
-        write!(text, "\n        + {name}::call().len()")?;
-    }
-    text.push_str("\n}\n");
-    fs::write(main, text)?;
-    Ok(())
-}
-
-/// Writes a library that uses up to three others, except for the last one.
-fn library(dir: &Path, number: usize) -> Result<()> {
-    fs::create_dir_all(dir.join("src"))?;
-    let mut manifest = format!(
-        "[package]\nname = \"c{number}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n"
-    );
-    let mut calls = String::new();
-    for other in [4, 7, 11]
-        .iter()
-        .filter_map(|distance| number.checked_sub(*distance))
-    {
-        if number + 1 < LIBRARIES {
-            writeln!(manifest, "c{other} = {{ path = \"../c{other}\" }}")?;
-            write!(calls, " + &c{other}::call()")?;
-        }
-    }
-    fs::write(dir.join("Cargo.toml"), manifest)?;
-    fs::write(dir.join("src/version.rs"), version_text(1000))?;
-    let mut text = format!(
-        "mod version;\npub use version::VERSION;\n\
-         pub fn call() -> String {{ VERSION.to_owned(){calls} }}\n"
-    );
-    for item in 0..LINES / 12 {
-        write!(
-            text,
-            "#[derive(Clone, Debug, Default, PartialEq)]\n\
-             pub struct Item{item} {{ pub id: u64, pub name: String, pub tags: Vec<String> }}\n\
-             impl Item{item} {{\n\
-             pub fn render(&self) -> String {{\n\
-             let mut map = std::collections::BTreeMap::new();\n\
-             for tag in &self.tags {{ map.entry(tag.len()).or_insert_with(Vec::new).push(tag.as_str()); }}\n\
-             let parts: Vec<String> = map.iter().map(|(k, v)| format!(\"{{k}}:{{}}\", v.join(\",\"))).collect();\n\
-             format!(\"{{}}-{{}}-{{}}\", self.id, self.name, parts.join(\";\"))\n\
-             }}\n\
-             pub fn id(text: &str) -> Result<u64, std::num::ParseIntError> {{ text.parse() }}\n\
-             }}\n"
-        )?;
-    }
-    fs::write(dir.join("src/lib.rs"), text)?;
-    Ok(())
 }

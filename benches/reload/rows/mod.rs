@@ -8,6 +8,7 @@ mod ignored;
 mod inject;
 mod noise;
 mod pairs;
+mod scale;
 mod serving;
 mod trouble;
 
@@ -27,7 +28,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in order.
-pub(crate) const ALL: [Row; 12] = [
+pub(crate) const ALL: [Row; 13] = [
     Row {
         letter: 'a',
         title: "save to first new answer",
@@ -87,6 +88,11 @@ pub(crate) const ALL: [Row; 12] = [
         letter: 'l',
         title: "bursts, and saves in the middle of a build",
         measure: bursts::measure,
+    },
+    Row {
+        letter: 'm',
+        title: "large projects",
+        measure: scale::measure,
     },
 ];
 

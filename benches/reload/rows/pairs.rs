@@ -23,7 +23,7 @@ pub(super) struct ByHand {
 pub(super) struct ByHotrun {
     pub(super) total: Duration,
     /// Until the build began, by the event that tells of it.
-    building: Duration,
+    pub(super) building: Duration,
     /// Until the event that the generation is live.
     live: Duration,
     event: Event,
