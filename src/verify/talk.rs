@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::account::Answer;
 use super::answer::{Known, Reader};
