@@ -21,25 +21,20 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
+use super::compiler::{self, Said};
 use super::dep_info;
-use super::messages::{self, Remark, Told};
+use super::linker::Chosen;
+use super::messages;
 use super::output::{Finished, LocalCrate};
 use super::project::Project;
 use super::recorder::{Call, Recorder};
 use super::units::{self, Kind, Stage, Unit};
 use crate::defect::{self, spawn_blocking};
-use crate::helper::{self, After, Cancel, Stopped};
+use crate::helper::{Cancel, Stopped};
 use crate::keeper::protocol::Launch;
-use crate::lines::Stream;
 use crate::session::event::BuildNews;
 use crate::session::model::{ChangeKind, Changes, Content, Exit};
 use crate::sys::files;
-
-/// Errors of the compiler about files that cargo has to mend: crates that it does not find, or that
-/// another compiler has made.
-const CARGOS_ERRORS: [&str; 9] = [
-    "E0460", "E0461", "E0462", "E0463", "E0464", "E0514", "E0519", "E0523", "E0786",
-];
 
 /// Variables by which cargo shares its number of jobs with the compilers that it runs.
 const OF_ONE_RUN: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
@@ -50,6 +45,8 @@ pub(super) struct Direct {
     recorder: Recorder,
     project: Project,
     units: Vec<Unit>,
+    /// The linker with which cargo's program was linked.
+    linker: Option<Chosen>,
     /// Sources of the program that none of the units has read.
     others: Vec<PathBuf>,
     /// Files that something else reads too, or all below them: a build script, or a crate whose call is
@@ -111,6 +108,9 @@ impl Direct {
         }
         shared.extend(of_unrecorded(&finished.crates, &units, project));
         stamps.extend(stamped(toolchain(&units.first()?.call)));
+        let program = units.iter().find(|unit| unit.kind == Kind::Program);
+        let linker = program.and_then(|unit| recorder.linkers().chosen(&unit.call));
+        stamps.extend(stamped(linker.iter().map(|linker| linker.program.clone())));
         let is_read = |path: &&PathBuf| reads(&units, path);
         let others = sources.iter().filter(|path| !is_read(path));
         Some(Self {
@@ -118,6 +118,7 @@ impl Direct {
             project: project.clone(),
             others: others.cloned().collect(),
             units,
+            linker,
             shared,
             warnings: finished.warnings.clone(),
             stamps,
@@ -151,10 +152,13 @@ impl Direct {
         )
     }
 
-    /// The names of the crates that are compiled.
-    pub(super) fn names(&self, plan: &[usize]) -> String {
+    /// What is compiled, and how, in place of a command.
+    pub(super) fn describe(&self, plan: &[usize]) -> String {
         let names = plan.iter().map(|at| self.units[*at].name.as_str());
-        names.collect::<Vec<_>>().join(", ")
+        let names = names.collect::<Vec<_>>().join(", ");
+        let linker = self.linker.as_ref().map(Chosen::name);
+        let linker = linker.map_or_else(String::new, |name| format!(", and linked by {name}"));
+        format!("rustc ({names}, as cargo called it{linker})")
     }
 
     /// The program's sources now.
@@ -201,7 +205,10 @@ impl Direct {
                 let root = root(&self.units[at].call).unwrap_or_default();
                 let described = described.clone();
                 let on_metadata = move || _ = described.send(at);
-                running.push((at, Box::pin(run(root, launch, cancel.clone(), on_metadata))));
+                running.push((
+                    at,
+                    Box::pin(compiler::run(root, launch, cancel.clone(), on_metadata)),
+                ));
             }
             if running.is_empty() {
                 break;
@@ -355,10 +362,18 @@ impl Direct {
         let call = &unit.call;
         let of_one_run = |name: &OsString| OF_ONE_RUN.iter().any(|known| name == known);
         let env = call.env.iter().filter(|(name, _)| !of_one_run(name));
+        let mut args = unit.arguments(new, |dir| self.mirrors.get(dir).cloned());
+        if unit.kind == Kind::Program {
+            args.extend(
+                self.linker
+                    .iter()
+                    .flat_map(|linker| linker.arguments.clone()),
+            );
+        }
         Launch {
             program: call.program.clone(),
             argv0: call.program.clone(),
-            args: unit.arguments(new, |dir| self.mirrors.get(dir).cloned()),
+            args,
             env: env.cloned().collect(),
             dir: call.dir.clone(),
             ..Launch::default()
@@ -391,87 +406,6 @@ fn set(stages: &mut [(usize, Stage)], unit: usize, stage: Stage) {
             *of = stage;
         }
     }
-}
-
-/// What one call of the compiler has said.
-struct Said {
-    exit: Exit,
-    /// The root file of the crate.
-    root: PathBuf,
-    news: Vec<BuildNews>,
-    errors: u32,
-    warnings: u32,
-    named: Vec<PathBuf>,
-    /// An error that cargo has to mend.
-    is_cargos: bool,
-}
-
-impl Said {
-    /// The number of errors in the code. `None`: it has failed for another reason.
-    fn verdict(&self) -> Option<u32> {
-        match self.exit {
-            Exit::Status(0) => Some(0),
-            Exit::Status(1) if self.errors > 0 && !self.is_cargos => Some(self.errors),
-            _ => None,
-        }
-    }
-}
-
-/// Calls the compiler. `on_metadata` is called once the metadata of the crate is written.
-async fn run(
-    root: PathBuf,
-    launch: Launch,
-    mut cancel: Cancel,
-    on_metadata: impl Fn(),
-) -> Result<Said, Stopped> {
-    let mut said = Said {
-        exit: Exit::Unknown,
-        root,
-        news: Vec::new(),
-        errors: 0,
-        warnings: 0,
-        named: Vec::new(),
-        is_cargos: false,
-    };
-    let ended = helper::run(launch, &mut cancel, |stream, piece| {
-        let told = match stream {
-            Stream::Stderr => messages::compiler(piece.trim_end(), &said.root),
-            Stream::Stdout => Told::Text(piece.trim_end().to_owned()),
-        };
-        match told {
-            Told::Diagnostic(Remark {
-                error,
-                counts,
-                code,
-                rendered,
-                named,
-                detail,
-                ..
-            }) => {
-                said.errors += u32::from(error && counts);
-                said.warnings += u32::from(!error && counts);
-                said.named.extend(named);
-                said.is_cargos |= code.is_some_and(|code| CARGOS_ERRORS.contains(&&*code));
-                said.news.push(BuildNews::Diagnostic {
-                    error,
-                    counts,
-                    detail,
-                    rendered,
-                });
-            }
-            Told::Metadata => on_metadata(),
-            Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),
-            _ => {}
-        }
-        After::GoOn
-    });
-    match ended.await {
-        Ok(exit) => said.exit = exit,
-        Err(Stopped::Cancelled) => return Err(Stopped::Cancelled),
-        // The compiler is not where it was: cargo knows what to say.
-        Err(Stopped::Failed(_)) => {}
-    }
-    Ok(said)
 }
 
 /// The files that a crate was compiled from, by what the compiler has written.

@@ -17,11 +17,13 @@ mod beside;
 pub mod cargo_config;
 pub mod choice;
 pub mod command;
+mod compiler;
 mod dep_info;
 mod direct;
 mod fast;
 pub mod inputs;
 mod invalidate;
+mod linker;
 mod lock_holder;
 pub mod messages;
 #[cfg(test)]

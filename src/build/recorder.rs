@@ -12,10 +12,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use serde::{Deserialize, Serialize};
 
+use super::linker::{self, Linkers};
 use crate::sys;
 use crate::sys::files;
 use crate::sys::host::own_program;
@@ -72,6 +73,7 @@ impl Call {
 pub(super) struct Recorder {
     link: PathBuf,
     records: PathBuf,
+    linkers: Linkers,
 }
 
 impl Recorder {
@@ -101,14 +103,21 @@ impl Recorder {
         Self {
             link: with(&format!("{LINK}{EXE_SUFFIX}")),
             records: with(RECORDS),
+            linkers: Linkers::at(stem),
         }
     }
 
-    /// Removes both, and what was compiled.
+    /// Removes both, and what was compiled. The choice of the linker is kept for the next session.
     pub(super) fn remove(&self) {
         fs::remove_file(&self.link).ok();
         fs::remove_dir_all(&self.records).ok();
         fs::remove_dir_all(self.output()).ok();
+        self.linkers.tidy();
+    }
+
+    /// Where the choice of the linker is noted.
+    pub(super) fn linkers(&self) -> &Linkers {
+        &self.linkers
     }
 
     /// The arguments that make cargo call it. `None`: cargo's configuration can't hold its path.
@@ -146,27 +155,47 @@ fn without_suffix(path: OsString) -> PathBuf {
     bare.map(PathBuf::from).unwrap_or(path.into())
 }
 
-/// If this process was started by the link: records the call and becomes the compiler. Returns only if
-/// that can't be started, with the error.
-pub fn requested() -> Option<Result<String, String>> {
+/// If this process was started by one of the links: records the call and becomes the compiler, with the
+/// linker that is chosen; or links, so that one can be chosen. `Some(Err)`: that can't be started.
+pub fn requested() -> Option<Result<ExitCode, String>> {
     let mut arguments = env::args_os();
-    let link = without_suffix(arguments.next()?);
-    if link.extension()? != LINK || link.parent()?.file_name()? != "hotrun" {
+    let own = PathBuf::from(arguments.next()?);
+    if own.parent()?.file_name()? != "hotrun" {
         return None;
     }
+    let link = without_suffix(own.clone().into());
+    // Cargo's configuration holds no other paths than those of UTF-8.
+    let name = link.to_str()?;
+    let (stem, role) = name.split_at(name.rfind('.')? + 1);
+    match role {
+        LINK => Some(Err(compile(&own, stem.as_ref(), arguments)?)),
+        linker::LINK => Some(linker::requested(
+            stem.as_ref(),
+            &arguments.collect::<Vec<_>>(),
+        )),
+        _ => None,
+    }
+}
+
+/// Becomes the compiler; returns only if that can't be started.
+fn compile(own: &Path, stem: &Path, mut arguments: env::ArgsOs) -> Option<String> {
     let call = Call {
         program: arguments.next()?,
         args: arguments.collect(),
         env: sys::variables().collect(),
         dir: env::current_dir().ok()?.into_os_string(),
     };
+    let recorder = Recorder::at(stem);
     // Without a record cargo is called the next time too.
-    record(&call, &link.with_extension(RECORDS)).ok();
+    record(&call, &recorder.records).ok();
     let mut compiler = Command::new(&call.program);
     compiler.args(&call.args);
+    compiler.args(recorder.linkers.arguments(&call, own));
     let error = sys::replace_by(&mut compiler);
-    let program = call.program.display();
-    Some(Err(format!("cannot start `{program}`: {error}")))
+    Some(format!(
+        "cannot start `{}`: {error}",
+        call.program.display()
+    ))
 }
 
 /// Writes down a call that compiles a crate. Calls that ask for something name no directory for output.

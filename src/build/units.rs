@@ -130,7 +130,8 @@ fn replaced(value: &OsStr, old: &Path, new: &Path) -> OsString {
     whole
 }
 
-fn kind(call: &Call) -> Kind {
+/// What this call compiles.
+pub(super) fn kind(call: &Call) -> Kind {
     let args = || call.args.iter().filter_map(|arg| arg.to_str());
     let mut emits = args().filter_map(|arg| arg.strip_prefix("--emit="));
     let emits_known = |emits: &str| {

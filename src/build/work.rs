@@ -308,10 +308,7 @@ impl Work {
         self.inputs.begin_without_cargo(began);
         let events = self.events.clone();
         let tell = |news| _ = events.send(Event::Build(generation, news));
-        tell(BuildNews::Command(format!(
-            "rustc ({}, as cargo called it)",
-            direct.names(&plan)
-        )));
+        tell(BuildNews::Command(direct.describe(&plan)));
         let jobs = self.settings.build.jobs.as_ref();
         let jobs = jobs.and_then(|jobs| jobs.parse().ok());
         let jobs = jobs.or_else(|| Some(available_parallelism().ok()?.get()));

@@ -158,7 +158,8 @@ section! {
         /// A profile of its own that inherits the chosen one, with less debug information: line numbers
         /// of your own packages, for panics and backtraces, and nothing else. It is built into a
         /// directory of its own, so that no other cargo is waited for. While nothing but sources of the
-        /// workspace changes, the compiler is called as cargo called it last, without cargo.
+        /// workspace changes, the compiler is called as cargo called it last, without cargo. Where mold,
+        /// wild or lld is installed and was the fastest linker for the program in a trial, that links.
         fast: bool = false, Rebuild;
         /// `--target`
         target: String => "'x86_64-unknown-linux-musl'", Rebuild;

@@ -36,7 +36,7 @@ use serve::serve;
 /// The whole program: what `main` calls.
 pub fn run() -> ExitCode {
     if let Some(answer) = build::recorder::requested() {
-        return print(answer);
+        return answer.unwrap_or_else(|error| print(Err(error)));
     }
     defect::arm(std::env::var("HOTRUN_PANIC").ok());
     if let Some(mode) = keeper::Mode::requested() {

@@ -6,6 +6,7 @@
 //! failure prints the seed and the edits. Cargo builds a copy of the files in a directory of its own that
 //! is mounted over the project's for as long as it runs, so that all paths are the same.
 
+mod linkers;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,20 @@ const FRESH: usize = 10;
 
 /// A kind of edit: how often it is chosen among others, its name, and how it is done.
 struct Kind(u64, &'static str, fn(&mut Day));
+
+/// Stands for the wrapper of hotrun's, and has the compiler use the linker that was chosen.
+const WRAPPER: &str = r#"#!/bin/sh
+dir="${0%rustc}linker"
+case "$*" in
+*build_script_*) ;;
+*"--crate-type bin "*)
+    if [ -e "$dir/ld" ]; then
+        [ "$(uname -m)" != x86_64 ] || set -- "$@" -C linker-features=-lld
+        set -- "$@" -C "link-arg=-B$dir/"
+    fi
+esac
+exec "$@"
+"#;
 
 /// How the paths end of the files after whose change only cargo can build.
 const WITH_CARGO: [&str; 4] = [".toml", "build.rs", "input.txt", "macros/src/lib.rs"];
@@ -188,11 +203,7 @@ struct Day {
 
 impl Day {
     fn new(seed: u64, tree: Tree) -> Self {
-        let project = Project::empty();
-        for (path, text) in tree.files() {
-            project.add(&path, &text);
-        }
-        symlink(tree::LINK[1], project.path(tree::LINK[0])).unwrap();
+        let project = project_of(&tree);
         let mut args = vec!["--fast"];
         args.extend(ANY);
         let hotrun = Run::new(&project, &args).start();
@@ -381,8 +392,16 @@ impl Day {
         let own = self.same.join(wrapper);
         if !own.exists() {
             fs::create_dir_all(own.parent().unwrap()).unwrap();
-            fs::write(&own, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+            fs::write(&own, WRAPPER).unwrap();
             fs::set_permissions(&own, Permissions::from_mode(0o755)).unwrap();
+        }
+        // Both are linked by the same linker.
+        let linker = Path::new("target/hotrun/my-app.my-app.fast-dev.linker/ld");
+        let chosen = fs::read_link(self.project.dir().join(linker));
+        fs::remove_file(self.same.join(linker)).ok();
+        if let Ok(chosen) = chosen {
+            fs::create_dir_all(self.same.join(linker).parent().unwrap()).unwrap();
+            symlink(chosen, self.same.join(linker)).unwrap();
         }
         let link = self.project.dir().join(wrapper);
         let commands = self.hotrun.values("command", "command");
@@ -475,6 +494,16 @@ impl Day {
         self.hotrun.wait_exit();
         self.hotrun.assert_nothing_left();
     }
+}
+
+/// A project with these files.
+fn project_of(tree: &Tree) -> Project {
+    let project = Project::empty();
+    for (path, text) in tree.files() {
+        project.add(&path, &text);
+    }
+    symlink(tree::LINK[1], project.path(tree::LINK[0])).unwrap();
+    project
 }
 
 fn is_end(event: &Value) -> bool {

@@ -30,6 +30,7 @@ pub const ABLE: super::Able = super::Able {
     sight: true,
     inherit: true,
     overwrite_running: true,
+    linkers: &["wild", "mold", "ld.lld"],
 };
 
 /// The command that starts this program once more, even after its file was replaced.

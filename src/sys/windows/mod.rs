@@ -60,6 +60,7 @@ pub const ABLE: super::Able = super::Able {
     sight: false,
     inherit: false,
     overwrite_running: false,
+    linkers: &[],
 };
 
 /// What a command line is given to, to be run.
