@@ -116,7 +116,7 @@ mod tests {
     use crate::sys::ABLE;
     use crate::sys::accept_probe::Accepts;
     use crate::sys::sockets::{connect_unix, id, listen_unix};
-    use crate::sys::testing::lacks;
+    use crate::sys::testing::{emulation_lacks, lacks};
 
     /// Connections are carried and output is passed on meanwhile.
     #[test]
@@ -145,6 +145,9 @@ mod tests {
 
     #[test]
     fn connections_are_found_by_the_address_they_came_to() {
+        if emulation_lacks("`sock_diag`") {
+            return;
+        }
         if lacks(ABLE.sight, "sight of the sockets of processes") {
             return;
         }

@@ -111,11 +111,14 @@ impl Capture {
 mod tests {
     use super::*;
     use crate::sys::ABLE;
-    use crate::sys::testing::lacks;
+    use crate::sys::testing::{emulation_lacks, lacks};
 
     /// The thread that tried the filter takes it along.
     #[test]
     fn a_filter_that_is_tried_stays_on_no_other_thread() {
+        if emulation_lacks("seccomp") {
+            return;
+        }
         if lacks(ABLE.capture, "capture") {
             return;
         }

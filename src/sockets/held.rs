@@ -430,7 +430,7 @@ mod tests {
     use super::super::spec;
     use super::*;
     use crate::sys::ABLE;
-    use crate::sys::testing::lacks;
+    use crate::sys::testing::{emulation_lacks, lacks};
 
     fn held(address: &str) -> HeldSet {
         let mut set = HeldSet::default();
@@ -471,6 +471,9 @@ mod tests {
 
     #[test]
     fn new_connections_go_to_the_active_slot_alone() {
+        if emulation_lacks("choice between two sockets at one address") {
+            return;
+        }
         if lacks(ABLE.twins, "two sockets at one address") {
             return;
         }
@@ -492,6 +495,9 @@ mod tests {
 
     #[test]
     fn a_probe_reaches_the_standby_slot_and_nothing_else_does() {
+        if emulation_lacks("choice between two sockets at one address") {
+            return;
+        }
         if lacks(ABLE.twins, "two sockets at one address") {
             return;
         }
@@ -528,6 +534,9 @@ mod tests {
     /// An app's `shutdown` of its listener ends the listening in every process that has the socket.
     #[test]
     fn what_apps_do_to_their_sockets_is_repaired() {
+        if emulation_lacks("choice between two sockets at one address") {
+            return;
+        }
         if lacks(ABLE.twins, "two sockets at one address") {
             return;
         }

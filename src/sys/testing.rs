@@ -54,3 +54,12 @@ pub(crate) fn can_link() -> bool {
 pub(crate) fn is_wine() -> bool {
     cfg!(windows) && Path::new(r"C:\windows\system32\winecfg.exe").exists()
 }
+
+/// QEMU emulates this process, and has nothing for what a test is about: says so as [`lacks`] does.
+pub(crate) fn emulation_lacks(what: &str) -> bool {
+    // QEMU answers for `/proc/self`; this is the same file, and the kernel's answer.
+    let program = std::fs::read_link("/proc/thread-self/exe");
+    let name = program.as_deref().ok().and_then(Path::file_name);
+    let is_emulated = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"qemu-"));
+    lacks(!is_emulated, &format!("{what}, since QEMU emulates it"))
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::facts::{How, Loaded, Loss, Note};
 use super::talk::Talk;

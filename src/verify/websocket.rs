@@ -3,10 +3,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use tungstenite::client::{IntoClientRequest, client};
-use tungstenite::error::ProtocolError;
-use tungstenite::http::{HeaderValue, header};
-use tungstenite::{Error, HandshakeError, Message};
+use tokio_tungstenite::tungstenite::client::{IntoClientRequest, client};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, protocol};
 
 use super::facts::{End, Loss};
 use super::stream::Stream;
@@ -15,7 +15,7 @@ use super::talk::loss;
 /// An open one.
 #[derive(Debug)]
 pub(super) struct WebSocket {
-    socket: tungstenite::WebSocket<Stream>,
+    socket: protocol::WebSocket<Stream>,
 }
 
 impl WebSocket {
@@ -73,8 +73,9 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
-    use tungstenite::handshake::server::{ErrorResponse, Request, Response};
-    use tungstenite::{accept, accept_hdr};
+    use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+    use tokio_tungstenite::tungstenite::http::StatusCode;
+    use tokio_tungstenite::tungstenite::{accept, accept_hdr};
 
     use super::super::talk::Talk;
     use super::super::target::At;
@@ -134,7 +135,7 @@ mod tests {
                 let host = request.headers()["host"].to_str().unwrap();
                 assert_eq!(origin, format!("http://{host}"));
                 let mut answer = ErrorResponse::new(None);
-                *answer.status_mut() = tungstenite::http::StatusCode::NOT_FOUND;
+                *answer.status_mut() = StatusCode::NOT_FOUND;
                 Err(answer)
             };
             accept_hdr(stream, refuse).unwrap_err();

@@ -113,11 +113,14 @@ mod tests {
     use super::super::target::At;
     use super::*;
     use crate::sys::ABLE;
-    use crate::sys::testing::lacks;
+    use crate::sys::testing::{emulation_lacks, lacks};
 
     /// Our own processes stand for those of one version, and our parent's other ones for none.
     #[test]
     fn a_connection_belongs_to_the_version_that_has_accepted_it() {
+        if emulation_lacks("`sock_diag`") {
+            return;
+        }
         if lacks(ABLE.sight, "sight of the sockets of processes") {
             return;
         }

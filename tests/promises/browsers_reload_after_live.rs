@@ -6,8 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use serde_json::{Value, json};
-use tungstenite::client::ClientRequestBuilder;
-use tungstenite::{Error, HandshakeError, Message, WebSocket};
+use tokio_tungstenite::tungstenite::client::{ClientRequestBuilder, client};
+use tokio_tungstenite::tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use crate::common::chromium::{Chromium, Tab};
 use crate::common::{Hotrun, LIMIT, Project, Run, own_port, wait_until};
@@ -113,7 +113,7 @@ fn try_open(port: u16, path: &str, headers: &[(&str, &str)]) -> Result<Socket, u
     for (name, value) in headers {
         request = request.with_header(*name, *value);
     }
-    match tungstenite::client(request, connect(port)) {
+    match client(request, connect(port)) {
         Ok((socket, _)) => Ok(Socket(socket)),
         Err(HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
         Err(error) => panic!("{error}"),

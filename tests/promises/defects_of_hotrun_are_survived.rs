@@ -10,6 +10,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::Process;
+use tokio_tungstenite::tungstenite::client;
 
 use crate::common::terminal::Terminal;
 use crate::common::{ANY, Hotrun, Outcome, Project, Run, get, own_address, own_port, wait_until};
@@ -262,7 +263,7 @@ fn in_what_has_browsers_reload() {
         let connect = || {
             let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
             let url = format!("ws://127.0.0.1:{port}/livereload");
-            tungstenite::client(url, stream).is_ok()
+            client(url, stream).is_ok()
         };
         connect();
         wait_told(&hotrun, part);

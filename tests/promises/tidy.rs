@@ -655,6 +655,37 @@ fn the_published_crate_has_what_it_needs() {
     assert!(ours.copied().eq(expected), "{outside:?}");
 }
 
+/// What is released is looked for, and checked, under the same names.
+#[test]
+fn releases_are_described_alike() {
+    let read = |name: &str| {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        text.parse::<toml::Table>().unwrap()
+    };
+    let (cargo, dist, deny) = (
+        read("Cargo.toml"),
+        read("dist-workspace.toml"),
+        read("deny.toml"),
+    );
+    assert_eq!(dist["dist"]["targets"], deny["graph"]["targets"]);
+    let installed = &cargo["package"]["metadata"]["binstall"];
+    for target in dist["dist"]["targets"].as_array().unwrap() {
+        let target = target.as_str().unwrap();
+        let overrides = installed["overrides"].get(target);
+        let kind = overrides.unwrap_or(installed)["pkg-fmt"].as_str().unwrap();
+        let archive = if target.contains("windows") {
+            "windows-archive"
+        } else {
+            "unix-archive"
+        };
+        let suffix = dist["dist"][archive].as_str().unwrap();
+        assert!(
+            [("txz", ".tar.xz"), ("zip", ".zip")].contains(&(kind, suffix)),
+            "{target}"
+        );
+    }
+}
+
 /// A page that links to a file or a section that is not there leads a reader nowhere; a page that no
 /// other one links to is never found.
 #[test]
@@ -662,7 +693,7 @@ fn links_in_documents_lead_somewhere() {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
     let of_text = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
-    let others = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
+    let others = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name));
     let pages: Vec<PathBuf> = docs.filter(of_text).chain(others).collect();
     let mut linked = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -120,6 +120,7 @@ mod tests {
     use nix::fcntl::{FcntlArg, fcntl};
 
     use super::*;
+    use crate::sys::testing::emulation_lacks;
 
     #[test]
     fn descriptors_travel_with_the_first_byte() {
@@ -144,6 +145,9 @@ mod tests {
     /// As where this process may not open as many.
     #[test]
     fn of_descriptors_that_come_in_part_none_stays_open() {
+        if emulation_lacks("word of descriptors that did not fit") {
+            return;
+        }
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (mut reader, writer) = UnixStream::pair().unwrap();
         send(ours.as_fd(), b"hello", &[writer.as_raw_fd(); 5]).unwrap();

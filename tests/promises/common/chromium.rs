@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tungstenite::{Message, WebSocket};
+use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 use super::{LIMIT, say, wait_until};
 
@@ -85,7 +85,7 @@ impl Chromium {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         let url = format!("ws://127.0.0.1:{port}{path}");
-        let (socket, _) = tungstenite::client(url, stream).unwrap();
+        let (socket, _) = client(url, stream).unwrap();
         let connection = Mutex::new(Connection {
             socket,
             numbered: 0,
