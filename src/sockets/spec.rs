@@ -233,11 +233,53 @@ fn socket_path(text: &str, path: &str, base: &Path) -> Result<PathBuf, Wrong> {
     Ok(whole)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+    use crate::sys::testing::absolute;
+
+    pub(crate) fn any_text_is_an_address_or_refused_with_a_way_out() -> Target {
+        let corpus = [
+            "127.0.0.1:3000",
+            "web=[::1]:3000",
+            "[fe80::1%2]:65535",
+            ":0",
+            "localhost:80",
+            "*:80",
+            "::1:3000",
+            "udp:0.0.0.0:53",
+            "tcp::3000",
+            "unix:/run/a=b/./c//d",
+            "log=unix-dgram:../l",
+            "unix:@x",
+            "http://example.com:80/",
+        ];
+        let base = absolute("/base");
+        Target::text(&corpus, 2, move |text| match parse(text, &base) {
+            Ok(spec) => {
+                assert!((1..=2).contains(&spec.addresses.len()));
+                for address in &spec.addresses {
+                    let again = parse(&address.to_string(), &base).unwrap();
+                    assert_eq!(again.addresses, std::slice::from_ref(address));
+                }
+            }
+            Err(wrong) => {
+                assert!(!wrong.reason.is_empty() && !wrong.hint.is_empty());
+                // What it says to write is an address.
+                let hint = wrong.hint.strip_prefix("write `");
+                if let Some((address, "")) = hint.and_then(|hint| hint.split_once('`')) {
+                    parse(address, &base).unwrap();
+                }
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
-    use crate::sys::testing::{absolute, native};
+    use crate::sys::testing::native;
 
     fn read(text: &str) -> Result<Spec, Wrong> {
         parse(text, Path::new("/base"))
@@ -366,42 +408,5 @@ mod tests {
         );
         let kinds = "`unix:/base/a` and `unix-dgram:/base/a` exclude each other";
         apart(&["unix:a", "unix-dgram:a"], Some(kinds));
-    }
-
-    #[test]
-    fn any_text_is_an_address_or_refused_with_a_way_out() {
-        let corpus = [
-            "127.0.0.1:3000",
-            "web=[::1]:3000",
-            "[fe80::1%2]:65535",
-            ":0",
-            "localhost:80",
-            "*:80",
-            "::1:3000",
-            "udp:0.0.0.0:53",
-            "tcp::3000",
-            "unix:/run/a=b/./c//d",
-            "log=unix-dgram:../l",
-            "unix:@x",
-            "http://example.com:80/",
-        ];
-        let base = absolute("/base");
-        hostile::each_text(&corpus, 2, |text| match parse(text, &base) {
-            Ok(spec) => {
-                assert!((1..=2).contains(&spec.addresses.len()));
-                for address in &spec.addresses {
-                    let again = parse(&address.to_string(), &base).unwrap();
-                    assert_eq!(again.addresses, std::slice::from_ref(address));
-                }
-            }
-            Err(wrong) => {
-                assert!(!wrong.reason.is_empty() && !wrong.hint.is_empty());
-                // What it says to write is an address.
-                let hint = wrong.hint.strip_prefix("write `");
-                if let Some((address, "")) = hint.and_then(|hint| hint.split_once('`')) {
-                    parse(address, &base).unwrap();
-                }
-            }
-        });
     }
 }
