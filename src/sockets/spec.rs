@@ -1,7 +1,7 @@
 //! Addresses as users write them. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
 use super::address::Address;
 
@@ -212,7 +212,9 @@ fn socket_path(text: &str, path: &str, base: &Path) -> Result<PathBuf, Wrong> {
             "write a path, like `unix:/run/app.sock`",
         ));
     }
-    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+    // Those are directories, and a `.` at the end would be dropped below.
+    let last = path.rsplit(is_separator).next().unwrap_or_default();
+    if ["", ".", ".."].contains(&last) || path.contains('\0') {
         return Err(Wrong::new(
             format!("`{text}` names no file"),
             "write a path, like `unix:/run/app.sock`",
@@ -361,6 +363,8 @@ mod tests {
         bad("=127.0.0.1:1", "`` is no name for a socket");
         bad("unix:", "`unix:` names no file");
         bad("unix-dgram:run/", "`unix-dgram:run/` names no file");
+        bad("unix:/.", "`unix:/.` names no file");
+        bad("unix:run/..", "`unix:run/..` names no file");
         let abstracted = "`unix:@x`: abstract addresses can only be inherited, not declared";
         bad("unix:@x", abstracted);
     }
