@@ -23,6 +23,11 @@
 //! an action. Only `ui` and `run` print, and only `sys` names a system. `tests/promises/tidy.rs` checks all of
 //! that.
 
+// In tests, what goes wrong is seen; the program is checked without them too.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+// What only unit tests use.
+#![cfg_attr(fuzzing, allow(dead_code))]
+
 pub mod app;
 pub mod browser;
 pub mod build;
@@ -38,8 +43,8 @@ pub mod effects;
 pub mod exit;
 mod helper;
 pub mod hooks;
-#[cfg(test)]
-mod hostile;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod init;
 pub mod keeper;
 pub mod lines;

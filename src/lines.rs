@@ -101,10 +101,42 @@ impl Lines {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn no_byte_of_any_output_is_lost() -> Target {
+        let corpus = [&b"one\ntwo\r\nthree\r\r\n\n"[..], b"1/2\r2/2\rdone", b""];
+        Target::bytes(&corpus, 10, |bytes| {
+            // Each piece moves what is behind it.
+            let bytes = &bytes[..bytes.len().min(2048)];
+            let size = 1 + bytes.len() % 7;
+            let (mut lines, mut pieces) = (Lines::default(), Lines::default());
+            let (mut by_lines, mut by_pieces) = (Vec::new(), Vec::new());
+            for part in bytes.chunks(size) {
+                lines.push(part);
+                let whole = lines.whole();
+                assert!(whole.is_empty() || whole.ends_with(b"\n") || whole.len() >= LONGEST);
+                by_lines.extend(whole);
+                pieces.push(part);
+                by_pieces.extend(std::iter::from_fn(|| pieces.piece()));
+            }
+            by_lines.extend(lines.rest());
+            assert!(by_lines == bytes);
+            let mut at_once = Lines::default();
+            at_once.push(bytes);
+            let all: Vec<Vec<u8>> = std::iter::from_fn(|| at_once.piece()).collect();
+            assert!(all == by_pieces && at_once.rest() == pieces.rest());
+            let text = String::from_utf8_lossy(bytes);
+            assert!(strip(&text).len() <= text.len());
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
 
     #[test]
     fn lines_come_out_whole_and_nothing_is_lost() {
@@ -154,33 +186,5 @@ mod tests {
             lines.push(part.as_bytes());
             assert_eq!(lines.piece().as_deref(), piece.map(str::as_bytes));
         }
-    }
-
-    #[test]
-    fn no_byte_of_any_output_is_lost() {
-        let corpus = [&b"one\ntwo\r\nthree\r\r\n\n"[..], b"1/2\r2/2\rdone", b""];
-        hostile::each(&corpus, 10, |bytes| {
-            // Each piece moves what is behind it.
-            let bytes = &bytes[..bytes.len().min(2048)];
-            let size = 1 + bytes.len() % 7;
-            let (mut lines, mut pieces) = (Lines::default(), Lines::default());
-            let (mut by_lines, mut by_pieces) = (Vec::new(), Vec::new());
-            for part in bytes.chunks(size) {
-                lines.push(part);
-                let whole = lines.whole();
-                assert!(whole.is_empty() || whole.ends_with(b"\n") || whole.len() >= LONGEST);
-                by_lines.extend(whole);
-                pieces.push(part);
-                by_pieces.extend(std::iter::from_fn(|| pieces.piece()));
-            }
-            by_lines.extend(lines.rest());
-            assert!(by_lines == bytes);
-            let mut at_once = Lines::default();
-            at_once.push(bytes);
-            let all: Vec<Vec<u8>> = std::iter::from_fn(|| at_once.piece()).collect();
-            assert!(all == by_pieces && at_once.rest() == pieces.rest());
-            let text = String::from_utf8_lossy(bytes);
-            assert!(strip(&text).len() <= text.len());
-        });
     }
 }

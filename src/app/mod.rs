@@ -34,6 +34,8 @@ use input::Input;
 use launch::{explain, keep_with, launch};
 use output::Pipe;
 use readiness::{Check, Found};
+#[cfg(any(test, fuzzing))]
+pub(crate) use ready_probe::hostile_tests;
 
 use crate::capture::{Listening, Why};
 use crate::config::Settings;

@@ -127,10 +127,30 @@ impl Perform for Screen {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_text_becomes_no_longer() -> Target {
+        let corpus = [
+            "\x1b[1m\x1b[38;5;9merror\x1b[0m: it\n\t\x1b[38;2;1;2;3mrgb\x1b[48;5;300m",
+            "\x1b]8;;http://a\x1b\\link\x1b]8;;\x1b\\ \u{9b}31m caf\u{e9}",
+            "plain <b>\n",
+        ];
+        Target::text(&corpus, 10, |text| {
+            let shown: String = spans(text).into_iter().map(|span| span.text).collect();
+            assert!(shown.len() <= text.len());
+            if !text.contains(char::is_control) {
+                assert_eq!(shown, text);
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
 
     fn shown(text: &str) -> Vec<(String, String)> {
         let spans = spans(text).into_iter();
@@ -178,21 +198,5 @@ mod tests {
         }
         // What is cut off in the middle.
         assert_eq!(shown("a\x1b[3"), expected(&[("a", "")]));
-    }
-
-    #[test]
-    fn any_text_becomes_no_longer() {
-        let corpus = [
-            "\x1b[1m\x1b[38;5;9merror\x1b[0m: it\n\t\x1b[38;2;1;2;3mrgb\x1b[48;5;300m",
-            "\x1b]8;;http://a\x1b\\link\x1b]8;;\x1b\\ \u{9b}31m caf\u{e9}",
-            "plain <b>\n",
-        ];
-        hostile::each_text(&corpus, 10, |text| {
-            let shown: String = spans(text).into_iter().map(|span| span.text).collect();
-            assert!(shown.len() <= text.len());
-            if !text.contains(char::is_control) {
-                assert_eq!(shown, text);
-            }
-        });
     }
 }

@@ -88,10 +88,35 @@ pub(super) fn inputs(text: &str) -> Option<Vec<PathBuf>> {
     Some(names.map(|name| name.replace('\0', " ").into()).collect())
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_dep_info_is_none_or_can_be_written_again() -> Target {
+        let corpus = [
+            "/w/target/debug/app: /w/build.rs /w/a\\ b.txt /w/src/main.rs\n\n/w/build.rs:\n",
+            "C:\\w\\app.exe: C:\\w\\a\\ b.rs D:\\c.rs\r\n",
+            "/w/app:\n",
+        ];
+        Target::text(&corpus, 1, |text| {
+            let Some(paths) = inputs(text) else { return };
+            let names = paths.iter().map(|path| path.to_str().unwrap());
+            let names: Vec<String> = names.map(|name| name.replace(' ', "\\ ")).collect();
+            let length: usize = names.iter().map(String::len).sum();
+            assert!(length <= text.len() + text.matches('\0').count());
+            // Before a space, that is part of the next name; the other may belong to the line end.
+            if !names.iter().any(|name| name.ends_with(['\\', '\r'])) {
+                let rule = format!("x: {}\n", names.join(" "));
+                assert_eq!(inputs(&rule), Some(paths));
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
     use crate::sys::testing::absolute;
 
     #[test]
@@ -122,26 +147,5 @@ mod tests {
         for broken in ["", "/w/app: /w/src/ma", "no rule\n", "\n"] {
             assert_eq!(names(broken), None, "{broken:?}");
         }
-    }
-
-    #[test]
-    fn any_dep_info_is_none_or_can_be_written_again() {
-        let corpus = [
-            "/w/target/debug/app: /w/build.rs /w/a\\ b.txt /w/src/main.rs\n\n/w/build.rs:\n",
-            "C:\\w\\app.exe: C:\\w\\a\\ b.rs D:\\c.rs\r\n",
-            "/w/app:\n",
-        ];
-        hostile::each_text(&corpus, 1, |text| {
-            let Some(paths) = inputs(text) else { return };
-            let names = paths.iter().map(|path| path.to_str().unwrap());
-            let names: Vec<String> = names.map(|name| name.replace(' ', "\\ ")).collect();
-            let length: usize = names.iter().map(String::len).sum();
-            assert!(length <= text.len() + text.matches('\0').count());
-            // Before a space, that is part of the next name; the other may belong to the line end.
-            if !names.iter().any(|name| name.ends_with(['\\', '\r'])) {
-                let rule = format!("x: {}\n", names.join(" "));
-                assert_eq!(inputs(&rule), Some(paths));
-            }
-        });
     }
 }

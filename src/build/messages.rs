@@ -335,10 +335,63 @@ fn progress(text: &str) -> Option<(u32, u32)> {
     Some((done.parse().ok()?, total.parse().ok()?))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    /// As cargo and rustc write them, shortened.
+    const MESSAGES: &[&str] = &[
+        r#"{"reason":"compiler-artifact","package_id":"path+file:///w/app#0.1.0","manifest_path":"/w/app/Cargo.toml","target":{"kind":["bin"],"crate_types":["bin"],"name":"app","src_path":"/w/app/src/main.rs","edition":"2024","doc":true,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":2,"debug_assertions":true,"overflow_checks":true,"test":false},"features":["a"],"filenames":["/w/target/debug/app"],"executable":"/w/target/debug/app","fresh":false}"#,
+        r#"{"reason":"build-script-executed","package_id":"registry+https://github.com/rust-lang/crates.io-index#libc@0.2.1","linked_libs":["static=z"],"linked_paths":["native=/w/l"],"cfgs":["freebsd11"],"env":[["A","b c"]],"out_dir":"/w/target/debug/build/libc-1/out"}"#,
+        r#"{"reason":"compiler-message","package_id":"path+file:///w/app#0.1.0","manifest_path":"/w/app/Cargo.toml","target":{"kind":["bin"],"crate_types":["bin"],"name":"app","src_path":"/w/app/src/main.rs","edition":"2024"},"message":{"rendered":"error[E0425]: cannot find value `x`\n","$message_type":"diagnostic","children":[{"children":[],"code":null,"level":"help","message":"try","rendered":null,"spans":[]}],"code":{"code":"E0425","explanation":"An"},"level":"error","message":"cannot find value `x`","spans":[{"byte_end":19,"byte_start":18,"column_end":8,"column_start":7,"expansion":null,"file_name":"src/main.rs","is_primary":true,"label":"not found","line_end":1,"line_start":1,"suggested_replacement":null,"suggestion_applicability":null,"text":[{"highlight_end":8,"highlight_start":7,"text":"    x"}]}]}}"#,
+        r#"{"$message_type":"diagnostic","message":"couldn't read `src/a.txt`: No such file","code":null,"level":"error","spans":[{"file_name":"<core macros>","byte_start":0,"byte_end":1,"line_start":1,"line_end":1,"column_start":1,"column_end":2,"is_primary":true,"text":[],"label":null,"suggested_replacement":null,"suggestion_applicability":null,"expansion":null}],"children":[],"rendered":"error"}"#,
+        r#"{"$message_type":"artifact","artifact":"/w/target/debug/deps/libapp.rmeta","emit":"metadata"}"#,
+        r#"{"reason":"build-finished","success":true}"#,
+        "hello",
+    ];
+
+    pub(crate) fn any_line_of_stdout_is_a_message_or_text() -> Target {
+        Target::text(MESSAGES, 10, |line| {
+            for told in [stdout(line), compiler(line, Path::new("src/main.rs"))] {
+                match told {
+                    Told::Text(text) | Told::Script(text) => assert_eq!(text, line),
+                    Told::Diagnostic(remark) => {
+                        assert!(remark.rendered.len() <= line.len());
+                        if let Some(detail) = remark.detail {
+                            let read: Diagnostic = serde_json::from_str(&detail).unwrap();
+                            assert_eq!(named(&read), remark.named);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    pub(crate) fn any_piece_of_stderr_is_read() -> Target {
+        let corpus = [
+            "\u{1b}[K    Building [====>   ] 12/57: serde, nom      \r",
+            "    Blocking waiting for file lock on build directory\n",
+            "error: target `a` in package `b` requires the features: `x`, `y`\n",
+            "error: toolchain '1.61.0-x86_64-unknown-linux-gnu' is not installed\n",
+            "error: failed to run `rustc` to learn about target-specific information\n",
+        ];
+        Target::text(&corpus, 5, |piece| {
+            match stderr(piece) {
+                Said::Line(text) | Said::Blocked(text) => assert!(piece.contains(&text)),
+                Said::Progress(..) | Said::Nothing => {}
+            }
+            let mut unread = Unread::default();
+            unread.hear(piece);
+            assert!(!unread.reason(piece.len() % 2 == 0).text.is_empty());
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
 
     #[track_caller]
     fn says(piece: &str, expected: &Said) {
@@ -463,55 +516,5 @@ mod tests {
         let mut broken = Unread::default();
         broken.hear("error: invalid table header");
         assert_eq!(broken.reason(false), "the manifest cannot be read".into());
-    }
-
-    /// As cargo and rustc write them, shortened.
-    const MESSAGES: &[&str] = &[
-        r#"{"reason":"compiler-artifact","package_id":"path+file:///w/app#0.1.0","manifest_path":"/w/app/Cargo.toml","target":{"kind":["bin"],"crate_types":["bin"],"name":"app","src_path":"/w/app/src/main.rs","edition":"2024","doc":true,"doctest":false,"test":true},"profile":{"opt_level":"0","debuginfo":2,"debug_assertions":true,"overflow_checks":true,"test":false},"features":["a"],"filenames":["/w/target/debug/app"],"executable":"/w/target/debug/app","fresh":false}"#,
-        r#"{"reason":"build-script-executed","package_id":"registry+https://github.com/rust-lang/crates.io-index#libc@0.2.1","linked_libs":["static=z"],"linked_paths":["native=/w/l"],"cfgs":["freebsd11"],"env":[["A","b c"]],"out_dir":"/w/target/debug/build/libc-1/out"}"#,
-        r#"{"reason":"compiler-message","package_id":"path+file:///w/app#0.1.0","manifest_path":"/w/app/Cargo.toml","target":{"kind":["bin"],"crate_types":["bin"],"name":"app","src_path":"/w/app/src/main.rs","edition":"2024"},"message":{"rendered":"error[E0425]: cannot find value `x`\n","$message_type":"diagnostic","children":[{"children":[],"code":null,"level":"help","message":"try","rendered":null,"spans":[]}],"code":{"code":"E0425","explanation":"An"},"level":"error","message":"cannot find value `x`","spans":[{"byte_end":19,"byte_start":18,"column_end":8,"column_start":7,"expansion":null,"file_name":"src/main.rs","is_primary":true,"label":"not found","line_end":1,"line_start":1,"suggested_replacement":null,"suggestion_applicability":null,"text":[{"highlight_end":8,"highlight_start":7,"text":"    x"}]}]}}"#,
-        r#"{"$message_type":"diagnostic","message":"couldn't read `src/a.txt`: No such file","code":null,"level":"error","spans":[{"file_name":"<core macros>","byte_start":0,"byte_end":1,"line_start":1,"line_end":1,"column_start":1,"column_end":2,"is_primary":true,"text":[],"label":null,"suggested_replacement":null,"suggestion_applicability":null,"expansion":null}],"children":[],"rendered":"error"}"#,
-        r#"{"$message_type":"artifact","artifact":"/w/target/debug/deps/libapp.rmeta","emit":"metadata"}"#,
-        r#"{"reason":"build-finished","success":true}"#,
-        "hello",
-    ];
-
-    #[test]
-    fn any_line_of_stdout_is_a_message_or_text() {
-        hostile::each_text(MESSAGES, 10, |line| {
-            for told in [stdout(line), compiler(line, Path::new("src/main.rs"))] {
-                match told {
-                    Told::Text(text) | Told::Script(text) => assert_eq!(text, line),
-                    Told::Diagnostic(remark) => {
-                        assert!(remark.rendered.len() <= line.len());
-                        if let Some(detail) = remark.detail {
-                            let read: Diagnostic = serde_json::from_str(&detail).unwrap();
-                            assert_eq!(named(&read), remark.named);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn any_piece_of_stderr_is_read() {
-        let corpus = [
-            "\u{1b}[K    Building [====>   ] 12/57: serde, nom      \r",
-            "    Blocking waiting for file lock on build directory\n",
-            "error: target `a` in package `b` requires the features: `x`, `y`\n",
-            "error: toolchain '1.61.0-x86_64-unknown-linux-gnu' is not installed\n",
-            "error: failed to run `rustc` to learn about target-specific information\n",
-        ];
-        hostile::each_text(&corpus, 5, |piece| {
-            match stderr(piece) {
-                Said::Line(text) | Said::Blocked(text) => assert!(piece.contains(&text)),
-                Said::Progress(..) | Said::Nothing => {}
-            }
-            let mut unread = Unread::default();
-            unread.hear(piece);
-            assert!(!unread.reason(piece.len() % 2 == 0).text.is_empty());
-        });
     }
 }

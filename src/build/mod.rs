@@ -21,13 +21,13 @@ mod compiler;
 mod dep_info;
 mod direct;
 mod fast;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests;
 pub mod inputs;
 mod invalidate;
 mod linker;
 mod lock_holder;
 pub mod messages;
-#[cfg(test)]
-mod mutations;
 mod output;
 mod pin;
 pub mod project;
@@ -50,6 +50,8 @@ use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
 use choice::Choice;
+#[cfg(any(test, fuzzing))]
+pub(crate) use dep_info::hostile_tests::any_dep_info_is_none_or_can_be_written_again;
 use lock_holder::Tell;
 use project::{Problem, Project};
 use reader::{Unread, read_project};

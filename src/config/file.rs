@@ -82,10 +82,58 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    const FILES: &[&str] = &[
+        "#:schema https://example.com/reload.schema.json\n[build]\nbin = \"app\"\nfeatures = [\"a\", \"b/c\"]\n\
+         release = true\nconfig = [\"build.jobs=2\"]\njobs = -1\non_change = \"queue\"\n",
+        "[app]\nargs = [\"--port\", \"0\"]\nready = \"log:^listening on (\\\\d+)\"\nsettle = \"1m 30s\"\n\
+         stop_signal = \"INT\"\n[app.env]\nRUST_LOG = 'debug'\n",
+        "[[listen]]\naddress = \"web=127.0.0.1:3000\"\n[[listen]]\naddress = \"unix:run/app.sock\"\n\
+         name = \"x\"\n",
+        "[watch]\npaths = [\"../shared/**\"]\nignore = [\"*.tmp\", \"a{b,c}[d-f]?\", \"!/x/\"]\nquiet = \"50ms\"\n",
+        "[[on]]\npaths = [\"static/*.css\"]\ndo = \"reload-browser\"\n[[on]]\npaths = [\"q/*.sql\"]\n\
+         do = [\"run:make x\", \"restart\"]\n",
+        "[hooks]\nbefore_build = [\"make\", \"css\"]\nafter_live = \"curl localhost\"\n[handover]\n\
+         mode = \"stop-first\"\n",
+        "[env.ci.app]\nready = \"delay:5s\"\n[env.ci.build]\nprofile = \"fast\"\n[env.a.env.b.app]\nargs = []\n",
+        "[livereload]\nenabled = true\nport = 35729\nhosts = [\"app.test\"]\neditor = \"vscode\"\n[page]\n\
+         enabled = false\n[log]\nfile = \"app.log\"\n",
+        "when = 1979-05-27T07:32:00-08:00\na.b.\"c d\" = { e = 1_000, f = 0x1f, g = inf }\nh = '''\n\\x'''\n",
+    ];
+
+    pub(crate) fn any_file_is_read_or_refused_with_a_way_out() -> Target {
+        let path = Path::new(".reload.toml");
+        Target::text(FILES, 20, |text| match parse(path, text) {
+            Ok(layer) => {
+                // As values, it is the same.
+                let table: toml::Table = text.parse().unwrap();
+                assert_eq!(
+                    table.try_into(),
+                    Ok::<Layer, toml::de::Error>(layer.clone())
+                );
+                assert_eq!(layer.changed(&layer), []);
+                let mut other = layer.clone();
+                other.rebase(Path::new("dir"));
+                let over = other.clone().over(layer);
+                // What is above counts; a table adds to a table.
+                assert_eq!(other.over(over.clone()).changed(&over), []);
+            }
+            Err(failure) => {
+                assert!(failure.message.starts_with(".reload.toml:"), "{failure}");
+                let hint = failure.hint.as_deref().unwrap_or_default();
+                assert!(!hint.is_empty(), "{failure}");
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
 
     #[track_caller]
     fn case(text: &str, expected: &str) {
@@ -136,50 +184,6 @@ mod tests {
     #[test]
     fn an_empty_file_is_all_defaults() {
         assert_eq!(parse(Path::new("x"), "").unwrap(), Layer::default());
-    }
-
-    const FILES: &[&str] = &[
-        "#:schema https://example.com/reload.schema.json\n[build]\nbin = \"app\"\nfeatures = [\"a\", \"b/c\"]\n\
-         release = true\nconfig = [\"build.jobs=2\"]\njobs = -1\non_change = \"queue\"\n",
-        "[app]\nargs = [\"--port\", \"0\"]\nready = \"log:^listening on (\\\\d+)\"\nsettle = \"1m 30s\"\n\
-         stop_signal = \"INT\"\n[app.env]\nRUST_LOG = 'debug'\n",
-        "[[listen]]\naddress = \"web=127.0.0.1:3000\"\n[[listen]]\naddress = \"unix:run/app.sock\"\n\
-         name = \"x\"\n",
-        "[watch]\npaths = [\"../shared/**\"]\nignore = [\"*.tmp\", \"a{b,c}[d-f]?\", \"!/x/\"]\nquiet = \"50ms\"\n",
-        "[[on]]\npaths = [\"static/*.css\"]\ndo = \"reload-browser\"\n[[on]]\npaths = [\"q/*.sql\"]\n\
-         do = [\"run:make x\", \"restart\"]\n",
-        "[hooks]\nbefore_build = [\"make\", \"css\"]\nafter_live = \"curl localhost\"\n[handover]\n\
-         mode = \"stop-first\"\n",
-        "[env.ci.app]\nready = \"delay:5s\"\n[env.ci.build]\nprofile = \"fast\"\n[env.a.env.b.app]\nargs = []\n",
-        "[livereload]\nenabled = true\nport = 35729\nhosts = [\"app.test\"]\neditor = \"vscode\"\n[page]\n\
-         enabled = false\n[log]\nfile = \"app.log\"\n",
-        "when = 1979-05-27T07:32:00-08:00\na.b.\"c d\" = { e = 1_000, f = 0x1f, g = inf }\nh = '''\n\\x'''\n",
-    ];
-
-    #[test]
-    fn any_file_is_read_or_refused_with_a_way_out() {
-        let path = Path::new(".reload.toml");
-        hostile::each_text(FILES, 20, |text| match parse(path, text) {
-            Ok(layer) => {
-                // As values, it is the same.
-                let table: toml::Table = text.parse().unwrap();
-                assert_eq!(
-                    table.try_into(),
-                    Ok::<Layer, toml::de::Error>(layer.clone())
-                );
-                assert_eq!(layer.changed(&layer), []);
-                let mut other = layer.clone();
-                other.rebase(Path::new("dir"));
-                let over = other.clone().over(layer);
-                // What is above counts; a table adds to a table.
-                assert_eq!(other.over(over.clone()).changed(&over), []);
-            }
-            Err(failure) => {
-                assert!(failure.message.starts_with(".reload.toml:"), "{failure}");
-                let hint = failure.hint.as_deref().unwrap_or_default();
-                assert!(!hint.is_empty(), "{failure}");
-            }
-        });
     }
 
     /// Deeper than anybody writes, and than a stack has room for.

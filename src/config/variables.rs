@@ -112,11 +112,42 @@ fn value(key: &Key, text: &str) -> Option<Value> {
     Some(if list { Value::Array(vec![text]) } else { text })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_variable_is_read_or_refused_with_a_way_out() -> Target {
+        let corpus = [
+            "APP_SETTLE=1s",
+            "APP_ARGS=['--port=1', \"\\u00e9\"]",
+            "APP_ENV={ A = '1', \"B C\" = '2' }",
+            "APP_READY=log:^(a|b)+$",
+            "APP_READY=https:/health",
+            "BUILD_JOBS=-1",
+            "BUILD_RELEASE=true",
+            "WATCH_IGNORE=target/**/{a,b}[!c]*",
+            "HOOKS_BEFORE_BUILD=make it",
+            "LIVERELOAD_PORT=35729",
+            "LIVERELOAD_EDITOR=vscode://file/{path}:{line}",
+            "LISTEN_ADDRESS=:3000",
+        ];
+        Target::text(&corpus, 20, |text| {
+            let (name, text) = text.split_once('=').unwrap_or((text, ""));
+            let name = format!("{PREFIX}{name}");
+            if let Err(failure) = layer([(name, text.to_owned())]) {
+                assert!(failure.message.starts_with(PREFIX), "{failure}");
+                let hint = failure.hint.as_deref().unwrap_or_default();
+                assert!(!hint.is_empty(), "{failure}");
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::value::Time;
     use super::*;
-    use crate::hostile;
     use crate::sys::testing::ODD;
 
     #[test]
@@ -182,32 +213,5 @@ mod tests {
             "HOTRUN_CFG_HANDOVER_MODE: `overlapp` is none of `auto`, `overlap`, `stop-first`\n\
              hint: did you mean `overlap`?",
         );
-    }
-
-    #[test]
-    fn any_variable_is_read_or_refused_with_a_way_out() {
-        let corpus = [
-            "APP_SETTLE=1s",
-            "APP_ARGS=['--port=1', \"\\u00e9\"]",
-            "APP_ENV={ A = '1', \"B C\" = '2' }",
-            "APP_READY=log:^(a|b)+$",
-            "APP_READY=https:/health",
-            "BUILD_JOBS=-1",
-            "BUILD_RELEASE=true",
-            "WATCH_IGNORE=target/**/{a,b}[!c]*",
-            "HOOKS_BEFORE_BUILD=make it",
-            "LIVERELOAD_PORT=35729",
-            "LIVERELOAD_EDITOR=vscode://file/{path}:{line}",
-            "LISTEN_ADDRESS=:3000",
-        ];
-        hostile::each_text(&corpus, 20, |text| {
-            let (name, text) = text.split_once('=').unwrap_or((text, ""));
-            let name = format!("{PREFIX}{name}");
-            if let Err(failure) = layer([(name, text.to_owned())]) {
-                assert!(failure.message.starts_with(PREFIX), "{failure}");
-                let hint = failure.hint.as_deref().unwrap_or_default();
-                assert!(!hint.is_empty(), "{failure}");
-            }
-        });
     }
 }

@@ -104,14 +104,14 @@ pub struct Refusal {
     pub error: String,
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
     use std::fmt::Debug;
 
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::hostile;
+    use crate::hostile::Target;
     use crate::session::command::Command;
 
     /// What is accepted can be written, and is the same then.
@@ -123,8 +123,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn any_line_of_a_client_or_server_is_read_or_refused() {
+    pub(crate) fn any_line_of_a_client_or_server_is_read_or_refused() -> Target {
         let greeting = Greeting {
             protocol: PROTOCOL,
             hotrun: "1.0.0".into(),
@@ -142,12 +141,12 @@ mod tests {
             r#"{"ask":"logs","generation":7,"follow":true}"#,
             r#"{"error":"no request: \u00e9\ud83d\ude00"}"#,
         ];
-        hostile::each_text(&corpus, 2, |line| {
+        Target::text(&corpus, 2, |line| {
             is_read::<ClientRequest>(line);
             is_read::<Greeting>(line);
             is_read::<Refusal>(line);
             is_read::<Answer>(line);
             line.parse::<Command>().ok();
-        });
+        })
     }
 }

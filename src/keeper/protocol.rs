@@ -135,11 +135,74 @@ impl Frames {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+    use crate::sys::files::os_string;
+
+    fn decoded<T: DeserializeOwned>(bytes: &[u8], size: usize) -> Vec<T> {
+        let mut frames = Frames::default();
+        let mut found = Vec::new();
+        for part in bytes.chunks(size) {
+            frames.push(part);
+            found.extend(std::iter::from_fn(|| frames.message()));
+        }
+        found
+    }
+
+    #[track_caller]
+    fn is_read<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+        let found: Vec<T> = decoded(bytes, usize::MAX);
+        assert_eq!(decoded::<T>(bytes, 1 + bytes.len() % 7), found);
+        let again: Vec<u8> = found.iter().flat_map(encode).collect();
+        assert_eq!(decoded::<T>(&again, usize::MAX), found);
+    }
+
+    pub(crate) fn any_frames_are_messages_or_skipped() -> Target {
+        let launch = Launch {
+            program: "/bin/true".into(),
+            argv0: "true".into(),
+            args: vec!["-v".into()],
+            env: vec![("KEY".into(), os_string(b"\xff=\n".to_vec()))],
+            notify: Some("/run/n".into()),
+            input: Input::Terminal,
+            filter: vec![(0x20, 1, 2, 0xc000_003e)],
+            ..Launch::default()
+        };
+        let orders = [
+            Order::Signal(-1),
+            Order::Launch(Box::new(launch)),
+            Order::Stop(15),
+            Order::Kill,
+        ];
+        let failed = News::Failed {
+            code: Some(2),
+            what: "exec".into(),
+        };
+        let gone = News::Gone {
+            survivors: vec![1, i32::MAX],
+        };
+        let news = [
+            News::Filtered(None),
+            News::Started(7),
+            failed,
+            News::Suspended(true),
+            gone,
+        ];
+        let orders: Vec<u8> = orders.iter().flat_map(encode).collect();
+        let news: Vec<u8> = news.iter().flat_map(encode).collect();
+        Target::bytes(&[&orders, &news], 4, |bytes| {
+            is_read::<Order>(bytes);
+            is_read::<News>(bytes);
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
 
     use super::*;
-    use crate::hostile;
     use crate::sys::files::os_string;
 
     #[test]
@@ -176,63 +239,5 @@ mod tests {
         };
         let length = encode(&Order::Launch(Box::new(launch))).len();
         assert!((50_000..53_000).contains(&length), "{length}");
-    }
-
-    fn decoded<T: DeserializeOwned>(bytes: &[u8], size: usize) -> Vec<T> {
-        let mut frames = Frames::default();
-        let mut found = Vec::new();
-        for part in bytes.chunks(size) {
-            frames.push(part);
-            found.extend(std::iter::from_fn(|| frames.message()));
-        }
-        found
-    }
-
-    #[track_caller]
-    fn is_read<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
-        let found: Vec<T> = decoded(bytes, usize::MAX);
-        assert_eq!(decoded::<T>(bytes, 1 + bytes.len() % 7), found);
-        let again: Vec<u8> = found.iter().flat_map(encode).collect();
-        assert_eq!(decoded::<T>(&again, usize::MAX), found);
-    }
-
-    #[test]
-    fn any_frames_are_messages_or_skipped() {
-        let launch = Launch {
-            program: "/bin/true".into(),
-            argv0: "true".into(),
-            args: vec!["-v".into()],
-            env: vec![("KEY".into(), os_string(b"\xff=\n".to_vec()))],
-            notify: Some("/run/n".into()),
-            input: Input::Terminal,
-            filter: vec![(0x20, 1, 2, 0xc000_003e)],
-            ..Launch::default()
-        };
-        let orders = [
-            Order::Signal(-1),
-            Order::Launch(Box::new(launch)),
-            Order::Stop(15),
-            Order::Kill,
-        ];
-        let failed = News::Failed {
-            code: Some(2),
-            what: "exec".into(),
-        };
-        let gone = News::Gone {
-            survivors: vec![1, i32::MAX],
-        };
-        let news = [
-            News::Filtered(None),
-            News::Started(7),
-            failed,
-            News::Suspended(true),
-            gone,
-        ];
-        let orders: Vec<u8> = orders.iter().flat_map(encode).collect();
-        let news: Vec<u8> = news.iter().flat_map(encode).collect();
-        hostile::each(&[&orders, &news], 4, |bytes| {
-            is_read::<Order>(bytes);
-            is_read::<News>(bytes);
-        });
     }
 }

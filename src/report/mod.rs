@@ -145,6 +145,30 @@ pub enum Note {
     },
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_line_is_an_event_or_none() -> Target {
+        let corpus = [
+            r#"{"v":1,"ms":1234.567,"event":"building","generation":2,"ago_ms":128.0,"cause":"first start","paths":["a",{"lossy":"\ufffd","bytes":"e9"}],"asked":false}"#,
+            r#"{"v":1,"event":"output","generation":1,"stream":"stderr","line":"a\u001b[1m"}"#,
+            r#"{"v":1,"ms":1e3,"event":"gone","generation":2,"exit":{"signal":15}}"#,
+            r#"{"v":1,"ms":0.5,"event":"held","addresses":[{"name":null,"address":"127.0.0.1:3000","twins":true}]}"#,
+            r#"{"v":2,"ms":1.5,"event":"of-tomorrow","x":1}"#,
+        ];
+        Target::text(&corpus, 4, |line| {
+            let Some(record) = Record::read(line.as_bytes()) else {
+                return;
+            };
+            let written = record.line().unwrap();
+            assert!(!written.contains('\n'));
+            assert_eq!(Record::read(written.as_bytes()), Some(record));
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -34,16 +34,23 @@ pub fn write(path: &Path, ports: &[Port]) -> io::Result<()> {
             removed => removed,
         };
     }
-    let lines: Vec<String> = ports.iter().map(ToString::to_string).collect();
     // Renamed, so that the file is never incomplete.
     let new = path.with_added_extension("new");
-    fs::write(&new, lines.join("\n"))?;
+    fs::write(&new, text(ports))?;
     fs::rename(&new, path)
+}
+
+fn text(ports: &[Port]) -> String {
+    let lines: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// Reads the ports; lines that don't parse are skipped.
 pub fn read(path: &Path) -> Vec<Port> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    parse(&fs::read_to_string(path).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Vec<Port> {
     let port = |line: &str| {
         let alone = line.strip_suffix(ONLY_V6);
         let at = alone.unwrap_or(line).parse().ok()?;
@@ -53,6 +60,24 @@ pub fn read(path: &Path) -> Vec<Port> {
         })
     };
     text.lines().filter_map(port).collect()
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_file_is_read_as_far_as_it_has_ports() -> Target {
+        let corpus = [
+            "127.0.0.1:3000\nfile\n[::1]:1\nnothing\n",
+            "[::]:3000 IPv6 alone\r\n[fe80::1%2]:80\n0.0.0.0:0 IPv6 alone",
+        ];
+        Target::text(&corpus, 2, |content| {
+            let ports = parse(content);
+            assert!(ports.len() <= content.lines().count());
+            assert_eq!(parse(&text(&ports)), ports);
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Addresses as users write them. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
 use super::address::Address;
 
@@ -212,7 +212,9 @@ fn socket_path(text: &str, path: &str, base: &Path) -> Result<PathBuf, Wrong> {
             "write a path, like `unix:/run/app.sock`",
         ));
     }
-    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+    // Those are directories, and a `.` at the end would be dropped below.
+    let last = path.rsplit(is_separator).next().unwrap_or_default();
+    if ["", ".", ".."].contains(&last) || path.contains('\0') {
         return Err(Wrong::new(
             format!("`{text}` names no file"),
             "write a path, like `unix:/run/app.sock`",
@@ -233,11 +235,53 @@ fn socket_path(text: &str, path: &str, base: &Path) -> Result<PathBuf, Wrong> {
     Ok(whole)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+    use crate::sys::testing::absolute;
+
+    pub(crate) fn any_text_is_an_address_or_refused_with_a_way_out() -> Target {
+        let corpus = [
+            "127.0.0.1:3000",
+            "web=[::1]:3000",
+            "[fe80::1%2]:65535",
+            ":0",
+            "localhost:80",
+            "*:80",
+            "::1:3000",
+            "udp:0.0.0.0:53",
+            "tcp::3000",
+            "unix:/run/a=b/./c//d",
+            "log=unix-dgram:../l",
+            "unix:@x",
+            "http://example.com:80/",
+        ];
+        let base = absolute("/base");
+        Target::text(&corpus, 2, move |text| match parse(text, &base) {
+            Ok(spec) => {
+                assert!((1..=2).contains(&spec.addresses.len()));
+                for address in &spec.addresses {
+                    let again = parse(&address.to_string(), &base).unwrap();
+                    assert_eq!(again.addresses, std::slice::from_ref(address));
+                }
+            }
+            Err(wrong) => {
+                assert!(!wrong.reason.is_empty() && !wrong.hint.is_empty());
+                // What it says to write is an address.
+                let hint = wrong.hint.strip_prefix("write `");
+                if let Some((address, "")) = hint.and_then(|hint| hint.split_once('`')) {
+                    parse(address, &base).unwrap();
+                }
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostile;
-    use crate::sys::testing::{absolute, native};
+    use crate::sys::testing::native;
 
     fn read(text: &str) -> Result<Spec, Wrong> {
         parse(text, Path::new("/base"))
@@ -319,6 +363,8 @@ mod tests {
         bad("=127.0.0.1:1", "`` is no name for a socket");
         bad("unix:", "`unix:` names no file");
         bad("unix-dgram:run/", "`unix-dgram:run/` names no file");
+        bad("unix:/.", "`unix:/.` names no file");
+        bad("unix:run/..", "`unix:run/..` names no file");
         let abstracted = "`unix:@x`: abstract addresses can only be inherited, not declared";
         bad("unix:@x", abstracted);
     }
@@ -366,42 +412,5 @@ mod tests {
         );
         let kinds = "`unix:/base/a` and `unix-dgram:/base/a` exclude each other";
         apart(&["unix:a", "unix-dgram:a"], Some(kinds));
-    }
-
-    #[test]
-    fn any_text_is_an_address_or_refused_with_a_way_out() {
-        let corpus = [
-            "127.0.0.1:3000",
-            "web=[::1]:3000",
-            "[fe80::1%2]:65535",
-            ":0",
-            "localhost:80",
-            "*:80",
-            "::1:3000",
-            "udp:0.0.0.0:53",
-            "tcp::3000",
-            "unix:/run/a=b/./c//d",
-            "log=unix-dgram:../l",
-            "unix:@x",
-            "http://example.com:80/",
-        ];
-        let base = absolute("/base");
-        hostile::each_text(&corpus, 2, |text| match parse(text, &base) {
-            Ok(spec) => {
-                assert!((1..=2).contains(&spec.addresses.len()));
-                for address in &spec.addresses {
-                    let again = parse(&address.to_string(), &base).unwrap();
-                    assert_eq!(again.addresses, std::slice::from_ref(address));
-                }
-            }
-            Err(wrong) => {
-                assert!(!wrong.reason.is_empty() && !wrong.hint.is_empty());
-                // What it says to write is an address.
-                let hint = wrong.hint.strip_prefix("write `");
-                if let Some((address, "")) = hint.and_then(|hint| hint.split_once('`')) {
-                    parse(address, &base).unwrap();
-                }
-            }
-        });
     }
 }

@@ -10,13 +10,13 @@ mod linux;
 mod macos;
 #[cfg(not(target_os = "linux"))]
 pub mod no_calls;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
-#[cfg(any(test, target_os = "macos"))]
+#[cfg(any(test, fuzzing, target_os = "macos"))]
 mod xnu;
 
 /// What a system can do, as the only place that says it: a setting that asks for more is off there.
@@ -67,6 +67,8 @@ pub use macos::*;
 pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
+#[cfg(any(test, fuzzing))]
+pub(crate) use xnu::hostile_tests;
 
 #[cfg(test)]
 mod tests {

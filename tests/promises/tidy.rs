@@ -285,13 +285,16 @@ fn sources() -> Vec<Source> {
     files.map(|file| source(&src, &file)).collect()
 }
 
+/// What is only in unit tests, and what is in a build for a fuzzer too.
+const FOR_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test, fuzzing))]"];
+
 /// The files of modules that are only for unit tests: a file each, or a directory.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(file).unwrap();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let names = lines
         .windows(2)
-        .filter(|pair| pair[0] == "#[cfg(test)]")
+        .filter(|pair| FOR_TESTS.contains(&pair[0]))
         .filter_map(|pair| pair[1].strip_suffix(';')?.split("mod ").nth(1));
     let files = names.flat_map(|name| {
         let dir = fs::read_dir(file.with_file_name(name));
@@ -307,10 +310,11 @@ fn source(src: &Path, file: &Path) -> Source {
     let path = file.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
     let module = path.split('/').next().unwrap();
     let module = module.strip_suffix(".rs").unwrap_or(module).to_owned();
-    // Unit tests are at the end of the file.
-    let (program, _) = text
-        .split_once("\n#[cfg(test)]\nmod tests")
-        .unwrap_or((&text, ""));
+    // Unit tests are at the end of the file, behind those that have to hold of any input.
+    let tests = ["mod tests {", "pub(crate) mod hostile_tests {"];
+    let starts = FOR_TESTS.iter().zip(tests);
+    let starts = starts.filter_map(|(only, module)| text.find(&format!("\n{only}\n{module}")));
+    let program = &text[..starts.min().unwrap_or(text.len())];
     let without_comment = |line: &str| {
         let (code, _) = line.split_once("// ").unwrap_or((line, ""));
         code.trim().to_owned()

@@ -17,6 +17,8 @@
 mod answer;
 mod client;
 mod coding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests;
 mod html;
 mod http;
 mod policy;
@@ -34,6 +36,13 @@ use socket2::{SockRef, Socket};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use coding::hostile_tests::of_any_codings_those_are_left_that_can_be_read;
+#[cfg(any(test, fuzzing))]
+pub(crate) use policy::hostile_tests::any_policy_is_extended_once_and_loses_nothing;
+#[cfg(any(test, fuzzing))]
+pub(crate) use validators::hostile_tests::any_tag_comes_back_as_the_app_has_sent_it;
 
 use super::peers::Peers;
 use crate::defect;

@@ -178,16 +178,51 @@ fn source(scheme: &str, host: &str, path: &str) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
     use super::*;
-    use crate::hostile;
+    use crate::hostile::Target;
 
-    const NEEDS: Needs<'static> = Needs {
+    pub(super) const NEEDS: Needs<'static> = Needs {
         host: "localhost:3000",
         script: "/s.js",
         nonce: "ours",
     };
+
+    pub(crate) fn any_policy_is_extended_once_and_loses_nothing() -> Target {
+        let corpus = [
+            "default-src 'none'; img-src *; connect-src 'self'",
+            "script-src 'nonce-abc' 'strict-dynamic'\nscript-src 'self' 'unsafe-inline'",
+            "Script-Src-Elem 'sha256-x' 'NONE';; script-src https:\nsandbox Allow-Scripts",
+            "default-src 'NONCE-abc'\nconnect-src ws://localhost:3000; sandbox",
+        ];
+        Target::text(&corpus, 10, |text| {
+            let policies: Vec<&str> = text.split('\n').collect();
+            let Some(once) = allow(&policies, NEEDS) else {
+                return;
+            };
+            assert_eq!(once.policies.len(), policies.len());
+            let all: Vec<&str> = once.policies.iter().map(String::as_str).collect();
+            assert_eq!(allow(&all, NEEDS).unwrap().policies, all);
+            for (before, after) in policies.iter().zip(&once.policies) {
+                let after = after.to_ascii_lowercase();
+                let after: Vec<&str> = after.split([';', ' ']).collect();
+                let before_words = before.to_ascii_lowercase();
+                let words = before_words.split(|c: char| c == ';' || c.is_ascii_whitespace());
+                for word in words.filter(|word| !["'none'", ""].contains(word)) {
+                    assert!(after.contains(&word), "{word}");
+                }
+                let with_socket = allow_socket(before, NEEDS.host);
+                assert_eq!(allow_socket(&with_socket, NEEDS.host), with_socket);
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hostile_tests::NEEDS;
+    use super::*;
 
     fn allowed(policies: &[&str]) -> Allowed {
         allow(policies, NEEDS).unwrap()
@@ -294,35 +329,5 @@ mod tests {
         ] {
             assert_eq!(allow_socket(policy, NEEDS.host), expected);
         }
-    }
-
-    #[test]
-    fn any_policy_is_extended_once_and_loses_nothing() {
-        let corpus = [
-            "default-src 'none'; img-src *; connect-src 'self'",
-            "script-src 'nonce-abc' 'strict-dynamic'\nscript-src 'self' 'unsafe-inline'",
-            "Script-Src-Elem 'sha256-x' 'NONE';; script-src https:\nsandbox Allow-Scripts",
-            "default-src 'NONCE-abc'\nconnect-src ws://localhost:3000; sandbox",
-        ];
-        hostile::each_text(&corpus, 10, |text| {
-            let policies: Vec<&str> = text.split('\n').collect();
-            let Some(once) = allow(&policies, NEEDS) else {
-                return;
-            };
-            assert_eq!(once.policies.len(), policies.len());
-            let all: Vec<&str> = once.policies.iter().map(String::as_str).collect();
-            assert_eq!(allow(&all, NEEDS).unwrap().policies, all);
-            for (before, after) in policies.iter().zip(&once.policies) {
-                let after = after.to_ascii_lowercase();
-                let after: Vec<&str> = after.split([';', ' ']).collect();
-                let before_words = before.to_ascii_lowercase();
-                let words = before_words.split(|c: char| c == ';' || c.is_ascii_whitespace());
-                for word in words.filter(|word| !["'none'", ""].contains(word)) {
-                    assert!(after.contains(&word), "{word}");
-                }
-                let with_socket = allow_socket(before, NEEDS.host);
-                assert_eq!(allow_socket(&with_socket, NEEDS.host), with_socket);
-            }
-        });
     }
 }

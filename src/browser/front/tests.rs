@@ -7,16 +7,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::coding::{Coding, Decoder, Encoder};
-use super::html::{Injector, Script};
+use super::hostile_tests::{PAGE, SCRIPT, encoded, script, without_script};
+use super::html::Injector;
 use super::*;
-use crate::hostile::{self, Random};
+use crate::hostile::Random;
 
 /// Longer than anything takes, also thousands of small chunks under Wine, on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
-
-const SCRIPT: &str = "<script src=\"/__hotrun/livereload.js\" async></script>";
-
-const PAGE: &str = "<!doctype html><html><head><title>a</title></head><body>b</body></html>";
 
 /// What a browser sends.
 const BROWSER: &str = "Host: localhost:3000\r\nSec-Fetch-Dest: document\r\n\
@@ -141,29 +138,6 @@ fn decoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
     decoder.write(bytes).unwrap();
     decoder.finish().unwrap();
     decoder.get_mut().clone()
-}
-
-fn encoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = Encoder::new(coding);
-    encoder.write(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// The bytes without the script, and how often it was there.
-fn without_script(bytes: &[u8]) -> (Vec<u8>, usize) {
-    let mut rest = bytes;
-    let mut without = Vec::new();
-    let mut count = 0;
-    while let Some(at) = rest
-        .windows(SCRIPT.len())
-        .position(|part| part == SCRIPT.as_bytes())
-    {
-        without.extend_from_slice(&rest[..at]);
-        rest = &rest[at + SCRIPT.len()..];
-        count += 1;
-    }
-    without.extend_from_slice(rest);
-    (without, count)
 }
 
 // ---- pages
@@ -312,15 +286,6 @@ fn where_a_page_is_cut_makes_no_difference() {
     }
 }
 
-fn script(is_page: bool) -> Script {
-    Script {
-        path: "/__hotrun/livereload.js",
-        nonce: None,
-        host: "localhost:3000".into(),
-        is_page,
-    }
-}
-
 fn injected(page: &str, is_page: bool) -> String {
     let mut injector = Injector::new(Coding::Identity, script(is_page));
     let mut got = injector.push(page.as_bytes()).unwrap();
@@ -356,78 +321,6 @@ fn a_policy_in_the_page_allows_the_socket() {
         without_script(injected(other, true).as_bytes()).0,
         other.as_bytes()
     );
-}
-
-/// In pieces of this size.
-fn injected_in_pieces(coding: Coding, bytes: &[u8], size: usize) -> io::Result<Vec<u8>> {
-    let mut injector = Injector::new(coding, script(true));
-    let mut got = Vec::new();
-    for piece in bytes.chunks(size) {
-        got.extend(injector.push(piece)?);
-    }
-    got.extend(injector.finish()?);
-    Ok(got)
-}
-
-/// The page, if it can be decoded to its end.
-fn decodes(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut decoder = Decoder::new(coding, Vec::new());
-    let written = decoder.write(bytes);
-    written.and_then(|()| decoder.finish()).ok()?;
-    Some(std::mem::take(decoder.get_mut()))
-}
-
-/// A policy within it is changed, and a script of ours that it already has would be taken for another.
-fn is_left_alone(page: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(page).to_ascii_lowercase();
-    !text.contains("http-equiv") && !text.contains("__hotrun")
-}
-
-const MUTATED: &[&str] = &[
-    PAGE,
-    "<HTML><HEAD class='a' ><meta charset=\"windows-1252\"><p title='a>b'>caf\u{e9} &amp; &#0;",
-    "<!-- <head> --><script>if (a < b) { '<head>' }</script><body onload=\"a('<head>')\">",
-    "<svg><head/></svg><template><head></head></template><textarea><head></textarea><plaintext>",
-    "<head><meta http-equiv=\"Content-Security-Policy\" content=\"connect-src 'self'; &quot;x\">",
-];
-
-#[test]
-fn any_page_differs_by_the_script_alone() {
-    let corpus: Vec<&[u8]> = MUTATED.iter().map(|page| page.as_bytes()).collect();
-    hostile::each(&corpus, 40, |page| {
-        let whole = injected_in_pieces(Coding::Identity, page, usize::MAX).unwrap();
-        let size = 1 + page.len() % 7;
-        let pieces = injected_in_pieces(Coding::Identity, page, size).unwrap();
-        assert!(whole == pieces);
-        if is_left_alone(page) {
-            let (without, count) = without_script(&whole);
-            assert!(without == page && count <= 1, "{count}");
-        }
-    });
-}
-
-/// A page that its coding was broken for passes as it is, or ends with an error, or is another page.
-#[test]
-fn any_coded_page_is_read_or_passed_on() {
-    for coding in [Coding::Gzip, Coding::Brotli] {
-        let pages = MUTATED.iter().map(|page| encoded(coding, page.as_bytes()));
-        let pages: Vec<Vec<u8>> = pages.collect();
-        let corpus: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
-        hostile::each(&corpus, 100, |bytes| {
-            let page = decodes(coding, bytes);
-            for size in [usize::MAX, 1 + bytes.len() % 7] {
-                match (injected_in_pieces(coding, bytes, size), &page) {
-                    (Err(_), page) => assert!(page.is_none()),
-                    (Ok(got), _) if got == bytes => {}
-                    (Ok(_), None) => panic!("a page from what is none"),
-                    (Ok(got), Some(page)) => {
-                        let got = decodes(coding, &got).unwrap();
-                        assert!(!is_left_alone(page) || without_script(&got).0 == *page);
-                    }
-                }
-            }
-        });
-    }
 }
 
 /// A page that is not in the coding that it says passes as it is, or ends there.

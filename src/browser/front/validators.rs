@@ -86,25 +86,65 @@ fn tags(list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    /// What a browser sends next time for a page that was answered with these.
+    pub(super) fn again(answer: &HeaderMap) -> HeaderMap {
+        let sends = [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
+        let sent = sends
+            .iter()
+            .filter_map(|(has, sends)| Some((sends.clone(), answer.get(has)?.clone())));
+        sent.collect()
+    }
+
+    /// It is an entity tag (RFC 9110, 8.8.3).
+    fn is_tag(value: &str) -> bool {
+        let opaque = value.strip_prefix("W/").unwrap_or(value).strip_prefix('"');
+        let opaque = opaque.and_then(|rest| rest.strip_suffix('"'));
+        opaque.is_some_and(|opaque| !opaque.is_empty() && !opaque.contains('"'))
+    }
+
+    pub(crate) fn any_tag_comes_back_as_the_app_has_sent_it() -> Target {
+        let corpus = [
+            "\"a,b\"",
+            "W/\"ab\"",
+            "\"a\" , W/\"b,c-hotrun\",\"d-hotrun\"",
+            "*",
+            "\"\"",
+        ];
+        Target::text(&corpus, 2, |text| {
+            let Ok(value) = HeaderValue::from_str(text) else {
+                return;
+            };
+            let mut answer = HeaderMap::from_iter([(ETAG, value.clone())]);
+            mark(&mut answer);
+            let mut request = again(&answer);
+            let is_marked = unmark(&mut request);
+            if is_tag(text) && value.to_str().is_ok() {
+                assert!(is_marked);
+                assert_eq!(request.get(IF_NONE_MATCH), Some(&value));
+            }
+            let mut request = HeaderMap::from_iter([(IF_NONE_MATCH, value)]);
+            unmark(&mut request);
+            let tags = request.get(IF_NONE_MATCH);
+            assert!(tags.is_none_or(|tags| tags.len() <= text.len()));
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::hostile_tests::again;
     use super::*;
-    use crate::hostile;
 
     fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {
         let value = |(name, value): &(HeaderName, &str)| {
             (name.clone(), HeaderValue::from_str(value).unwrap())
         };
         all.iter().map(value).collect()
-    }
-
-    /// What a browser sends next time for a page that was answered with these.
-    fn again(answer: &HeaderMap) -> HeaderMap {
-        let sends = [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)];
-        let sent = sends
-            .iter()
-            .filter_map(|(has, sends)| Some((sends.clone(), answer.get(has)?.clone())));
-        sent.collect()
     }
 
     #[test]
@@ -153,40 +193,5 @@ mod tests {
         let mut part = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"a\"")]);
         assert!(!unmark(&mut part));
         assert!(part.is_empty());
-    }
-
-    /// It is an entity tag (RFC 9110, 8.8.3).
-    fn is_tag(value: &str) -> bool {
-        let opaque = value.strip_prefix("W/").unwrap_or(value).strip_prefix('"');
-        let opaque = opaque.and_then(|rest| rest.strip_suffix('"'));
-        opaque.is_some_and(|opaque| !opaque.is_empty() && !opaque.contains('"'))
-    }
-
-    #[test]
-    fn any_tag_comes_back_as_the_app_has_sent_it() {
-        let corpus = [
-            "\"a,b\"",
-            "W/\"ab\"",
-            "\"a\" , W/\"b,c-hotrun\",\"d-hotrun\"",
-            "*",
-            "\"\"",
-        ];
-        hostile::each_text(&corpus, 2, |text| {
-            let Ok(value) = HeaderValue::from_str(text) else {
-                return;
-            };
-            let mut answer = HeaderMap::from_iter([(ETAG, value.clone())]);
-            mark(&mut answer);
-            let mut request = again(&answer);
-            let is_marked = unmark(&mut request);
-            if is_tag(text) && value.to_str().is_ok() {
-                assert!(is_marked);
-                assert_eq!(request.get(IF_NONE_MATCH), Some(&value));
-            }
-            let mut request = HeaderMap::from_iter([(IF_NONE_MATCH, value)]);
-            unmark(&mut request);
-            let tags = request.get(IF_NONE_MATCH);
-            assert!(tags.is_none_or(|tags| tags.len() <= text.len()));
-        });
     }
 }

@@ -183,12 +183,35 @@ fn reload(path: &Path) -> String {
     })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) fn any_message_of_a_client_greets_or_does_not() -> Target {
+        let hello = hello(Some(7));
+        let corpus = [
+            &*hello,
+            r#"{"command":"hello","protocols":["http://livereload.com/protocols/official-7","x"]}"#,
+            r#"{"command":"info","plugins":{"less":{"version":"1.0"}},"url":"http://localhost/"}"#,
+        ];
+        Target::text(&corpus, 10, |text| {
+            is_hello(text);
+            for message in reloads(&[PathBuf::from(text)]) {
+                let message: Value = serde_json::from_str(&message).unwrap();
+                assert_eq!(message["path"], text);
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::hostile;
     use crate::session::status;
 
     fn paths(paths: &[&str]) -> Vec<Value> {
@@ -248,22 +271,5 @@ mod tests {
         assert_eq!(message["problem"]["generation"], 2);
         picture.status.problem.as_mut().unwrap().kind = Failed::Debugged;
         assert_eq!(Overlay::of(&picture).problem, None);
-    }
-
-    #[test]
-    fn any_message_of_a_client_greets_or_does_not() {
-        let hello = hello(Some(7));
-        let corpus = [
-            &*hello,
-            r#"{"command":"hello","protocols":["http://livereload.com/protocols/official-7","x"]}"#,
-            r#"{"command":"info","plugins":{"less":{"version":"1.0"}},"url":"http://localhost/"}"#,
-        ];
-        hostile::each_text(&corpus, 10, |text| {
-            is_hello(text);
-            for message in reloads(&[PathBuf::from(text)]) {
-                let message: Value = serde_json::from_str(&message).unwrap();
-                assert_eq!(message["path"], text);
-            }
-        });
     }
 }

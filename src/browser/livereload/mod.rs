@@ -31,6 +31,10 @@ use tokio::sync::watch;
 use super::Board;
 use crate::defect;
 use hub::Hub;
+#[cfg(any(test, fuzzing))]
+pub(crate) use messages::hostile_tests::any_message_of_a_client_greets_or_does_not;
+#[cfg(any(test, fuzzing))]
+pub(crate) use route::hostile_tests::no_request_of_another_page_is_answered;
 use serve::Server;
 
 /// The server; it ends when this is dropped.

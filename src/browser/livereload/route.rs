@@ -109,14 +109,84 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(super) const TOKEN: &str = "0123";
+
+    /// The name in an authority, by another reader of it than ours.
+    fn is_own_name(authority: &str) -> bool {
+        let Ok(authority) = authority.parse::<hyper::http::uri::Authority>() else {
+            return true;
+        };
+        let name = authority.host().to_ascii_lowercase();
+        let name = name.trim_end_matches('.');
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<std::net::IpAddr>().is_ok()
+            || ["localhost", "app.test"].contains(&name)
+            || name.ends_with(".localhost")
+    }
+
+    pub(crate) fn no_request_of_another_page_is_answered() -> Target {
+        let corpus = [
+            "GET /livereload.js?snipver=1\nhost: localhost:35729\nsec-fetch-site: same-site",
+            "HEAD /livereload.js\nhost: [::1]:35729\nsec-fetch-site: cross-site",
+            "GET /livereload\nhost: app.test\norigin: http://a.localhost:3000",
+            "GET /livereload\nhost: 127.0.0.1:1\norigin: chrome-extension://abc",
+            "GET /overlay?token=0123\nhost: LOCALHOST.\norigin: https://app.test",
+            "GET /overlay?token=0123\nhost: evil.example:80\norigin: http://evil.example",
+            "POST http://user@evil.example/overlay\nhost: localhost\nhost: evil.example\norigin: null",
+        ];
+        Target::text(&corpus, 4, |text| {
+            let mut lines = text.split('\n');
+            let first = lines.next().unwrap_or_default();
+            let (method, uri) = first.split_once(' ').unwrap_or((first, ""));
+            let method = Method::from_bytes(method.as_bytes());
+            let (Ok(method), Ok(uri)) = (method, uri.parse::<Uri>()) else {
+                return;
+            };
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+                let name = HeaderName::from_bytes(name.as_bytes());
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                    headers.append(name, value);
+                }
+            }
+            let hosts = ["app.test".to_owned()];
+            let Ok(route) = route(&method, &uri, &headers, &hosts, TOKEN) else {
+                return;
+            };
+            assert_eq!(headers.get_all(HOST).iter().count(), 1);
+            assert!(is_own_name(headers[HOST].to_str().unwrap()));
+            let origin = headers.get(ORIGIN);
+            let origin = origin.and_then(|origin| origin.to_str().ok());
+            let parts = origin.and_then(|origin| origin.split_once("://"));
+            let is_own = parts.map(|(_, name)| is_own_name(name));
+            match route {
+                Route::Overlay { is_known } => {
+                    assert_eq!(is_own, Some(true));
+                    assert_eq!(is_known, uri.query() == Some("token=0123"));
+                }
+                Route::Protocol | Route::Script(_) => {
+                    let is_page = origin.is_some_and(|origin| origin.starts_with("http"));
+                    assert!(!is_page || is_own == Some(true));
+                }
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
 
+    use super::hostile_tests::TOKEN;
     use super::*;
-    use crate::hostile;
 
-    const TOKEN: &str = "0123";
     const SCRIPT: Result<Route, u16> = Ok(Route::Script(Policy::SameSite));
 
     /// Asks with these headers; `localhost` is the host unless another is named.
@@ -226,67 +296,5 @@ mod tests {
             let asked = asked(method, "/livereload.js", &[]);
             assert_eq!(asked, Err(405), "{method}");
         }
-    }
-
-    /// The name in an authority, by another reader of it than ours.
-    fn is_own_name(authority: &str) -> bool {
-        let Ok(authority) = authority.parse::<hyper::http::uri::Authority>() else {
-            return true;
-        };
-        let name = authority.host().to_ascii_lowercase();
-        let name = name.trim_end_matches('.');
-        let address = name.trim_start_matches('[').trim_end_matches(']');
-        address.parse::<std::net::IpAddr>().is_ok()
-            || ["localhost", "app.test"].contains(&name)
-            || name.ends_with(".localhost")
-    }
-
-    #[test]
-    fn no_request_of_another_page_is_answered() {
-        let corpus = [
-            "GET /livereload.js?snipver=1\nhost: localhost:35729\nsec-fetch-site: same-site",
-            "HEAD /livereload.js\nhost: [::1]:35729\nsec-fetch-site: cross-site",
-            "GET /livereload\nhost: app.test\norigin: http://a.localhost:3000",
-            "GET /livereload\nhost: 127.0.0.1:1\norigin: chrome-extension://abc",
-            "GET /overlay?token=0123\nhost: LOCALHOST.\norigin: https://app.test",
-            "GET /overlay?token=0123\nhost: evil.example:80\norigin: http://evil.example",
-            "POST http://user@evil.example/overlay\nhost: localhost\nhost: evil.example\norigin: null",
-        ];
-        hostile::each_text(&corpus, 4, |text| {
-            let mut lines = text.split('\n');
-            let first = lines.next().unwrap_or_default();
-            let (method, uri) = first.split_once(' ').unwrap_or((first, ""));
-            let method = Method::from_bytes(method.as_bytes());
-            let (Ok(method), Ok(uri)) = (method, uri.parse::<Uri>()) else {
-                return;
-            };
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-                let name = HeaderName::from_bytes(name.as_bytes());
-                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-                    headers.append(name, value);
-                }
-            }
-            let hosts = ["app.test".to_owned()];
-            let Ok(route) = route(&method, &uri, &headers, &hosts, TOKEN) else {
-                return;
-            };
-            assert_eq!(headers.get_all(HOST).iter().count(), 1);
-            assert!(is_own_name(headers[HOST].to_str().unwrap()));
-            let origin = headers.get(ORIGIN);
-            let origin = origin.and_then(|origin| origin.to_str().ok());
-            let parts = origin.and_then(|origin| origin.split_once("://"));
-            let is_own = parts.map(|(_, name)| is_own_name(name));
-            match route {
-                Route::Overlay { is_known } => {
-                    assert_eq!(is_own, Some(true));
-                    assert_eq!(is_known, uri.query() == Some("token=0123"));
-                }
-                Route::Protocol | Route::Script(_) => {
-                    let is_page = origin.is_some_and(|origin| origin.starts_with("http"));
-                    assert!(!is_page || is_own == Some(true));
-                }
-            }
-        });
     }
 }

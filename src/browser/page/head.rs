@@ -71,12 +71,39 @@ fn field<'a>(request: &'a Request<'_, '_>, name: &str) -> Option<&'a str> {
     std::str::from_utf8(found.value).ok()
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(super) const BROWSER: &str = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
+
+    pub(crate) fn what_is_clear_of_any_bytes_stays_so() -> Target {
+        let page = format!("GET /a?b HTTP/1.1\r\nHost: localhost:3000\r\n{BROWSER}\r\nbody");
+        let corpus = [
+            page.as_bytes(),
+            b"POST / HTTP/1.0\r\nSec-Fetch-Mode: navigate\r\nHotrun-Page: a\r\nA: \xff\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
+        ];
+        Target::bytes(&corpus, 1, |bytes| {
+            let whole = read(bytes);
+            let length = bytes.len();
+            for end in [length / 3, length / 2, length.saturating_sub(1)] {
+                let begun = read(&bytes[..end]);
+                assert!(begun.is_none() || begun == whole, "{begun:?} {whole:?}");
+            }
+            if let Some(Asks::Page { host }) = whole {
+                assert!(!host.contains(['\r', '\n', '\0']));
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::hostile_tests::BROWSER;
     use super::*;
-    use crate::hostile;
-
-    const BROWSER: &str = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
 
     fn get(fields: &str) -> Option<Asks> {
         read(format!("GET /a?b HTTP/1.1\r\nHost: localhost:3000\r\n{fields}\r\n").as_bytes())
@@ -138,27 +165,5 @@ mod tests {
         let many = "A: b\r\n".repeat(MOST_FIELDS + 1);
         assert_eq!(get(&many), Some(Asks::Http));
         assert_eq!(get("A\x01: b\r\n"), Some(Asks::Http));
-    }
-
-    #[test]
-    fn what_is_clear_of_any_bytes_stays_so() {
-        let page = format!("GET /a?b HTTP/1.1\r\nHost: localhost:3000\r\n{BROWSER}\r\nbody");
-        let corpus = [
-            page.as_bytes(),
-            b"POST / HTTP/1.0\r\nSec-Fetch-Mode: navigate\r\nHotrun-Page: a\r\nA: \xff\r\n\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
-        ];
-        hostile::each(&corpus, 1, |bytes| {
-            let whole = read(bytes);
-            let length = bytes.len();
-            for end in [length / 3, length / 2, length.saturating_sub(1)] {
-                let begun = read(&bytes[..end]);
-                assert!(begun.is_none() || begun == whole, "{begun:?} {whole:?}");
-            }
-            if let Some(Asks::Page { host }) = whole {
-                assert!(!host.contains(['\r', '\n', '\0']));
-            }
-        });
     }
 }

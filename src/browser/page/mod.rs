@@ -25,6 +25,8 @@ use super::{Board, Picture};
 use crate::config::Browser;
 use crate::defect;
 use crate::session::page::Page;
+#[cfg(any(test, fuzzing))]
+pub(crate) use head::hostile_tests;
 use kept::Kept;
 
 /// The most connections that are open at once.

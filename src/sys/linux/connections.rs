@@ -348,6 +348,60 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::hostile::Target;
+
+    /// Answers as the kernel sends them.
+    fn recorded() -> Vec<Vec<u8>> {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, own) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+        let states = [ESTABLISHED, LISTENING];
+        let mut all = Vec::new();
+        for request in [
+            request(V6, &states, port, 0, 1 << (INFO - 1)),
+            request(V4, &states, 0, port, 0),
+            single_request(server, own),
+            unix_request(1, UNIX_SHOW_QUEUE),
+        ] {
+            // The last one is answered by an error.
+            exchange(&request, |bytes| {
+                all.push(bytes.to_vec());
+                Some(Ok(()))
+            })
+            .unwrap();
+        }
+        all
+    }
+
+    pub(crate) fn any_answer_of_the_kernel_is_read() -> Target {
+        let recorded = recorded();
+        let corpus: Vec<&[u8]> = recorded.iter().map(Vec::as_slice).collect();
+        Target::bytes(&corpus, 2, |bytes| {
+            let mut seen = 0;
+            messages(bytes, |message| {
+                seen += message.len();
+                if let Some((own, _)) = ends(message)
+                    && let Some(entry) = entry(message, own)
+                {
+                    assert_eq!(Some(&entry.state), message.get(1));
+                }
+                let attributes = message.get(UNIX_ATTRIBUTES..).unwrap_or_default();
+                for wanted in [UNIX_QUEUE, UNIX_PEER, INFO, 0] {
+                    let found = attribute(attributes, wanted);
+                    assert!(found.is_none_or(|found| found.len() + 4 <= attributes.len()));
+                }
+            });
+            assert!(seen <= bytes.len());
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -357,7 +411,6 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::hostile;
     use crate::sys::testing::emulation_lacks;
 
     /// The inode of a socket of this process.
@@ -512,55 +565,5 @@ mod tests {
             bytes.truncate(length);
             assert!(take(&bytes).is_none());
         }
-    }
-
-    /// Answers as the kernel sends them.
-    fn recorded() -> Vec<Vec<u8>> {
-        let listener = TcpListener::bind("[::]:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (server, own) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
-        let states = [ESTABLISHED, LISTENING];
-        let mut all = Vec::new();
-        for request in [
-            request(V6, &states, port, 0, 1 << (INFO - 1)),
-            request(V4, &states, 0, port, 0),
-            single_request(server, own),
-            unix_request(1, UNIX_SHOW_QUEUE),
-        ] {
-            // The last one is answered by an error.
-            exchange(&request, |bytes| {
-                all.push(bytes.to_vec());
-                Some(Ok(()))
-            })
-            .unwrap();
-        }
-        all
-    }
-
-    #[test]
-    fn any_answer_of_the_kernel_is_read() {
-        if emulation_lacks("`sock_diag`") {
-            return;
-        }
-        let recorded = recorded();
-        let corpus: Vec<&[u8]> = recorded.iter().map(Vec::as_slice).collect();
-        hostile::each(&corpus, 2, |bytes| {
-            let mut seen = 0;
-            messages(bytes, |message| {
-                seen += message.len();
-                if let Some((own, _)) = ends(message)
-                    && let Some(entry) = entry(message, own)
-                {
-                    assert_eq!(Some(&entry.state), message.get(1));
-                }
-                let attributes = message.get(UNIX_ATTRIBUTES..).unwrap_or_default();
-                for wanted in [UNIX_QUEUE, UNIX_PEER, INFO, 0] {
-                    let found = attribute(attributes, wanted);
-                    assert!(found.is_none_or(|found| found.len() + 4 <= attributes.len()));
-                }
-            });
-            assert!(seen <= bytes.len());
-        });
     }
 }

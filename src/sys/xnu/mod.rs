@@ -36,27 +36,26 @@ fn text(bytes: &[u8]) -> &[u8] {
     &bytes[..end.unwrap_or(bytes.len())]
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
     use std::collections::HashSet;
 
     use super::arguments::StartedWith;
     use super::process_tree::{Listed, below};
     use super::sockets::{Ends, SocketInfo};
     use super::{files, kqueue, signals, sockets};
-    use crate::hostile;
+    use crate::hostile::Target;
 
     fn number(bytes: &[u8], at: usize) -> u32 {
         super::u32_at(bytes, at).unwrap()
     }
 
-    #[test]
-    fn any_arguments_are_read_or_cut_off() {
+    pub(crate) fn any_arguments_are_read_or_cut_off() -> Target {
         let corpus = [
             &b"\x03\0\0\0/bin/app\0\0\0\0\0app\0\0-v\0KEY=a b\0EMPTY=\0\0ptr_munge=\0"[..],
             b"\x01\0\0\0/bin/ls\0\0ls\0",
         ];
-        hostile::each(&corpus, 1, |bytes| {
+        Target::bytes(&corpus, 1, |bytes| {
             let Some(found) = StartedWith::read(bytes) else {
                 return;
             };
@@ -65,11 +64,10 @@ mod tests {
             assert!(all().all(|text| !text.contains(&0)));
             let count = usize::try_from(number(bytes, 0)).unwrap();
             assert_eq!(count, found.arguments.len());
-        });
+        })
     }
 
-    #[test]
-    fn any_structures_are_read_or_cut_off() {
+    pub(crate) fn any_structures_are_read_or_cut_off() -> Target {
         let mut tcp = vec![0; sockets::LENGTH];
         // Its kind, options and family; the version and the length of a path.
         for (at, byte) in [
@@ -86,7 +84,7 @@ mod tests {
         let file = [&[3; 176][..], b"/tmp/a\0", &[b'x'; 1024]].concat();
         let event = [&[0xff; 16][..], &[0; 200]].concat();
         let process = vec![0xff; signals::LENGTH];
-        hostile::each(&[&tcp, &unix, &file, &event, &process], 5, |bytes| {
+        Target::bytes(&[&tcp, &unix, &file, &event, &process], 5, |bytes| {
             let socket = SocketInfo::read(bytes).map(|socket| socket.ends);
             if let Some(Ends::Unix { path, .. }) = socket {
                 assert!(path.len() <= 104 && !path.contains(&0));
@@ -97,11 +95,10 @@ mod tests {
             assert!(kqueue::watched(bytes).count() <= bytes.len() / kqueue::LENGTH);
             let handled = signals::handled(bytes);
             assert_eq!(handled.is_some(), bytes.len() == signals::LENGTH);
-        });
+        })
     }
 
-    #[test]
-    fn any_processes_belong_or_do_not() {
+    pub(crate) fn any_processes_belong_or_do_not() -> Target {
         let corpus = [
             [
                 [12, 11, 11, 10],
@@ -122,7 +119,7 @@ mod tests {
                 .flat_map(|number| number.to_ne_bytes())
                 .collect::<Vec<u8>>()
         });
-        hostile::each(&[&corpus[0], &corpus[1]], 20, |bytes| {
+        Target::bytes(&[&corpus[0], &corpus[1]], 20, |bytes| {
             let all = bytes.chunks_exact(16).map(|bytes| Listed {
                 pid: number(bytes, 0),
                 parent: number(bytes, 4),
@@ -135,6 +132,6 @@ mod tests {
             let once: HashSet<u32> = found.iter().copied().collect();
             assert_eq!(once.len(), found.len());
             assert!(once.is_subset(&pids) && !once.contains(&10) && !once.contains(&0));
-        });
+        })
     }
 }

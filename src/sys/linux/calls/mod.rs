@@ -224,6 +224,89 @@ pub fn only_v6_by_default() -> bool {
     set.is_ok_and(|set| set.trim() == "1")
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
+    use super::*;
+    use crate::hostile::Target;
+
+    pub(crate) use super::sockaddr::hostile_tests::any_bytes_are_an_address_or_none;
+
+    const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp4, Protocol::Udp6, Protocol::Unix];
+
+    /// A call as it is in the bytes: its kind, three arguments, and the memory that one of them points into.
+    fn call(bytes: &[u8]) -> Option<(Call, &[u8])> {
+        let (kind, rest) = bytes.split_first()?;
+        let (head, memory) = rest.split_first_chunk::<24>()?;
+        let mut arguments = [0; 6];
+        for (argument, bytes) in arguments.iter_mut().zip(head.as_chunks().0) {
+            *argument = u64::from_ne_bytes(*bytes);
+        }
+        let call = [libc::SYS_bind, libc::SYS_listen, libc::SYS_unlinkat];
+        let call = call.get(usize::from(*kind)).copied();
+        let pointed = usize::try_from(arguments[1]).unwrap();
+        arguments[1] = (memory.as_ptr() as u64).wrapping_add(arguments[1]);
+        let notification = Notification {
+            id: 0,
+            thread: std::process::id().cast_signed(),
+            call: call.unwrap_or(i64::from(*kind)),
+            arguments,
+        };
+        Some((Call::of(&notification), memory.get(pointed..)?))
+    }
+
+    /// What a program can pass; its memory is that of this process.
+    pub(crate) fn any_arguments_of_a_call_are_read() -> Target {
+        let numbers = |all: [i64; 3]| all.map(i64::to_ne_bytes).concat();
+        let call_of = |kind: u8, arguments, memory: &[u8]| {
+            [&[kind][..], &numbers(arguments), memory].concat()
+        };
+        let address =
+            sockaddr::hostile_tests::bytes(libc::AF_INET, b"\x0b\xb8\x7f\0\0\x01\0\0\0\0\0\0\0\0");
+        let corpus = [
+            call_of(0, [0, 0, 16], &address),
+            call_of(0, [1, 4, 110], b"skip\x01\0/tmp/a.sock\0"),
+            call_of(0, [1, 1, -1], b""),
+            call_of(1, [0, 0, 128], b""),
+            call_of(2, [libc::AT_FDCWD.into(), 0, 0], b"/tmp/a.sock\0"),
+            call_of(2, [0, 2, libc::AT_REMOVEDIR.into()], b"./a\0"),
+        ];
+        let corpus: Vec<&[u8]> = corpus.iter().map(Vec::as_slice).collect();
+        Target::bytes(&corpus, 20, |input| {
+            let Some((call, memory)) = call(input) else {
+                return;
+            };
+            let program = call.program;
+            match call.what {
+                What::Bind(bytes) => {
+                    let few = PROTOCOLS.map(|protocol| (protocol, bytes.of_address(protocol)));
+                    for (protocol, few) in few {
+                        let Some(few) = few else { continue };
+                        assert!(few.count() <= sockaddr::LONGEST);
+                        let found = program.bytes(few).unwrap_or_default();
+                        assert!(found.len() <= few.count());
+                        // What is behind the input is somebody else's.
+                        let count = found.len().min(memory.len());
+                        assert_eq!(found[..count], memory[..count]);
+                        read(protocol, &found);
+                    }
+                }
+                What::Remove { dir, path } => {
+                    let path = program.text(path).unwrap_or_default();
+                    assert!(path.len() < usize::try_from(libc::PATH_MAX).unwrap());
+                    let end = memory.iter().position(|byte| *byte == 0);
+                    if let Some(end) = end
+                        && !path.is_empty()
+                    {
+                        assert_eq!(path.as_encoded_bytes(), &memory[..end]);
+                    }
+                    program.dir(dir);
+                }
+                What::Listen | What::Other => drop(program.socket(call.number)),
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

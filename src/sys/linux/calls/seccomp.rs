@@ -61,7 +61,7 @@ pub(super) struct Notification {
     pub(super) thread: i32,
     /// The number of the system call.
     pub(super) call: libc::c_long,
-    arguments: [u64; 6],
+    pub(super) arguments: [u64; 6],
 }
 
 impl Notification {

@@ -76,17 +76,67 @@ fn v6(bytes: &[u8]) -> Option<SocketAddrV6> {
     Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope))
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile_tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::hostile;
+    use crate::hostile::Target;
 
-    fn bytes(family: i32, rest: &[u8]) -> Vec<u8> {
+    const PROTOCOLS: [Protocol; 5] = [
+        Protocol::Tcp4,
+        Protocol::Tcp6,
+        Protocol::Udp4,
+        Protocol::Udp6,
+        Protocol::Unix,
+    ];
+
+    pub(in super::super) fn bytes(family: i32, rest: &[u8]) -> Vec<u8> {
         let family = u16::try_from(family).unwrap().to_ne_bytes();
         family.iter().chain(rest).copied().collect()
     }
+
+    /// The bytes that the address is read from.
+    fn written(bound: &Bound) -> Vec<u8> {
+        match bound {
+            Bound::Internet(SocketAddr::V4(at)) => {
+                let rest = [&at.port().to_be_bytes()[..], &at.ip().octets(), &[0; 8]].concat();
+                bytes(libc::AF_INET, &rest)
+            }
+            Bound::Internet(SocketAddr::V6(at)) => {
+                let (port, scope) = (at.port().to_be_bytes(), at.scope_id().to_ne_bytes());
+                let rest = [&port[..], &[0; 4], &at.ip().octets(), &scope].concat();
+                bytes(libc::AF_INET6, &rest)
+            }
+            Bound::Path(path) => bytes(libc::AF_UNIX, path.as_os_str().as_bytes()),
+            Bound::Abstract(name) => bytes(libc::AF_UNIX, name.as_bytes()),
+        }
+    }
+
+    pub(crate) fn any_bytes_are_an_address_or_none() -> Target {
+        let v4 = bytes(libc::AF_INET, b"\x0b\xb8\x7f\0\0\x01\0\0\0\0\0\0\0\0");
+        let mut v6 = bytes(libc::AF_INET6, b"\x0b\xb8\0\0\0\0");
+        v6.extend(Ipv6Addr::LOCALHOST.octets());
+        v6.extend(7_u32.to_ne_bytes());
+        let path = bytes(libc::AF_UNIX, b"/tmp/a.sock\0rest");
+        let name = bytes(libc::AF_UNIX, b"\0a\xff\\\0");
+        Target::bytes(&[&v4, &v6, &path, &name], 1, |input| {
+            for protocol in PROTOCOLS {
+                match read(protocol, input) {
+                    None => {}
+                    // It is shown, and never read again.
+                    Some(Bound::Abstract(name)) => assert!(name.len() <= 4 * input.len()),
+                    Some(bound) => assert_eq!(read(protocol, &written(&bound)), Some(bound)),
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hostile_tests::bytes;
+    use super::*;
 
     #[track_caller]
     fn case(protocol: Protocol, bytes: &[u8], expected: Option<&str>) {
@@ -139,50 +189,5 @@ mod tests {
             assert_eq!(Protocol::named(name), expected);
             assert_eq!(Protocol::is_some_unix(name), name == b"UNIX\0");
         }
-    }
-
-    const PROTOCOLS: [Protocol; 5] = [
-        Protocol::Tcp4,
-        Protocol::Tcp6,
-        Protocol::Udp4,
-        Protocol::Udp6,
-        Protocol::Unix,
-    ];
-
-    /// The bytes that the address is read from.
-    fn written(bound: &Bound) -> Vec<u8> {
-        match bound {
-            Bound::Internet(SocketAddr::V4(at)) => {
-                let rest = [&at.port().to_be_bytes()[..], &at.ip().octets(), &[0; 8]].concat();
-                bytes(libc::AF_INET, &rest)
-            }
-            Bound::Internet(SocketAddr::V6(at)) => {
-                let (port, scope) = (at.port().to_be_bytes(), at.scope_id().to_ne_bytes());
-                let rest = [&port[..], &[0; 4], &at.ip().octets(), &scope].concat();
-                bytes(libc::AF_INET6, &rest)
-            }
-            Bound::Path(path) => bytes(libc::AF_UNIX, path.as_os_str().as_bytes()),
-            Bound::Abstract(name) => bytes(libc::AF_UNIX, name.as_bytes()),
-        }
-    }
-
-    #[test]
-    fn any_bytes_are_an_address_or_none() {
-        let v4 = bytes(libc::AF_INET, b"\x0b\xb8\x7f\0\0\x01\0\0\0\0\0\0\0\0");
-        let mut v6 = bytes(libc::AF_INET6, b"\x0b\xb8\0\0\0\0");
-        v6.extend(Ipv6Addr::LOCALHOST.octets());
-        v6.extend(7_u32.to_ne_bytes());
-        let path = bytes(libc::AF_UNIX, b"/tmp/a.sock\0rest");
-        let name = bytes(libc::AF_UNIX, b"\0a\xff\\\0");
-        hostile::each(&[&v4, &v6, &path, &name], 1, |input| {
-            for protocol in PROTOCOLS {
-                match read(protocol, input) {
-                    None => {}
-                    // It is shown, and never read again.
-                    Some(Bound::Abstract(name)) => assert!(name.len() <= 4 * input.len()),
-                    Some(bound) => assert_eq!(read(protocol, &written(&bound)), Some(bound)),
-                }
-            }
-        });
     }
 }

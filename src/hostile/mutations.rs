@@ -1,5 +1,4 @@
-//! Inputs as nobody would write them, for unit tests of what reads a user's, a file's, a program's or a
-//! client's bytes: mutations of real inputs, each from a seed of its own.
+//! Mutations of inputs, each from a seed of its own.
 //!
 //! `HOTRUN_TEST_MUTATIONS` has each test try that many, or fewer where one takes long.
 //! `HOTRUN_TEST_SEED` begins with another seed: with the one that a failure names, that input is the first.
@@ -9,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+use super::Target;
 
 /// So many inputs are tried.
 const USUAL: u64 = 20_000;
@@ -144,15 +145,16 @@ impl Random {
     }
 }
 
-/// Has `read` read the inputs of the corpus, and mutations of them: the usual number divided by
-/// `slowness`. What it panics or hangs at is shown.
-pub(crate) fn each(corpus: &[&[u8]], slowness: u64, read: impl Fn(&[u8])) {
+/// Has the target read its inputs, and mutations of them: the usual number divided by its slowness. What
+/// it panics or hangs at is shown.
+pub(super) fn each(target: &Target) {
+    let corpus: &Vec<Vec<u8>> = &target.corpus;
     for input in corpus {
         let _shown = Shown(0, input);
-        read(input);
+        (target.read)(input);
     }
     let first = number_of("HOTRUN_TEST_SEED").unwrap_or(1);
-    let count = number_of("HOTRUN_TEST_MUTATIONS").unwrap_or(USUAL) / slowness;
+    let count = number_of("HOTRUN_TEST_MUTATIONS").unwrap_or(USUAL) / target.slowness;
     let at = AtomicU64::new(first);
     let (running, ended) = mpsc::channel();
     thread::scope(|scope| {
@@ -164,16 +166,8 @@ pub(crate) fn each(corpus: &[&[u8]], slowness: u64, read: impl Fn(&[u8])) {
             at.store(seed, Ordering::Relaxed);
             let input = mutation(corpus, seed);
             let _shown = Shown(seed, &input);
-            read(&input);
+            (target.read)(&input);
         }
-    });
-}
-
-/// The same for what reads text.
-pub(crate) fn each_text(corpus: &[&str], slowness: u64, read: impl Fn(&str)) {
-    let corpus: Vec<&[u8]> = corpus.iter().map(|text| text.as_bytes()).collect();
-    each(&corpus, slowness, |input| {
-        read(&String::from_utf8_lossy(input));
     });
 }
 
@@ -203,7 +197,7 @@ impl Drop for Shown<'_> {
 }
 
 /// Ends all tests if no input has come to its end for long: one that hangs can't be stopped otherwise.
-fn look_for_hangs(corpus: &[&[u8]], at: &AtomicU64, ended: &Receiver<()>) {
+fn look_for_hangs(corpus: &[Vec<u8>], at: &AtomicU64, ended: &Receiver<()>) {
     let mut before = None;
     while ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
         let seed = at.load(Ordering::Relaxed);
@@ -217,9 +211,9 @@ fn look_for_hangs(corpus: &[&[u8]], at: &AtomicU64, ended: &Receiver<()>) {
     }
 }
 
-fn mutation(corpus: &[&[u8]], seed: u64) -> Vec<u8> {
+fn mutation(corpus: &[Vec<u8>], seed: u64) -> Vec<u8> {
     let mut random = Random(seed);
-    let mut input = random.one(corpus).to_vec();
+    let mut input = corpus[random.below(corpus.len())].clone();
     for _ in 0..=random.below(6) {
         change(&mut input, corpus, &mut random);
         input.truncate(LONGEST);
@@ -227,8 +221,8 @@ fn mutation(corpus: &[&[u8]], seed: u64) -> Vec<u8> {
     input
 }
 
-fn change(input: &mut Vec<u8>, corpus: &[&[u8]], random: &mut Random) {
-    let other = random.one(corpus);
+fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
+    let other = &corpus[random.below(corpus.len())];
     let at = random.place(input.len());
     match random.below(12) {
         0 if at < input.len() => input[at] ^= 1 << random.below(8),

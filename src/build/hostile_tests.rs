@@ -2,13 +2,12 @@
 
 use super::cargo_config::{CargoConfig, cfg_of};
 use crate::config::Build;
-use crate::hostile;
+use crate::hostile::Target;
 use crate::sys::testing::absolute;
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
-#[test]
-fn any_configuration_of_cargo_is_read_as_far_as_it_goes() {
+pub(crate) fn any_configuration_of_cargo_is_read_as_far_as_it_goes() -> Target {
     let corpus = [
         "build.rustc = \"bin/rustc\"\nbuild.target = [\"x86_64-unknown-linux-musl\", \"a.json\"]",
         "[target.'cfg(all(unix, not(target_os = \"macos\")))']\nrunner = [\"sudo\", \"-E\"]\n",
@@ -19,7 +18,7 @@ fn any_configuration_of_cargo_is_read_as_far_as_it_goes() {
     let cfg = cfg_of("unix\ntarget_os=\"linux\"\ntarget_feature=\"sse2\"\n");
     assert_eq!(cfg.len(), 3);
     let nowhere = absolute("/nowhere");
-    hostile::each_text(&corpus, 20, |text| {
+    Target::text(&corpus, 20, move |text| {
         let config = CargoConfig::read(&Build {
             dir: nowhere.clone(),
             env: vec![("CARGO_HOME".into(), nowhere.clone().into())],
@@ -41,5 +40,5 @@ fn any_configuration_of_cargo_is_read_as_far_as_it_goes() {
             assert!(!laid_over.contains('\n'));
         }
         cfg_of(text);
-    });
+    })
 }
