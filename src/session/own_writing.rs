@@ -509,6 +509,17 @@ mod tests {
             own.build_begins(S(at), &[file.into()], false, true);
         }
         assert!(!own.guess_changed(S(6), &change("g/1", 1, 2)));
+        own.build_begins(S(6), &["g/1".into()], false, true);
+        assert_eq!(own.hasty.len(), OVERHASTY);
+    }
+
+    #[test]
+    fn who_asks_for_a_build_does_not_undo_what_was_written_during_this_one() {
+        let mut own = OwnWriting::default();
+        own.source_during_build(&change("src/a.rs", 1, 2));
+        own.forget();
+        let verdict = own.build_is_over(false);
+        assert_eq!(verdict.changed, [PathBuf::from("src/a.rs")]);
     }
 
     #[test]
