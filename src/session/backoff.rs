@@ -71,8 +71,16 @@ mod tests {
         assert_eq!(backoff.died(S(40), S(39)), Some(Duration::from_millis(200)));
         assert_eq!(backoff.died(S(80), S(39)), Some(S(1)));
         assert_eq!(backoff.died(S(120), S(39)), Some(S(5)));
+        assert_eq!(backoff.died(S(160), S(39)), Some(S(5)));
         assert_eq!(
             backoff.died(S(300), S(61)),
+            Some(Duration::from_millis(200))
+        );
+        // The first of three is a minute old.
+        assert_eq!(backoff.died(S(330), S(1)), Some(S(1)));
+        assert_eq!(backoff.died(S(360), S(1)), Some(S(5)));
+        assert_eq!(
+            backoff.died(S(361), S(60)),
             Some(Duration::from_millis(200))
         );
     }

@@ -159,6 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_user_writes_meanwhile_is_not_its_own_any_more() {
+        let mut hook = BeforeBuild::default();
+        assert!(run(&mut hook, &["generated.rs"]));
+        assert!(!run(&mut hook, &["generated.rs"]));
+        let change = |before, now| Change {
+            path: "generated.rs".into(),
+            kind: ChangeKind::Source,
+            before: Some(Content::Digest(before)),
+            now: Content::Digest(now),
+            save: Save::Unknown,
+            script: None,
+        };
+        hook.saw(&[change(2, 2)]);
+        assert!(!run(&mut hook, &["generated.rs"]));
+        hook.saw(&[change(2, 3)]);
+        assert!(run(&mut hook, &["generated.rs"]));
+    }
+
+    #[test]
     fn the_same_bytes_are_no_change() {
         let mut hook = BeforeBuild::default();
         assert!(!run(&mut hook, &["=generated.rs"]));

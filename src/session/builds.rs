@@ -57,7 +57,7 @@ impl Session {
             self.backoff.reset();
             self.hold_again();
         }
-        self.look_for_writers(now, &changes, starting || building);
+        self.look_for_writers(now, &changes);
         // Guesses may have come along, and end no build.
         let ends = |change: &Change| change.kind.is_source() && !change.is_same();
         let differing = changes.into_iter().filter(ends);
@@ -67,9 +67,10 @@ impl Session {
         self.hints.saw(now, &rest, busy);
     }
 
-    /// Asks whether live has one of these guesses open for writing, which then is no reason to build.
-    fn look_for_writers(&mut self, now: Moment, changes: &[Change], meanwhile: bool) {
-        let Some(live) = self.swap.live.as_ref().filter(|_| !meanwhile) else {
+    /// Asks whether live has one of these guesses open for writing, which then is no reason to build. What
+    /// is written during a build or a start is silent until that is over.
+    fn look_for_writers(&mut self, now: Moment, changes: &[Change]) {
+        let Some(live) = &self.swap.live else {
             return;
         };
         let counts = |one: &&Change| {

@@ -102,3 +102,33 @@ impl Burst {
         policy.debounce * (1 << self.cancelled.saturating_sub(1).min(LONGER))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenarios::policy;
+    use super::*;
+
+    #[test]
+    fn what_comes_later_than_the_longest_quiet_period_is_another_burst() {
+        let policy = policy();
+        let longest = Burst::longest(&policy);
+        assert_eq!(longest, Duration::from_millis(128));
+        let is_long = |pause| {
+            let mut burst = Burst::default();
+            burst.goes_on(Moment::ZERO, &policy);
+            burst.cancelled(Moment::ZERO, &policy);
+            burst.goes_on(pause, &policy);
+            burst.is_long()
+        };
+        assert!(is_long(longest));
+        assert!(!is_long(longest + Duration::from_nanos(1)));
+        // So is what comes after a build that has run for longer.
+        let cancels = |began: Duration| {
+            let mut burst = Burst::default();
+            burst.goes_on(began + longest, &policy);
+            burst.cancelled(began, &policy);
+            burst.is_long()
+        };
+        assert!(cancels(Duration::from_secs(1)));
+    }
+}

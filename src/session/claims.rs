@@ -339,6 +339,37 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_what_it_says() {
+        let (one, other) = (Slot::First, Slot::Second);
+        let mut claims = Claims::remembered();
+        assert!(claims.is_remembered() && !claims.is_awaited(one));
+        assert_eq!(claims.mark(one), None);
+        claims.give(one);
+        claims.not_given(one);
+        assert!(!claims.is_claimed());
+        claims.bind(one);
+        let mark = claims.mark(one);
+        assert!(mark.is_some() && mark != Claims::captured().mark(one));
+        assert!(claims.listen(one) && !claims.listen(one));
+        assert_ne!(claims.mark(one), mark, "it has got a socket since");
+        assert!(!claims.is_remembered());
+        assert!(claims.is_awaited(one) && !claims.is_awaited(other));
+        // A candidate goes that has bound the address, and then one that listened on it.
+        claims.bind(other);
+        claims.forget(other, one);
+        claims.listen(other);
+        claims.forget(other, one);
+        assert!(!claims.is_awaited(other));
+        // Live goes, first when it has only bound it.
+        claims.forget(one, one);
+        assert!(claims.is_awaited(other));
+        let mut bound = Claims::remembered();
+        bound.bind(one);
+        bound.forget(one, one);
+        assert!(!bound.is_awaited(other));
+    }
+
+    #[test]
     fn what_a_live_generation_did_not_claim_is_released() {
         for mut claims in [Claims::captured(), Claims::remembered()] {
             assert!(!claims.may_be_released());

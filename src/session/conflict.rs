@@ -176,6 +176,53 @@ mod tests {
         }
     }
 
+    /// Only a line that begins as a panic does is one, and only a word is an error.
+    #[test]
+    fn what_begins_an_error() {
+        for said in [
+            "thread pool: another one is already running\nbye",
+            "a job panicked at its start: already running\nbye",
+        ] {
+            case(said, None);
+        }
+        case(
+            "error: database is locked\nbye",
+            Some("error: database is locked"),
+        );
+        case(
+            "FATAL: database is locked\n\nbye",
+            Some("FATAL: database is locked"),
+        );
+        case(
+            "2026 ERROR database is locked\nbye",
+            Some("2026 ERROR database is locked"),
+        );
+    }
+
+    #[test]
+    fn another_instance_is_recognized() {
+        let says = |said: &str| runs_already(&[said.to_owned()]);
+        assert!(says("Error: another instance is running"));
+        assert!(!says("Error: no such table"));
+        assert!(!runs_already(&[]));
+    }
+
+    #[test]
+    fn hints_go_by_the_last_lines() {
+        let absent = ["admin".to_owned()];
+        let hint = |said: &str, serving| hint(&[said.to_owned()], serving, &absent);
+        let in_use = "Error: Address already in use (os error 98)";
+        assert_eq!(hint(in_use, true), Some(Hint::BindsHeld));
+        assert_eq!(hint(in_use, false), None);
+        let terminal = "Error: No such device or address (os error 6)";
+        assert_eq!(hint(terminal, true), Some(Hint::WantsTerminal));
+        let missing = "Error: No such file or directory (os error 2)";
+        let not_built = Some(Hint::NotBuilt(absent.to_vec()));
+        assert_eq!(hint(missing, true), not_built);
+        assert_eq!(super::hint(&[missing.to_owned()], true, &[]), None);
+        assert_eq!(hint("Error: no such table", true), None);
+    }
+
     #[test]
     fn what_the_system_knows_counts_before_what_is_said() {
         let lines = ["error: already running".to_owned()];

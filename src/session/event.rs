@@ -263,3 +263,19 @@ impl fmt::Debug for BuildNews {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_is_no_page_of_text_in_a_failure_message() {
+        let news = BuildNews::Diagnostic {
+            error: true,
+            counts: true,
+            detail: Some("{}".into()),
+            rendered: "error: a page of text".into(),
+        };
+        assert_eq!(format!("{news:?}"), "Diagnostic(error: true)");
+    }
+}

@@ -2,7 +2,7 @@
 //! ends.
 
 use super::Session;
-use super::action::{Action, View};
+use super::action::{Action, Next, View};
 use super::event::JobNews;
 use super::model::{Ending, Generation, Job, JobId, Moment, Occasion};
 use super::reason::Reason;
@@ -70,7 +70,12 @@ impl Session {
 
     /// Shows that a command failed, and runs the user's `on_error`.
     pub(super) fn job_failed(&mut self, occasion: Occasion, reason: Reason) {
-        let next = self.next_step();
+        // Without what has to come before it, there is no build or start.
+        let next = if self.policy.once && occasion.is_waited_for() {
+            Next::End
+        } else {
+            self.next_step()
+        };
         let told = Some(format!("{occasion}: {reason}"));
         self.show(View::JobFailed {
             occasion,

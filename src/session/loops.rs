@@ -90,7 +90,14 @@ mod tests {
             loops.again(std::slice::from_ref(&a));
         }
         assert_eq!(loops.wait(), Some(LONGEST));
-        loops.also(&[b]);
+        loops.also(std::slice::from_ref(&b));
+        assert_eq!(loops.wait(), None);
+        // Nor are two files at once.
+        for _ in 0..=MANY {
+            loops.again(std::slice::from_ref(&a));
+        }
+        assert!(loops.wait().is_some());
+        loops.again(&[a, b]);
         assert_eq!(loops.wait(), None);
     }
 }

@@ -397,3 +397,140 @@ fn slow_down(times: u32) -> Duration {
         None => Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{ChangeKind, Save};
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    /// These bytes take the place of those before; 0: there is no file.
+    fn change(path: &str, before: u64, now: u64) -> Change {
+        let content = |number| match number {
+            0 => Content::Missing,
+            number => Content::Digest(number),
+        };
+        Change {
+            path: path.into(),
+            kind: ChangeKind::Guess,
+            before: Some(content(before)),
+            now: content(now),
+            save: Save::Unknown,
+            script: None,
+        }
+    }
+
+    /// A build that writes `src/gen.rs`, perhaps from a build script, so long after its start.
+    fn build(own: &mut OwnWriting, before: u64, now: u64, script: Option<u64>) -> Verdict {
+        own.build_begins(Moment::ZERO, &[], false, false);
+        own.source_during_build(&Change {
+            script: script.map(MS),
+            ..change("src/gen.rs", before, now)
+        });
+        own.build_is_over(false)
+    }
+
+    #[test]
+    fn the_same_bytes_as_before_are_no_sign_if_they_were_others_each_time() {
+        let mut own = OwnWriting::default();
+        for bytes in 1..4 {
+            let verdict = build(&mut own, bytes, bytes, None);
+            let path = PathBuf::from("src/gen.rs");
+            let rewritten = vec![(path, Content::Digest(bytes))];
+            let expected = Verdict {
+                rewritten,
+                ..Verdict::default()
+            };
+            assert_eq!(verdict, expected);
+        }
+        let verdict = build(&mut own, 3, 3, None);
+        assert_eq!(verdict, Verdict::default());
+    }
+
+    #[test]
+    fn what_a_cancelled_build_wrote_has_not_changed_what_it_was_built_from() {
+        let mut own = OwnWriting::default();
+        own.source_during_build(&change("src/gen.rs", 1, 2));
+        assert_eq!(own.build_is_over(true), Verdict::default());
+    }
+
+    #[test]
+    fn a_script_writes_about_as_long_after_its_start_each_time() {
+        let path = vec![PathBuf::from("src/gen.rs")];
+        let mut own = OwnWriting::default();
+        for (bytes, at) in (1..).zip([20, 1000, 20, 1000]) {
+            let verdict = build(&mut own, bytes, bytes + 1, Some(at));
+            assert_eq!((verdict.own, verdict.changed), (Vec::new(), path.clone()));
+        }
+        let mut own = OwnWriting::default();
+        for (bytes, at) in (1..).zip([20, 30, 40]) {
+            let verdict = build(&mut own, bytes, bytes + 1, Some(at));
+            // Once may be a save of the user.
+            let wait = if bytes == 1 { Duration::ZERO } else { SUSPECT };
+            assert_eq!((verdict.own, verdict.wait), (Vec::new(), wait));
+        }
+        assert_eq!(build(&mut own, 4, 5, Some(30)).own, path);
+        assert!(is_about(MS(120), MS(20)) && !is_about(MS(121), MS(20)));
+        assert!(!is_about(MS(220), MS(20)) && !is_about(MS(20), MS(220)));
+        assert!(is_about(MS(2200), MS(2000)) && !is_about(MS(2201), MS(2000)));
+    }
+
+    #[test]
+    fn a_place_is_quiet_until_its_time_is_over() {
+        let mut own = OwnWriting::default();
+        own.quiet.push(Quiet {
+            place: "data".into(),
+            until: S(10),
+        });
+        let path = Path::new("data/a.db");
+        assert!(own.is_silent(S(9), path) && !own.is_silent(S(10), path));
+        assert!(own.guess_changed(S(10), &change("data/a.db", 1, 2)));
+    }
+
+    #[test]
+    fn builds_for_guesses_alone_are_hasty_when_they_follow_each_other_closely() {
+        let again = |asked, guesses, now| {
+            let mut own = OwnWriting::default();
+            for _ in 0..HASTY {
+                own.build_begins(Moment::ZERO, &["a.db".into()], asked, guesses);
+            }
+            own.guess_changed(now, &change("a.db", 1, 2))
+        };
+        assert!(!again(false, true, MS(7999)));
+        assert!(again(false, true, HASTE));
+        assert!(again(true, true, S(1)) && again(false, false, S(1)));
+        // Of so many, each may be for another file.
+        let mut own = OwnWriting::default();
+        let files = ["a/1", "b/1", "c/1", "d/1", "e/1", "f/1"];
+        for (at, file) in (0..).zip(files) {
+            assert!(own.guess_changed(S(at), &change(file, 1, 2)));
+            own.build_begins(S(at), &[file.into()], false, true);
+        }
+        assert!(!own.guess_changed(S(6), &change("g/1", 1, 2)));
+        own.build_begins(S(6), &["g/1".into()], false, true);
+        assert_eq!(own.hasty.len(), OVERHASTY);
+    }
+
+    #[test]
+    fn who_asks_for_a_build_does_not_undo_what_was_written_during_this_one() {
+        let mut own = OwnWriting::default();
+        own.source_during_build(&change("src/a.rs", 1, 2));
+        own.forget();
+        let verdict = own.build_is_over(false);
+        assert_eq!(verdict.changed, [PathBuf::from("src/a.rs")]);
+    }
+
+    #[test]
+    fn a_program_gives_names_below_one_directory() {
+        let is_alike = |path, is_new, other| is_alike(Path::new(path), is_new, Path::new(other));
+        assert!(is_alike("data/a", false, "data/a"));
+        assert!(is_alike("data/b/c", true, "data/a"));
+        assert!(!is_alike("data/b", false, "data/a"));
+        assert!(!is_alike("docs/b", true, "data/a"));
+        assert_eq!(place(&change("data/a", 0, 1)), Path::new("data"));
+        assert_eq!(place(&change("data/a", 1, 2)), Path::new("data/a"));
+        assert_eq!(place(&change("a", 0, 1)), Path::new("a"));
+    }
+}

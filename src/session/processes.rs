@@ -122,16 +122,12 @@ impl Session {
     }
 
     /// The next generation may start. At most two generations have processes: live or one that drains,
-    /// and this one. Beside live nothing drains any more, since the slot is needed; where live has ended
-    /// meanwhile, its slot is free, and the one before it drains on.
+    /// and this one. Beside live nothing drains any more, since what owned the slot has been killed; where
+    /// live has ended meanwhile, its slot is free, and the one before it drains on.
     fn has_room(&self, exclusive: bool) -> bool {
         match &self.swap.draining[..] {
             [] => true,
-            [one] => {
-                let drains = one.live_since.is_some() && one.told != Told::Kill;
-                let is_free = self.swap.live.is_none() && one.slot != self.free_slot();
-                drains && is_free && !exclusive
-            }
+            [one] => !exclusive && one.live_since.is_some() && one.told != Told::Kill,
             _ => false,
         }
     }

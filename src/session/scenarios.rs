@@ -6,7 +6,7 @@
 //! which that is not known; `closed` ends both.
 //! In all of them, a path has bytes that it never had before; `=path` has the same as before, `path@7`
 //! those of this number (`@0`: none), `+path` appears, `-path` is gone, `?path` is a guess, nothing
-//! depends on `~path`, `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
+//! depends on `~path` (`~+path` appears, and so on), `0:path` belongs to a rule, and `path!50` was written 50 ms after a build script
 //! began. Between two events the session is woken at every moment for which it asks; its actions then
 //! stand under a line `<ms> tick`. A story names every tick and every action, in order, except three
 //! kinds: `Look` is answered at once, with what the story last said of a debugger; and actions on slots
@@ -20,18 +20,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::action::Action;
 use super::command::{Client, Command};
 use super::event::{
-    AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Open, Reconfigured, Taken,
+    Answer, AppNews, BuildNews, Conflict, Effect, Event, Holder, JobNews, Open, Reconfigured, Taken,
 };
 use super::model::{
     Artifact, ArtifactRef, BuildOutcome, Change, ChangeKind, Content, Cure, Ending, Exit,
-    Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Save, Surroundings,
+    Generation, Handover, Hooks, JobId, Moment, Proof, Reaction, Save, Scope, Surroundings,
 };
 use super::reason::Reason;
+use super::seen::{Began, Seen};
 use super::{OnChange, Policy, Session};
 use written::{RELOAD, SLOTS, action};
 
@@ -156,6 +157,11 @@ impl Files {
             Some(mark @ ('+' | '-' | '=' | '?' | '~')) => (Some(mark), &word[1..]),
             _ => (None, word),
         };
+        // The mark of a change may follow the one of a kind.
+        let (change, path) = match (mark, path.chars().next()) {
+            (Some('~' | '?'), Some(mark @ ('+' | '-' | '='))) => (Some(mark), &path[1..]),
+            _ => (mark, path),
+        };
         let (path, script) = match path.split_once('!') {
             Some((path, ms)) => (path, Some(Duration::from_millis(ms.parse().unwrap()))),
             None => (path, None),
@@ -189,12 +195,12 @@ impl Files {
         let known = self.contents.get(&path).copied();
         // A path that the story has not named before exists, unless it appears now.
         let there = Content::Digest(1);
-        let before = known.unwrap_or(if mark == Some('+') {
+        let before = known.unwrap_or(if change == Some('+') {
             Content::Missing
         } else {
             there
         });
-        let now = content.unwrap_or(match mark {
+        let now = content.unwrap_or(match change {
             Some('-') => Content::Missing,
             Some('=') => before,
             _ => other,
@@ -281,6 +287,7 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
         ["polling", lag] => Event::Watching {
             lag: Duration::from_millis(lag.parse().unwrap()),
         },
+        ["unwatched"] => Event::Unwatched(quoted.unwrap_or_default().into()),
         ["rescan"] => Event::Rescan,
         [command] if command.parse::<Command>().is_ok() => {
             Event::Command(command.parse().unwrap(), None)
@@ -294,12 +301,24 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
             Event::Siblings(names.iter().map(ToString::to_string).collect())
         }
         ["listening", which] => app(which, AppNews::Listening),
+        ["unclaimed", which, addresses @ ..] => {
+            let addresses = addresses.iter().map(ToString::to_string).collect();
+            app(which, AppNews::Unclaimed(addresses))
+        }
+        ["answered", which, status] => {
+            let answer = Answer::Status(status.parse().unwrap());
+            app(which, AppNews::Answered(answer))
+        }
         ["uncaptured", which] => app(
             which,
             AppNews::Uncaptured(quoted.unwrap_or_default().into()),
         ),
         ["taken", which] => app(which, AppNews::Taken(taken(quoted.unwrap_or_default()))),
         ["configured", effect, changed @ ..] => configured(effect, changed),
+        ["job", number, "says"] => Event::Job(
+            JobId(number.parse().unwrap()),
+            JobNews::Line(quoted.unwrap_or_default()),
+        ),
         ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), |reason| Err(reason.into()))),
         ["quit"] => Event::Quit(Ending::Quit),
         ["signal", number] => Event::Quit(Ending::Signal(number.parse().unwrap())),
@@ -309,8 +328,29 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
         ["built", which] => done(which, which, false),
         ["unchanged", which, "like", by] => done(which, by, true),
         ["blocked", which] => build(which, BuildNews::Blocked(quoted)),
+        ["command", which] => build(which, BuildNews::Command(quoted.unwrap_or_default())),
+        ["says", which] => build(which, BuildNews::Line(quoted.unwrap_or_default())),
+        ["error", which] => build(which, diagnostic(true, true)),
+        ["warning", which] => build(which, diagnostic(false, true)),
+        ["remark", which, "of", kind] => build(which, diagnostic(*kind == "error", false)),
+        ["progress", which, done, total] => {
+            let (done, total) = (done.parse().unwrap(), total.parse().unwrap());
+            build(which, BuildNews::Progress { done, total })
+        }
         ["inputs", which] => build(which, BuildNews::Inputs(Box::default())),
         ["loaded", which] => build(which, BuildNews::Loaded(Box::default())),
+        ["loaded", which, "lock", number] => {
+            let lock = Some(Content::Digest(number.parse().unwrap()));
+            let began = Began {
+                stamp: SystemTime::UNIX_EPOCH,
+                clock: SystemTime::UNIX_EPOCH,
+            };
+            let scope = Scope {
+                seen: Some(Seen { began, lock }),
+                ..Scope::default()
+            };
+            build(which, BuildNews::Loaded(Box::new(scope)))
+        }
         ["failed", which] => {
             let reason = quoted.map_or_else(|| "1 error".into(), Reason::from);
             build(which, BuildNews::Done(BuildOutcome::Failed { reason }))
@@ -381,6 +421,15 @@ fn addresses_changed(serving: bool) -> Event {
         quiesce_max: serving.then_some(Duration::from_millis(250)),
         ..known
     }))
+}
+
+fn diagnostic(error: bool, counts: bool) -> BuildNews {
+    BuildNews::Diagnostic {
+        error,
+        counts,
+        detail: None,
+        rendered: "what the compiler says\n".into(),
+    }
 }
 
 fn job(number: &str, ended: Result<(), Reason>) -> Event {

@@ -329,7 +329,77 @@ mod tests {
     use crate::session::command::Command;
     use crate::session::event::{Event, JobNews};
     use crate::session::model::{Hooks, JobId, Moment};
-    use crate::session::scenarios::policy;
+    use crate::session::scenarios::{Files, event, policy};
+
+    /// What a session has come to, told as scenarios tell it.
+    fn told(session: &mut Session, story: &[(u64, &str)]) -> Status {
+        let mut files = Files::default();
+        for (at, line) in story {
+            session.handle(Moment::from_millis(*at), event(line, &mut files));
+        }
+        session.status()
+    }
+
+    #[test]
+    fn messages_are_counted_for_the_build_that_runs() {
+        let mut session = Session::new(policy(), true);
+        let status = told(
+            &mut session,
+            &[
+                (0, "begin"),
+                (10, "progress g1 1 3"),
+                (20, "blocked g1 \"build directory\""),
+                (30, "error g1"),
+                (31, "error g1"),
+                (32, "warning g1"),
+                (33, "warning g1"),
+                (34, "warning g1"),
+                (35, "remark g1 of error"),
+                (36, "remark g1 of warning"),
+            ],
+        );
+        let building = Building {
+            generation: Generation(1),
+            progress: Some((1, 3)),
+            waits_for: Some("build directory".into()),
+        };
+        assert_eq!(status.building, Some(building));
+        assert_eq!(status.last_build, None);
+        let status = told(&mut session, &[(100, "failed g1")]);
+        let failed = LastBuild {
+            generation: Generation(1),
+            took_ms: Some(100),
+            errors: 2,
+            warnings: 3,
+        };
+        assert_eq!(status.last_build, Some(failed));
+        // Nothing is known of the next build, whether it is shown already or not.
+        let unknown = Some(Building {
+            generation: Generation(2),
+            progress: None,
+            waits_for: None,
+        });
+        let status = told(&mut session, &[(1000, "saved src/a.rs")]);
+        assert_eq!(status.building, unknown);
+        let status = told(&mut session, &[(1200, "tick")]);
+        assert_eq!(
+            (status.building, status.last_build),
+            (unknown, Some(failed))
+        );
+        let status = told(&mut session, &[(1300, "saved src/b.rs")]);
+        let cancelled = LastBuild {
+            generation: Generation(2),
+            ..LastBuild::default()
+        };
+        assert_eq!(status.last_build, Some(cancelled));
+        let status = told(&mut session, &[(1310, "cancelled g2"), (1410, "built g3")]);
+        let built = LastBuild {
+            generation: Generation(3),
+            took_ms: Some(100),
+            ..LastBuild::default()
+        };
+        assert_eq!((status.building, status.last_build), (None, Some(built)));
+    }
 
     /// A build or a start that waits for a command of the user says so.
     #[test]
@@ -350,6 +420,8 @@ mod tests {
         let failed = JobNews::Ended(Err("exit status 1".into()));
         session.handle(Moment::ZERO, Event::Job(JobId(1), failed));
         assert_eq!(session.status().running, Some(Occasion::OnError));
+        let problem = session.status().problem.map(|problem| problem.kind);
+        assert_eq!(problem, Some(Failed::Hook));
         session.handle(Moment::ZERO, Event::Command(Command::Rebuild, None));
         assert_eq!(session.status().running, Some(Occasion::BeforeBuild));
         session.handle(Moment::ZERO, Event::Job(JobId(2), JobNews::Ended(Ok(()))));

@@ -48,9 +48,13 @@ fn every_order_of_events_to_a_bounded_depth() {
     };
     let count = beginnings.len();
     let found = search(beginnings, limit);
+    for (name, states) in &found.states {
+        println!("{name}: {states} states");
+    }
+    let states: usize = found.states.values().sum();
     println!(
         "{} steps deep from {} beginnings: {} states, {} steps",
-        found.depth, count, found.states, found.steps
+        found.depth, count, states, found.steps
     );
 }
 

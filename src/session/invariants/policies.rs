@@ -9,6 +9,7 @@ use super::super::{OnChange, Policy};
 /// A session's settings, and what the program does about addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
+    pub(super) name: &'static str,
     pub(super) policy: Policy,
     pub(super) program: Program,
 }
@@ -75,21 +76,26 @@ pub(super) fn setups() -> Vec<Setup> {
         on_change: OnChange::Queue,
         ..twins.clone()
     };
-    let declared = [
-        stop_first(&base),
-        stop_first(&holds),
-        once(&base),
-        once(&worker),
-        base,
-        twins,
-        holds,
-        queue,
-        commands,
-        worker.clone(),
-    ];
-    let setup = |program| move |policy| Setup { policy, program };
-    let mut all: Vec<Setup> = declared.map(setup(Program::Declared)).into();
-    all.push(setup(Program::Binds)(worker.clone()));
-    all.push(setup(Program::BindsRemembered)(worker));
-    all
+    let binds = worker.clone();
+    let declared = Program::Declared;
+    [
+        ("stop-first", stop_first(&base), declared),
+        ("stop-first, hold", stop_first(&holds), declared),
+        ("once", once(&base), declared),
+        ("once, without an address", once(&worker), declared),
+        ("one socket", base, declared),
+        ("two slots", twins, declared),
+        ("two slots, hold", holds, declared),
+        ("overlap, queue", queue, declared),
+        ("rules and hooks", commands, declared),
+        ("without an address", worker, declared),
+        ("captured", binds.clone(), Program::Binds),
+        ("captured, remembered", binds, Program::BindsRemembered),
+    ]
+    .map(|(name, policy, program)| Setup {
+        name,
+        policy,
+        program,
+    })
+    .into()
 }

@@ -144,14 +144,15 @@ pub(super) struct Limit {
 pub(super) struct Found {
     /// All stories of this many steps, where a rare one counts as several (see [`cost`]).
     pub(super) depth: usize,
-    /// Different states.
-    pub(super) states: usize,
+    /// Different states, by the names of the settings.
+    pub(super) states: BTreeMap<&'static str, usize>,
     pub(super) steps: usize,
 }
 
 /// One state that was reached: from which, and by which of its possible steps.
 #[derive(Clone, Copy, Debug)]
 struct Node {
+    beginning: usize,
     parent: usize,
     step: usize,
 }
@@ -197,13 +198,13 @@ pub(super) fn search(beginnings: Vec<(Setup, Vec<Step>)>, limit: Limit) -> Found
         }
         for (at, steps) in turn {
             if limit.time.is_some_and(|time| began.elapsed() > time) {
-                return search.found();
+                return search.found;
             }
             search.go_on_from(at, &steps, depth);
         }
         search.found.depth = depth;
     }
-    search.found()
+    search.found
 }
 
 impl Search {
@@ -212,9 +213,14 @@ impl Search {
         for step in &steps {
             play.happen(step.clone()).unwrap();
         }
-        let parent = usize::MAX;
+        let beginning = self.beginnings.len();
         self.beginnings.push((setup, steps, play.clone()));
-        self.reached(&play, Node { parent, step: 0 }, 0);
+        let node = Node {
+            beginning,
+            parent: usize::MAX,
+            step: 0,
+        };
+        self.reached(&play, node, 0);
     }
 
     /// A state is reached: if it is a new one, brings its story to both ends, and plans its further steps.
@@ -229,6 +235,8 @@ impl Search {
         if !is_new {
             return;
         }
+        let name = self.beginnings[node.beginning].0.name;
+        *self.found.states.entry(name).or_default() += 1;
         if let Err((steps, broken)) = self.endings.try_both(play) {
             self.fail(at, &steps, &broken);
         }
@@ -253,6 +261,7 @@ impl Search {
                 self.fail(at, std::slice::from_ref(step), &broken);
             }
             let node = Node {
+                beginning: self.nodes[at].beginning,
                 parent: at,
                 step: *number,
             };
@@ -269,7 +278,7 @@ impl Search {
             node = self.nodes[node].parent;
         }
         numbers.reverse();
-        (node, numbers)
+        (self.nodes[node].beginning, numbers)
     }
 
     fn play(&self, at: usize) -> Play {
@@ -293,11 +302,6 @@ impl Search {
         }
         steps.extend(last.iter().cloned());
         fail(setup, &steps, broken)
-    }
-
-    fn found(mut self) -> Found {
-        self.found.states = self.seen.len();
-        self.found
     }
 }
 

@@ -152,6 +152,8 @@ pub(super) struct World {
     pub(super) paused: bool,
     /// The user has asked for a build that has not begun.
     pub(super) wanted: bool,
+    /// A start was asked for just now.
+    restarts: bool,
     /// Who waits until everything that was saved is live or has failed.
     pub(super) waiting: Vec<Client>,
     /// Since live began to serve, the settings or the lack of an address have asked for stop-first.
@@ -206,6 +208,7 @@ impl World {
             in_the_way: false,
             paused: false,
             wanted: false,
+            restarts: false,
             waiting: Vec::new(),
             stop_first: false,
             ending: false,
@@ -258,6 +261,7 @@ impl World {
     /// Takes in an event, before the session does.
     pub(super) fn happens(&mut self, event: &Event) {
         self.left = None;
+        self.restarts = matches!(event, Event::Command(Asked::Restart, _));
         match event {
             Event::Changed(changes) => {
                 for change in changes {
@@ -293,7 +297,10 @@ impl World {
             Asked::Rebuild | Asked::Restart => {
                 self.wanted = true;
                 self.asked = Some(self.newest_build);
-                self.bad.clear();
+                // Whether a start needs a build is for the session to say.
+                if command == Asked::Rebuild {
+                    self.bad.clear();
+                }
                 self.try_anew();
             }
             Asked::Pause => self.paused |= !self.ending,
@@ -448,6 +455,9 @@ impl World {
                 ..
             } => {
                 self.newest_build = *generation;
+                if self.restarts {
+                    self.bad.clear();
+                }
                 self.build = Some(Build {
                     generation: *generation,
                     reading: *load,

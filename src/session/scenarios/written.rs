@@ -21,10 +21,12 @@ pub(super) fn action(action: &Action) -> String {
                 .generation
                 .map(|generation| format!(" for {generation}"));
             let about = about.unwrap_or_default();
+            let told = job.error.as_ref().map(|error| format!(", told `{error}`"));
             format!(
-                "run {number} {}{about}: {}",
+                "run {number} {}{about}: {}{}",
                 job.occasion,
-                job.command.join(" ")
+                job.command.join(" "),
+                told.unwrap_or_default()
             )
         }
         Action::EndJob(JobId(number)) => format!("end job {number}"),
@@ -138,6 +140,9 @@ fn place(slot: Slot) -> &'static str {
 
 fn shown(view: &View) -> String {
     use crate::report::{Record, context::Context, text};
+    if let View::Build(generation, news) = view {
+        return format!("{generation}: {news:?}");
+    }
     let Some(event) = Context::default().of_view(view.clone()) else {
         return String::new();
     };
