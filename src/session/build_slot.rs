@@ -72,6 +72,8 @@ pub(super) struct BuildSlot {
     pub(super) lag: Duration,
     own: OwnWriting,
     before_build: BeforeBuild,
+    /// A build has begun, so there is something that used the files as they were before.
+    has_begun: bool,
     /// Nothing is built but what the user asks for.
     paused: bool,
     closed: bool,
@@ -376,6 +378,10 @@ impl BuildSlot {
         if self.before_build.failed() {
             return None;
         }
+        if !self.has_begun {
+            // To take back what made the command fail is a reason to build.
+            self.dirty.forget_all_used();
+        }
         self.replaced = None;
         self.give_up()
     }
@@ -405,6 +411,7 @@ impl BuildSlot {
         let changes = std::mem::take(&mut self.dirty);
         let told = self.told(now, &changes);
         let request = self.give_up()?;
+        self.has_begun = true;
         self.replaced = None;
         self.doubt = None;
         let cause = request.cause(&told);
