@@ -71,7 +71,7 @@ macro_rules! targets {
                 $(#[$only])*
                 #[test]
                 fn $name() {
-                    super::check(stringify!($name), $target());
+                    super::check(stringify!($name), &$target());
                 }
             )*
 
@@ -139,11 +139,11 @@ fn entries(dir: &str) -> Vec<std::path::PathBuf> {
 
 /// Tries what a fuzzer has found too.
 #[cfg(test)]
-fn check(name: &str, mut target: Target) {
-    let found = entries(&format!("corpus/{name}"));
-    let found = found.into_iter().map(|path| std::fs::read(path).unwrap());
-    target.corpus.extend(found);
-    mutations::each(&target);
+fn check(name: &str, target: &Target) {
+    for path in entries(&format!("corpus/{name}")) {
+        mutations::shown(target, &std::fs::read(path).unwrap());
+    }
+    mutations::each(target);
 }
 
 #[test]

@@ -145,13 +145,18 @@ impl Random {
     }
 }
 
+/// Has the target read this, which is shown if it panics.
+pub(super) fn shown(target: &Target, input: &[u8]) {
+    let _shown = Shown(0, input);
+    (target.read)(input);
+}
+
 /// Has the target read its inputs, and mutations of them: the usual number divided by its slowness. What
 /// it panics or hangs at is shown.
 pub(super) fn each(target: &Target) {
     let corpus: &Vec<Vec<u8>> = &target.corpus;
     for input in corpus {
-        let _shown = Shown(0, input);
-        (target.read)(input);
+        shown(target, input);
     }
     let first = number_of("HOTRUN_TEST_SEED").unwrap_or(1);
     let count = number_of("HOTRUN_TEST_MUTATIONS").unwrap_or(USUAL) / target.slowness;
