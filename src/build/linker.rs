@@ -415,7 +415,7 @@ mod tests {
         let linkers = Linkers::at(&dir.path().join("app."));
         let link = call(&[], dir.path());
         let of = || candidates(&link, &["wild", "mold"]).unwrap();
-        let asked = linkers.trial(of(), "hotrun".as_ref()).unwrap();
+        let asked = linkers.trial(of(), &mold).unwrap();
         assert_eq!(asked.len(), 2);
         assert_eq!(linkers.known(&of()), None, "it is not made yet");
         let made = Made {
