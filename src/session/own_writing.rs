@@ -323,10 +323,11 @@ impl OwnWriting {
     ) {
         self.during.clear();
         let is_for_own = !asked && self.is_for_own(paths);
-        if is_for_own {
-            self.suspects.push(paths.to_vec());
-        } else {
+        if !is_for_own {
             self.suspects.clear();
+        } else if guesses {
+            // One for a source says nothing of guesses: the user may have touched it during the last build.
+            self.suspects.push(paths.to_vec());
         }
         self.once.clear();
         if guesses && !asked && !is_for_own {
@@ -511,6 +512,24 @@ mod tests {
         assert!(!own.guess_changed(S(6), &change("g/1", 1, 2)));
         own.build_begins(S(6), &["g/1".into()], false, true);
         assert_eq!(own.hasty.len(), OVERHASTY);
+    }
+
+    /// Two builds in a row for guesses show that something writes whenever it is built. One for a source that was
+    /// touched during a build does not.
+    #[test]
+    fn a_source_that_was_touched_during_a_build_is_no_sign_of_guesses() {
+        let silenced = |second: &str, guesses: bool| {
+            let mut own = OwnWriting::default();
+            own.once.insert("openapi.json".into());
+            own.build_begins(Moment::ZERO, &["openapi.json".into()], false, true);
+            own.once.insert(second.into());
+            own.build_begins(S(1), &[second.into()], false, guesses);
+            own.guess_meanwhile(&change("page.html", 1, 2));
+            own.settle(S(2));
+            own.of_starts.contains(Path::new("page.html"))
+        };
+        assert!(silenced("openapi.json", true));
+        assert!(!silenced("src/lib.rs", false));
     }
 
     #[test]

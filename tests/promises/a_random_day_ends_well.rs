@@ -410,6 +410,7 @@ impl Day {
 
     /// This path may be the cause of a build; `later`: of one that was begun after another.
     fn is_reason(&self, path: &str, later: bool) -> bool {
+        let path = &*saved_as(path);
         let below = format!("{path}/");
         let names = |file: &String| file == path || file.starts_with(&below);
         let is_rest = |file: &String| REST.contains(&&**file) || file == "page.html";
@@ -444,6 +445,21 @@ impl Drop for Day {
                 last.join("\n")
             );
         }
+    }
+}
+
+/// The file as which one of these is moved into place, `.name.number`: a build script that ran just then may have
+/// read the one or the other.
+fn saved_as(path: &str) -> String {
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let saved = name.strip_prefix('.').and_then(|name| {
+        let (name, number) = name.rsplit_once('.')?;
+        number.parse::<u32>().is_ok().then_some(name)
+    });
+    match saved {
+        Some(name) if dir.is_empty() => name.to_owned(),
+        Some(name) => format!("{dir}/{name}"),
+        None => path.to_owned(),
     }
 }
 
