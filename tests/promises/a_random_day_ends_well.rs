@@ -24,8 +24,8 @@ use tree::{CODE, OWN, SYNTAX_ERROR, Tree};
 
 /// New connections in a second.
 const RATE: u32 = 50;
-/// Nothing has begun for so long: it is quiet.
-const STILL: Duration = Duration::from_millis(400);
+/// Nothing has begun for so long: it is quiet. A burst waits up to `max_wait` of [watch], half a second, for its build.
+const STILL: Duration = Duration::from_millis(800);
 /// The same after git has done something, whose steps are waited for.
 const STILL_AFTER_GIT: Duration = Duration::from_millis(1600);
 /// A connection may be reset this much before or after live was seen to crash.
