@@ -4,8 +4,8 @@
 //! It is tried once, with a real link: where nothing is known yet, the compiler is told to call hotrun as
 //! its linker. That links the program with each of them, leaves what the fastest one has made, and notes
 //! which that was. From then on, and in later sessions, the compiler is told to use that one, until another
-//! compiler or other linkers are installed. Who has chosen a linker, or passes arguments to it, keeps what
-//! they have.
+//! compiler or other linkers are installed. Where the user has chosen a linker, or passes arguments to it, all
+//! stays as it is.
 //!
 //! The C compiler, by which Rust's compiler links, finds its linker as `ld` in a directory that it is given
 //! by `-B` (gcc(1), clang(1)).
@@ -25,7 +25,7 @@ use super::units::{self, Kind};
 use crate::sys::ABLE;
 use crate::sys::files;
 
-/// What the compiler calls to link where nobody has chosen anything.
+/// What the compiler calls to link by default.
 const DEFAULT: &str = "cc";
 /// The linker that comes with Rust, where the compiler uses that one by default.
 const OWN_LINKER: &str = "-fuse-ld=lld";
@@ -37,7 +37,7 @@ pub(super) const LINK: &str = "cc";
 const SLOW: Duration = Duration::from_secs(1);
 /// Another linker is worth it if it needs at most this part of the default one's time.
 const GAIN: f64 = 0.9;
-/// Settings of code generation by which somebody has chosen how to link.
+/// Settings of code generation by which the user has chosen how to link.
 const CHOICES: [&str; 7] = [
     "linker",
     "linker-flavor",
@@ -98,17 +98,9 @@ impl Chosen {
 }
 
 impl Linkers {
-    /// `<stem>linker` for what is noted, and `<stem>cc` for the trial.
-    pub(super) fn at(stem: &Path) -> Self {
-        let with = |ending: &str| {
-            let mut path = stem.as_os_str().to_owned();
-            path.push(ending);
-            PathBuf::from(path)
-        };
-        Self {
-            dir: with("linker"),
-            link: with(LINK),
-        }
+    /// `dir` for what is noted, and `link` by which hotrun is called as a linker.
+    pub(super) fn at(dir: PathBuf, link: PathBuf) -> Self {
+        Self { dir, link }
     }
 
     /// The compiler's further arguments for a call that links a program: those of the chosen linker, or
@@ -176,6 +168,17 @@ impl Linkers {
         Ok(vec!["-C".into(), setting])
     }
 
+    /// This process was started as a linker: links. The error says what could not be started.
+    pub(super) fn requested(&self, args: &[OsString]) -> Result<ExitCode, String> {
+        match self.link(args) {
+            Ok(status) => {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+            }
+            Err(error) => Err(format!("cannot start `{DEFAULT}`: {error}")),
+        }
+    }
+
     /// Links with these arguments, with each linker, and chooses one. The status is that of the default
     /// linker, which comes first and says what there is to say.
     fn link(&self, args: &[OsString]) -> io::Result<ExitStatus> {
@@ -232,17 +235,6 @@ impl Linkers {
     }
 }
 
-/// This process was started as a linker: links. The error says what could not be started.
-pub(super) fn requested(stem: &Path, args: &[OsString]) -> Result<ExitCode, String> {
-    match Linkers::at(stem).link(args) {
-        Ok(status) => {
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
-        }
-        Err(error) => Err(format!("cannot start `{DEFAULT}`: {error}")),
-    }
-}
-
 /// The compiler of this call, and the linkers that are installed beside its default one. `None`: there is
 /// nothing to choose.
 fn candidates(call: &Call, names: &[&str]) -> Option<Vec<Program>> {
@@ -260,7 +252,7 @@ fn candidates(call: &Call, names: &[&str]) -> Option<Vec<Program>> {
     Some(all.map(Program::at).collect())
 }
 
-/// Somebody has chosen how to link, or builds for another machine than this one.
+/// The user has chosen how to link, or builds for another machine than this one.
 fn has_chosen(args: &[OsString]) -> bool {
     let mut previous = "";
     args.iter().any(|arg| {
@@ -370,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_chosen_keeps_it() {
+    fn what_the_user_has_chosen_stays() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("mold"), "").unwrap();
         let is_open = |args: &[&str]| candidates(&call(args, dir.path()), &["mold"]).is_some();
@@ -412,7 +404,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mold = dir.path().join("mold");
         std::fs::write(&mold, "").unwrap();
-        let linkers = Linkers::at(&dir.path().join("app."));
+        let linkers = Linkers::at(dir.path().join("linker"), dir.path().join("cc"));
         let link = call(&[], dir.path());
         let of = || candidates(&link, &["wild", "mold"]).unwrap();
         let asked = linkers.trial(of(), &mold).unwrap();

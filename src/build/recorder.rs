@@ -103,7 +103,7 @@ impl Recorder {
         Self {
             link: with(&format!("{LINK}{EXE_SUFFIX}")),
             records: with(RECORDS),
-            linkers: Linkers::at(stem),
+            linkers: Linkers::at(with("linker"), with(linker::LINK)),
         }
     }
 
@@ -169,10 +169,10 @@ pub fn requested() -> Option<Result<ExitCode, String>> {
     let (stem, role) = name.split_at(name.rfind('.')? + 1);
     match role {
         LINK => Some(Err(compile(&own, stem.as_ref(), arguments)?)),
-        linker::LINK => Some(linker::requested(
-            stem.as_ref(),
-            &arguments.collect::<Vec<_>>(),
-        )),
+        linker::LINK => {
+            let args: Vec<OsString> = arguments.collect();
+            Some(Recorder::at(stem.as_ref()).linkers.requested(&args))
+        }
         _ => None,
     }
 }
