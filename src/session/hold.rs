@@ -40,8 +40,9 @@ impl Session {
                 {
                     let live = live.generation;
                     self.hold = Hold::Until(now + limit);
-                    self.show(View::Holding { live, limit });
                     self.park();
+                    // Shown after the switch, so that a client that reacts to this line is parked.
+                    self.show(View::Holding { live, limit });
                 }
             }
             Hold::Until(until) => {

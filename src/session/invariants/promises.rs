@@ -1,7 +1,7 @@
 //! The invariants, each by the name that a failure shows, and with the promise that it keeps (the
 //! README's list).
 
-use super::super::action::Action;
+use super::super::action::{Action, View};
 use super::super::claims::Claims;
 use super::super::model::{Generation, Handover, Occasion};
 use super::super::slots::{Relay, Slot};
@@ -97,6 +97,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         action: serves_the_newest,
         state: reaches_no_older,
         ..Invariant::named("5: new connections reach no older generation")
+    },
+    Invariant {
+        action: tells_where_they_go,
+        ..Invariant::named("5: where new connections go is told once they do")
     },
     Invariant {
         action: reloads_what_is_live,
@@ -454,6 +458,18 @@ fn reaches_no_older(play: &Play) -> Holds {
     };
     let reached = live.slot == world.active || world.parked.is_some();
     must(reached, "new connections don't go to live")
+}
+
+/// A client that reacts to the line has to find it true.
+fn tells_where_they_go(play: &Play, action: &Action) -> Holds {
+    let world = &play.world;
+    let is_so = match action {
+        Action::Show(View::Holding { .. }) => world.parked.is_some(),
+        Action::Show(View::Released) => world.live().is_some() && world.parked.is_none(),
+        Action::Show(View::Live { generation, .. }) => *generation == world.live,
+        _ => true,
+    };
+    must(is_so, "new connections don't go where the user is told")
 }
 
 fn debugged_stays(play: &Play, action: &Action) -> Holds {
