@@ -187,9 +187,14 @@ pub(crate) async fn again<T>(part: &'static str, mut work: impl AsyncFnMut() -> 
 
 /// Blocking work in a thread of the runtime.
 #[derive(Debug)]
-pub(crate) struct Blocking<T>(JoinHandle<Result<T, String>>);
+pub struct Blocking<T>(JoinHandle<Result<T, String>>);
 
 impl<T> Blocking<T> {
+    /// Whether the work has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// Waits for its end; a panic is an error. Safe to drop while it waits.
     pub(crate) async fn done(&mut self) -> io::Result<T> {
         let ended = (&mut self.0).await?;

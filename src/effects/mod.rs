@@ -21,7 +21,7 @@ use crate::config::layer;
 use crate::config::resolve::{FILE_NAME, Sources};
 use crate::config::{Ready, Settings};
 use crate::control::desk::Desk;
-use crate::defect;
+use crate::defect::{self, Blocking};
 use crate::driver::Effects;
 use crate::exit::Failure;
 use crate::hooks::Hooks;
@@ -82,6 +82,8 @@ pub struct Executor {
     pub apps: HashMap<Generation, Running>,
     /// Background tasks for the slots.
     pub tasks: Tasks,
+    /// The removals of what was built for generations that are gone.
+    pub discarding: Vec<Blocking<()>>,
     /// A keeper that is started while a build runs, so that the launch need not wait for it.
     pub spare: Option<Keeper>,
     /// Passes hotrun's stdin on to the app, if it gets that.
@@ -275,7 +277,7 @@ impl Effects for Executor {
                 self.told_to_end(generation);
                 self.with(generation, App::kill);
             }
-            Action::Discard(artifact) => artifact::discard(&artifact.dir),
+            Action::Discard(artifact) => self.discard(artifact),
             Action::Serving(generation) => {
                 self.release_overlapping(now, generation);
                 self.tell_executables(generation);
@@ -313,6 +315,25 @@ impl Executor {
         sys::suspend();
         if had_keys {
             sys::take_keys();
+        }
+    }
+
+    /// Removes what was built for a generation, in a thread of its own: giving up the pages of a large
+    /// program takes the kernel some milliseconds.
+    fn discard(&mut self, artifact: ArtifactRef) {
+        self.discarding.retain(|removal| !removal.is_over());
+        let removal = defect::spawn_blocking("discard", move || {
+            defect::point("discard");
+            artifact::discard(&artifact.dir);
+        });
+        self.discarding.push(removal);
+    }
+
+    /// Waits until all that was to be removed is.
+    pub async fn discarded(&mut self) {
+        for removal in &mut self.discarding {
+            // What is left of one that panicked is removed at the next start.
+            removal.done().await.ok();
         }
     }
 

@@ -127,6 +127,7 @@ pub(super) async fn serve(
         remembered: memory,
         apps: HashMap::new(),
         tasks: Tasks::default(),
+        discarding: Vec::new(),
         spare: None,
         input,
         session: name,
@@ -137,6 +138,7 @@ pub(super) async fn serve(
     let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
+    executor.discarded().await;
     drop((executor, control));
     // Lets the builder unlock its directory.
     tokio::task::yield_now().await;

@@ -129,6 +129,21 @@ fn in_what_pins_what_was_built() {
 }
 
 #[test]
+fn in_what_removes_what_was_built() {
+    let address = own_address();
+    let project = Project::new("listens");
+    project.configure("[app]\nprobation = \"100ms\"\n");
+    let hotrun = start(&project, "discard", &["--", "tcp", &address.to_string()]);
+    wait_version(address, "1");
+    project.set_version("2");
+    // What was built for the first version is removed when the second has passed its probation.
+    wait_told(&hotrun, "discard");
+    project.set_version("3");
+    wait_version(address, "3");
+    ends_well(&hotrun);
+}
+
+#[test]
 fn in_what_compiles_without_cargo() {
     let address = own_address();
     let project = Project::new("listens");
