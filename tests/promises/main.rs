@@ -19,6 +19,7 @@ mod a_terminal_has_keys_and_a_status_line;
 mod activation_is_accepted;
 mod all_of_the_program_is_pinned;
 mod an_address_in_use_is_explained;
+mod an_idle_hotrun_costs_little;
 mod browsers_reload_after_live;
 mod cargo_is_the_users_own;
 mod clients_may_wait_for_the_next_version;

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_env = "gnu")]
+use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -23,6 +25,20 @@ pub fn own_program() -> String {
 pub fn output_paths() -> impl Iterator<Item = PathBuf> {
     let own = ["/proc/self/fd/1", "/proc/self/fd/2"];
     own.into_iter().filter_map(|link| fs::read_link(link).ok())
+}
+
+/// Has all threads of this process share one heap, and what is freed given back soon: hotrun is idle most
+/// of the day. To be called before there are threads. Other C libraries than glibc keep less anyway.
+pub fn keep_memory_small() {
+    #[cfg(target_env = "gnu")]
+    for (setting, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_TRIM_THRESHOLD, 64 * 1024),
+        (libc::M_TOP_PAD, 16 * 1024),
+    ] {
+        // SAFETY: takes two numbers (mallopt(3)), and this is the only thread.
+        unsafe { libc::mallopt(setting, value) };
+    }
 }
 
 /// The variable with the search path of shared objects.

@@ -32,6 +32,9 @@ pub fn name() -> String {
     format!("Windows {major}.{minor}.{}", version.dwBuildNumber)
 }
 
+/// Nothing is to be done: the system's allocator keeps little.
+pub fn keep_memory_small() {}
+
 /// A path by which any process of this user can start this program; without spaces, if it has such a name.
 pub fn own_program() -> String {
     let path = std::env::current_exe();
