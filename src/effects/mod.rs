@@ -215,6 +215,8 @@ impl Effects for Executor {
             Action::Proved(generation) => {
                 self.passed_probation(generation);
                 self.tell_executables(generation);
+                // Nothing is likely to be waited for now, and perhaps nothing happens for hours.
+                sys::host::give_memory_back();
             }
             Action::Run(id, job) => self.hooks.start(id, &job, &self.settings),
             Action::EndJob(id) => self.hooks.end(id),

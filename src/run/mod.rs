@@ -48,7 +48,7 @@ pub fn run() -> ExitCode {
     if let Some(answer) = capture::trial::requested() {
         return print(answer);
     }
-    sys::host::keep_memory_small();
+    sys::host::share_one_heap();
     defect::tell_by(ui::command::defect);
     let inherited = inherited::take(&listen_environment());
     let mut words: Vec<OsString> = std::env::args_os().collect();

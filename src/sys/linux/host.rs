@@ -27,18 +27,24 @@ pub fn output_paths() -> impl Iterator<Item = PathBuf> {
     own.into_iter().filter_map(|link| fs::read_link(link).ok())
 }
 
-/// Has all threads of this process share one heap, and what is freed given back soon: hotrun is idle most
-/// of the day. To be called before there are threads. Other C libraries than glibc keep less anyway.
-pub fn keep_memory_small() {
+/// Has all threads of this process share one heap: what each had needed once would be kept for it alone.
+/// To be called before there are threads. Only glibc has a heap for each.
+pub fn share_one_heap() {
     #[cfg(target_env = "gnu")]
-    for (setting, value) in [
-        (libc::M_ARENA_MAX, 1),
-        (libc::M_TRIM_THRESHOLD, 64 * 1024),
-        (libc::M_TOP_PAD, 16 * 1024),
-    ] {
-        // SAFETY: takes two numbers (mallopt(3)), and this is the only thread.
-        unsafe { libc::mallopt(setting, value) };
-    }
+    // SAFETY: takes two numbers (mallopt(3)), and this is the only thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
+/// Gives memory that was freed back to the system, where the C library keeps it for later. Takes less than
+/// a millisecond, in which no thread gets or frees memory.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, and locks the heap itself (malloc_trim(3): MT-Safe).
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// The variable with the search path of shared objects.
@@ -128,6 +134,26 @@ fn silent(magic: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn memory_is_given_back() {
+        let resident = || {
+            let all = fs::read_to_string("/proc/self/statm").unwrap();
+            let pages = all.split(' ').nth(1).unwrap();
+            pages.parse::<usize>().unwrap() * 4096
+        };
+        share_one_heap();
+        let mut blocks: Vec<_> = (0..8192).map(|_| Box::new([1_u8; 4096])).collect();
+        // The heap can't just end earlier: this is its last block.
+        let last = blocks.pop();
+        drop(blocks);
+        let before = resident();
+        give_memory_back();
+        let after = resident();
+        assert!(after + (16 << 20) < before, "{before} {after}");
+        drop(last);
+    }
 
     #[test]
     fn file_systems_with_other_writers_are_silent() {

@@ -32,8 +32,11 @@ pub fn name() -> String {
     format!("Windows {major}.{minor}.{}", version.dwBuildNumber)
 }
 
-/// Nothing is to be done: the system's allocator keeps little.
-pub fn keep_memory_small() {}
+/// Nothing is to be done: they do.
+pub fn share_one_heap() {}
+
+/// Nothing is to be done: the system's allocator does that by itself.
+pub fn give_memory_back() {}
 
 /// A path by which any process of this user can start this program; without spaces, if it has such a name.
 pub fn own_program() -> String {
