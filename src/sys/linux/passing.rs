@@ -5,13 +5,12 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
 use nix::libc;
-use nix::sys::socket::MsgFlags;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::sys::FIRST_SOCKET;
 
 /// With each message that is sent: if the other end is closed, that is an error and no signal.
-pub(in crate::sys) const SEND: MsgFlags = MsgFlags::MSG_NOSIGNAL;
+pub(in crate::sys) const SEND: SendFlags = SendFlags::NOSIGNAL;
 
 /// With each message that is received: descriptors in it are close-on-exec.
 pub(in crate::sys) const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;

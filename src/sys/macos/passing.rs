@@ -5,15 +5,14 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
-use nix::sys::socket::MsgFlags;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::proc_info;
 use crate::sys::FIRST_SOCKET;
 
 /// With each message that is sent: nothing. There is no flag against the signal that comes if the other end
 /// is closed, but Rust's runtime ignores SIGPIPE in every program.
-pub(in crate::sys) const SEND: MsgFlags = MsgFlags::empty();
+pub(in crate::sys) const SEND: SendFlags = SendFlags::empty();
 
 /// With each message that is received: nothing.
 pub(in crate::sys) const RECEIVE: RecvFlags = RecvFlags::empty();

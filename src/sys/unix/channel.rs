@@ -2,7 +2,7 @@
 //! sockets.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -41,8 +41,8 @@ impl Channel {
         handles: &[Handle],
         sockets: &[Arc<Socket>],
     ) -> io::Result<usize> {
-        let mut descriptors: Vec<RawFd> = handles.iter().map(AsRawFd::as_raw_fd).collect();
-        descriptors.extend(sockets.iter().map(AsRawFd::as_raw_fd));
+        let mut descriptors: Vec<BorrowedFd<'_>> = handles.iter().map(AsFd::as_fd).collect();
+        descriptors.extend(sockets.iter().map(AsFd::as_fd));
         let send = || send(self.0.as_fd(), bytes, &descriptors);
         self.0.async_io(Interest::WRITABLE, send).await
     }
@@ -68,7 +68,7 @@ impl Stdin {
     /// Sends bytes and, with the first of them, a duplicate of this handle. Returns how many bytes were
     /// sent.
     pub fn send(&self, bytes: &[u8], handle: Option<&Handle>) -> io::Result<usize> {
-        let descriptor = handle.map(AsRawFd::as_raw_fd);
+        let descriptor = handle.map(AsFd::as_fd);
         send(self.0.as_fd(), bytes, descriptor.as_slice())
     }
 
@@ -79,7 +79,7 @@ impl Stdin {
 }
 
 impl AsFd for Stdin {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use nix::fcntl::FdFlag;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, sendmsg};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, recvmsg, sendmsg,
+};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,26 +24,23 @@ pub type Handle = OwnedFd;
 /// The most descriptors that one message carries (`SCM_MAX_FD` of Linux).
 pub const MOST_DESCRIPTORS: usize = 253;
 
-/// Sends bytes and, with the first of them, descriptors over a unix socket. Returns how many bytes were
-/// sent.
+/// The bytes that so many take in a message.
+const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
+
+/// Sends bytes and, with the first of them, at most [`MOST_DESCRIPTORS`] descriptors over a unix socket.
+/// Returns how many bytes were sent.
 pub(in crate::sys) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
-    descriptors: &[RawFd],
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let rights = [ControlMessage::ScmRights(descriptors)];
-    let messages = if descriptors.is_empty() {
-        &rights[..0]
-    } else {
-        &rights[..]
-    };
-    Ok(sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(bytes)],
-        messages,
-        SEND,
-        None,
-    )?)
+    let mut space = [MaybeUninit::uninit(); ROOM];
+    let mut parts = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !parts.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        // As the system says it of too many.
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut parts, SEND)?)
 }
 
 /// Receives bytes and the descriptors that came with them, all close-on-exec. No bytes: the other
@@ -50,17 +49,16 @@ pub(in crate::sys) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let space = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
-    receive_into(vec![MaybeUninit::uninit(); space], socket, buffer)
+    receive_into(&mut [MaybeUninit::uninit(); ROOM], socket, buffer)
 }
 
 /// The same with this room for descriptors.
 fn receive_into(
-    mut space: Vec<MaybeUninit<u8>>,
+    space: &mut [MaybeUninit<u8>],
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut parts = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = RecvAncillaryBuffer::new(space);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg(socket, &mut slices, &mut parts, RECEIVE)?;
     let mut descriptors = Vec::new();
@@ -126,7 +124,7 @@ mod tests {
     fn descriptors_travel_with_the_first_byte() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (mut reader, writer) = UnixStream::pair().unwrap();
-        let sent = send(ours.as_fd(), b"hello", &[writer.as_raw_fd()]).unwrap();
+        let sent = send(ours.as_fd(), b"hello", &[writer.as_fd()]).unwrap();
         assert_eq!(sent, 5);
         drop(writer);
         let mut buffer = [0; 16];
@@ -150,10 +148,10 @@ mod tests {
         }
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (mut reader, writer) = UnixStream::pair().unwrap();
-        send(ours.as_fd(), b"hello", &[writer.as_raw_fd(); 5]).unwrap();
+        send(ours.as_fd(), b"hello", &[writer.as_fd(); 5]).unwrap();
         drop(writer);
-        let room = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let error = receive_into(room, theirs.as_fd(), &mut [0; 16]).unwrap_err();
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let error = receive_into(&mut room, theirs.as_fd(), &mut [0; 16]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         reader.set_nonblocking(true).unwrap();
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);

@@ -154,14 +154,11 @@ fn become_activated(
 
 /// Sends the notification descriptor of this process's filter to the parent, or the errno.
 fn hand_over(to: &OwnedFd, listener: Result<&OwnedFd, &io::Error>) {
-    let code = listener.err();
+    let code = listener.as_ref().err();
     let code = code.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EINVAL));
-    let descriptors: Vec<RawFd> = listener
-        .iter()
-        .map(|listener| listener.as_raw_fd())
-        .collect();
+    let descriptor = listener.ok().map(AsFd::as_fd);
     // Without the descriptor the parent can't answer any call, so the program must not run.
-    if send(to.as_fd(), &code.to_ne_bytes(), &descriptors).is_err() {
+    if send(to.as_fd(), &code.to_ne_bytes(), descriptor.as_slice()).is_err() {
         // SAFETY: ends the child at once, without running what belongs to its parent.
         unsafe { libc::_exit(127) }
     }

@@ -216,7 +216,7 @@ mod tests {
                 let at = unsafe { dup2_raw(&socket, NUMBER) };
                 let listener = notify(&mut program);
                 if let (Ok(at), Ok(listener)) = (at, listener) {
-                    send(theirs.as_fd(), &[0], &[listener.as_raw_fd()]).ok();
+                    send(theirs.as_fd(), &[0], &[listener.as_fd()]).ok();
                     drop(listener);
                     let result = listen(&at, Backlog::MAXCONN)
                         .err()
