@@ -16,7 +16,7 @@
 //! - `run`: what `main` calls. Chooses the job by the command line, and puts the modules together for it.
 //! - [`cli`], [`config`]: command line and files become [`config::Settings`]. [`exit`]: the only list of
 //!   exit codes.
-//! - [`sys`]: the only module that names an operating system, and the only `unsafe`. `defect`, `tls`,
+//! - [`sys`]: the only module that names an operating system, and the only `unsafe`. `clock`, `defect`, `tls`,
 //!   [`digest`], `helper`, [`lines`], [`sink`]: small things that several modules need.
 //!
 //! Modules that carry out actions never import each other; what one learns reaches another as a value in
@@ -33,6 +33,7 @@ pub mod browser;
 pub mod build;
 pub mod capture;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 mod defect;

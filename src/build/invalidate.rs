@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::project::{Local, Project};
+use crate::clock;
 use crate::session::model::{ChangeKind, Changes, Content};
 use crate::sys::files::TICK;
 
@@ -119,13 +120,9 @@ fn set_back(record: &Path, written: SystemTime, unknown: bool) {
 }
 
 /// Sets the time stamp to now, as `touch` does.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compared with the time stamps of files"
-)]
 fn touch(path: &Path) {
     if let Ok(file) = File::options().append(true).open(path) {
-        file.set_modified(SystemTime::now()).ok();
+        file.set_modified(clock::wall()).ok();
     }
 }
 

@@ -44,7 +44,7 @@ mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -193,14 +193,6 @@ fn no_cargo(reason: Reason) -> Failure {
 /// Time stamps of files are as coarse as the kernel's tick: a file that is written now may get a stamp
 /// that is this much behind the clock.
 const TICK: Duration = Duration::from_millis(20);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compared with the time stamps of files"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
-}
 
 /// Starts the builder.
 pub fn spawn(

@@ -9,7 +9,8 @@ use super::fast;
 use super::lock_holder::{Tell, Waits};
 use super::messages::{self, Said};
 use super::project::{self, Problem, Project};
-use super::{TICK, command, now, toolchain};
+use super::{TICK, command, toolchain};
+use crate::clock;
 use crate::config::Build;
 use crate::digest;
 use crate::helper::{self, After, Cancel, Stopped};
@@ -30,10 +31,9 @@ pub(super) async fn read_project(
     line: &mut impl FnMut(String),
     waiting: &Tell,
 ) -> Result<(Project, Seen), Unread> {
-    let clock = now();
     let began = Began {
-        stamp: clock - TICK,
-        clock,
+        stamp: clock::wall() - TICK,
+        clock: clock::steady(),
     };
     let configuration = cargo_config::digest(build);
     let config = CargoConfig::read(build);

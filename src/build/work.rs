@@ -19,7 +19,8 @@ use super::pin::Pins;
 use super::project::{Problem, Project};
 use super::reader::{Unread, read_project};
 use super::toolchain::{self, Toolchain};
-use super::{Loaded, Order, TICK, cargo_config, command, now, siblings, surroundings};
+use super::{Loaded, Order, TICK, cargo_config, command, siblings, surroundings};
+use crate::clock;
 use crate::config::Settings;
 use crate::defect::{guarded, point};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
@@ -215,8 +216,8 @@ impl Work {
             return Ok(BuildOutcome::Failed { reason });
         }
         let loaded = self.loaded()?;
-        let stamp = loaded.store.now().unwrap_or_else(|_| now() - TICK);
-        let clock = now();
+        let stamp = loaded.store.now().unwrap_or_else(|_| clock::wall() - TICK);
+        let clock = clock::steady();
         let began = Began { stamp, clock };
         let project = loaded.project.clone();
         if let Some(baseline) = baseline {

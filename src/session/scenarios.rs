@@ -343,7 +343,7 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
             let lock = Some(Content::Digest(number.parse().unwrap()));
             let began = Began {
                 stamp: SystemTime::UNIX_EPOCH,
-                clock: SystemTime::UNIX_EPOCH,
+                clock: Duration::ZERO,
             };
             let scope = Scope {
                 seen: Some(Seen { began, lock }),

@@ -1,6 +1,6 @@
 //! What reading or building a project has seen of its files.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::model::Content;
 
@@ -10,8 +10,8 @@ pub struct Began {
     /// No file that was written later has an older time stamp. One written a moment before may have the
     /// same: stamps are as coarse as the kernel's tick.
     pub stamp: SystemTime,
-    /// The same by the clock, for what was read and not only written before.
-    pub clock: SystemTime,
+    /// The same by a clock that is never set, for what was read and not only written before.
+    pub clock: Duration,
 }
 
 /// The state of a project when it was read or built.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Message;
 use super::errors::{Errors, Room, Told};
@@ -15,6 +15,7 @@ use super::screen::{Screen, Window};
 use super::sd_notify::ServiceManager;
 use super::status_line::{self, Facts};
 use super::style::Style;
+use crate::clock;
 use crate::config::{self, Format, Output, Settings, Verbosity};
 use crate::defect::point;
 use crate::exit::Failure;
@@ -38,14 +39,6 @@ const PIECE: usize = 16 * 1024;
 /// the status line.
 const BELOW_ERRORS: usize = 5;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "says when a line is due, not what happens"
-)]
-fn moment() -> Instant {
-    Instant::now()
-}
-
 pub(super) struct Printer {
     written: Arc<AtomicUsize>,
     format: Format,
@@ -60,7 +53,7 @@ pub(super) struct Printer {
     errors: Errors,
     late: Late,
     /// When the last event was taken in, whose time is `now`.
-    heard: Option<Instant>,
+    heard: Option<Duration>,
     markers: Markers,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
@@ -212,13 +205,17 @@ impl Printer {
     /// How long to wait for the next message, if a line is due by the time.
     pub(super) fn patience(&self) -> Option<Duration> {
         let due = self.late.next()?.saturating_sub(self.now);
-        let passed = self.heard.map(|heard| heard.elapsed());
+        let passed = self
+            .heard
+            .map(|heard| clock::steady().saturating_sub(heard));
         Some(due.saturating_sub(passed.unwrap_or_default()))
     }
 
     /// Says what is due by the time.
     pub(super) fn show_late(&mut self) {
-        let passed = self.heard.map(|heard| heard.elapsed());
+        let passed = self
+            .heard
+            .map(|heard| clock::steady().saturating_sub(heard));
         for event in self.late.due(self.now + passed.unwrap_or_default()) {
             self.say_of(&event);
         }
@@ -227,7 +224,7 @@ impl Printer {
     /// Tells an event everywhere where it is to be heard; `from_here`: as the user is to read it.
     fn tell(&mut self, now: Moment, event: Event, from_here: Option<&Event>) {
         self.now = now;
-        self.heard = Some(moment());
+        self.heard = Some(clock::steady());
         let record = Record::at(now, event);
         self.record(&record);
         let event = &record.event;

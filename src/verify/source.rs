@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::clock;
 use crate::exit::Failure;
 
 /// The file, until its time stamp is put back.
@@ -30,10 +31,6 @@ impl Source {
     }
 
     /// Makes it newer than everything that was built from it.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "cargo compares the time stamps of files"
-    )]
     pub(super) fn touch(&mut self) -> Result<(), Failure> {
         let mut touch = || {
             let before = written(&self.path)?;
@@ -41,7 +38,7 @@ impl Source {
                 // Saved meanwhile: that is its own time stamp now.
                 self.own = before;
             }
-            set_written(&self.path, SystemTime::now())?;
+            set_written(&self.path, clock::wall())?;
             self.given = Some(written(&self.path)?);
             Ok(())
         };

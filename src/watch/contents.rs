@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use crate::clock;
 use crate::digest;
 use crate::session::model::{Content, Script};
 use crate::session::seen::Began;
@@ -14,9 +15,10 @@ use crate::sys::files;
 #[derive(Clone, Copy, Debug)]
 struct Look {
     content: Content,
-    at: SystemTime,
-    /// When it was last found to differ from before.
-    changed: SystemTime,
+    /// When, by the steady clock; `None`: before all that is compared with it.
+    at: Option<Duration>,
+    /// When it was last found to differ from before, if it was.
+    changed: Option<Duration>,
 }
 
 /// The last reading of each path.
@@ -56,9 +58,9 @@ impl Contents {
                 before: Some(known.content),
                 now,
             }),
-            Some(known) if known.at < since.clock => None,
+            Some(known) if known.at < Some(since.clock) => None,
             // A file that is gone has no time stamp any more.
-            Some(known) if known.changed >= since.clock => Some(Found { before: None, now }),
+            Some(known) if known.changed >= Some(since.clock) => Some(Found { before: None, now }),
             _ if files::changed(path).is_some_and(|at| at >= since.stamp) => {
                 Some(Found { before: None, now })
             }
@@ -68,11 +70,11 @@ impl Contents {
 
     /// Stores the content now; returns the one before.
     fn note(&mut self, path: &Path, content: Content) -> Option<Content> {
-        let at = now();
+        let at = Some(clock::steady());
         let mut look = Look {
             content,
             at,
-            changed: UNIX_EPOCH,
+            changed: None,
         };
         if let Some(known) = self.looks.get_mut(path) {
             let is_same = known.content == content;
@@ -87,8 +89,8 @@ impl Contents {
     pub(super) fn assume(&mut self, path: &Path, content: Content) {
         let look = Look {
             content,
-            at: UNIX_EPOCH,
-            changed: UNIX_EPOCH,
+            at: None,
+            changed: None,
         };
         self.looks.insert(path.to_owned(), look);
     }
@@ -110,14 +112,6 @@ impl Contents {
     pub(super) fn len(&self) -> usize {
         self.looks.len()
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compared with the time stamps of files"
-)]
-pub(super) fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 /// A file with content of its own: neither a link nor another name of an older file.
@@ -182,26 +176,25 @@ mod tests {
         let hour = Duration::from_hours(1);
         fs::write(&path, "one").unwrap();
         let mut contents = Contents::default();
-        let at = |time: SystemTime| {
-            Some(Began {
-                stamp: time,
-                clock: time,
-            })
-        };
-        assert_eq!(contents.look_first(&path, at(now() + hour)), None);
+        let began = |stamp: SystemTime, clock: Duration| Some(Began { stamp, clock });
+        let start = clock::steady();
+        let later = began(clock::wall() + hour, start);
+        assert_eq!(contents.look_first(&path, later), None);
         let mut contents = Contents::default();
-        let found = contents.look_first(&path, at(now() - hour)).unwrap();
+        let earlier = began(clock::wall() - hour, start);
+        let found = contents.look_first(&path, earlier).unwrap();
         assert_eq!(found.before, None);
+        let now = || began(clock::wall(), clock::steady());
         // It was read before the given time, and not written since.
-        assert_eq!(contents.look_first(&path, at(now())), None);
+        assert_eq!(contents.look_first(&path, now()), None);
         // Its stamp may be of the same tick.
         let same_tick = Began {
             stamp: files::changed(&path).unwrap(),
-            clock: now(),
+            clock: clock::steady(),
         };
         assert_eq!(contents.look_first(&path, Some(same_tick)), None);
         fs::write(&path, "two").unwrap();
-        let two = contents.look_first(&path, at(now())).unwrap();
+        let two = contents.look_first(&path, now()).unwrap();
         assert_eq!(two.before, Some(found.now));
         assert_eq!(contents.look_first(&path, None), None);
     }
@@ -214,10 +207,9 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let mut contents = Contents::default();
         contents.look(&path).unwrap();
-        let clock = now();
         let began = Some(Began {
-            stamp: clock,
-            clock,
+            stamp: clock::wall(),
+            clock: clock::steady(),
         });
         fs::remove_file(&path).unwrap();
         contents.look(&path).unwrap();

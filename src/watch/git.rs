@@ -1,15 +1,24 @@
 //! Reads git's state: whether it is in the middle of an operation, which is waited for, and which files
 //! it tracks, which are never ignored.
 
-use crate::sys::files;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, SystemTime};
+
+use crate::clock;
+use crate::sys::files;
 
 /// An older lock was left behind by a git that was killed.
 const LEFT_BEHIND: Duration = Duration::from_mins(1);
+
+/// How long its lock is waited for at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pause between two checks of that lock.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The git directory of a work tree.
 #[derive(Debug)]
@@ -32,15 +41,27 @@ impl Git {
         Some(Self { dir })
     }
 
+    /// Waits while git holds its lock, but not for ever.
+    pub(super) fn wait_until_unlocked(&self) {
+        let mut waited = Duration::ZERO;
+        while self.is_locked(clock::wall()) && waited < PATIENCE {
+            thread::sleep(LOOK);
+            waited += LOOK;
+        }
+    }
+
     /// Git is writing at this moment.
-    pub(super) fn is_locked(&self, now: SystemTime) -> bool {
+    fn is_locked(&self, now: SystemTime) -> bool {
         self.age("index.lock", now)
             .is_some_and(|age| age < LEFT_BEHIND)
     }
 
+    /// How long ago this was written. Where the clock was set back since, it seems to be in the future: by so
+    /// much it is no work of this moment either.
     fn age(&self, name: &str, now: SystemTime) -> Option<Duration> {
         let written = self.dir.join(name).metadata().ok()?.modified().ok()?;
-        Some(now.duration_since(written).unwrap_or_default())
+        let age = now.duration_since(written);
+        Some(age.unwrap_or_else(|ahead| ahead.duration()))
     }
 
     /// If git is in the middle of an operation: how long ago its last step was.
@@ -117,4 +138,24 @@ fn tracked_and_ignored(dir: &Path) -> HashSet<PathBuf> {
         .filter(|name| !name.is_empty())
         .map(|name| dir.join(files::path(name)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_left_behind_after_a_minute_on_either_side() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".git")).unwrap();
+        fs::write(dir.path().join(".git/index.lock"), "").unwrap();
+        let git = Git::of(dir.path()).unwrap();
+        let now = clock::wall();
+        assert!(git.is_locked(now));
+        assert_eq!(git.works(now), Some(Duration::ZERO));
+        assert!(!git.is_locked(now + 2 * LEFT_BEHIND));
+        // The clock was set back after git had crashed.
+        assert!(!git.is_locked(now - 2 * LEFT_BEHIND));
+        assert_eq!(git.works(now - 2 * LEFT_BEHIND), None);
+    }
 }

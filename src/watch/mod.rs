@@ -28,8 +28,6 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use ignore::WalkBuilder;
 use notify::EventKind;
@@ -46,6 +44,7 @@ use git::Git;
 use places::Places;
 use writers::Writers;
 
+use crate::clock;
 use crate::config;
 use crate::defect::{self, point};
 use crate::exit::Failure;
@@ -56,10 +55,6 @@ use crate::session::seen::Began;
 
 /// The most files whose content is remembered although they are not sources.
 const OTHERS: usize = 4096;
-/// How long git's lock is waited for at most, before the events are passed on regardless.
-const LOCKED: Duration = Duration::from_secs(1);
-/// The pause between two checks of that lock.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// A message to the watching thread.
 enum Message {
@@ -211,7 +206,10 @@ impl Watcher {
             Message::Lost => self.rescan(),
             Message::Found(event) => {
                 let mut events = vec![event];
-                self.wait_for_git();
+                // All that git writes becomes one change.
+                if let Some(git) = &self.git {
+                    git.wait_until_unlocked();
+                }
                 for message in inbox.try_iter() {
                     match message {
                         Message::Found(event) => events.push(event),
@@ -294,22 +292,10 @@ impl Watcher {
         if changes.is_empty() {
             return;
         }
-        if let Some(ago) = self.git.as_ref().and_then(|git| git.works(contents::now())) {
+        if let Some(ago) = self.git.as_ref().and_then(|git| git.works(clock::wall())) {
             self.events.send(Event::GitWorks { ago }).ok();
         }
         self.events.send(Event::Changed(changes)).ok();
-    }
-
-    /// Waits while git holds its lock, so that all it writes becomes one change.
-    fn wait_for_git(&self) {
-        let Some(git) = &self.git else {
-            return;
-        };
-        let mut waited = Duration::ZERO;
-        while git.is_locked(contents::now()) && waited < LOCKED {
-            thread::sleep(LOOK);
-            waited += LOOK;
-        }
     }
 
     /// Looks at every path that these events name.

@@ -62,6 +62,7 @@ mod stopped_candidates_are_recognised;
 mod the_app_is_started_as_by_cargo_run;
 mod the_app_may_have_the_terminal;
 mod the_background_is_followed;
+mod the_clock_may_be_set;
 mod the_first_build_waits_for_nothing;
 mod the_last_save_wins;
 mod the_log_file_has_every_line;

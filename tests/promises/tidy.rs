@@ -49,6 +49,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "session::reason",
         ],
     ),
+    ("clock", &[]),
     (
         "signals",
         &[
@@ -70,6 +71,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "watch",
         &[
+            "clock",
             "defect",
             "config",
             "digest",
@@ -87,6 +89,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            "clock",
             "defect",
             "config",
             "digest",
@@ -120,6 +123,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "ui",
         &[
+            "clock",
             "defect",
             "config",
             "exit",
@@ -185,6 +189,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "verify",
         &[
+            "clock",
             "defect",
             "exit",
             "helper",
