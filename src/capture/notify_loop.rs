@@ -32,6 +32,9 @@ const MOST_NUMBERED: u32 = 16;
 /// The time between two checks whether the program has closed what it bound.
 const TIDY_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Of at most this many addresses is it reported that they are in use.
+const MOST_TAKEN: usize = 100;
+
 /// For at most this many sockets is the reason remembered why they can't be captured.
 const MOST_UNHELD: usize = 1024;
 
@@ -58,6 +61,8 @@ pub(super) struct NotifyLoop {
     handed: HashMap<u64, Arc<Socket>>,
     /// Inodes of sockets whose address can't be captured, and why.
     unheld: HashMap<u64, Why>,
+    /// The addresses that were reported to be in use.
+    taken: HashSet<Address>,
     /// Process and descriptor of each call that a signal interrupted before the answer: the program
     /// makes it again.
     interrupted: HashSet<(i32, i32)>,
@@ -75,6 +80,7 @@ impl NotifyLoop {
             beside: HashMap::new(),
             handed: HashMap::new(),
             unheld: HashMap::new(),
+            taken: HashSet::new(),
             interrupted: HashSet::new(),
             current: None,
         }
@@ -259,6 +265,10 @@ impl NotifyLoop {
     /// owner of the address, which most programs don't name.
     fn report_if_taken(&mut self, address: &Address, fresh: &Fresh) {
         if self.bind_table.has_bound(address) || !fresh.is_refused(address) {
+            return;
+        }
+        // A program may try again and again, or try one address after the other.
+        if self.taken.len() == MOST_TAKEN || !self.taken.insert(address.clone()) {
             return;
         }
         let (tell, owner) = oneshot::channel();

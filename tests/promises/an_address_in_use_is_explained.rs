@@ -1,6 +1,6 @@
 //! If an app can't bind its address, the owner of the address is named, with what to do about that.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use nix::sys::signal::Signal;
 
@@ -42,6 +42,16 @@ fn by_another_program() {
         " ms, before it was ready: exit status 1, {address} is in use; waiting for a change"
     );
     assert!(said.contains(&line), "{said}");
+}
+
+#[test]
+fn once_however_often_it_is_asked_for() {
+    let address = own_address();
+    let _other = UdpSocket::bind(address).unwrap();
+    let project = Project::new("listens");
+    let hotrun = Hotrun::start(&project, &["--", "keeps-asking", &address.to_string()]);
+    hotrun.wait_for("ended", |_| true);
+    assert_eq!(hotrun.all("address-in-use").len(), 1);
 }
 
 /// Two copies of one project, as with `git worktree`.
