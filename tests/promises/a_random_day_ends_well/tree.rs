@@ -103,7 +103,7 @@ pub(super) fn project(declares: bool) -> Project {
         ("Cargo.toml", &manifest),
         ("README.md", "words\n"),
         (".gitignore", "/target\n/src/generated.rs\n"),
-        (".reload.toml", "[app]\nprobation = \"500ms\"\n"),
+        (".reload.toml", "[app]\nprobation = \"2s\"\n"),
     ] {
         project.add(path, text);
     }
