@@ -12,6 +12,15 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Stamps are as coarse as the kernel's tick: a file that is written now may get one that is this much
+/// behind the clock.
+const COARSE: Duration = Duration::from_millis(20);
+
+/// No file that is written from now on has an older stamp, by this machine's clock.
+pub(crate) fn stamp() -> SystemTime {
+    wall() - COARSE
+}
+
 /// The time that always goes on: since some moment, the same for the whole process.
 #[expect(
     clippy::disallowed_methods,

@@ -1,6 +1,7 @@
 //! What builds have reported of the program's sources, and the scope that is to be watched because of
 //! it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::dep_info;
@@ -9,7 +10,9 @@ use super::messages;
 use super::project::{Project, TargetKind};
 use super::scope::{self, Known};
 use crate::config::{Build, Settings};
+use crate::defect::{point, spawn_blocking};
 use crate::digest;
+use crate::helper::Stopped;
 use crate::session::model::{Changes, Content, Scope};
 use crate::session::seen::{Began, Seen};
 
@@ -64,6 +67,23 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// Works on them in a thread: after a checkout many files are read and written for that.
+    pub(super) async fn in_thread<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let mut inputs = std::mem::take(self);
+        let mut done = spawn_blocking("inputs", move || {
+            point("inputs");
+            let result = work(&mut inputs);
+            (inputs, result)
+        });
+        let failed = |error: io::Error| Stopped::Failed(error.to_string().into());
+        let (inputs, result) = done.done().await.map_err(failed)?;
+        *self = inputs;
+        Ok(result)
+    }
+
     /// A build begins for these changes. Returns them with what the last build has seen and was taken
     /// back since: if its result was not wanted, nobody else knows of that.
     pub(super) fn note(&mut self, workspace: &Path, changed: &Changes) -> Changes {
@@ -99,7 +119,14 @@ impl Inputs {
             let profile =
                 profile.unwrap_or_else(|| scope::default_profile(project, &settings.build));
             let sources = self.known.sources.as_deref().unwrap_or_default();
-            invalidate::make_seen(project, &profile, sources, &self.unseen, ran.stamp);
+            invalidate::make_seen(
+                &project.workspace,
+                &project.locals,
+                &profile,
+                sources,
+                &self.unseen,
+                ran.stamp,
+            );
         }
         // If it fails or is cancelled, it may have compiled any of them.
         self.unseen.forget_all_used();

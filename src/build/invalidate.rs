@@ -7,11 +7,12 @@
 //! incrementally (`cargo clean` would throw the incremental data away). The names of the fingerprint
 //! files are internal to cargo; where none is found, the source itself is touched, as a user would do.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::project::{Local, Project};
+use super::project::Local;
 use crate::clock;
 use crate::session::model::{ChangeKind, Changes, Content};
 use crate::sys::files::TICK;
@@ -19,15 +20,17 @@ use crate::sys::files::TICK;
 /// How the names of the fingerprint files begin whose time says when a unit was compiled.
 const COMPILED: [&str; 4] = ["dep-lib-", "dep-bin-", "dep-example-", "dep-build-script-"];
 
-/// Makes cargo see these changes. `sources`: the files that its dep-info names; `profile`: the directory
+/// Makes cargo see these changes of the packages `locals`. `sources`: the files that its dep-info names; `profile`: the directory
 /// of its fingerprints; `ran`: when its last run began.
 pub(super) fn make_seen(
-    project: &Project,
+    workspace: &Path,
+    locals: &[Local],
     profile: &Path,
     sources: &[PathBuf],
     changes: &Changes,
     ran: SystemTime,
 ) {
+    let mut packages: HashMap<&str, Recorded> = HashMap::new();
     for changed in changes.iter() {
         let is_source = matches!(
             changed.kind,
@@ -37,24 +40,43 @@ pub(super) fn make_seen(
         if !is_source || changed.now == Content::Missing {
             continue;
         }
-        let path = project.workspace.join(&changed.path);
+        let path = workspace.join(&changed.path);
         let Some(written) = written(&path) else {
             continue;
         };
-        let known = sources.iter().any(|source| path.starts_with(source));
-        let unknown = changed.kind == ChangeKind::Named && !known;
+        let known = || sources.iter().any(|source| path.starts_with(source));
+        let unknown = changed.kind == ChangeKind::Named && !known();
         let mut found = false;
-        for package in owners(&project.locals, &path) {
-            for record in records(profile, &package.name) {
-                found = true;
-                set_back(&record, written, unknown);
-            }
+        for package in owners(locals, &path) {
+            let new = || Recorded {
+                records: records(profile, &package.name),
+                written,
+                unknown,
+            };
+            let recorded = packages.entry(&package.name).or_insert_with(new);
+            recorded.written = recorded.written.min(written);
+            recorded.unknown |= unknown;
+            found |= !recorded.records.is_empty();
         }
         // Without a fingerprint nothing was compiled, or cargo keeps it elsewhere.
         if !found && !unknown && written <= ran {
             touch(&path);
         }
     }
+    for recorded in packages.into_values() {
+        for record in &recorded.records {
+            set_back(record, recorded.written, recorded.unknown);
+        }
+    }
+}
+
+/// What cargo has recorded of a package that has changed.
+struct Recorded {
+    records: Vec<PathBuf>,
+    /// The oldest time stamp among the files that have changed.
+    written: SystemTime,
+    /// One of them is none that cargo knows of.
+    unknown: bool,
 }
 
 fn written(path: &Path) -> Option<SystemTime> {
@@ -128,7 +150,10 @@ fn touch(path: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
+    use crate::session::model::{Change, Save};
 
     fn local(dir: &str) -> Local {
         let name = dir.trim_matches('/').replace('/', "-");
@@ -151,6 +176,48 @@ mod tests {
             let found = owners(&packages, Path::new(file)).iter();
             let names: Vec<&str> = found.map(|local| local.name.as_str()).collect();
             assert_eq!(names, expected, "{file}");
+        }
+    }
+
+    /// As after a checkout of many files that keeps their times.
+    #[test]
+    fn a_record_gets_older_than_each_of_many_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (workspace, profile) = (dir.path().join("app"), dir.path().join("debug"));
+        let unit = profile.join(".fingerprint/app-0123456789abcdef");
+        fs::create_dir_all(&unit).unwrap();
+        fs::create_dir(&workspace).unwrap();
+        let now = clock::wall();
+        let create = |path: &Path, age: u64| {
+            let file = File::create(path).unwrap();
+            file.set_modified(now - Duration::from_secs(age)).unwrap();
+        };
+        let mut changes = Changes::default();
+        for age in [50, 100, 0, 70] {
+            let name = format!("{age}.rs");
+            create(&workspace.join(&name), age);
+            changes.add(&Change {
+                path: name.into(),
+                kind: ChangeKind::Source,
+                before: None,
+                now: Content::Digest(age),
+                save: Save::Finished,
+                script: None,
+            });
+        }
+        let app = Local {
+            dir: workspace.clone(),
+            name: "app".into(),
+            ..local("app")
+        };
+        let record = unit.join("dep-bin-app");
+        for recorded in [30, 100, 200] {
+            create(&record, recorded);
+            let before = written(&record).unwrap();
+            make_seen(&workspace, from_ref(&app), &profile, &[], &changes, now);
+            let (after, oldest) = (written(&record), written(&workspace.join("100.rs")));
+            assert!(after < oldest, "{recorded}");
+            assert_eq!(after == Some(before), recorded == 200);
         }
     }
 

@@ -44,7 +44,6 @@ mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -189,10 +188,6 @@ fn no_cargo(reason: Reason) -> Failure {
     let hint = reason.hint.unwrap_or_else(|| other.into());
     Failure::failed(reason.text).hint(hint)
 }
-
-/// Time stamps of files are as coarse as the kernel's tick: a file that is written now may get a stamp
-/// that is this much behind the clock.
-const TICK: Duration = Duration::from_millis(20);
 
 /// Starts the builder.
 pub fn spawn(

@@ -9,7 +9,7 @@ use super::fast;
 use super::lock_holder::{Tell, Waits};
 use super::messages::{self, Said};
 use super::project::{self, Problem, Project};
-use super::{TICK, command, toolchain};
+use super::{command, toolchain};
 use crate::clock;
 use crate::config::Build;
 use crate::digest;
@@ -32,7 +32,7 @@ pub(super) async fn read_project(
     waiting: &Tell,
 ) -> Result<(Project, Seen), Unread> {
     let began = Began {
-        stamp: clock::wall() - TICK,
+        stamp: clock::stamp(),
         clock: clock::steady(),
     };
     let configuration = cargo_config::digest(build);

@@ -19,7 +19,7 @@ use super::pin::Pins;
 use super::project::{Problem, Project};
 use super::reader::{Unread, read_project};
 use super::toolchain::{self, Toolchain};
-use super::{Loaded, Order, TICK, cargo_config, command, siblings, surroundings};
+use super::{Loaded, Order, cargo_config, command, siblings, surroundings};
 use crate::clock;
 use crate::config::Settings;
 use crate::defect::{guarded, point};
@@ -210,13 +210,15 @@ impl Work {
         self.end_of_last(cancel).await?;
         let project = self.loaded.as_ref().map(|loaded| &loaded.project);
         let workspace = project.map(|project| project.workspace.clone());
-        let changed = &self.inputs.note(&workspace.unwrap_or_default(), changed);
+        let (workspace, changed) = (workspace.unwrap_or_default(), changed.clone());
+        let note = move |inputs: &mut Inputs| inputs.note(&workspace, &changed);
+        let changed = &self.inputs.in_thread(note).await?;
         let load = load || self.is_configured_anew();
         if load && let Some(reason) = self.reload(generation, cancel).await? {
             return Ok(BuildOutcome::Failed { reason });
         }
         let loaded = self.loaded()?;
-        let stamp = loaded.store.now().unwrap_or_else(|_| clock::wall() - TICK);
+        let stamp = loaded.store.now().unwrap_or_else(|_| clock::stamp());
         let clock = clock::steady();
         let began = Began { stamp, clock };
         let project = loaded.project.clone();
@@ -228,7 +230,9 @@ impl Work {
             }
         }
         self.direct = None;
-        self.inputs.begin(&project, &self.settings, began);
+        let (of, settings) = (project.clone(), self.settings.clone());
+        let begin = move |inputs: &mut Inputs| inputs.begin(&of, &settings, began);
+        self.inputs.in_thread(begin).await?;
         let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
         if !exit.success() {
             self.inputs.failed(&project, seen.named, &seen.scripts);

@@ -38,6 +38,8 @@ pub struct Able {
     pub inherit: bool,
     /// To write to or replace the file of a program, by any of its names, while that runs.
     pub overwrite_running: bool,
+    /// To tell when a file that was written is closed.
+    pub tells_of_closes: bool,
     /// Linkers that may be faster than the default one and take the same arguments, by the names of their
     /// programs, most often the fastest first.
     pub linkers: &'static [&'static str],

@@ -43,7 +43,12 @@ impl Barrier {
     /// A caller waits from now on.
     pub(super) fn begin(&mut self, places: &mut Places, done: Done) {
         let left = if places.is_polled() { POLLED } else { NATIVE };
-        match self.create(places) {
+        let created = self.create(places).or_else(|_| {
+            // What cleans up directories for temporary files may have removed this one.
+            self.dir = None;
+            self.create(places)
+        });
+        match created {
             Ok(file) => self.open.push(Sentinel { file, left, done }),
             Err(error) => {
                 let text = format!("cannot find out whether all changes were noticed: {error}");
@@ -116,5 +121,27 @@ impl Barrier {
         if let Some(dir) = self.dir.as_ref().filter(|_| self.open.is_empty()) {
             places.unwatch_own(dir.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::backend::Backend;
+    use super::*;
+
+    #[test]
+    fn its_directory_may_be_removed() {
+        let backend = Backend::polled(Duration::from_hours(1), |_| ()).unwrap();
+        let mut places = Places::new(backend, Vec::new());
+        let mut barrier = Barrier::default();
+        let (done, _reported) = oneshot::channel();
+        barrier.begin(&mut places, done);
+        barrier.looked_at_all(&mut places);
+        std::fs::remove_dir_all(barrier.dir.as_ref().unwrap()).unwrap();
+        let (done, mut reported) = oneshot::channel();
+        barrier.begin(&mut places, done);
+        assert_eq!(barrier.open.len(), 1, "{:?}", reported.try_recv());
     }
 }

@@ -29,14 +29,21 @@ pub(super) fn leaves(kind: EventKind) -> bool {
 /// The name is one that editors create beside the file they save.
 pub fn is_dropping(name: &str) -> bool {
     // vim and emacs backups, emacs auto-saves, vim's test for a writable directory, JetBrains'
-    // safe write, swap files of vim that were told to be visible.
+    // safe write, swap files of vim that were told to be visible, emacs' locks.
     name.ends_with('~')
+        || name.starts_with(".#")
         || (name.len() > 2 && name.starts_with('#') && name.ends_with('#'))
         || name == "4913"
         || name.contains("___jb_")
         || [".swp", ".swo", ".swx", ".tmp"]
             .iter()
             .any(|end| name.ends_with(end))
+}
+
+/// A link that may lead to a file of the program. Those of Emacs say who edits a file, and lead nowhere.
+pub(super) fn is_link(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    path.is_symlink() && !name.is_some_and(is_dropping)
 }
 
 /// The content of this file decides which other files count.
@@ -103,6 +110,7 @@ mod tests {
             "4913",
             "main.rs___jb_tmp___",
             "main.rs.swp",
+            ".#main.rs",
         ] {
             assert!(is_dropping(name), "{name}");
         }

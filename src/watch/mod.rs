@@ -21,6 +21,8 @@ pub mod filter;
 mod git;
 mod places;
 mod silence;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod writers;
 
@@ -37,7 +39,7 @@ use tokio::sync::oneshot;
 
 use backend::Backend;
 use barrier::Barrier;
-use classify::{decides_about_others, is_code, leaves, matters};
+use classify::{decides_about_others, is_code, is_link, leaves, matters};
 use contents::{Contents, Found};
 use filter::{Counts, Filter};
 use git::Git;
@@ -52,8 +54,9 @@ use crate::session::event::Event;
 use crate::session::model::{Change, ChangeKind, Save, Scope};
 use crate::session::reason::Reason;
 use crate::session::seen::Began;
+use crate::sys::ABLE;
 
-/// The most files whose content is remembered although they are not sources.
+/// Once the content of so many files is remembered, no more are that are not sources.
 const OTHERS: usize = 4096;
 
 /// A message to the watching thread.
@@ -63,7 +66,7 @@ enum Message {
     Lost,
     Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
     Barrier(barrier::Done),
-    Settings(config::Watch),
+    Settings(config::Watch, Began),
 }
 
 /// The handle of the watching thread, which lives as long as the program.
@@ -130,9 +133,14 @@ impl Watch {
         reported.await.unwrap_or_else(ended)
     }
 
-    /// Uses these settings from now on.
+    /// Uses these settings. What is written from now on to files that were not watched before is reported,
+    /// also if that happens before they are.
     pub fn configure(&self, settings: config::Watch) {
-        self.messages.send(Message::Settings(settings)).ok();
+        let now = Began {
+            stamp: clock::stamp(),
+            clock: clock::steady(),
+        };
+        self.messages.send(Message::Settings(settings, now)).ok();
     }
 }
 
@@ -201,7 +209,7 @@ impl Watcher {
                 done.send(self.places.take_problems()).ok();
                 self.tell(missed);
             }
-            Message::Settings(settings) => self.configure(settings),
+            Message::Settings(settings, since) => self.configure(settings, since),
             Message::Barrier(done) => self.barrier.begin(&mut self.places, done),
             Message::Lost => self.rescan(),
             Message::Found(event) => {
@@ -259,11 +267,11 @@ impl Watcher {
     }
 
     /// Uses other settings. If the backend is replaced, changes in between are looked for.
-    fn configure(&mut self, settings: config::Watch) {
+    fn configure(&mut self, settings: config::Watch, since: Began) {
         let other_backend = settings.poll != self.settings.poll;
         self.settings = settings;
         if !other_backend {
-            let missed = self.watch_scope(Why::Scope(None));
+            let missed = self.watch_scope(Why::Scope(Some(since)));
             return self.tell(missed);
         }
         let mut problems = Vec::new();
@@ -310,12 +318,14 @@ impl Watcher {
             return self.rescan();
         }
         let events: Vec<notify::Event> = events.into_iter().flatten().collect();
-        let done = self.writers.take(&events, contents::is_written);
+        let closes = ABLE.tells_of_closes && !polled;
+        let done = self.writers.take(&events, closes, contents::is_written);
         let comes = |event: &&notify::Event| matters(event.kind, polled) && !leaves(event.kind);
         let came = events.iter().filter(comes);
         let came: HashSet<&PathBuf> = came.flat_map(|event| &event.paths).collect();
         let mut changes = Vec::new();
         let mut looked = HashSet::new();
+        let mut scanned = false;
         for event in events.iter().filter(|event| matters(event.kind, polled)) {
             // A poll reports a directory whenever an entry of it appears or vanishes.
             let moved = !polled
@@ -327,7 +337,9 @@ impl Watcher {
                 );
             for path in &event.paths {
                 let is_dir = path.is_dir();
-                if moved {
+                // One scan reads all of them: they were there when these events were taken out.
+                let mut is_read = || std::mem::replace(&mut scanned, true);
+                if moved && !(decides_about_others(path) && is_read()) {
                     changes.extend(self.moved(path, is_dir));
                 }
                 if !is_dir && looked.insert(path) {
@@ -374,7 +386,7 @@ impl Watcher {
             changes.extend(self.watch_scope(Why::Came(path)));
         } else if is_dir {
             changes.extend(self.new_dir(path));
-        } else if (was_watched && self.filter.leads(path)) || path.is_symlink() {
+        } else if (was_watched && self.filter.leads(path)) || is_link(path) {
             // A wanted path may come back, which only the directory above it tells. A new link may lead
             // to a directory that is not watched.
             changes.extend(self.watch_scope(Why::Came(path)));

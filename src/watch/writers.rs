@@ -20,14 +20,18 @@ pub(super) struct Writers {
 
 impl Writers {
     /// Takes in events, in order. Returns the files whose writers are done, as far as it was known that
-    /// they were writing. `is_written`: a new file at this path has content of its own, so whoever made it
-    /// has it open.
+    /// they were writing. `closes`: an event tells when a file is closed. `is_written`: a new file at this
+    /// path has content of its own, so the process that made it has it open.
     pub(super) fn take(
         &mut self,
         events: &[Event],
+        closes: bool,
         is_written: impl Fn(&Path) -> bool,
     ) -> Vec<PathBuf> {
         self.done.clear();
+        if !closes {
+            self.writing.clear();
+        }
         let mut closed = Vec::new();
         for event in events {
             for path in &event.paths {
@@ -42,17 +46,17 @@ impl Writers {
                         self.writing.remove(path);
                         self.done.insert(path.clone());
                     }
-                    EventKind::Create(_) if is_written(path) => {
+                    EventKind::Create(_) if closes && is_written(path) => {
                         self.writing.insert(path.clone());
                         self.done.remove(path);
                     }
-                    EventKind::Modify(ModifyKind::Data(_)) => {
+                    EventKind::Modify(ModifyKind::Data(_)) if closes => {
                         self.writing.insert(path.clone());
                         self.done.remove(path);
                     }
                     EventKind::Create(_)
-                    | EventKind::Remove(_)
-                    | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                    | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Name(RenameMode::From))
+                    | EventKind::Remove(_) => {
                         self.writing.remove(path);
                         self.done.remove(path);
                     }
@@ -115,17 +119,41 @@ mod tests {
                 let events = kinds
                     .iter()
                     .map(|kind| Event::new(*kind).add_path(path.clone()));
-                last = writers.take(&events.collect::<Vec<_>>(), |_| true).len();
+                last = writers
+                    .take(&events.collect::<Vec<_>>(), true, |_| true)
+                    .len();
             }
             assert_eq!((writers.save(&path), last), (done, closed), "{groups:?}");
         }
     }
 
+    /// Files are polled for, or this is another system.
     #[test]
-    fn a_link_is_closed_by_nobody() {
+    fn nothing_is_being_written_where_no_close_is_told() {
         let path = PathBuf::from("/src/main.rs");
         let mut writers = Writers::default();
-        writers.take(&[Event::new(CREATE).add_path(path.clone())], |_| false);
+        let event = |kind: EventKind| [Event::new(kind).add_path(path.clone())];
+        // Since then hotrun has begun to poll.
+        writers.take(&event(WRITE), true, |_| true);
+        for (kind, save) in [
+            (READ, Save::Unknown),
+            (CREATE, Save::Unknown),
+            (WRITE, Save::Unknown),
+            (TO, Save::Finished),
+            (WRITE, Save::Unknown),
+        ] {
+            writers.take(&event(kind), false, |_| true);
+            assert_eq!(writers.save(&path), save, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_closed() {
+        let path = PathBuf::from("/src/main.rs");
+        let mut writers = Writers::default();
+        writers.take(&[Event::new(CREATE).add_path(path.clone())], true, |_| {
+            false
+        });
         assert_eq!(writers.save(&path), Save::Unknown);
     }
 }

@@ -50,11 +50,13 @@ fn survives(part: &str) {
     let args = ["--stdin", "app", "--", "tcp", &address.to_string()];
     let hotrun = start(&project, part, &args);
     // These parts run, and panic, before the app serves.
-    let at_the_start = ["print", "build", "pin", "app", "capture", "hook", "input"];
+    let at_the_start = [
+        "print", "build", "inputs", "pin", "app", "capture", "hook", "input",
+    ];
     if at_the_start.contains(&part) {
         wait_told(&hotrun, part);
     }
-    let is_lost = ["build", "app", "hook", "pin"].contains(&part);
+    let is_lost = ["build", "inputs", "app", "hook", "pin"].contains(&part);
     if !is_lost {
         wait_version(address, "1");
     }
@@ -111,6 +113,11 @@ fn in_what_gets_file_events() {
 #[test]
 fn in_what_builds() {
     survives("build");
+}
+
+#[test]
+fn in_what_looks_at_the_inputs_of_a_build() {
+    survives("inputs");
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub const ABLE: super::Able = super::Able {
     sight: true,
     inherit: true,
     overwrite_running: true,
+    tells_of_closes: true,
     linkers: &["wild", "mold", "ld.lld"],
 };
 

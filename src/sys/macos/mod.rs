@@ -31,6 +31,7 @@ pub const ABLE: super::Able = super::Able {
     sight: true,
     inherit: true,
     overwrite_running: true,
+    tells_of_closes: false,
     linkers: &[],
 };
 

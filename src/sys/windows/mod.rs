@@ -60,6 +60,7 @@ pub const ABLE: super::Able = super::Able {
     sight: false,
     inherit: false,
     overwrite_running: false,
+    tells_of_closes: false,
     linkers: &[],
 };
 
