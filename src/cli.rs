@@ -467,13 +467,13 @@ pub struct Args {
     #[arg(long, help_heading = "Session")]
     pub once: bool,
 
-    /// Who gets hotrun's stdin: none or app [default: none]
+    /// What gets hotrun's stdin: none or app [default: none]
     ///
     /// `app`: the newest generation of the app. If hotrun's stdin is a terminal, the app gets a terminal of
     /// its own, and hotrun reads no keys.
     #[arg(
         long,
-        value_name = "WHO",
+        value_name = "TO",
         hide_possible_values = true,
         help_heading = "Session"
     )]

@@ -1,4 +1,4 @@
-//! The newest [`Picture`], for all who show it.
+//! The newest [`Picture`], for all that show it.
 
 use std::sync::Arc;
 

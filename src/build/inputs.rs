@@ -85,7 +85,7 @@ impl Inputs {
     }
 
     /// A build begins for these changes. Returns them with what the last build has seen and was taken
-    /// back since: if its result was not wanted, nobody else knows of that.
+    /// back since: if its result was not wanted, nothing else knows of that.
     pub(super) fn note(&mut self, workspace: &Path, changed: &Changes) -> Changes {
         let now = |path: &Path| digest::of(&workspace.join(path)).unwrap_or(Content::Unreadable);
         let mut all = self.last.taken_back(now);

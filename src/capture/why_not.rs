@@ -47,7 +47,7 @@ impl Why {
                 ),
                 _ => (
                     what.into(),
-                    "the system lets nobody look into it (it has file capabilities, another user's rights, \
+                    "the system lets no other process look into it (it has file capabilities, another user's rights, \
                      or PR_SET_DUMPABLE is 0)"
                         .into(),
                     format!("run it without those in development, or {declare}"),

@@ -25,7 +25,8 @@ pub struct Browser {
     pub inject: bool,
 }
 
-/// An error: the settings contradict each other. Under `--once` nobody looks. `terminal`: the program in whose terminal hotrun runs (`TERM_PROGRAM`).
+/// An error: the settings contradict each other. With `--once` no browser is served. `terminal`: the program
+/// in whose terminal hotrun runs (`TERM_PROGRAM`).
 pub(super) fn settings(
     layer: &Layer,
     args: &Args,

@@ -4,7 +4,7 @@
 //! # Theory of operation
 //!
 //! Each run has a socket of its own in a directory of this user (`place`), under a name that no other run
-//! has or had. Whoever connects is greeted with what runs there ([`Greeting`]), so that `hotrun ctl`
+//! has or had. Each client is greeted with what runs there ([`Greeting`]), so that `hotrun ctl`
 //! finds the right one among several (`client`) and hears of a version that it does not understand.
 //! `server` turns requests into events of the session and writes its answers; the lines of the app come
 //! from a bounded buffer (`logs`). Deliberately absent: any decision. What a command does, and when it

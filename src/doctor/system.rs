@@ -177,7 +177,7 @@ pub(super) fn limits() -> Vec<Finding> {
             let what = format!("at most {longest} clients wait for an app that does not accept");
             Finding::wrong(ABOUT, what, "`sysctl -w net.core.somaxconn=4096`")
         } else {
-            let what = format!("up to {longest} clients wait while nobody accepts");
+            let what = format!("up to {longest} clients wait while no process accepts");
             Finding::fine(ABOUT, what)
         });
     }

@@ -138,8 +138,8 @@ impl Context {
                 hint: reason.hint,
                 next: next.into(),
             },
-            View::NobodyDepends { path, cure } => Event::NobodyDepends {
-                hint: Some(hints::nobody_depends(&path, cure, self)),
+            View::NoDependents { path, cure } => Event::NoDependents {
+                hint: Some(hints::no_dependents(&path, cure, self)),
                 path: AnyPath(path),
                 cure: cure.into(),
             },

@@ -127,7 +127,7 @@ pub enum Event {
         next: Next,
     },
     /// A file that looks like an input was saved, and nothing is built from it.
-    NobodyDepends {
+    NoDependents {
         /// One of them.
         path: AnyPath,
         /// What it is likely to be for.
@@ -372,7 +372,7 @@ pub enum Event {
         generation: Generation,
         /// The address.
         address: String,
-        /// what listens there.
+        /// What listens there.
         holder: Holder,
         /// What to do.
         hint: Option<String>,
@@ -508,7 +508,7 @@ impl Event {
             | Self::Chosen { hint, .. }
             | Self::Misconfigured { hint, .. }
             | Self::JobFailed { hint, .. }
-            | Self::NobodyDepends { hint, .. }
+            | Self::NoDependents { hint, .. }
             | Self::OwnWriting { hint, .. }
             | Self::Loop { hint, .. }
             | Self::SlowBuilds { hint, .. }

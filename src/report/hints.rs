@@ -112,7 +112,7 @@ fn accepts_nothing(held: &[String]) -> Option<String> {
 }
 
 /// What can be done for a file that nothing depends on.
-pub(super) fn nobody_depends(path: &Path, cure: Cure, context: &Context) -> String {
+pub(super) fn no_dependents(path: &Path, cure: Cure, context: &Context) -> String {
     let shown = pattern(path, context);
     let dir = shown.rsplit_once('/').map_or(".", |(dir, _)| dir);
     if let Cure::CompiledIn(_) = cure {
@@ -278,7 +278,7 @@ mod tests {
             ..Context::default()
         };
         assert_eq!(pattern(Path::new(path), &context), of_file);
-        let text = nobody_depends(Path::new(path), Cure::Restart, &context);
+        let text = no_dependents(Path::new(path), Cure::Restart, &context);
         let paths = format!("`paths = [\"{of_its_like}\"]`");
         assert!(text.contains(&paths), "{text}");
     }
@@ -315,7 +315,7 @@ mod tests {
                 &["`do = \"restart\"`", "`\"reload-browser\"`"],
             ),
         ] {
-            let hint = nobody_depends(Path::new(path), Cure::Restart, &Context::default());
+            let hint = no_dependents(Path::new(path), Cure::Restart, &Context::default());
             let is_said = |reaction: &&str| hint.contains(*reaction);
             assert!(reactions.iter().all(is_said), "{hint}");
             let count = hint.matches("reload-browser").count() + hint.matches("restart").count();

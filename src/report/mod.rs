@@ -235,7 +235,7 @@ mod tests {
         let path = files::path(&[b"caf", ODD, b".html"].concat());
         let bytes = hex(path.as_os_str().as_encoded_bytes());
         for view in [
-            View::NobodyDepends {
+            View::NoDependents {
                 path: path.clone(),
                 cure: Cure::Restart,
             },
@@ -253,7 +253,7 @@ mod tests {
             let text = text::of(&record.event).unwrap().text;
             assert!(text.contains("`caf\u{fffd}.html`"), "{text}");
             match Record::read(line.as_bytes()).unwrap().event {
-                Event::NobodyDepends { path: read, .. } | Event::Loop { path: read, .. } => {
+                Event::NoDependents { path: read, .. } | Event::Loop { path: read, .. } => {
                     assert_eq!(read, AnyPath(path.clone()));
                 }
                 other => panic!("{other:?}"),

@@ -27,7 +27,7 @@ impl Context {
             }
         }
         let mut event = self.of_view(view)?;
-        if let Event::NobodyDepends { path, .. }
+        if let Event::NoDependents { path, .. }
         | Event::OwnWriting { path, .. }
         | Event::Loop { path, .. } = &mut event
         {
@@ -113,7 +113,7 @@ mod tests {
         let paths = native("src/a.rs, ../db/b.rs");
         assert_eq!(says(view).text, format!("building g2 ({paths})"));
         // What is to be written into the configuration starts there, as always.
-        let view = View::NobodyDepends {
+        let view = View::NoDependents {
             path: "api/pages/a.html".into(),
             cure: Cure::Restart,
         };

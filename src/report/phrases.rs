@@ -59,7 +59,7 @@ pub(super) fn next_words(next: Next) -> String {
     }
 }
 
-pub(super) fn nobody_depends(path: &AnyPath, cure: &Cure) -> String {
+pub(super) fn no_dependents(path: &AnyPath, cure: &Cure) -> String {
     let path = path.0.display();
     match cure {
         Cure::Restart => {

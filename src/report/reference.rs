@@ -12,7 +12,7 @@ const SOURCES: [&str; 5] = [
     include_str!("../session/model.rs"),
 ];
 
-/// What evidence is belongs to what is asked of the rooms.
+/// What evidence is belongs to what is asked of the modules that act.
 const ACTIONS: &str = include_str!("../session/action.rs");
 
 const HEAD: &str = "\

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::event::Event;
 use super::phrases::{
-    cut, draining, ended, evidence_words, held, live, ms, next_words, nobody_depends, reloaded,
+    cut, draining, ended, evidence_words, held, live, ms, next_words, no_dependents, reloaded,
     resumed, signalled,
 };
 use crate::session::event::Holder;
@@ -140,7 +140,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             Level::Info,
             format!("{count} builds took more than {} each", ms(limit_ms.0)),
         ),
-        Event::NobodyDepends { path, cure, .. } => (Level::Info, nobody_depends(path, cure)),
+        Event::NoDependents { path, cure, .. } => (Level::Info, no_dependents(path, cure)),
         Event::OwnWriting { path, writer, .. } => {
             let does = match writer {
                 Writer::Build => "is written by the build itself",
@@ -387,7 +387,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
         ),
         Event::Released { .. } => (
             Level::Warn,
-            "who waited for the next version is served by the old one now".into(),
+            "connections that waited for the next version go to the old one now".into(),
         ),
         Event::Draining {
             generation,

@@ -180,7 +180,7 @@ pub enum View {
         next: Next,
     },
     /// Only files changed that nothing depends on.
-    NobodyDepends {
+    NoDependents {
         /// One of the files.
         path: PathBuf,
         /// What the user can do about it.

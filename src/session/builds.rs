@@ -114,7 +114,7 @@ impl Session {
         }
         let busy = self.builds.busy();
         if let Some((path, cure)) = self.hints.due(now, busy) {
-            self.show(View::NobodyDepends { path, cure });
+            self.show(View::NoDependents { path, cure });
         }
     }
 

@@ -3,7 +3,7 @@
 //! A finished save of a source is built at once. Whatever follows closely belongs to the same burst (a
 //! second write by a formatter, "save all", a checkout): it cancels that build, which has cost next to
 //! nothing by then, and the next one waits for a quiet period, longer each time. The quiet period also
-//! stands for what nobody tells: that the writer of a file is done.
+//! stands for what no event tells: that the writer of a file is done.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

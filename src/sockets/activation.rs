@@ -1,6 +1,6 @@
 //! The variables of `sd_listen_fds(3)` that tell an app about the sockets it inherits. Pure.
 //!
-//! `LISTEN_PID` is missing here: only the child knows its own pid, see `sys::spawn_activated`.
+//! `LISTEN_PID` is missing here: only the child knows its own pid, see `sys::spawn`.
 
 use std::ffi::OsString;
 

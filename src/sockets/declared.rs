@@ -33,8 +33,8 @@ impl HeldSet {
     /// still there stays open, with the port that was chosen for it; others are opened or released.
     /// Inherited sockets stay, and come first.
     ///
-    /// On failure the error names the process that has the address, and the set is as before. `twins`: a
-    /// TCP or unix stream address gets one socket for each slot.
+    /// On failure the error names the process that has the address, and the set is as before. `steering`:
+    /// how a TCP or unix stream address gets one socket for each slot, if it does.
     pub fn adapt(&mut self, specs: &[Spec], steering: Steering) -> Result<bool, Failure> {
         self.steering = steering;
         if steering == Steering::Kernel {

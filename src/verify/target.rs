@@ -169,7 +169,7 @@ pub(super) fn all(held: &[HeldAddress], plan: &Plan) -> Result<Vec<Target>, Fail
             let held: Vec<&str> = held.iter().map(|held| held.address.as_str()).collect();
             let held = held.join(", ");
             Err(Failure::usage(format!(
-                "nobody connects to {held}, so there is nothing to load"
+                "no client connects to {held}, so there is nothing to load"
             ))
             .hint("add a TCP address or `unix:PATH` with --listen"))
         }

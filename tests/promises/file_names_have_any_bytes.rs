@@ -14,7 +14,7 @@ fn a_template_with_an_old_name() {
     hotrun.wait_live(1);
     let name = OsStr::from_bytes(b"templates/caf\xe9.html");
     std::fs::write(project.dir().join(name), "<p>").unwrap();
-    let told = hotrun.wait_for("nobody-depends", |_| true);
+    let told = hotrun.wait_for("no-dependents", |_| true);
     let bytes: Vec<String> = name
         .as_bytes()
         .iter()

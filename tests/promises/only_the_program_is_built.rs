@@ -400,7 +400,7 @@ fn what_is_no_part_of_the_program_builds_nothing_and_what_is_does() {
         .filter_map(|(number, row)| try_one(&project, &hotrun, number, row))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let hinted = hotrun.values("nobody-depends", "path");
+    let hinted = hotrun.values("no-dependents", "path");
     assert_eq!(hinted, [] as [String; 0]);
 }
 
@@ -455,7 +455,7 @@ fn databases_and_uploads_of_the_app_build_nothing() {
         wait_written(&hotrun, often);
         assert_eq!(hotrun.all("building").len(), 1);
         one_build_a_save(&project, &hotrun, &["2", "3"], often);
-        assert_eq!(hotrun.values("nobody-depends", "path"), [] as [String; 0]);
+        assert_eq!(hotrun.values("no-dependents", "path"), [] as [String; 0]);
     }
 }
 
@@ -728,13 +728,13 @@ fn a_hint_has_the_cure_for_what_is_compiled_in() {
     let hotrun = Hotrun::start(&project, &ANY);
     hotrun.wait_live(1);
     project.add("migrations/2_b.sql", "create table b;");
-    let hint = hotrun.wait_for("nobody-depends", |_| true);
+    let hint = hotrun.wait_for("no-dependents", |_| true);
     assert_eq!(hint["path"], "migrations/2_b.sql");
     assert_eq!(hint["cure"]["compiled_in_by"], "sqlx");
     project.add("migrations/3_c.sql", "create table c;");
     project.set_version("2");
     hotrun.wait_version("2");
-    assert_eq!(hotrun.all("nobody-depends").len(), 1);
+    assert_eq!(hotrun.all("no-dependents").len(), 1);
     assert_eq!(hotrun.all("building").len(), 2);
 }
 

@@ -193,16 +193,16 @@ fn what_a_build_writes_to_its_own_sources_is_told() {
 
 /// It can't be seen whether the program reads a file, but it is known that no build does.
 #[test]
-fn a_file_nobody_depends_on_gets_one_hint() {
+fn a_file_no_dependents_on_gets_one_hint() {
     let (project, hotrun) = live_with("", &["templates"]);
     for content in ["a", "b"] {
         project.save("templates/page.html", content);
-        hotrun.wait_for("nobody-depends", |_| true);
+        hotrun.wait_for("no-dependents", |_| true);
     }
     fence(&project, &hotrun, "2");
     assert_eq!(hotrun.all("building").len(), 2);
     assert_eq!(
-        hotrun.values("nobody-depends", "path"),
+        hotrun.values("no-dependents", "path"),
         ["templates/page.html"]
     );
     assert!(hotrun.stderr().contains("[[on]]"), "{}", hotrun.stderr());

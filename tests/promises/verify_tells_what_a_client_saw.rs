@@ -367,7 +367,7 @@ fn what_holds_no_address_has_nothing_to_load() {
     hotrun.wait_code(2);
     let said = hotrun.stderr();
     assert!(
-        said.contains("error: nobody connects to udp:127.0.0.1:"),
+        said.contains("error: no client connects to udp:127.0.0.1:"),
         "{said}"
     );
 }

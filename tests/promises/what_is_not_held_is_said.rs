@@ -38,7 +38,7 @@ fn a_program_that_can_not_be_inspected() {
         run = run.by(&["setpriv", "--bounding-set=-sys_ptrace"]);
     }
     let hotrun = run.start();
-    let why = "what the app listens on is not held: the system lets nobody look into it";
+    let why = "what the app listens on is not held: the system lets no other process look into it";
     says(&hotrun, why, "declare its address with --listen");
 }
 

@@ -97,7 +97,7 @@ impl InFlight {
             is_taken,
             is_answered,
         };
-        // Without anybody to be told, the client is no longer served.
+        // If the receiver is gone, the client is no longer served.
         self.0.send(sent).ok();
         let sending = |body| Sending {
             body,
@@ -278,7 +278,7 @@ impl AsyncRead for AppEnd {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.end).poll_read(context, buffer))?;
-        // The error was told to whom wrote.
+        // The error was told to the writing half.
         if buffer.filled().len() == before && self.state.refuses.load(Ordering::Relaxed) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }

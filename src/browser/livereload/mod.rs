@@ -6,7 +6,7 @@
 //! It listens on the loopback addresses alone (`listen`). `serve` answers requests over HTTP/1: `route`
 //! decides which request gets what, `script` is what a page includes, and `socket` is a WebSocket from its opening
 //! to its end. There are two kinds of those. `/livereload` speaks `LiveReload`'s protocol 7 (`messages`)
-//! with whoever does, browser extensions among them, and says that something changed and where. `/overlay`
+//! with any client that does, browser extensions among them, and says that something changed and where. `/overlay`
 //! says that too, and what is wrong, to our own script alone, which has the token of this run; so a tab
 //! needs one connection. `hub` counts the reloads: a page that was away for some (asleep, or kept by the
 //! browser for its back button) sees that it missed them.

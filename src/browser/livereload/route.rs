@@ -1,4 +1,4 @@
-//! Who gets what: the rules that keep pages of others out. Pure.
+//! Which request gets what: the rules that keep pages of others out. Pure.
 
 use std::net::Ipv4Addr;
 

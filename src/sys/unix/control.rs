@@ -45,7 +45,7 @@ pub async fn connect_local(path: &Path) -> io::Result<LocalStream> {
     }
 }
 
-/// Connects to whoever listens there.
+/// Connects to what listens there.
 pub async fn connect_to_any(path: &Path) -> io::Result<LocalStream> {
     UnixStream::connect(path).await
 }
