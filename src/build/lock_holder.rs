@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::defect;
+use crate::session::event::{BuildNews, Event};
+use crate::session::model::Generation;
 use crate::sys::processes::{self, Process};
 
 /// Milliseconds before each look at the locks. A shorter wait is not worth a line: cargos that read a
@@ -21,6 +24,15 @@ const LONGEST: usize = 100;
 
 /// Called with the lock that cargo waits for, and with `None` when it goes on.
 pub(super) type Tell = Arc<dyn Fn(Option<String>) + Send + Sync>;
+
+/// Tells the session, about this build.
+pub(super) fn by_event(events: &mpsc::UnboundedSender<Event>, generation: Generation) -> Tell {
+    let events = events.clone();
+    Arc::new(move |on| {
+        let news = BuildNews::Blocked(on);
+        events.send(Event::Build(generation, news)).ok();
+    })
+}
 
 /// The waits of one cargo: each that lasts is reported once.
 pub(super) struct Waits {

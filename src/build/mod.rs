@@ -43,6 +43,7 @@ mod versions;
 mod work;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -61,9 +62,9 @@ use work::Work;
 use crate::config::Settings;
 use crate::defect;
 use crate::exit::Failure;
-use crate::helper::Stopped;
+use crate::helper::{Cancel, Stopped};
 use crate::session::event::Event;
-use crate::session::model::{ArtifactRef, Changes, Generation};
+use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Generation};
 use crate::session::reason::Reason;
 use crate::session::seen::Seen;
 
@@ -189,14 +190,35 @@ fn no_cargo(reason: Reason) -> Failure {
     Failure::failed(reason.text).hint(hint)
 }
 
-/// Starts the builder.
+/// Waits until every change of a file so far has been reported to the session.
+pub type Settle = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// How a build has ended. What it failed for may have been there for a moment only, as while git writes: all
+/// that was written meanwhile is reported before the failure is.
+async fn settled(
+    outcome: Result<BuildOutcome, Stopped>,
+    settle: &Settle,
+    cancel: &mut Cancel,
+) -> Result<BuildOutcome, Stopped> {
+    if let Ok(BuildOutcome::Failed { .. }) | Err(Stopped::Failed(_)) = outcome {
+        tokio::select! {
+            biased;
+            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(Stopped::Cancelled),
+            () = settle() => {}
+        }
+    }
+    outcome
+}
+
+/// Starts the builder. `settle` is called before a failure is reported.
 pub fn spawn(
     settings: Arc<Settings>,
     loaded: Option<Loaded>,
+    settle: Settle,
     events: mpsc::UnboundedSender<Event>,
 ) -> Builder {
     let (orders, mut inbox) = mpsc::unbounded_channel();
-    let mut work = Work::new(settings, loaded, events);
+    let mut work = Work::new(settings, loaded, settle, events);
     // Each order is taken once, also after a panic.
     let run = async move || Box::pin(work.run(&mut inbox)).await;
     defect::spawn("builder", defect::again("builder", run));

@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, watch};
 use super::artifact::ArtifactStore;
 use super::direct::{Compiled, Direct};
 use super::inputs::Inputs;
-use super::lock_holder::{Tell, Waits};
+use super::lock_holder::{self, Waits};
 use super::messages::{self, Obstacle, Said, Told};
 use super::output::{CargoOutput, Finished, Wanted, cannot_pin};
 use super::pin::Pins;
 use super::project::{Problem, Project};
 use super::reader::{Unread, read_project};
 use super::toolchain::{self, Toolchain};
-use super::{Loaded, Order, cargo_config, command, siblings, surroundings};
+use super::{Loaded, Order, Settle, cargo_config, command, settled, siblings, surroundings};
 use crate::clock;
 use crate::config::Settings;
 use crate::defect::{guarded, point};
@@ -49,6 +49,7 @@ pub(super) struct Work {
     direct: Option<Direct>,
     /// A build whose cargo is about to end.
     ending: Option<Finished>,
+    settle: Settle,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -57,6 +58,7 @@ impl Work {
     pub(super) fn new(
         settings: Arc<Settings>,
         loaded: Option<Loaded>,
+        settle: Settle,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let stores = loaded.iter().map(|loaded| loaded.store.clone()).collect();
@@ -72,6 +74,7 @@ impl Work {
             inputs: Inputs::default(),
             direct: None,
             ending: None,
+            settle,
             events,
         }
     }
@@ -111,13 +114,12 @@ impl Work {
             let mut running = Vec::new();
             let (cancel, mut cancelled) = watch::channel(false);
             let outcome = {
-                let build = self.build(
-                    generation,
-                    load,
-                    baseline.as_ref(),
-                    &changed,
-                    &mut cancelled,
-                );
+                let mut until = cancelled.clone();
+                let build = async {
+                    let baseline = baseline.as_ref();
+                    let build = self.build(generation, load, baseline, &changed, &mut cancelled);
+                    settled(build.await, &self.settle, &mut until).await
+                };
                 let build = guarded("build", build);
                 tokio::pin!(build);
                 loop {
@@ -186,16 +188,6 @@ impl Work {
 
     fn tell(&self, generation: Generation, news: BuildNews) {
         self.events.send(Event::Build(generation, news)).ok();
-    }
-
-    /// Reports the lock that cargo waits for, and its holder.
-    fn tell_of_waits(&self, generation: Generation) -> Tell {
-        let events = self.events.clone();
-        Arc::new(move |on| {
-            events
-                .send(Event::Build(generation, BuildNews::Blocked(on)))
-                .ok();
-        })
     }
 
     async fn build(
@@ -382,7 +374,7 @@ impl Work {
                 .send(Event::Build(generation, BuildNews::Line(text)))
                 .ok();
         };
-        let waiting = self.tell_of_waits(generation);
+        let waiting = lock_holder::by_event(&self.events, generation);
         let read = read_project(&settings.build, cancel, &mut line, &waiting).await;
         let (project, seen) = match read {
             Ok(read) => read,
@@ -445,7 +437,7 @@ impl Work {
             generation,
         };
         let mut seen = CargoOutput::default();
-        let mut waits = Waits::new(self.tell_of_waits(generation));
+        let mut waits = Waits::new(lock_holder::by_event(&self.events, generation));
         let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
@@ -531,7 +523,7 @@ impl Work {
         };
         let toolchain = self.toolchain.insert(toolchain);
         let toolchain = toolchain.clone();
-        let waiting = self.tell_of_waits(generation);
+        let waiting = lock_holder::by_event(&self.events, generation);
         let loaded = self.loaded()?;
         let (target, recording) = (&loaded.project.target, loaded.store.recording());
         let surroundings = surroundings::ask_cargo(

@@ -306,7 +306,12 @@ impl Run {
         let workspace = loaded.project.workspace.clone();
         let relative = file.strip_prefix(&workspace).unwrap_or(&file).to_owned();
         let mut run = Self {
-            builder: build::spawn(Arc::new(settings), Some(loaded), tell),
+            builder: build::spawn(
+                Arc::new(settings),
+                Some(loaded),
+                Box::new(|| Box::pin(async {})),
+                tell,
+            ),
             events,
             content: digest::of(&file),
             file,

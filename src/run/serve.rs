@@ -11,7 +11,7 @@ use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
 use crate::build::project::Project;
-use crate::build::{self, Loaded, Unusable, scope};
+use crate::build::{self, Loaded, Settle, Unusable, scope};
 use crate::capture;
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
@@ -109,7 +109,8 @@ pub(super) async fn serve(
     let input = input(&settings)?;
     reporter.prepared();
     let session = Session::new(policy(&settings, &held), loaded.is_some());
-    let builder = build::spawn(settings.clone(), loaded, events.clone());
+    let settle = settle(watch.clone());
+    let builder = build::spawn(settings.clone(), loaded, settle, events.clone());
     let mut executor = Executor {
         sources,
         hooks: Hooks::new(events.clone(), name.clone()),
@@ -144,6 +145,18 @@ pub(super) async fn serve(
     tokio::task::yield_now().await;
     reporter.flush();
     Ok(ending.map_err(|panic| ended_by(&panic))?.into())
+}
+
+/// Waits until what was written has been reported; nothing is under `--once`.
+fn settle(watch: Option<Watch>) -> Settle {
+    Box::new(move || {
+        let watch = watch.clone();
+        Box::pin(async move {
+            if let Some(watch) = watch {
+                watch.settled().await;
+            }
+        })
+    })
 }
 
 /// `--while-building hold` parks clients behind the second socket of an address.

@@ -1,13 +1,16 @@
 //! The source of events: the system, or polling.
 
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use notify::{Event, PollWatcher, RecommendedWatcher, RecursiveMode, Result, Watcher};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, NoCache, new_debouncer_opt};
 
+use super::Message;
 use super::silence::Silence;
 use crate::config;
+use crate::defect;
 use crate::session::reason::Reason;
 
 /// How long the changes that one poll finds are collected, so that they are passed on together; and how
@@ -20,6 +23,21 @@ const WAKE: Duration = Duration::from_millis(20);
 pub(super) enum Backend {
     Native(RecommendedWatcher),
     Polled(Debouncer<PollWatcher, NoCache>, Duration),
+}
+
+/// What gives events to the watching thread.
+pub(super) fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(Result<Event>) + use<> {
+    let messages = messages.clone();
+    move |event| {
+        // In a thread of `notify`, which would not start again.
+        let hand_on = || {
+            defect::point("file events");
+            messages.send(Message::Found(event)).ok();
+        };
+        if defect::caught("file events", hand_on).is_err() {
+            messages.send(Message::Lost).ok();
+        }
+    }
 }
 
 impl Backend {

@@ -37,7 +37,7 @@ use notify::event::ModifyKind;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use backend::Backend;
+use backend::{Backend, sender};
 use barrier::Barrier;
 use classify::{decides_about_others, is_code, is_link, leaves, matters};
 use contents::{Contents, Found};
@@ -66,6 +66,8 @@ enum Message {
     Lost,
     Scope(Box<Scope>, oneshot::Sender<Vec<Reason>>),
     Barrier(barrier::Done),
+    /// The same, but only for what the system tells of by itself.
+    Settle(barrier::Done),
     Settings(config::Watch, Began),
 }
 
@@ -133,6 +135,13 @@ impl Watch {
         reported.await.unwrap_or_else(ended)
     }
 
+    /// The same, except that no poll is waited for. Safe to drop while it waits.
+    pub async fn settled(&self) {
+        let (done, reported) = oneshot::channel();
+        self.messages.send(Message::Settle(done)).ok();
+        reported.await.ok();
+    }
+
     /// Uses these settings. What is written from now on to files that were not watched before is reported,
     /// also if that happens before they are.
     pub fn configure(&self, settings: config::Watch) {
@@ -141,20 +150,6 @@ impl Watch {
             clock: clock::steady(),
         };
         self.messages.send(Message::Settings(settings, now)).ok();
-    }
-}
-
-fn sender(messages: &mpsc::Sender<Message>) -> impl Fn(notify::Result<notify::Event>) + use<> {
-    let messages = messages.clone();
-    move |event| {
-        // In a thread of `notify`, which would not start again.
-        let hand_on = || {
-            defect::point("file events");
-            messages.send(Message::Found(event)).ok();
-        };
-        if defect::caught("file events", hand_on).is_err() {
-            messages.send(Message::Lost).ok();
-        }
     }
 }
 
@@ -210,7 +205,10 @@ impl Watcher {
                 self.tell(missed);
             }
             Message::Settings(settings, since) => self.configure(settings, since),
-            Message::Barrier(done) => self.barrier.begin(&mut self.places, done),
+            Message::Settle(done) if self.places.is_polled() => _ = done.send(Ok(())),
+            Message::Barrier(done) | Message::Settle(done) => {
+                self.barrier.begin(&mut self.places, done);
+            }
             Message::Lost => self.rescan(),
             Message::Found(event) => {
                 let mut events = vec![event];

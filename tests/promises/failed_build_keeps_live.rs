@@ -1,7 +1,10 @@
 //! Code that does not compile costs clients nothing: live answers all of them, for as long as it takes.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use crate::common::load::Kind;
-use crate::common::{ANY, Hotrun, Load, Project};
+use crate::common::{ANY, Hotrun, Load, Project, Run};
 
 /// Code is half-written most of the day. A usual watcher stops the server before it builds, so a missing
 /// semicolon is an outage.
@@ -111,5 +114,37 @@ fn a_broken_manifest_at_the_start_is_waited_for() {
     early.stop().assert_all_answered();
     // From here on it is a session like any other.
     project.set_version("2");
+    hotrun.wait_version("2");
+}
+
+/// Git takes files away before it writes them anew, and holds its lock meanwhile. A build that has begun a
+/// moment before fails for want of them, and is made up for once they are back, though each file is then as
+/// it was when the build began.
+#[test]
+fn a_manifest_that_is_away_for_a_moment_is_waited_for() {
+    let project = Project::new("slow-drain");
+    project.run("git init --quiet");
+    let cargo = project.root().join("cargo");
+    let script = format!(
+        "#!/bin/sh\n\
+         if [ -e '{0}/take' ] && [ \"$1\" = build ]; then\n\
+             rm '{0}/take'\n\
+             touch .git/index.lock\n\
+             mv Cargo.toml .git/away\n\
+         fi\n\
+         exec cargo \"$@\"\n",
+        project.root().display()
+    );
+    fs::write(&cargo, script).unwrap();
+    fs::set_permissions(&cargo, Permissions::from_mode(0o755)).unwrap();
+    let run = Run::new(&project, &ANY).env("CARGO", cargo.to_str().unwrap());
+    let hotrun = run.start();
+    hotrun.wait_live(1);
+    project.wait_until_old();
+    let place = hotrun.here();
+    fs::write(project.root().join("take"), "").unwrap();
+    project.set_version("2");
+    hotrun.wait_after(place, "build-ended", |event| event["exit"]["status"] == 101);
+    project.run("mv .git/away Cargo.toml; rm .git/index.lock");
     hotrun.wait_version("2");
 }
