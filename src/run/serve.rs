@@ -26,7 +26,7 @@ use crate::report::Note;
 use crate::session::Session;
 use crate::session::command::Command;
 use crate::session::event::Event;
-use crate::session::model::Ending;
+use crate::session::model::{Ending, Line};
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
@@ -219,7 +219,7 @@ async fn read(
 ) -> Result<Option<Loaded>, Unusable> {
     // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
-    let line = |line: String| {
+    let line = |line: Line| {
         broken |= line.starts_with("error");
         if !broken {
             reporter.note(clock.now(), Note::Cargo(line));

@@ -2,6 +2,7 @@
 //! processes end. Values only; nothing here waits or touches the system.
 
 mod changes;
+mod line;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use super::reason::Reason;
 use super::seen::Seen;
 pub use changes::{Changed, Changes};
+pub use line::Line;
 
 /// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
 pub type Moment = Duration;

@@ -41,7 +41,7 @@ use crate::report::Note;
 use crate::session::action::View;
 use crate::session::model::Moment;
 use crate::session::status::Status;
-use crate::sink::{Backlog, Chunk, Sink};
+use crate::sink::{Chunk, Sink};
 use keys::Wish;
 use log::Log;
 use printer::Printer;
@@ -100,8 +100,6 @@ impl Reporter {
                 }
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             };
-            let is_counted = matches!(message, Message::View(..) | Message::Note(..));
-            let _counted = is_counted.then(Printed::default);
             printer.take(message);
             ControlFlow::Continue(())
         };
@@ -118,13 +116,11 @@ impl Reporter {
 
     /// Prints a view of the session.
     pub fn view(&self, now: Moment, view: View) {
-        Backlog::own().add();
         self.messages.send(Message::View(now, Box::new(view))).ok();
     }
 
     /// Prints a note.
     pub fn note(&self, now: Moment, note: Note) {
-        Backlog::own().add();
         self.messages.send(Message::Note(now, note)).ok();
     }
 
@@ -201,16 +197,6 @@ impl Reporter {
             }
             before = now;
         }
-    }
-}
-
-/// Counts a line as printed when it is dropped, after a panic too.
-#[derive(Default)]
-struct Printed;
-
-impl Drop for Printed {
-    fn drop(&mut self) {
-        Backlog::own().printed();
     }
 }
 
