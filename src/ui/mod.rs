@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::config::{Format, Settings};
 use crate::defect;
 use crate::exit::Failure;
@@ -72,11 +73,12 @@ pub struct Reporter {
     written: Arc<AtomicUsize>,
     /// A status was shown.
     shown: Arc<Notify>,
+    clock: Clock,
 }
 
 impl Reporter {
     /// Starts printing.
-    pub fn start(settings: &Settings) -> Result<Self, Failure> {
+    pub fn start(settings: &Settings, clock: Clock) -> Result<Self, Failure> {
         let output = &settings.output;
         let events = output.events.as_deref();
         // With `--format json` stdout has them already.
@@ -111,6 +113,7 @@ impl Reporter {
             messages,
             written,
             shown: Arc::default(),
+            clock,
         })
     }
 
@@ -119,9 +122,15 @@ impl Reporter {
         self.messages.send(Message::View(now, Box::new(view))).ok();
     }
 
-    /// Prints a note.
+    /// Prints a note of this time.
     pub fn note(&self, now: Moment, note: Note) {
         self.messages.send(Message::Note(now, note)).ok();
+    }
+
+    /// Prints a note of what has happened just now. For tasks, which go on long after the action that has
+    /// started them.
+    pub fn tell(&self, note: Note) {
+        self.note(self.clock.now(), note);
     }
 
     /// Shows at the bottom of a terminal what hotrun is doing from now on.
@@ -215,5 +224,35 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
             path.display()
         ))
         .hint("name a file in a directory that exists and is writable")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_note_of_a_task_has_the_time_at_which_it_is_told() {
+        let (messages, inbox) = mpsc::channel();
+        let clock = Clock::start();
+        let reporter = Reporter {
+            messages,
+            written: Arc::default(),
+            shown: Arc::default(),
+            clock: clock.clone(),
+        };
+        let task = reporter.clone();
+        let unread = move || task.tell(Note::Warning("of a task".into()));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        // hotrun was stopped.
+        clock.skip(Duration::from_secs(50));
+        reporter.note(clock.now(), Note::Warning("of an action".into()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        unread();
+        let times = inbox.try_iter().map(|message| match message {
+            Message::Note(now, _) => now,
+            _ => Moment::MAX,
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [10, 11].map(Duration::from_secs));
     }
 }
