@@ -2,16 +2,17 @@
 //!
 //! # Theory of operation
 //!
-//! The driver owns the session, the clock and the inboxes. It waits for whichever comes first: a signal,
-//! an event, or the deadline that the session asked for; passes it to the session with the time; and
-//! performs the resulting actions in order. Effects never wait here: slow work runs in tasks and threads
-//! of its own and reports by events.
+//! The driver owns the session and the inboxes, and sets the clock. It waits for whichever comes first: a
+//! signal, an event, or the deadline that the session asked for; passes it to the session with the time;
+//! and performs the resulting actions in order. Effects never wait here: slow work runs in tasks and
+//! threads of its own and reports by events.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use crate::clock::Clock;
 use crate::defect;
 use crate::session::Session;
 use crate::session::action::Action;
@@ -44,33 +45,6 @@ pub struct Inbox {
 /// hotrun, its clock goes on.
 const LATE: Duration = Duration::from_secs(1);
 
-/// The time since hotrun started, without the time in which it was stopped itself (Ctrl-Z): deadlines of
-/// a candidate or a drain must not pass while hotrun can't see their events. It is the monotonic clock,
-/// so setting the wall clock changes nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    /// Starts at zero.
-    pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
-    }
-
-    /// The time since the start.
-    pub fn now(self) -> Moment {
-        self.start.elapsed()
-    }
-
-    /// Leaves out time that was overslept.
-    fn skip(&mut self, overslept: Duration) {
-        self.start += overslept;
-    }
-}
-
 /// How much of the time from `since` until hotrun `woke` it was stopped, if it was `continued` so long
 /// before that, or if it should have woken up when something was `due`.
 fn overslept(
@@ -92,7 +66,7 @@ fn overslept(
 pub async fn run(
     mut session: Session,
     mut inbox: Inbox,
-    mut clock: Clock,
+    clock: &Clock,
     effects: &mut impl Effects,
 ) -> Ending {
     let mut event = Event::Begin;
@@ -121,10 +95,10 @@ pub async fn run(
     }
 }
 
-async fn next(inbox: &mut Inbox, clock: Clock, due: Option<Moment>) -> Event {
+async fn next(inbox: &mut Inbox, clock: &Clock, due: Option<Moment>) -> Event {
     let timer = async {
         match due {
-            Some(due) => sleep_until(clock.start + due).await,
+            Some(due) => sleep_until(clock.at(due)).await,
             None => std::future::pending().await,
         }
     };
@@ -139,6 +113,7 @@ async fn next(inbox: &mut Inbox, clock: Clock, due: Option<Moment>) -> Event {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::session::Policy;
@@ -239,7 +214,8 @@ mod tests {
             events,
             since_continued: || None,
         };
-        let driven = run(session, inbox, Clock::start(), &mut effects);
+        let clock = Clock::start();
+        let driven = run(session, inbox, &clock, &mut effects);
         let (ending, ()) = tokio::join!(driven, user(urgent_sender, sender));
         (ending, effects.told)
     }
@@ -300,7 +276,8 @@ mod tests {
             since_continued: || None,
         };
         let session = Session::new(policy(), true);
-        let driven = run(session, inbox, Clock::start(), &mut effects);
+        let clock = Clock::start();
+        let driven = run(session, inbox, &clock, &mut effects);
         let user = async {
             sleep_until(Instant::now() + MS(1000)).await;
             // Changes nothing.

@@ -16,9 +16,9 @@ use crate::keeper::Mode;
 use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Launch, News, Order};
 use crate::lines::{Lines, Stream};
-use crate::session::model::Exit;
+use crate::session::model::{Exit, Line};
 use crate::session::reason::Reason;
-use crate::sink::Backlog;
+use crate::sink::{LineRoom, room_for_line};
 use crate::sys::pipes::{Receiver, take_rest};
 use crate::sys::signals;
 
@@ -55,8 +55,9 @@ pub(crate) type Rest = JoinHandle<Result<(), String>>;
 /// What a command does.
 #[derive(Debug)]
 pub(crate) enum CommandEvent {
-    /// It wrote a piece that ends in a newline or a carriage return, or its last words.
-    Output(Stream, Vec<u8>),
+    /// It wrote a piece that ends in a newline or a carriage return, or its last words; with the room
+    /// for it on its way to the printer, which the last pieces don't wait for.
+    Output(Stream, Vec<u8>, Option<LineRoom>),
     /// Its first process exited.
     Exited(Exit),
     /// It could not be started.
@@ -97,19 +98,18 @@ impl Running {
     /// while it waits.
     pub(crate) async fn next(&mut self) -> Option<CommandEvent> {
         loop {
-            if let Some(piece) = self.readers.iter_mut().find_map(Reader::piece) {
-                return Some(piece);
-            }
             if self.is_gone {
-                return self.readers.iter_mut().find_map(Reader::rest);
+                return self.last_piece();
             }
             let [stdout, stderr] = &mut self.readers;
-            tokio::select! {
+            let piece = tokio::select! {
                 biased;
-                () = stdout.read_with_room(&mut self.output.stdout), if stdout.open => {}
-                () = stderr.read_with_room(&mut self.output.stderr), if stderr.open => {}
+                // First, since a process that it left behind may write without end.
                 news = self.keeper.next() => match news {
-                    Some(News::Started(pid)) => self.pid = Some(pid),
+                    Some(News::Started(pid)) => {
+                        self.pid = Some(pid);
+                        None
+                    }
                     Some(News::Exited(exit)) => {
                         self.pid = None;
                         return Some(CommandEvent::Exited(exit));
@@ -117,11 +117,25 @@ impl Running {
                     Some(News::Failed { code, what }) => {
                         return Some(CommandEvent::CannotStart { code, what });
                     }
-                    Some(_) => {}
-                    None => self.gone(),
-                }
+                    Some(_) => None,
+                    None => {
+                        self.gone();
+                        None
+                    }
+                },
+                piece = stdout.go_on(&mut self.output.stdout) => piece,
+                piece = stderr.go_on(&mut self.output.stderr) => piece,
+            };
+            if piece.is_some() {
+                return piece;
             }
         }
+    }
+
+    /// The next piece of what is left, once its processes have ended.
+    fn last_piece(&mut self) -> Option<CommandEvent> {
+        let piece = self.readers.iter_mut().find_map(Reader::piece);
+        piece.or_else(|| self.readers.iter_mut().find_map(Reader::rest))
     }
 
     /// The keeper has ended.
@@ -178,7 +192,7 @@ impl Running {
 pub(crate) async fn run(
     launch: Launch,
     cancel: &mut Cancel,
-    piece: impl FnMut(Stream, &str) -> After,
+    piece: impl FnMut(Stream, &Line) -> After,
 ) -> Result<Exit, Stopped> {
     let (exit, _) = run_until_enough(launch, cancel, piece).await?;
     Ok(exit)
@@ -188,9 +202,12 @@ pub(crate) async fn run(
 pub(crate) async fn run_until_enough(
     launch: Launch,
     cancel: &mut Cancel,
-    mut piece: impl FnMut(Stream, &str) -> After,
+    mut piece: impl FnMut(Stream, &Line) -> After,
 ) -> Result<(Exit, Option<Rest>), Stopped> {
-    let mut piece = |stream, bytes: &[u8]| piece(stream, &String::from_utf8_lossy(bytes));
+    let mut piece = |stream, bytes: &[u8], room: Option<LineRoom>| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        piece(stream, &Line::new(text, room))
+    };
     let failed = |error: io::Error| {
         Stopped::Failed(Reason::new(
             format!("cannot start a keeper: {error}"),
@@ -212,13 +229,13 @@ pub(crate) async fn run_until_enough(
             event = command.next() => event,
         };
         match event {
-            Some(CommandEvent::Output(stream, bytes)) => {
-                if matches!(piece(stream, &bytes), After::Enough) && !is_cancelled {
+            Some(CommandEvent::Output(stream, bytes, room)) => {
+                if matches!(piece(stream, &bytes, room), After::Enough) && !is_cancelled {
                     command.drain();
-                    while let Some(CommandEvent::Output(stream, bytes)) =
+                    while let Some(CommandEvent::Output(stream, bytes, room)) =
                         command.readers.iter_mut().find_map(Reader::piece)
                     {
-                        piece(stream, &bytes);
+                        piece(stream, &bytes, room);
                     }
                     let rest = defect::spawn("end of cargo", command.let_end());
                     return Ok((Exit::Status(0), Some(rest)));
@@ -251,6 +268,8 @@ fn explain(program: &OsString, what: String, code: Option<i32>) -> Reason {
 struct Reader {
     stream: Stream,
     lines: Lines,
+    /// A whole piece that waits for room.
+    ready: Option<Vec<u8>>,
     open: bool,
 }
 
@@ -259,27 +278,37 @@ impl Reader {
         Self {
             stream,
             lines: Lines::default(),
+            ready: None,
             open: true,
         }
     }
 
-    /// Reads once there is room in the printer's backlog, so that a command that writes more is slowed
-    /// down. Safe to drop while it waits.
-    async fn read_with_room(&mut self, pipe: &mut Receiver) {
-        Backlog::own().room().await;
+    /// Waits until there is room for the next whole piece, and returns it; without one, reads. Safe to
+    /// drop while it waits.
+    async fn go_on(&mut self, pipe: &mut Receiver) -> Option<CommandEvent> {
+        self.ready = self.ready.take().or_else(|| self.lines.piece());
+        if self.ready.is_some() {
+            let room = room_for_line().await;
+            let piece = self.ready.take()?;
+            return Some(CommandEvent::Output(self.stream, piece, room));
+        }
+        if !self.open {
+            return std::future::pending().await;
+        }
         let read = pipe.read_buf(self.lines.buffer()).await;
         self.open = matches!(read, Ok(1..));
+        None
     }
 
-    /// The next whole piece that was read.
+    /// The next whole piece that was read, without room.
     fn piece(&mut self) -> Option<CommandEvent> {
-        let piece = self.lines.piece()?;
-        Some(CommandEvent::Output(self.stream, piece))
+        let piece = self.ready.take().or_else(|| self.lines.piece())?;
+        Some(CommandEvent::Output(self.stream, piece, None))
     }
 
     /// What was read of a piece that has no end.
     fn rest(&mut self) -> Option<CommandEvent> {
         let rest = self.lines.rest();
-        (!rest.is_empty()).then_some(CommandEvent::Output(self.stream, rest))
+        (!rest.is_empty()).then_some(CommandEvent::Output(self.stream, rest, None))
     }
 }

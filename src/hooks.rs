@@ -79,7 +79,7 @@ async fn run(
     let asks = AtomicBool::new(false);
     let running = helper::run(launch, &mut cancelled, |_, line| {
         asks.fetch_or(line.contains("/dev/tty"), Ordering::Relaxed);
-        tell(JobNews::Line(line.trim_end().to_owned()));
+        tell(JobNews::Line(line.with(line.trim_end())));
         After::GoOn
     });
     tokio::pin!(running);

@@ -1,12 +1,11 @@
 //! The way of all output to the printer: bounded, so that a program that writes faster than is printed
 //! is slowed down, and no line is dropped. An app's output comes in chunks; output of cargo and hooks
-//! goes through the session, line by line, and is counted.
+//! goes through the session, line by line, each of which holds its room until it is printed.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::lines::Stream;
 use crate::session::model::Generation;
@@ -78,71 +77,17 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// The most lines that may wait to be printed before cargo and hooks are slowed down.
+/// The most lines of cargo and hooks that may be on their way to the printer.
 const LINES: usize = 1000;
 
-/// The backlog of the printer, of which there is one.
-static BACKLOG: Backlog = Backlog {
-    waiting: AtomicUsize::new(0),
-    less: Notify::const_new(),
-};
+/// The room for them: there is one printer.
+static LINE_ROOM: Semaphore = Semaphore::const_new(LINES);
 
-/// The number of lines that wait to be printed.
-#[derive(Debug)]
-pub struct Backlog {
-    waiting: AtomicUsize,
-    less: Notify,
-}
+/// The right to send one line on its way.
+pub type LineRoom = SemaphorePermit<'static>;
 
-impl Backlog {
-    /// The backlog of this process.
-    pub fn own() -> &'static Self {
-        &BACKLOG
-    }
-
-    /// Counts a line that waits.
-    pub fn add(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a line that was printed.
-    pub fn printed(&self) {
-        if self.waiting.fetch_sub(1, Ordering::Relaxed) == LINES {
-            self.less.notify_waiters();
-        }
-    }
-
-    /// Waits until there is room for more. Safe to drop while it waits.
-    pub async fn room(&self) {
-        // Lines read before are counted once the session has handled them.
-        tokio::task::yield_now().await;
-        loop {
-            let less = self.less.notified();
-            if self.waiting.load(Ordering::Relaxed) < LINES {
-                return;
-            }
-            less.await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_writer_waits_until_there_is_room() {
-        static OWN: Backlog = Backlog {
-            waiting: AtomicUsize::new(0),
-            less: Notify::const_new(),
-        };
-        OWN.room().await;
-        (0..LINES).for_each(|_| OWN.add());
-        let waiting = tokio::spawn(OWN.room());
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        OWN.printed();
-        waiting.await.unwrap();
-    }
+/// Waits until there is room for one more line on the way to the printer, so that what writes more is
+/// slowed down. Safe to drop while it waits.
+pub async fn room_for_line() -> Option<LineRoom> {
+    LINE_ROOM.acquire().await.ok()
 }

@@ -78,11 +78,12 @@ pub(super) async fn run(
                     error,
                     counts,
                     detail,
-                    rendered,
+                    // Kept until its unit is compiled.
+                    rendered: rendered.into(),
                 });
             }
             Told::Metadata => on_metadata(),
-            Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text)),
+            Told::Text(text) if !text.is_empty() => said.news.push(BuildNews::Line(text.into())),
             _ => {}
         }
         After::GoOn

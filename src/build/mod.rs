@@ -64,7 +64,7 @@ use crate::defect;
 use crate::exit::Failure;
 use crate::helper::{Cancel, Stopped};
 use crate::session::event::Event;
-use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Generation};
+use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Generation, Line};
 use crate::session::reason::Reason;
 use crate::session::seen::Seen;
 
@@ -163,7 +163,7 @@ impl From<Unusable> for Failure {
 /// holder.
 pub async fn load(
     settings: &Settings,
-    mut line: impl FnMut(String),
+    mut line: impl FnMut(Line),
     waiting: impl Fn(Option<String>) + Send + Sync + 'static,
 ) -> Result<Option<Loaded>, Unusable> {
     let (_keep, mut cancel) = watch::channel(false);

@@ -11,7 +11,7 @@ use super::pin::{Pins, is_shared_object};
 use super::project::{Local, Project, TargetKind};
 use crate::helper::Rest;
 use crate::session::event::BuildNews;
-use crate::session::model::Generation;
+use crate::session::model::{Generation, Line};
 use crate::session::reason::Reason;
 
 /// What one run of cargo produced.
@@ -72,8 +72,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl CargoOutput {
-    /// Takes in one message; returns what to report of it.
-    pub(super) fn told(&mut self, told: Told, wanted: &Wanted) -> Option<BuildNews> {
+    /// Takes in one message, which this line is; returns what to report of it.
+    pub(super) fn told(&mut self, line: &Line, told: Told, wanted: &Wanted) -> Option<BuildNews> {
         match told {
             Told::Diagnostic(remark) => {
                 let workspace = &wanted.project.workspace;
@@ -86,18 +86,17 @@ impl CargoOutput {
                     ..
                 } = remark;
                 self.errors += u32::from(error && counts);
-                let rendered = remark.rendered;
                 *self.warnings.entry(remark.root).or_default() += u32::from(!error && counts);
                 return Some(BuildNews::Diagnostic {
                     error,
                     counts,
                     detail,
-                    rendered,
+                    rendered: line.with(remark.rendered),
                 });
             }
             Told::Artifact(artifact) => self.artifact(&artifact, wanted),
             Told::Script(line) => self.scripts.push(line),
-            Told::Text(text) if !text.is_empty() => return Some(BuildNews::Line(text)),
+            Told::Text(text) if !text.is_empty() => return Some(BuildNews::Line(line.with(text))),
             Told::Text(_) | Told::Metadata | Told::Finished(_) | Told::Nothing => {}
         }
         None

@@ -15,6 +15,7 @@ use crate::config::Build;
 use crate::digest;
 use crate::helper::{self, After, Cancel, Stopped};
 use crate::lines::Stream;
+use crate::session::model::Line;
 use crate::session::seen::{Began, Seen};
 
 /// Why the project could not be read.
@@ -28,7 +29,7 @@ pub(super) enum Unread {
 pub(super) async fn read_project(
     build: &Build,
     cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
+    line: &mut impl FnMut(Line),
     waiting: &Tell,
 ) -> Result<(Project, Seen), Unread> {
     let began = Began {
@@ -52,7 +53,7 @@ pub(super) async fn read(
     build: &Build,
     config: &CargoConfig,
     cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
+    line: &mut impl FnMut(Line),
     waiting: &Tell,
 ) -> Result<(Metadata, String), Unread> {
     // Only the compiler knows its host; it is asked while cargo already reads with the probable one.
@@ -64,7 +65,7 @@ pub(super) async fn read(
         json = read_metadata(build, config, &host, cancel, line, waiting).await;
     }
     let metadata = serde_json::from_str(&json?).map_err(|error| {
-        line(format!("cargo metadata: {error}"));
+        line(format!("cargo metadata: {error}").into());
         Unread::Problem(Problem::Broken)
     })?;
     Ok((metadata, host))
@@ -77,7 +78,7 @@ async fn read_metadata(
     config: &CargoConfig,
     host: &str,
     cancel: &mut Cancel,
-    line: &mut impl FnMut(String),
+    line: &mut impl FnMut(Line),
     waiting: &Tell,
 ) -> Result<String, Unread> {
     let target = config.target(build.target.as_deref(), host);
@@ -95,7 +96,7 @@ async fn read_metadata(
                 Said::Blocked(on) => waits.begin(on),
                 Said::Line(text) => {
                     waits.end();
-                    line(text);
+                    line(piece.with(text));
                 }
                 Said::Progress(..) | Said::Nothing => {}
             },

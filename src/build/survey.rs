@@ -16,6 +16,7 @@ use super::reader::{self, Unread};
 use crate::config::Build;
 use crate::exit::Failure;
 use crate::helper::Stopped;
+use crate::session::model::Line;
 
 /// What was found.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub async fn survey(build: &Build) -> Result<Survey, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
     let mut said = Vec::new();
     let config = CargoConfig::read(build);
-    let mut line = |text| said.push(text);
+    let mut line = |line: Line| said.push(line.into_text());
     let waiting: Tell = Arc::new(|_| {});
     let read = reader::read(build, &config, &mut cancel, &mut line, &waiting).await;
     let metadata = match read {

@@ -26,7 +26,9 @@ use crate::defect::{guarded, point};
 use crate::helper::{self, After, Cancel, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
-use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Exit, Generation, Surroundings};
+use crate::session::model::{
+    ArtifactRef, BuildOutcome, Changes, Exit, Generation, Line, Surroundings,
+};
 use crate::session::reason::Reason;
 use crate::session::seen::Began;
 
@@ -368,7 +370,7 @@ impl Work {
         let settings = self.settings.clone();
         let events = self.events.clone();
         let mut unread = messages::Unread::default();
-        let mut line = |text: String| {
+        let mut line = |text: Line| {
             unread.hear(&text);
             events
                 .send(Event::Build(generation, BuildNews::Line(text)))
@@ -443,7 +445,7 @@ impl Work {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, and the build need not wait for that.
                 let enough = matches!(told, Told::Finished(true));
-                if let Some(news) = seen.told(told, &wanted) {
+                if let Some(news) = seen.told(piece, told, &wanted) {
                     self.tell(generation, news);
                 }
                 return if enough { After::Enough } else { After::GoOn };
@@ -455,7 +457,7 @@ impl Work {
             match said {
                 Said::Line(text) => {
                     seen.obstacle = seen.obstacle.take().or_else(|| Obstacle::of(&text));
-                    self.tell(generation, BuildNews::Line(text));
+                    self.tell(generation, BuildNews::Line(piece.with(text)));
                 }
                 Said::Progress(done, total) => {
                     self.tell(generation, BuildNews::Progress { done, total });

@@ -49,7 +49,7 @@ pub(super) async fn measure(settings: &Settings, tell: impl Fn(&str)) -> Vec<Fin
 
 async fn all(settings: &Settings, tell: &impl Fn(&str)) -> Result<Vec<Finding>, Reason> {
     let mut said = Vec::new();
-    let loaded = build::load(settings, |line| said.push(line), |_| {}).await;
+    let loaded = build::load(settings, |line| said.push(line.into_text()), |_| {}).await;
     let loaded = loaded.map_err(Failure::from)?;
     let Some(loaded) = loaded else {
         return Err(Reason::new(said.join("\n"), "mend the manifest"));
@@ -290,7 +290,7 @@ impl Run {
     /// Builds everything once.
     async fn start(settings: Settings, copy: &Scratch, edited: &Path) -> Result<Self, Reason> {
         let mut said = Vec::new();
-        let loaded = build::load(&settings, |line| said.push(line), |_| {}).await;
+        let loaded = build::load(&settings, |line| said.push(line.into_text()), |_| {}).await;
         let loaded = loaded.map_err(Failure::from)?;
         let Some(loaded) = loaded else {
             return Err(Reason::new(

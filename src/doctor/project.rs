@@ -49,7 +49,7 @@ pub(super) async fn toolchain(settings: &Settings) -> Vec<Finding> {
 pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "project";
     let mut said = Vec::new();
-    let loaded = match build::load(settings, |line| said.push(line), |_| {}).await {
+    let loaded = match build::load(settings, |line| said.push(line.into_text()), |_| {}).await {
         Ok(loaded) => loaded,
         Err(unusable) => return vec![Finding::failure(ABOUT, &unusable.into())],
     };

@@ -134,7 +134,7 @@ impl Executor {
             defect::point("open");
             if let Err(error) = open::that_detached(&url) {
                 let problem = format!("cannot open a browser: {error}; the app is at {url}");
-                reporter.note(now, Note::Warning(problem));
+                reporter.tell(Note::Warning(problem));
             }
         });
     }

@@ -49,25 +49,20 @@ impl Browsers {
         if self.front.is_none() && fronts.is_empty() {
             return;
         }
-        let answered = self.answer_at(now, fronts, reporter);
+        let answered = self.answer_at(fronts, reporter);
         if let Err(error) = answered {
             let text = format!("hotrun cannot pass on what clients send: {error}");
             reporter.note(now, Note::Warning(text));
         }
     }
 
-    fn answer_at(
-        &mut self,
-        now: Moment,
-        fronts: &[held::Front],
-        reporter: &Reporter,
-    ) -> io::Result<()> {
+    fn answer_at(&mut self, fronts: &[held::Front], reporter: &Reporter) -> io::Result<()> {
         let port = self.port().filter(|_| self.settings.inject);
         let reporter = reporter.clone();
         let unread = move || {
             let text = "pages by TLS get no script: hotrun cannot read them on their way; let the app speak \
                         plain HTTP while you develop, or put the line into its pages";
-            reporter.note(now, Note::Warning(text.into()));
+            reporter.tell(Note::Warning(text.into()));
         };
         let front = match &mut self.front {
             Some(front) => front,

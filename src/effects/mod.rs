@@ -187,12 +187,12 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
 }
 
 /// Warns of what could not be watched, once that is known.
-pub fn warn_of(reporter: &Reporter, now: Moment, watching: Receiver<Vec<Reason>>) {
+pub fn warn_of(reporter: &Reporter, watching: Receiver<Vec<Reason>>) {
     let reporter = reporter.clone();
     defect::spawn("unwatched", async move {
         defect::point("unwatched");
         for problem in watching.await.unwrap_or_default() {
-            reporter.note(now, Note::Unwatched(problem));
+            reporter.tell(Note::Unwatched(problem));
         }
     });
 }
@@ -207,7 +207,7 @@ impl Effects for Executor {
                 self.base.clone_from(&scope.base);
                 self.reporter.paths_from(scope.base.clone());
                 if let Some(watch) = &self.watch {
-                    warn_of(&self.reporter, now, watch.rewatch(*scope));
+                    warn_of(&self.reporter, watch.rewatch(*scope));
                 }
             }
             Action::Reconfigure => self.reconfigure(now),

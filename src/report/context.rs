@@ -87,7 +87,7 @@ impl Context {
             }
             Note::Cargo(line) => Event::Cargo {
                 generation: None,
-                line,
+                line: line.into_text(),
             },
             Note::Blocked(on) => Event::Blocked {
                 generation: None,
@@ -127,7 +127,9 @@ impl Context {
                 command: job.command,
                 generation: job.generation,
             },
-            View::JobLine(line) => Event::JobOutput { line },
+            View::JobLine(line) => Event::JobOutput {
+                line: line.into_text(),
+            },
             View::JobFailed {
                 occasion,
                 reason,
@@ -418,7 +420,7 @@ fn of_build(generation: Generation, news: BuildNews, colored: bool) -> Option<Ev
         },
         BuildNews::Line(line) => Event::Cargo {
             generation: Some(generation),
-            line,
+            line: line.into_text(),
         },
         BuildNews::Diagnostic {
             error, rendered, ..
@@ -429,7 +431,11 @@ fn of_build(generation: Generation, news: BuildNews, colored: bool) -> Option<Ev
             } else {
                 Severity::Other
             },
-            rendered: if colored { rendered } else { strip(&rendered) },
+            rendered: if colored {
+                rendered.into_text()
+            } else {
+                strip(&rendered)
+            },
         },
         BuildNews::Progress { done, total } => Event::Progress {
             generation,

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::model::Moment;
+use crate::session::model::{Line, Moment};
 use crate::session::reason::Reason;
 use crate::sink::Chunk;
 use event::Event;
@@ -122,7 +122,7 @@ pub enum Note {
     /// What is held.
     Held(Vec<HeldAddress>),
     /// A line of cargo outside a build.
-    Cargo(String),
+    Cargo(Line),
     /// Cargo waits for another cargo outside a build, or goes on.
     Blocked(Option<String>),
     /// Changes in a directory are not seen: which, and why.

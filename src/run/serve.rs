@@ -13,12 +13,13 @@ use crate::app::input::Input;
 use crate::build::project::Project;
 use crate::build::{self, Loaded, Settle, Unusable, scope};
 use crate::capture;
+use crate::clock::Clock;
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
 use crate::control::desk::Desk;
 use crate::control::server::Server;
 use crate::defect;
-use crate::driver::{self, Clock, Inbox};
+use crate::driver::{self, Inbox};
 use crate::effects::{Browsers, Executor, Tasks, cautions, names, policy, warn_of};
 use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
@@ -26,7 +27,7 @@ use crate::report::Note;
 use crate::session::Session;
 use crate::session::command::Command;
 use crate::session::event::Event;
-use crate::session::model::Ending;
+use crate::session::model::{Ending, Line};
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
@@ -54,16 +55,16 @@ pub(super) async fn serve(
     // From here on no connection is refused.
     held.adapt(&settings.listen, settings.steering)?;
     may_hold(&settings, &held)?;
-    let reporter = Reporter::start(&settings)?;
+    let reporter = Reporter::start(&settings, clock.clone())?;
     // The terminal is restored on every way out of here.
     let _attention = keys::attend(&settings, &reporter, &urgent)?;
     if !held.is_empty() {
-        reporter.note(clock.now(), Note::Held(names(&held)));
+        reporter.tell(Note::Held(names(&held)));
     }
     for note in cautions(&settings, &held) {
-        reporter.note(clock.now(), note);
+        reporter.tell(note);
     }
-    let name: Arc<str> = session_name(clock).into();
+    let name: Arc<str> = session_name(&clock).into();
     let manifest = scope::of_manifest(&settings.build).base;
     let desk = Desk::new(identity(manifest.clone(), None));
     let control = (!settings.once).then(|| {
@@ -72,10 +73,9 @@ pub(super) async fn serve(
             events: events.clone(),
             urgent: urgent.clone(),
         };
-        listen(server, &name)
-            .map_err(|failure| reporter.note(clock.now(), Note::Unwatched(failure.into())))
+        listen(server, &name).map_err(|failure| reporter.tell(Note::Unwatched(failure.into())))
     });
-    let prepare = prepare(&mut sources, settings.clone(), &events, &reporter, clock);
+    let prepare = prepare(&mut sources, settings.clone(), &events, &reporter);
     // A signal is handled meanwhile, since cargo may wait for a lock or the network.
     let (settings, loaded, watch) = tokio::select! {
         biased;
@@ -88,7 +88,7 @@ pub(super) async fn serve(
             .inspect_err(|_| reporter.flush())?,
     };
     if let Some(Loaded { project, .. }) = &loaded {
-        reporter.note(clock.now(), session_of(project));
+        reporter.tell(session_of(project));
     }
     let base = match &loaded {
         Some(loaded) => loaded.project.workspace.clone(),
@@ -104,7 +104,7 @@ pub(super) async fn serve(
     // Without capture the app's own bind of an address that is held would fail; why nothing is held is
     // told when the app is started.
     if !ports.is_empty() && capture::is_possible() && held.remember(&ports) {
-        reporter.note(clock.now(), Note::Held(names(&held)));
+        reporter.tell(Note::Held(names(&held)));
     }
     let input = input(&settings)?;
     reporter.prepared();
@@ -135,7 +135,7 @@ pub(super) async fn serve(
         runtime_dir: runtime_dir(),
     };
     executor.answer_clients(clock.now());
-    let driven = driver::run(session, inbox, clock, &mut executor);
+    let driven = driver::run(session, inbox, &clock, &mut executor);
     let ending = defect::guarded("session", driven).await;
     // Explicitly, since a capture thread may hold the set longer, and the socket files would stay.
     executor.held.lock().release_all();
@@ -209,38 +209,33 @@ async fn prepare(
     mut settings: Arc<Settings>,
     events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
-    clock: Clock,
 ) -> Result<(Arc<Settings>, Option<Loaded>, Option<Watch>), Failure> {
     defect::point("prepare");
-    let loaded = match read(&settings, reporter, clock).await {
+    let loaded = match read(&settings, reporter).await {
         Err(Unusable::Choice(choice)) => {
             let (chosen, note) = choose(&choice, sources, &settings, reporter).await?;
-            reporter.note(clock.now(), note);
+            reporter.tell(note);
             settings = Arc::new(chosen);
-            read(&settings, reporter, clock).await?
+            read(&settings, reporter).await?
         }
         loaded => loaded?,
     };
-    let watch = watch_project(&settings, loaded.as_ref(), events, reporter, clock)?;
+    let watch = watch_project(&settings, loaded.as_ref(), events, reporter)?;
     Ok((settings, loaded, watch))
 }
 
-async fn read(
-    settings: &Settings,
-    reporter: &Reporter,
-    clock: Clock,
-) -> Result<Option<Loaded>, Unusable> {
+async fn read(settings: &Settings, reporter: &Reporter) -> Result<Option<Loaded>, Unusable> {
     // An error in a manifest is reported by the first build, which reads it again.
     let mut broken = false;
-    let line = |line: String| {
+    let line = |line: Line| {
         broken |= line.starts_with("error");
         if !broken {
-            reporter.note(clock.now(), Note::Cargo(line));
+            reporter.tell(Note::Cargo(line));
         }
     };
     let waiting = {
         let reporter = reporter.clone();
-        move |on| reporter.note(clock.now(), Note::Blocked(on))
+        move |on| reporter.tell(Note::Blocked(on))
     };
     build::load(settings, line, waiting).await
 }
@@ -252,7 +247,6 @@ fn watch_project(
     loaded: Option<&Loaded>,
     events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
-    clock: Clock,
 ) -> Result<Option<Watch>, Failure> {
     if settings.once {
         return Ok(None);
@@ -265,7 +259,7 @@ fn watch_project(
     };
     reporter.paths_from(scope.base.clone());
     let watch = Watch::start(&settings.watch, events.clone())?;
-    warn_of(reporter, clock.now(), watch.rewatch(scope));
+    warn_of(reporter, watch.rewatch(scope));
     Ok(Some(watch))
 }
 
@@ -275,7 +269,7 @@ fn watch_project(
     clippy::disallowed_methods,
     reason = "part of a name, not of a decision"
 )]
-fn session_name(clock: Clock) -> String {
+fn session_name(clock: &Clock) -> String {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let micros = started
         .unwrap_or_default()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::command::Client;
 use super::event::{Answer, BuildNews, Open, Taken};
 use super::model::{
-    ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Occasion, Phases,
-    Proof, Scope, Writer,
+    ArtifactRef, Cause, Changes, Cure, Ending, Exit, Generation, Job, JobId, Line, Occasion,
+    Phases, Proof, Scope, Writer,
 };
 use super::page::Page;
 use super::reason::Reason;
@@ -169,7 +169,7 @@ pub enum View {
     /// A user's command starts.
     JobStarted(Job),
     /// A line that it wrote.
-    JobLine(String),
+    JobLine(Line),
     /// A user's command failed.
     JobFailed {
         /// What the command was run for.

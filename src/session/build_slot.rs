@@ -83,7 +83,7 @@ pub(super) struct BuildSlot {
 #[derive(Debug)]
 pub(super) enum Over {
     /// Its result counts.
-    Finished(Running),
+    Finished(Box<Running>),
     /// Its result must not be used.
     Cancelled {
         /// It was shown that it runs.
@@ -484,8 +484,9 @@ impl BuildSlot {
         };
         self.doubt = None;
         let verdict = self.own.build_is_over(running.cancelled);
-        self.dirty
-            .retain(|changed| !verdict.own.contains(&changed.path));
+        for path in &verdict.own {
+            self.dirty.remove(path);
+        }
         for path in &verdict.changed {
             self.dirty.forget_used(path);
         }
@@ -503,7 +504,7 @@ impl BuildSlot {
         if !running.cancelled {
             self.burst.end();
             self.drop_if_empty(now);
-            return Over::Finished(running);
+            return Over::Finished(Box::new(running));
         }
         let shown = running.shown;
         if self.closed {

@@ -291,7 +291,7 @@ impl Session {
         outcome: &BuildOutcome,
     ) -> Option<Running> {
         match self.builds.done(now, generation) {
-            Over::Finished(running) => Some(running),
+            Over::Finished(running) => Some(*running),
             Over::Cancelled { shown } => {
                 let has_left_nothing = !shown && *outcome == BuildOutcome::Cancelled;
                 if has_left_nothing && self.numbered == generation.0 {

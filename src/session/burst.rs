@@ -64,8 +64,9 @@ impl Burst {
 
     /// A build has begun with all of these changes.
     pub(super) fn built(&mut self, changes: &Changes) {
-        self.unfinished
-            .retain(|path, _| changes.iter().all(|changed| changed.path != *path));
+        for changed in changes.iter() {
+            self.unfinished.remove(&changed.path);
+        }
     }
 
     /// It has cancelled builds, so more changes are likely to come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Policy;
 use super::command::{Client, Command};
-use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Proof, Scope};
+use super::model::{BuildOutcome, Change, Ending, Exit, Generation, JobId, Line, Proof, Scope};
 use super::reason::Reason;
 
 /// One event. Messages of builds and apps carry their generation; the session drops stale ones.
@@ -99,7 +99,7 @@ pub struct Open {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobNews {
     /// A line of its output.
-    Line(String),
+    Line(Line),
     /// The command has ended with all its processes; `Err`: why that is a failure.
     Ended(Result<(), Reason>),
 }
@@ -115,7 +115,7 @@ pub enum BuildNews {
     /// compiler is called.
     Command(String),
     /// A line of cargo's own, as rendered.
-    Line(String),
+    Line(Line),
     /// A message of the compiler.
     Diagnostic {
         /// It is an error, so it must be in view at the end.
@@ -125,7 +125,7 @@ pub enum BuildNews {
         /// The compiler's own JSON object, of an error that counts.
         detail: Option<Box<str>>,
         /// As rustc renders it, with line ends.
-        rendered: String,
+        rendered: Line,
     },
     /// How far the build is.
     Progress {

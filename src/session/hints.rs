@@ -1,7 +1,7 @@
 //! When to show a hint for a file that looks like an input and that nothing depends on: when nothing
 //! that is built was saved with it, once for each directory, and not where an app stores many files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hints {
     seen: Vec<Seen>,
+    /// The paths of all of them.
+    known: BTreeSet<PathBuf>,
     at: Option<Moment>,
     told: BTreeSet<PathBuf>,
 }
@@ -47,7 +49,7 @@ impl Hints {
                 continue;
             }
             self.at = Some(now + TOGETHER);
-            if self.seen.iter().any(|seen| seen.path == change.path) {
+            if !self.known.insert(change.path.clone()) {
                 continue;
             }
             self.seen.push(Seen {
@@ -71,14 +73,16 @@ impl Hints {
         }
         self.at = None;
         let seen = std::mem::take(&mut self.seen);
+        self.known.clear();
         if busy {
             return None;
         }
-        let filed = |dir: &Path| {
-            let new = seen.iter().filter(|one| one.is_new);
-            new.filter(|one| directory(&one.path) == dir).count() > MANY
-        };
-        let one = seen.iter().find(|one| !filed(directory(&one.path)))?;
+        let mut new: BTreeMap<&Path, usize> = BTreeMap::new();
+        for one in seen.iter().filter(|one| one.is_new) {
+            *new.entry(directory(&one.path)).or_default() += 1;
+        }
+        let is_filed = |one: &&Seen| new.get(directory(&one.path)) > Some(&MANY);
+        let one = seen.iter().find(|one| !is_filed(one))?;
         self.told.insert(directory(&one.path).to_owned());
         Some((one.path.clone(), one.cure))
     }

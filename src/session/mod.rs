@@ -39,6 +39,8 @@ mod swap;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod many_files;
+#[cfg(test)]
 pub(crate) mod scenarios;
 
 use std::time::Duration;

@@ -1,15 +1,20 @@
 //! The plain data that the session reasons about: generations, artifacts, change sets, and how
 //! processes end. Values only; nothing here waits or touches the system.
 
+mod changes;
+mod line;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::reason::Reason;
 use super::seen::Seen;
+pub use changes::{Changed, Changes};
+pub use line::Line;
 
 /// A point in time, as the span since hotrun started. The core never reads a clock; it is told.
 pub type Moment = Duration;
@@ -266,117 +271,6 @@ impl fmt::Display for Cause {
             Self::Rollback(generation) => write!(f, "rollback from {generation}"),
             Self::Exclusive(generation) => write!(f, "{generation} could not run beside live"),
         }
-    }
-}
-
-/// Paths whose content differs from what a build last used, in the order of their first events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(Vec<Changed>);
-
-/// One path of a [`Changes`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The path as shown.
-    pub path: PathBuf,
-    /// What the path is to the program.
-    pub kind: ChangeKind,
-    /// The content that was used; `None`: unknown.
-    pub used: Option<Content>,
-    /// The content now.
-    pub now: Content,
-}
-
-impl Changed {
-    /// The content now is not known to be the one that was used.
-    pub fn differs(&self) -> bool {
-        self.now == Content::Unreadable || self.used != Some(self.now)
-    }
-}
-
-impl Changes {
-    /// Takes in one change. A path that has the used content again is removed.
-    pub fn add(&mut self, change: &Change) {
-        let known = self.0.iter_mut().find(|known| known.path == change.path);
-        match known {
-            Some(known) => {
-                known.now = change.now;
-                known.kind = change.kind;
-            }
-            None => self.0.push(Changed {
-                path: change.path.clone(),
-                kind: change.kind,
-                used: change.before,
-                now: change.now,
-            }),
-        }
-        self.0.retain(Changed::differs);
-    }
-
-    /// Merges what changed `later`; for a path that is in both, the content used by `self` stays.
-    pub fn extend(&mut self, later: Self) {
-        for more in later.0 {
-            match self.0.iter_mut().find(|known| known.path == more.path) {
-                Some(known) => {
-                    known.now = more.now;
-                    known.kind = more.kind;
-                }
-                None => self.0.push(more),
-            }
-        }
-        self.0.retain(Changed::differs);
-    }
-
-    /// What used this path may have read any of the bytes that it has had since: whatever is there from now
-    /// on is a change.
-    pub fn forget_used(&mut self, path: &Path) {
-        if let Some(known) = self.0.iter_mut().find(|known| known.path == path) {
-            known.used = None;
-        }
-    }
-
-    /// The same for all paths.
-    pub fn forget_all_used(&mut self) {
-        for known in &mut self.0 {
-            known.used = None;
-        }
-    }
-
-    /// The paths that have another content by now than these say; what was used is not known then.
-    #[must_use]
-    pub fn taken_back(&self, now: impl Fn(&Path) -> Content) -> Self {
-        let mut back = self.clone();
-        for known in &mut back.0 {
-            known.used = Some(known.now);
-            known.now = now(&known.path);
-        }
-        back.0.retain(Changed::differs);
-        back.forget_all_used();
-        back
-    }
-
-    /// All paths, with their contents.
-    pub fn iter(&self) -> impl Iterator<Item = &Changed> {
-        self.0.iter()
-    }
-
-    /// There is no path.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Removes the paths that `keep` refuses.
-    pub fn retain(&mut self, keep: impl FnMut(&Changed) -> bool) {
-        self.0.retain(keep);
-    }
-
-    /// The paths without their contents.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        self.0.iter().map(|changed| changed.path.clone()).collect()
-    }
-
-    /// The entry of this path, if there is one.
-    pub fn get(&self, path: &Path) -> Option<&Changed> {
-        self.0.iter().find(|changed| changed.path == path)
     }
 }
 

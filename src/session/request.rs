@@ -1,5 +1,6 @@
 //! A build that is requested: since when, and for what reasons.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::model::{Cause, Changes, Moment};
@@ -78,9 +79,7 @@ impl Request {
 
 /// Appends paths, each once.
 fn add(paths: &mut Vec<PathBuf>, more: Vec<PathBuf>) {
-    for path in more {
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
+    let mut known: HashSet<PathBuf> = paths.iter().cloned().collect();
+    let is_new = |path: &PathBuf| known.insert(path.clone());
+    paths.extend(more.into_iter().filter(is_new));
 }

@@ -317,7 +317,7 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
         ["configured", effect, changed @ ..] => configured(effect, changed),
         ["job", number, "says"] => Event::Job(
             JobId(number.parse().unwrap()),
-            JobNews::Line(quoted.unwrap_or_default()),
+            JobNews::Line(quoted.unwrap_or_default().into()),
         ),
         ["job", number, "ended"] => job(number, quoted.map_or(Ok(()), |reason| Err(reason.into()))),
         ["quit"] => Event::Quit(Ending::Quit),
@@ -329,7 +329,7 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
         ["unchanged", which, "like", by] => done(which, by, true),
         ["blocked", which] => build(which, BuildNews::Blocked(quoted)),
         ["command", which] => build(which, BuildNews::Command(quoted.unwrap_or_default())),
-        ["says", which] => build(which, BuildNews::Line(quoted.unwrap_or_default())),
+        ["says", which] => build(which, BuildNews::Line(quoted.unwrap_or_default().into())),
         ["error", which] => build(which, diagnostic(true, true)),
         ["warning", which] => build(which, diagnostic(false, true)),
         ["remark", which, "of", kind] => build(which, diagnostic(*kind == "error", false)),

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::config::{Format, Settings};
 use crate::defect;
 use crate::exit::Failure;
@@ -41,7 +42,7 @@ use crate::report::Note;
 use crate::session::action::View;
 use crate::session::model::Moment;
 use crate::session::status::Status;
-use crate::sink::{Backlog, Chunk, Sink};
+use crate::sink::{Chunk, Sink};
 use keys::Wish;
 use log::Log;
 use printer::Printer;
@@ -72,11 +73,12 @@ pub struct Reporter {
     written: Arc<AtomicUsize>,
     /// A status was shown.
     shown: Arc<Notify>,
+    clock: Clock,
 }
 
 impl Reporter {
     /// Starts printing.
-    pub fn start(settings: &Settings) -> Result<Self, Failure> {
+    pub fn start(settings: &Settings, clock: Clock) -> Result<Self, Failure> {
         let output = &settings.output;
         let events = output.events.as_deref();
         // With `--format json` stdout has them already.
@@ -100,8 +102,6 @@ impl Reporter {
                 }
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             };
-            let is_counted = matches!(message, Message::View(..) | Message::Note(..));
-            let _counted = is_counted.then(Printed::default);
             printer.take(message);
             ControlFlow::Continue(())
         };
@@ -113,19 +113,24 @@ impl Reporter {
             messages,
             written,
             shown: Arc::default(),
+            clock,
         })
     }
 
     /// Prints a view of the session.
     pub fn view(&self, now: Moment, view: View) {
-        Backlog::own().add();
         self.messages.send(Message::View(now, Box::new(view))).ok();
     }
 
-    /// Prints a note.
+    /// Prints a note of this time.
     pub fn note(&self, now: Moment, note: Note) {
-        Backlog::own().add();
         self.messages.send(Message::Note(now, note)).ok();
+    }
+
+    /// Prints a note of what has happened just now. For tasks, which go on long after the action that has
+    /// started them.
+    pub fn tell(&self, note: Note) {
+        self.note(self.clock.now(), note);
     }
 
     /// Shows at the bottom of a terminal what hotrun is doing from now on.
@@ -204,16 +209,6 @@ impl Reporter {
     }
 }
 
-/// Counts a line as printed when it is dropped, after a panic too.
-#[derive(Default)]
-struct Printed;
-
-impl Drop for Printed {
-    fn drop(&mut self) {
-        Backlog::own().printed();
-    }
-}
-
 /// As long as this exists, nothing is printed.
 #[derive(Debug)]
 pub struct Paused(#[expect(dead_code, reason = "its end is the message")] mpsc::SyncSender<()>);
@@ -229,5 +224,35 @@ fn open_events(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
             path.display()
         ))
         .hint("name a file in a directory that exists and is writable")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_note_of_a_task_has_the_time_at_which_it_is_told() {
+        let (messages, inbox) = mpsc::channel();
+        let clock = Clock::start();
+        let reporter = Reporter {
+            messages,
+            written: Arc::default(),
+            shown: Arc::default(),
+            clock: clock.clone(),
+        };
+        let task = reporter.clone();
+        let unread = move || task.tell(Note::Warning("of a task".into()));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        // hotrun was stopped.
+        clock.skip(Duration::from_secs(50));
+        reporter.note(clock.now(), Note::Warning("of an action".into()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        unread();
+        let times = inbox.try_iter().map(|message| match message {
+            Message::Note(now, _) => now,
+            _ => Moment::MAX,
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [10, 11].map(Duration::from_secs));
     }
 }

@@ -223,6 +223,8 @@ impl Printer {
 
     /// Tells an event everywhere where it is to be heard; `from_here`: as the user is to read it.
     fn tell(&mut self, now: Moment, event: Event, from_here: Option<&Event>) {
+        // A task may tell something while an action is carried out that began before.
+        let now = now.max(self.now);
         self.now = now;
         self.heard = Some(clock::steady());
         let record = Record::at(now, event);
@@ -507,5 +509,45 @@ impl Printer {
     fn wipe(&mut self) {
         let status = self.status_line();
         self.screen.clear(status.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+
+    #[test]
+    fn time_does_not_go_backwards() {
+        let file = || tempfile::tempfile().unwrap();
+        let window = Window {
+            rows: 24,
+            columns: 80,
+            keys: false,
+        };
+        let mut events = file();
+        let mut printer = Printer {
+            events: Some(Box::new(events.try_clone().unwrap())),
+            ..Printer::at(
+                Screen::of(file(), file(), true),
+                Box::new(move || window),
+                &Output::default(),
+                Context::default(),
+            )
+        };
+        for seconds in [1, 3, 2, 4] {
+            let note = Note::Warning("something".into());
+            printer.take(Message::Note(Moment::from_secs(seconds), note));
+        }
+        let mut written = String::new();
+        events.rewind().unwrap();
+        events.read_to_string(&mut written).unwrap();
+        let records = written.lines().map(|line| Record::read(line.as_bytes()));
+        let times = records.map(|record| record.unwrap().ms.unwrap().0);
+        assert_eq!(
+            times.collect::<Vec<_>>(),
+            [1, 3, 3, 4].map(Moment::from_secs)
+        );
     }
 }

@@ -180,7 +180,7 @@ impl Day {
             error,
             counts: true,
             detail: None,
-            rendered,
+            rendered: rendered.into(),
         };
         self.build(generation, news);
     }
@@ -191,7 +191,7 @@ impl Day {
         } else {
             strip(text)
         };
-        self.build(generation, BuildNews::Line(text));
+        self.build(generation, BuildNews::Line(text.into()));
     }
 
     fn writes(&mut self, generation: u32, stream: Stream, text: &str) {

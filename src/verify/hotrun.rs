@@ -55,12 +55,12 @@ impl Hotrun {
     pub(super) async fn next(&mut self) -> Option<Record> {
         loop {
             match self.command.next().await? {
-                CommandEvent::Output(Stream::Stdout, line) => {
+                CommandEvent::Output(Stream::Stdout, line, _) => {
                     if let Some(record) = Record::read(&line) {
                         return Some(record);
                     }
                 }
-                CommandEvent::Output(Stream::Stderr, text) => self.errors.extend(text),
+                CommandEvent::Output(Stream::Stderr, text, _) => self.errors.extend(text),
                 CommandEvent::Exited(exit) => self.exit = exit,
                 CommandEvent::CannotStart { what, .. } => {
                     self.errors = format!("error: {what}").into_bytes();

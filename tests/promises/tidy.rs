@@ -222,7 +222,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("driver", &["defect", "session"]),
+    ("driver", &["clock", "defect", "session"]),
     // Carries out actions, so it uses all modules that do the work.
     (
         "effects",
