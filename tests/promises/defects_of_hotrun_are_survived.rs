@@ -182,6 +182,12 @@ fn in_what_sees_the_app_accept() {
     survives("accept probe");
 }
 
+/// It looks for a debugger first, without which the app is replaced.
+#[test]
+fn in_what_looks_at_processes() {
+    survives("look");
+}
+
 #[test]
 fn in_what_answers_the_app() {
     survives("capture");
