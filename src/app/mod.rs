@@ -184,11 +184,10 @@ impl App {
         self.keeper().map(sockets_below).unwrap_or_default()
     }
 
-    /// The executables that its processes run.
-    pub fn executables(&self) -> Vec<PathBuf> {
-        self.keeper()
-            .map(accept_probe::executables)
-            .unwrap_or_default()
+    /// Returns a blocking look for the executables that its processes run.
+    pub fn executables(&self) -> impl FnOnce() -> Vec<PathBuf> + Send + use<> {
+        let keeper = self.keeper();
+        move || keeper.map(accept_probe::executables).unwrap_or_default()
     }
 
     /// Returns a blocking check whether this signal (`None`: the one that it catches) would kill it, as

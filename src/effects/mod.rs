@@ -345,10 +345,14 @@ impl Executor {
         }
     }
 
-    /// Tells the builder which executables the app runs.
+    /// Tells the builder which executables the app runs, once they are found.
     fn tell_executables(&self, generation: Generation) {
         if let Some(running) = self.apps.get(&generation) {
-            self.builder.running(running.app.executables());
+            let (builder, find) = (self.builder.clone(), running.app.executables());
+            defect::spawn_blocking("executables", move || {
+                defect::point("executables");
+                builder.running(find());
+            });
         }
     }
 

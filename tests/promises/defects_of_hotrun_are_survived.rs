@@ -144,6 +144,11 @@ fn in_what_removes_what_was_built() {
 }
 
 #[test]
+fn in_what_finds_executables() {
+    survives("executables");
+}
+
+#[test]
 fn in_what_compiles_without_cargo() {
     let address = own_address();
     let project = Project::new("listens");
