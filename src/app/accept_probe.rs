@@ -53,6 +53,21 @@ impl Probes {
     }
 }
 
+/// Starts to read, in a thread of the runtime, what the system shows of processes.
+pub(super) fn look<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+    defect::spawn_blocking("look", move || {
+        defect::point("look");
+        read()
+    })
+}
+
+/// The same, and waits for what it finds: nothing after a panic.
+pub(super) async fn seen<T: Default + Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    look(read).done().await.unwrap_or_default()
+}
+
 /// How many open connections of clients the processes of this keeper have.
 pub(super) fn connections(keeper: u32, held: &[HeldSocket]) -> usize {
     accepted(held).intersection(&sockets_below(keeper)).count()
@@ -108,6 +123,27 @@ pub(super) fn written(keeper: u32) -> HashSet<PathBuf> {
     tree.iter().flat_map(Process::written).collect()
 }
 
+/// Does this while the only thread for blocking work is busy, and makes sure that it waits for it.
+#[cfg(test)]
+pub(super) fn waits_for_a_thread<T>(work: impl AsyncFnOnce() -> T) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    runtime.unwrap().block_on(async {
+        let mut other = look(move || wait.recv());
+        let mut work = std::pin::pin!(work());
+        tokio::select! {
+            biased;
+            _ = &mut work => panic!("it ran in the thread of the runtime"),
+            () = tokio::task::yield_now() => {}
+        }
+        go.send(()).unwrap();
+        let done = work.await;
+        other.done().await.unwrap().unwrap();
+        done
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -123,24 +159,10 @@ mod tests {
     fn a_probe_does_not_hold_up_the_runtime() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inodes = HashSet::from([id(&listener).unwrap()]);
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.max_blocking_threads(1).build().unwrap();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        runtime.block_on(async {
-            let mut other = defect::spawn_blocking("other", move || wait.recv());
-            let mut probes = Probes::default();
-            let mut found = std::pin::pin!(probes.next(std::process::id(), &inodes, true));
-            // The probe waits for the thread that the other work has.
-            tokio::select! {
-                biased;
-                _ = &mut found => panic!("it ran in the thread of the runtime"),
-                () = tokio::task::yield_now() => {}
-            }
-            go.send(()).unwrap();
-            let (seen, _) = found.await;
-            assert_eq!(seen.accepts(), Accepts::NotYet);
-            other.done().await.unwrap().unwrap();
-        });
+        let mut probes = Probes::default();
+        let probe = async || probes.next(std::process::id(), &inodes, true).await;
+        let (seen, _) = waits_for_a_thread(probe);
+        assert_eq!(seen.accepts(), Accepts::NotYet);
     }
 
     #[test]

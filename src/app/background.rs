@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::task::Poll;
 
+use super::accept_probe::seen;
 use crate::sys::processes::{self, Process};
 use crate::sys::{Handle, Readable};
 
@@ -17,15 +18,11 @@ pub(super) struct Background {
 
 impl Background {
     /// The running processes of this keeper; `None` if there are none.
-    pub(super) fn of(keeper: u32, sockets: &HashSet<u64>) -> Option<Self> {
-        let mut left = Self {
+    pub(super) async fn of(keeper: u32, sockets: HashSet<u64>) -> Option<Self> {
+        let (any, listening) = seen(move || running(keeper, &sockets)).await;
+        any.then(|| Self {
             keeper,
-            listening: Vec::new(),
-        };
-        let any = processes::descendants(keeper).iter().any(Process::runs);
-        any.then(|| {
-            left.refresh(sockets);
-            left
+            listening: ends(&listening),
         })
     }
 
@@ -35,13 +32,10 @@ impl Background {
     }
 
     /// Finds out anew which processes have one of these sockets open.
-    pub(super) fn refresh(&mut self, sockets: &HashSet<u64>) {
-        let tree = processes::descendants(self.keeper);
-        let listens = |process: &&Process| {
-            process.runs() && process.sockets().any(|socket| sockets.contains(&socket))
-        };
-        let listening = tree.iter().filter(listens);
-        self.listening = listening.filter_map(Process::end).collect();
+    pub(super) async fn refresh(&mut self, sockets: HashSet<u64>) {
+        let keeper = self.keeper;
+        let (_, listening) = seen(move || running(keeper, &sockets)).await;
+        self.listening = ends(&listening);
     }
 
     /// Waits until a listening process has ended; for ever without one.
@@ -58,5 +52,40 @@ impl Background {
             }
         })
         .await;
+    }
+}
+
+/// Whether any process of this keeper runs, and those of them that have one of these sockets open.
+fn running(keeper: u32, sockets: &HashSet<u64>) -> (bool, Vec<Process>) {
+    let tree = processes::descendants(keeper).into_iter();
+    let running: Vec<Process> = tree.filter(Process::runs).collect();
+    let any = !running.is_empty();
+    let listens = |process: &Process| process.sockets().any(|socket| sockets.contains(&socket));
+    (any, running.into_iter().filter(listens).collect())
+}
+
+/// What is readable when these have ended; those that have ended already are left out.
+fn ends(processes: &[Process]) -> Vec<Readable<Handle>> {
+    processes.iter().filter_map(Process::end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accept_probe::waits_for_a_thread;
+    use super::*;
+
+    /// Connections are carried and output is passed on meanwhile.
+    #[test]
+    fn a_look_does_not_hold_up_the_runtime() {
+        let own = std::process::id();
+        waits_for_a_thread(async || Background::of(own, HashSet::new()).await);
+        waits_for_a_thread(async || {
+            let mut left = Background {
+                keeper: own,
+                listening: Vec::new(),
+            };
+            left.refresh(HashSet::new()).await;
+            assert!(!left.listens());
+        });
     }
 }

@@ -6,7 +6,9 @@ use std::io;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::accept_probe::look;
 use crate::capture::{Capture, Listening, Owner};
+use crate::defect::Blocking;
 use crate::keeper::client::Keeper;
 use crate::session::event::{Holder, Taken};
 use crate::session::reason::Reason;
@@ -65,28 +67,46 @@ pub(super) enum Begun {
 pub(super) struct Refused {
     address: Address,
     owner: oneshot::Receiver<Option<Owner>>,
+    /// What that is to the app, once it is known.
+    holder: Option<Blocking<Holder>>,
 }
 
 impl Refused {
     pub(super) fn new(address: Address, owner: oneshot::Receiver<Option<Owner>>) -> Self {
-        Self { address, owner }
+        Self {
+            address,
+            owner,
+            holder: None,
+        }
     }
 
-    /// Waits for the owner; `live` is the keeper of live.
+    /// Waits for the owner; `live` is the keeper of live. Safe to drop while it waits.
     async fn taken(&mut self, live: Option<u32>) -> Taken {
-        let owner = (&mut self.owner).await.ok().flatten();
-        let is_live = |pid| {
-            let tree = live.map(processes::descendants).unwrap_or_default();
-            tree.iter().any(|process| process.pid() == pid)
+        let looking = match &mut self.holder {
+            Some(looking) => looking,
+            none => {
+                let owner = (&mut self.owner).await.ok().flatten();
+                none.insert(look(move || holder(owner, live)))
+            }
         };
-        let by = match owner {
-            Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
-            Some(Owner { pid: Some(pid), .. }) if pid == std::process::id() => Holder::Hotrun,
-            Some(owner) => Holder::Other(owner.name),
-            None => Holder::Other("a process that /proc does not show".into()),
-        };
+        // After a panic it is not known.
+        let by = looking.done().await.unwrap_or_else(|_| holder(None, None));
         let address = self.address.to_string();
         Taken { address, by }
+    }
+}
+
+/// What the owner of an address is to the app.
+fn holder(owner: Option<Owner>, live: Option<u32>) -> Holder {
+    let is_live = |pid| {
+        let tree = live.map(processes::descendants).unwrap_or_default();
+        tree.iter().any(|process| process.pid() == pid)
+    };
+    match owner {
+        Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
+        Some(Owner { pid: Some(pid), .. }) if pid == std::process::id() => Holder::Hotrun,
+        Some(owner) => Holder::Other(owner.name),
+        None => Holder::Other("a process that /proc does not show".into()),
     }
 }
 
@@ -129,4 +149,46 @@ pub fn why_not_captured(code: i32) -> Reason {
         "declare its address with --listen, and take the socket over in the app with `listenfd`, or \
          pass --no-capture if it need not be held",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accept_probe::waits_for_a_thread;
+    use super::*;
+
+    fn refused(pid: u32) -> Vec<Refused> {
+        let (found, owner) = oneshot::channel();
+        let name = String::new();
+        let pid = Some(pid);
+        found.send(Some(Owner { pid, name })).unwrap();
+        let address = Address::Tcp(([127, 0, 0, 1], 1).into());
+        vec![Refused::new(address, owner)]
+    }
+
+    /// Connections are carried and output is passed on meanwhile.
+    #[test]
+    fn a_look_does_not_hold_up_the_runtime() {
+        let own = std::process::id();
+        let mut all = refused(own);
+        let taken = waits_for_a_thread(async || next_taken(&mut all, Some(own)).await);
+        assert_eq!(taken.by, Holder::Hotrun);
+        assert!(all.is_empty());
+    }
+
+    /// The wait is dropped at each other event of the app.
+    #[tokio::test]
+    async fn nothing_is_lost_where_a_look_is_not_waited_for() {
+        let own = std::process::id();
+        let mut all = refused(own);
+        let first = tokio::select! {
+            biased;
+            taken = next_taken(&mut all, None) => Some(taken),
+            () = std::future::ready(()) => None,
+        };
+        let taken = match first {
+            Some(taken) => taken,
+            None => next_taken(&mut all, None).await,
+        };
+        assert_eq!(taken.by, Holder::Hotrun);
+    }
 }

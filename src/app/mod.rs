@@ -5,7 +5,9 @@
 //!
 //! Every generation has one task. It owns the keeper (and with it the processes), both output pipes and
 //! the readiness check, and reports events in their order: all output of the app is passed on before its
-//! exit is reported. Deliberately absent: deciding when to start, stop or kill.
+//! exit is reported. What the system shows of the processes is read in threads, since it takes longer than
+//! the main loop and connections may wait; the task itself waits for it, so that orders are obeyed and
+//! events reported one after the other. Deliberately absent: deciding when to start, stop or kill.
 
 mod accept_probe;
 mod adopted;
@@ -13,27 +15,29 @@ mod background;
 mod captured;
 pub mod input;
 mod launch;
+mod orders;
 mod output;
 mod readiness;
 mod ready_probe;
 mod stop_signal;
 
 use std::collections::{HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::Socket;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, sleep_until};
 
+use accept_probe::seen;
 use background::Background;
 use captured::{Begun, Refused, heard, next_taken, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
 use launch::{explain, keep_with, launch};
+use orders::Order;
 use output::Pipe;
-use readiness::{Check, Found};
+use readiness::{Check, Found, Reasons};
 #[cfg(any(test, fuzzing))]
 pub(crate) use ready_probe::hostile_tests;
 
@@ -49,15 +53,11 @@ use crate::session::reason::Reason;
 use crate::sink::Sink;
 use crate::sockets::address::Address;
 use crate::sys::Terminal;
-use crate::sys::accept_probe::traced;
 use crate::sys::processes::sockets_below;
 use crate::sys::signals::{self, Signals};
 
 /// How many of the last lines on stderr are kept to explain an exit: room for a panic and its backtrace.
 const LAST_LINES: usize = 200;
-
-/// The pause between two checks whether a debugger is still attached.
-const DEBUGGER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How a readiness probe reaches the candidate, and no other generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,16 +110,6 @@ pub struct HeldSocket {
     pub behind: Address,
     /// Its inode.
     pub inode: u64,
-}
-
-/// An order to a generation's task.
-#[derive(Debug)]
-enum Order {
-    CheckDebugger,
-    FindWriter(PathBuf, Vec<PathBuf>),
-    Signal(i32),
-    Stop(Option<i32>),
-    Kill,
 }
 
 /// The handle of a generation. Dropped, it ends the generation's processes.
@@ -194,11 +184,10 @@ impl App {
         self.keeper().map(sockets_below).unwrap_or_default()
     }
 
-    /// The executables that its processes run.
-    pub fn executables(&self) -> Vec<PathBuf> {
-        self.keeper()
-            .map(accept_probe::executables)
-            .unwrap_or_default()
+    /// Returns a blocking look for the executables that its processes run.
+    pub fn executables(&self) -> impl FnOnce() -> Vec<PathBuf> + Send + use<> {
+        let keeper = self.keeper();
+        move || keeper.map(accept_probe::executables).unwrap_or_default()
     }
 
     /// Returns a blocking check whether this signal (`None`: the one that it catches) would kill it, as
@@ -377,18 +366,18 @@ impl Task {
                             self.could_not_bind(taken);
                         }
                         if exit.success() && !self.told_to_end {
-                            background = Background::of(keeper_pid, &inodes(&held));
+                            background = Background::of(keeper_pid, inodes(&held)).await;
                         }
                         running = background.is_some();
-                        match &background {
-                            Some(left) => {
-                                check.in_background();
-                                let listens = left.listens();
-                                let known = listening.is_some() || !held.is_empty();
-                                self.pid = None;
-                                self.tell(AppNews::Background(known.then_some(listens)));
-                            }
-                            None => self.exited(exit, Some(&check)),
+                        if let Some(left) = &background {
+                            check.in_background();
+                            let listens = left.listens();
+                            let known = listening.is_some() || !held.is_empty();
+                            self.pid = None;
+                            self.tell(AppNews::Background(known.then_some(listens)));
+                        } else {
+                            let reasons = seen(check.reasons()).await;
+                            self.exited(exit, reasons);
                         }
                     }
                     Some(News::Gone { survivors: left }) => survivors = Some(left),
@@ -399,7 +388,7 @@ impl Task {
                 Some(heard) = heard(&mut listening) => {
                     self.listens(heard, &mut check, &mut held);
                     if let Some(left) = &mut background {
-                        left.refresh(&inodes(&held));
+                        left.refresh(inodes(&held)).await;
                     }
                 }
                 taken = next_taken(&mut self.refused, beside) => self.could_not_bind(taken),
@@ -411,15 +400,15 @@ impl Task {
                 },
                 () = Background::one_ended(background.as_ref()) => {
                     if let Some(left) = &mut background {
-                        left.refresh(&inodes(&held));
+                        left.refresh(inodes(&held)).await;
                         if !left.listens() {
                             background = None;
                             running = false;
-                            self.exited(Exit::Unknown, None);
+                            self.exited(Exit::Unknown, Reasons::default());
                         }
                     }
                 }
-                () = later(self.traced) => self.check_debugger_again(keeper_pid),
+                () = later(self.traced) => self.check_debugger_again(keeper_pid).await,
                 () = next(&mut resized) => {
                     terminal.iter().for_each(Terminal::resize);
                 }
@@ -482,53 +471,6 @@ impl Task {
         self.tell(AppNews::Taken(taken));
     }
 
-    async fn obey(&mut self, order: Order, keeper: &Keeper, held: &[HeldSocket]) {
-        let order = match order {
-            Order::CheckDebugger => {
-                self.check_debugger(keeper.pid);
-                self.tell(AppNews::Traced(self.traced.map(|(pid, _)| pid)));
-                return;
-            }
-            Order::FindWriter(base, paths) => {
-                let written = accept_probe::written(keeper.pid);
-                let written = paths.iter().filter(|path| written.contains(*path));
-                let written = written.map(|path| path.strip_prefix(&base).unwrap_or(path));
-                let written: Vec<PathBuf> = written.map(Path::to_owned).collect();
-                if !written.is_empty() {
-                    self.tell(AppNews::Writes(written));
-                }
-                return;
-            }
-            Order::Signal(number) => KeeperOrder::Signal(number),
-            Order::Stop(signal) => {
-                self.told_to_end = true;
-                let sockets = inodes(held);
-                let choose = || stop_signal::choose(keeper.pid, self.pid, &self.program, &sockets);
-                KeeperOrder::Stop(signal.unwrap_or_else(choose))
-            }
-            Order::Kill => {
-                self.told_to_end = true;
-                self.cut = accept_probe::connections(keeper.pid, held);
-                KeeperOrder::Kill
-            }
-        };
-        keeper.order(&order).await;
-    }
-
-    /// Checks for a debugger; if there is one, [`Self::check_debugger_again`] follows.
-    fn check_debugger(&mut self, keeper: u32) {
-        let found = traced(keeper);
-        self.traced = found.map(|pid| (pid, Instant::now() + DEBUGGER_INTERVAL));
-    }
-
-    /// Reports when the debugger has detached.
-    fn check_debugger_again(&mut self, keeper: u32) {
-        self.check_debugger(keeper);
-        if self.traced.is_none() {
-            self.tell(AppNews::Traced(None));
-        }
-    }
-
     fn ready(&self, check: &mut Check, proof: Proof) {
         if check.accepts(proof) {
             self.tell(AppNews::Ready(proof));
@@ -541,12 +483,12 @@ impl Task {
         self.tell(AppNews::Unclaimed(addresses));
     }
 
-    fn exited(&mut self, exit: Exit, check: Option<&Check>) {
+    fn exited(&mut self, exit: Exit, reasons: Reasons) {
         let last_lines = self.last_lines.drain(..).collect();
         let conflict = Conflict {
-            lock: check.and_then(Check::lock),
+            lock: reasons.lock.map(|path| path.display().to_string()),
             taken: self.taken.take(),
-            asked: check.and_then(Check::asked),
+            asked: reasons.asked.map(|address| address.to_string()),
         };
         self.tell(AppNews::Exited {
             exit,

@@ -100,6 +100,26 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// Why a candidate may have ended before it was ready.
+#[derive(Debug, Default)]
+pub(super) struct Reasons {
+    /// A file that it had open and live has locked.
+    pub(super) lock: Option<PathBuf>,
+    /// It has bound no held address, and since its start a client has connected to this one and closed.
+    /// That may have been this program, checking whether it runs already.
+    pub(super) asked: Option<SocketAddr>,
+}
+
+/// One of these files, which a process of this keeper has locked.
+fn locked(keeper: u32, files: &HashSet<PathBuf>) -> Option<PathBuf> {
+    if files.is_empty() {
+        return None;
+    }
+    let locked = locks(keeper);
+    let is_locked = |path: &&PathBuf| FileId::at(path).is_ok_and(|file| locked.contains(&file));
+    files.iter().find(is_locked).cloned()
+}
+
 /// The readiness check of one generation.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -293,29 +313,17 @@ impl Check {
         !self.suspended && matches!(&self.how, How::Log(pattern) if pattern.is_match(line))
     }
 
-    /// A file that it had open and live has locked: a reason for its exit. To be called only after that,
-    /// since reading the locks takes milliseconds.
-    pub(super) fn lock(&self) -> Option<String> {
-        let locked = locks(
-            self.beside
-                .filter(|_| !self.done && !self.files.is_empty())?,
-        );
-        let is_locked = |path: &&PathBuf| FileId::at(path).is_ok_and(|file| locked.contains(&file));
-        self.files
-            .iter()
-            .find(is_locked)
-            .map(|path| path.display().to_string())
-    }
-
-    /// It has bound no held address, and since its start a client has connected to one of them and
-    /// closed. That may have been this program, checking whether it runs already.
-    pub(super) fn asked(&self) -> Option<String> {
+    /// Returns a blocking look for reasons for its exit, which it has to follow: see [`Reasons`].
+    pub(super) fn reasons(&mut self) -> impl FnOnce() -> Reasons + Send + use<> {
+        let beside = self.beside.filter(|_| !self.done);
+        let files = std::mem::take(&mut self.files);
         let binds = !self.bound.is_empty() || !self.listened.is_empty();
-        if binds || self.done || self.served.is_empty() {
-            return None;
+        let served = Some(self.served.clone()).filter(|_| !binds && !self.done);
+        let made = self.made;
+        move || Reasons {
+            lock: beside.and_then(|beside| locked(beside, &files)),
+            asked: served.and_then(|served| accept_probe::asked(&served, made.elapsed())),
         }
-        let address = accept_probe::asked(&self.served, self.made.elapsed())?;
-        Some(address.to_string())
     }
 
     /// Waits until `settle` after readiness, once; then returns the inherited sockets on which no

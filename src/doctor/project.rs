@@ -21,8 +21,8 @@ const LITTLE_ROOM: u64 = 1 << 30;
 pub(super) fn addresses(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "addresses";
     let mut set = HeldSet::default();
-    if let Err(failure) = set.adapt(&settings.listen, settings.steering) {
-        return vec![Finding::failure(ABOUT, &failure)];
+    if let Err(refused) = set.adapt(&settings.listen, settings.steering) {
+        return vec![Finding::failure(ABOUT, &refused.into())];
     }
     let held: Vec<String> = set.iter().map(|held| held.address.to_string()).collect();
     if held.is_empty() {

@@ -10,6 +10,7 @@ use crate::app::why_not_captured;
 use crate::capture::{Capture, Listening, Why, trial};
 use crate::config::Settings;
 use crate::defect;
+use crate::exit::Failure;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{Launch, News};
@@ -152,7 +153,7 @@ pub(super) fn steering(steering: Steering) -> Finding {
     let failed = adapted
         .ok()
         .and_then(Result::err)
-        .map(|failure| failure.message);
+        .map(|refused| Failure::from(refused).message);
     let reason = reason.or(failed).unwrap_or_default();
     Finding::wrong(
         ABOUT,

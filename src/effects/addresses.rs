@@ -54,6 +54,11 @@ impl Executor {
         let slot = running.slot;
         let mut claims = self.held.lock().claims(slot);
         let count = claims.len();
+        // Of one claim, none would be given up. Most apps have no more, and a look at all that an app has
+        // open takes a while.
+        if count < 2 {
+            return;
+        }
         // The program may bind and listen meanwhile.
         let open = running.app.open_sockets();
         claims.retain(|inode, _| !open.contains(inode));

@@ -345,10 +345,14 @@ impl Executor {
         }
     }
 
-    /// Tells the builder which executables the app runs.
+    /// Tells the builder which executables the app runs, once they are found.
     fn tell_executables(&self, generation: Generation) {
         if let Some(running) = self.apps.get(&generation) {
-            self.builder.running(running.app.executables());
+            let (builder, find) = (self.builder.clone(), running.app.executables());
+            defect::spawn_blocking("executables", move || {
+                defect::point("executables");
+                builder.running(find());
+            });
         }
     }
 
@@ -404,10 +408,15 @@ impl Executor {
         let log = settings.output.log.as_deref().map(Log::open).transpose()?;
         let known = cautions(&self.settings, &self.held.lock());
         let mut held = self.held.lock();
-        let adapted = held.adapt(&settings.listen, settings.steering)?;
-        let gone = held.capture_from_now_on(settings.app.capture);
+        let adapted = held.adapt(&settings.listen, settings.steering);
+        let changed_set = adapted.map(|adapted| {
+            let gone = held.capture_from_now_on(settings.app.capture);
+            adapted || !gone.is_empty()
+        });
         drop(held);
-        if adapted || !gone.is_empty() {
+        // Unlocked, since the error looks for the process that has an address.
+        let changed_set = changed_set?;
+        if changed_set {
             self.announce(now);
         }
         let cautions = cautions(&settings, &self.held.lock()).into_iter();

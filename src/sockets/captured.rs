@@ -331,7 +331,7 @@ impl HeldSet {
         if let Some(copy) = &fresh.copy {
             carry_options(copy, &socket);
         }
-        let (front, sockets) = self.behind(Arc::new(socket), &address, how, None)?;
+        let (front, sockets) = self.behind(Arc::new(socket), &address, how, None, self.steering)?;
         let held = Held::new(None, address, Some(declared), sockets, None)?;
         Ok(held.with_front(front))
     }

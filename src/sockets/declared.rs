@@ -6,12 +6,11 @@ use std::sync::Arc;
 use super::address::Address;
 use super::captured::Captured;
 use super::held::{Declared, Held, HeldSet, Released};
-use super::open::{How, open, refused};
+use super::open::{How, NotHeld, open};
 use super::spec::Spec;
 use super::steering::Steering;
 use super::twins::Sockets;
 use super::unix_twins::Paths;
-use crate::exit::Failure;
 use crate::session::slots::Slot;
 use crate::sys;
 use crate::sys::sockets::{share_address, shares_address};
@@ -33,20 +32,14 @@ impl HeldSet {
     /// still there stays open, with the port that was chosen for it; others are opened or released.
     /// Inherited sockets stay, and come first.
     ///
-    /// On failure the error names the process that has the address, and the set is as before. `steering`:
-    /// how a TCP or unix stream address gets one socket for each slot, if it does.
-    pub fn adapt(&mut self, specs: &[Spec], steering: Steering) -> Result<bool, Failure> {
-        self.steering = steering;
-        if steering == Steering::Kernel {
-            self.pair_inherited();
-        }
-        self.change_fronts();
+    /// On failure the set is as before. `steering`: how clients are sent to one slot alone from now on.
+    pub fn adapt(&mut self, specs: &[Spec], steering: Steering) -> Result<bool, NotHeld> {
         let steered = self.active;
         let mut groups: Vec<Vec<Wanted>> =
             specs.iter().map(|spec| self.wanted(spec, specs)).collect();
         let returning: Vec<Held> = self.released.iter().filter_map(Released::held).collect();
         let there: Vec<&Held> = self.iter().chain(&returning).collect();
-        self.keep(&there, &mut groups);
+        keep(&there, &mut groups, steering);
         let kept: Vec<u64> = groups.iter().flatten().filter_map(|one| one.kept).collect();
         // Captured addresses stay, unless they overlap with a declared one.
         let is_captured = |held: &&Held| self.captured.iter().any(|one| id(&one.held) == id(held));
@@ -56,21 +49,31 @@ impl HeldSet {
             !stays && !kept.contains(&id(held))
         };
         let outgoing: Vec<&Held> = there.iter().copied().filter(is_outgoing).collect();
-        let opened: Result<Vec<_>, Refused> = beside(&outgoing, || {
+        let opened: Result<Vec<_>, NotHeld> = beside(&outgoing, || {
             let groups = groups.iter();
             groups
-                .map(|group| self.open_group(group, &there, &outgoing))
+                .map(|group| self.open_group(group, &there, &outgoing, steering))
                 .collect()
         });
         let published = opened.and_then(|mut opened| {
             for held in opened.iter_mut().flatten().flatten() {
                 held.publish(steered)
-                    .map_err(|error| (held.address.clone(), error))?;
+                    .map_err(|error| NotHeld::new(&held.address, error))?;
             }
             Ok(opened)
         });
-        let opened = published.map_err(|(address, error)| refused(&address, &error))?;
-        Ok(self.replace(groups, opened, returning))
+        // One that was published before another one failed has replaced a held path.
+        let opened = published.inspect_err(|_| self.restore_paths())?;
+        // Nothing below can fail: before this, nothing has changed.
+        let changed = self.replace(groups, opened, returning);
+        self.steering = steering;
+        if steering == Steering::Kernel {
+            self.pair_inherited();
+        }
+        self.change_fronts();
+        // A socket that was released and comes back may be steered to the slot active back then.
+        self.steer().ok();
+        Ok(changed)
     }
 
     /// Opens a second slot's socket for the inherited addresses, where possible.
@@ -164,30 +167,9 @@ impl HeldSet {
             held.declared = Some(wanted.declared);
             self.sockets.push(held);
         }
-        // A socket that was released and comes back may be steered to the slot active back then.
-        self.steer().ok();
         let released = old.into_iter().filter_map(Held::release);
         self.released = released.collect();
         now(self) != before
-    }
-
-    /// Finds the open socket that serves each wanted one, preferring one of the same name.
-    fn keep(&self, there: &[&Held], groups: &mut [Vec<Wanted>]) {
-        let mut free = there.to_vec();
-        for any_name in [false, true] {
-            for wanted in groups.iter_mut().flatten() {
-                let fits = |held: &&Held| {
-                    held.serves(&wanted.declared)
-                        && !held.differs_from(self.steering)
-                        && (any_name || held.name == wanted.name)
-                };
-                if wanted.kept.is_none()
-                    && let Some(found) = free.iter().position(fits)
-                {
-                    wanted.kept = Some(id(free.remove(found)));
-                }
-            }
-        }
     }
 
     /// Opens the sockets of a declaration that are not kept. Those with port 0 all get the same port.
@@ -196,14 +178,15 @@ impl HeldSet {
         group: &[Wanted],
         there: &[&Held],
         outgoing: &[&Held],
-    ) -> Result<Vec<Option<Held>>, Refused> {
-        let mut result = self.try_open_group(group, there, outgoing);
+        steering: Steering,
+    ) -> Result<Vec<Option<Held>>, NotHeld> {
+        let mut result = self.try_open_group(group, there, outgoing, steering);
         for _ in 0..TRIES {
             match &result {
-                Err((address, error))
+                Err(NotHeld { address, error })
                     if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
                 {
-                    result = self.try_open_group(group, there, outgoing);
+                    result = self.try_open_group(group, there, outgoing, steering);
                 }
                 _ => break,
             }
@@ -216,7 +199,8 @@ impl HeldSet {
         group: &[Wanted],
         there: &[&Held],
         outgoing: &[&Held],
-    ) -> Result<Vec<Option<Held>>, Refused> {
+        steering: Steering,
+    ) -> Result<Vec<Option<Held>>, NotHeld> {
         let mut opened: Vec<Option<Held>> = Vec::new();
         let mut port = None;
         for wanted in group {
@@ -226,21 +210,28 @@ impl HeldSet {
                 opened.push(None);
                 continue;
             }
-            match self.open_one(wanted, port.map(|address| address.port()), outgoing) {
+            let chosen = port.map(|address| address.port());
+            match self.open_one(wanted, chosen, outgoing, steering) {
                 Ok(held) => {
                     port = port.or(held.address.internet());
                     opened.push(Some(held));
                 }
                 // A machine without IPv6: hold the first address only.
                 Err(error) if !opened.is_empty() && is_no_family(&error) => opened.push(None),
-                Err(error) => return Err((wanted.declared.address.clone(), error)),
+                Err(error) => return Err(NotHeld::new(&wanted.declared.address, error)),
             }
         }
         Ok(opened)
     }
 
     /// Opens a socket, on this port if its own is 0.
-    fn open_one(&self, wanted: &Wanted, port: Option<u16>, outgoing: &[&Held]) -> io::Result<Held> {
+    fn open_one(
+        &self,
+        wanted: &Wanted,
+        port: Option<u16>,
+        outgoing: &[&Held],
+        steering: Steering,
+    ) -> io::Result<Held> {
         let declared = &wanted.declared;
         let address = match port {
             Some(port) if declared.address.is_open() => declared.address.with_port(port),
@@ -250,12 +241,11 @@ impl HeldSet {
             nonblocking: declared.nonblocking,
             only_v6: declared.only_v6,
             beside: outgoing.iter().any(|old| old.overlaps_with(&address)),
-            paired: self.steering == Steering::Kernel && address.tcp().is_some(),
+            paired: steering == Steering::Kernel && address.tcp().is_some(),
         };
         let (name, all) = (wanted.name.clone(), Some(declared.clone()));
         let mut reason = None;
-        if let (Steering::Kernel | Steering::Relay, Address::Unix(path)) = (self.steering, &address)
-        {
+        if let (Steering::Kernel | Steering::Relay, Address::Unix(path)) = (steering, &address) {
             match Paths::open(path, how, self.active) {
                 Ok(paths) => return Held::new(name, address, all, Sockets::Paths(paths), None),
                 Err(error) => reason = Some(error.to_string()),
@@ -266,12 +256,29 @@ impl HeldSet {
             Some(chosen) => address.with_port(chosen.port()),
             None => address,
         };
-        let (front, sockets) = self.behind(Arc::new(socket), &address, how, reason)?;
+        let (front, sockets) = self.behind(Arc::new(socket), &address, how, reason, steering)?;
         Ok(Held::new(name, address, all, sockets, file)?.with_front(front))
     }
 }
 
-type Refused = (Address, io::Error);
+/// Finds the open socket that serves each wanted one, preferring one of the same name.
+fn keep(there: &[&Held], groups: &mut [Vec<Wanted>], steering: Steering) {
+    let mut free = there.to_vec();
+    for any_name in [false, true] {
+        for wanted in groups.iter_mut().flatten() {
+            let fits = |held: &&Held| {
+                held.serves(&wanted.declared)
+                    && !held.differs_from(steering)
+                    && (any_name || held.name == wanted.name)
+            };
+            if wanted.kept.is_none()
+                && let Some(found) = free.iter().position(fits)
+            {
+                wanted.kept = Some(id(free.remove(found)));
+            }
+        }
+    }
+}
 
 /// The socket overlaps with a wanted address.
 fn overlaps_wanted(held: &Held, groups: &[Vec<Wanted>]) -> bool {
@@ -316,7 +323,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::exit::ExitKind;
+    use crate::exit::{ExitKind, Failure};
     use crate::sockets::spec;
     use crate::sys::ABLE;
     use crate::sys::sockets::is_nonblocking;
@@ -443,8 +450,8 @@ mod tests {
         let before = inodes(&set);
         let nowhere = Path::new("/nowhere");
         let broken = specs(&["b=127.0.0.1:0", &taken], nowhere);
-        let failure = set.adapt(&broken, Steering::best()).unwrap_err();
-        assert_eq!(failure.kind, ExitKind::InUse);
+        let refused = set.adapt(&broken, Steering::best()).unwrap_err();
+        assert_eq!(Failure::from(refused).kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
     }

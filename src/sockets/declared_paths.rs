@@ -7,7 +7,7 @@ use std::path::Path;
 use super::held::HeldSet;
 use super::spec::{self, Spec};
 use super::steering::Steering;
-use crate::exit::ExitKind;
+use crate::exit::{ExitKind, Failure};
 use crate::session::slots::Slot;
 use crate::sys::sockets::{connect_unix, listen_unix, send_unix};
 use crate::sys::testing::lacks;
@@ -47,7 +47,7 @@ fn a_socket_file_goes_with_its_socket_and_replaces_a_stale_one() {
     };
     let mut set = hold().unwrap();
     connect_unix(&path).unwrap();
-    let failure = hold().unwrap_err();
+    let failure = Failure::from(hold().unwrap_err());
     assert_eq!(failure.kind, ExitKind::InUse);
     let own = format!("is in use by pid {} (", std::process::id());
     assert!(failure.message.contains(&own), "{}", failure.message);
@@ -67,9 +67,8 @@ fn a_socket_file_goes_with_its_socket_and_replaces_a_stale_one() {
 
 #[track_caller]
 fn no_path(text: &str, base: &Path, expected: &str) {
-    let failure = HeldSet::default()
-        .adapt(&specs(&[text], base), Steering::best())
-        .unwrap_err();
+    let refused = HeldSet::default().adapt(&specs(&[text], base), Steering::best());
+    let failure = Failure::from(refused.unwrap_err());
     assert_eq!(failure.kind, ExitKind::Usage);
     let message = failure.message.replace(&base.display().to_string(), "BASE");
     assert_eq!(message, expected);

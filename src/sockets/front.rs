@@ -179,8 +179,9 @@ impl HeldSet {
         address: &Address,
         how: How,
         reason: Option<String>,
+        steering: Steering,
     ) -> io::Result<(Option<Front>, Sockets)> {
-        match (address, self.steering) {
+        match (address, steering) {
             (Address::Tcp(_), Steering::Relay) => {
                 let (front, sockets) = Front::before(socket, how, [None, None])?;
                 Ok((Some(front), sockets))
@@ -346,5 +347,35 @@ mod tests {
         answering(&[], true, &mut set);
         is_in_front(&set);
         assert_eq!(set.iter().next().unwrap().address.tcp(), Some(port));
+    }
+
+    /// A captured address stays as it is if a declared one can't be held, and clients reach the app.
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        if lacks(ABLE.capture, "capture") {
+            return;
+        }
+        let mut set = HeldSet::default();
+        answering(&[], false, &mut set);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let written = Written {
+            address: Address::Tcp(free.local_addr().unwrap()),
+            number: 0,
+        };
+        drop(free);
+        set.capture(&written, &fresh(None)).unwrap();
+        let inodes = |set: &HeldSet| -> Vec<u64> {
+            let both = [Slot::First, Slot::Second].into_iter();
+            both.flat_map(|slot| set.iter().map(move |held| held.inode(slot)))
+                .collect()
+        };
+        let before = inodes(&set);
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap().to_string();
+        let specs = ["127.0.0.1:0", &taken].map(|text| spec::parse(text, Path::new("/")).unwrap());
+        set.adapt(&specs, Steering::Relay).unwrap_err();
+        assert_eq!(inodes(&set), before);
+        assert!(set.fronts().is_empty());
+        assert_eq!(set.steering, Steering::best());
     }
 }

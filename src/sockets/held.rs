@@ -211,8 +211,8 @@ pub struct HeldSet {
     probe: Option<Probe>,
 }
 
-/// The held set, shared by two threads: the main loop's, and the one that answers an app's `bind` and
-/// `listen`. The lock is never held while waiting for anything.
+/// The held set, shared by the thread of the main loop and those that answer the `bind` and `listen` of an
+/// app each. The lock is held for a few system calls only.
 #[derive(Clone, Debug, Default)]
 pub struct SharedSet(Arc<Mutex<HeldSet>>);
 

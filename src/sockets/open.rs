@@ -160,8 +160,28 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
     Ok(())
 }
 
-/// The failure to hold an address, which names the process that has it.
-pub(super) fn refused(address: &Address, error: &io::Error) -> Failure {
+/// An address that could not be held. As a [`Failure`] it names the process that has the address, which is
+/// looked for in every process: so not while the held set is locked.
+#[derive(Debug)]
+pub struct NotHeld {
+    pub(super) address: Address,
+    pub(super) error: io::Error,
+}
+
+impl NotHeld {
+    pub(super) fn new(address: &Address, error: io::Error) -> Self {
+        let address = address.clone();
+        Self { address, error }
+    }
+}
+
+impl From<NotHeld> for Failure {
+    fn from(NotHeld { address, error }: NotHeld) -> Self {
+        refused(&address, &error)
+    }
+}
+
+fn refused(address: &Address, error: &io::Error) -> Failure {
     if address.path().is_some() && !ABLE.unix_sockets {
         return Failure::usage(format!("{address}: hotrun holds no unix sockets here"))
             .hint("declare a TCP address, like `127.0.0.1:3000`");

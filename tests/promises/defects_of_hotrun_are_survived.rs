@@ -151,6 +151,11 @@ fn in_what_removes_what_was_built() {
 }
 
 #[test]
+fn in_what_finds_executables() {
+    survives("executables");
+}
+
+#[test]
 fn in_what_compiles_without_cargo() {
     let address = own_address();
     let project = Project::new("listens");
@@ -187,6 +192,12 @@ fn in_what_keeps_processes() {
 #[test]
 fn in_what_sees_the_app_accept() {
     survives("accept probe");
+}
+
+/// It looks for a debugger first, without which the app is replaced.
+#[test]
+fn in_what_looks_at_processes() {
+    survives("look");
 }
 
 #[test]
