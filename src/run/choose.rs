@@ -13,6 +13,7 @@ use crate::report::Note;
 use crate::sys;
 use crate::sys::files;
 use crate::ui::Reporter;
+use crate::ui::keys::Asking;
 
 /// The longest line that is read.
 const LONGEST: usize = 256;
@@ -36,6 +37,7 @@ pub(super) async fn choose(
         chosen
     } else {
         let _paused = reporter.pause();
+        let _asking = Asking::begin();
         let chosen = ask(choice).await.ok_or_else(|| choice.failure())?;
         remember(choice.memory(), &choice.remember(&memory, &chosen));
         chosen

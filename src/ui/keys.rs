@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -119,6 +120,35 @@ impl Drop for Attention {
     }
 }
 
+/// A person is asked for a line.
+static ASKS: AtomicBool = AtomicBool::new(false);
+
+/// As long as this exists, the terminal hands over lines, which can be edited and are shown, and no key is
+/// taken.
+#[derive(Debug)]
+#[must_use]
+pub struct Asking {
+    had_keys: bool,
+}
+
+impl Asking {
+    /// From now on.
+    pub fn begin() -> Self {
+        ASKS.store(true, Ordering::Relaxed);
+        let had_keys = sys::restore_terminal();
+        Self { had_keys }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKS.store(false, Ordering::Relaxed);
+        if self.had_keys {
+            sys::take_keys();
+        }
+    }
+}
+
 /// Attends to the terminal from now on: its keys, its size, and whether hotrun has it. Must be called
 /// inside the runtime.
 pub fn attend(
@@ -193,7 +223,7 @@ impl Attended {
     }
 
     fn take_keys(&self) -> bool {
-        self.stdin.is_some() && sys::take_keys()
+        self.stdin.is_some() && !ASKS.load(Ordering::Relaxed) && sys::take_keys()
     }
 
     fn pressed(&self, bytes: &[u8]) {
@@ -218,6 +248,10 @@ async fn typed(stdin: Option<&Readable<File>>) -> Option<Vec<u8>> {
     let mut typed = Vec::new();
     loop {
         let mut ready = stdin.readable().await.ok()?;
+        if !sys::has_keys() {
+            // A line is asked for by now, or the terminal is another program's.
+            return Some(typed);
+        }
         let mut buffer = [0; 256];
         match sys::read_keys(&mut buffer) {
             Ok(0) | Err(_) if !stdin.get_ref().is_terminal() => return None,

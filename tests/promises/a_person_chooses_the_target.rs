@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use crate::common::hotrun::Place;
+use crate::common::terminal::Terminal;
 use crate::common::{Hotrun, Project, Run, wait_until};
 
 /// Two programs that end by themselves.
@@ -98,6 +99,33 @@ fn once_and_by_number() {
     let said = hotrun.stderr();
     let hint = "`default-run` in Cargo.toml:\n  hotrun --bin once\n  hotrun --bin other\n";
     assert!(said.ends_with(hint), "{said}");
+}
+
+/// As fingers do it, at a terminal of hotrun's own: each key is shown, and can be taken back, until Enter.
+#[test]
+fn by_name_key_by_key() {
+    let project = project();
+    let terminal = Terminal::open(24, 80);
+    let hotrun = Run::new(&project, &[]).at(&terminal).start();
+    let question = "number or name: ";
+    terminal.wait_screen("the question", |screen| {
+        screen.trim_end().ends_with(question.trim_end())
+    });
+    let mut line = question.to_owned();
+    for key in ["o", "t", "x"] {
+        terminal.press(key);
+        line.push_str(key);
+        terminal.wait_screen("the key", |screen| screen.trim_end().ends_with(&line));
+    }
+    terminal.press("\u{7f}her\n");
+    let chosen = hotrun.wait_for("chosen", |_| true);
+    assert_eq!(chosen["target"], "other");
+    hotrun.wait_for("finished", |_| true);
+    // From now on they are keys of hotrun.
+    terminal.wait_keys(true);
+    let place = hotrun.here();
+    terminal.press("r");
+    hotrun.wait_after(place, "building", |event| event["asked"] == true);
 }
 
 #[test]
