@@ -13,7 +13,7 @@ use crate::session::model::{Generation, Moment};
 use crate::session::slots::Slot;
 use crate::sockets::relay::{self, Relay};
 use crate::sockets::remembered;
-use crate::sys::calls;
+use crate::sys::{self, calls};
 
 impl Executor {
     /// What capture of the next generation needs, which gets this slot. It is expected to listen where
@@ -137,7 +137,10 @@ impl Executor {
         // It looks for programs, and may wait for one.
         defect::spawn_blocking("open", move || {
             defect::point("open");
-            if let Err(error) = open::that_detached(&url) {
+            // What it waits for is a process in between, not the browser.
+            if let Err(error) = open::that_detached(&url)
+                && !sys::is_reaped(&error)
+            {
                 let problem = format!("cannot open a browser: {error}; the app is at {url}");
                 reporter.tell(Note::Warning(problem));
             }

@@ -386,4 +386,13 @@ fn the_app_is_opened_in_a_browser() {
     assert!(ctl.status.success(), "{ctl:?}");
     // The two that were asked for, in order: a third one would have come between them.
     wait_until("a second one", || (opened() == url.repeat(2)).then_some(()));
+    for times in 3..7 {
+        let place = hotrun.here();
+        project.run(&format!("'{}' ctl open", env!("CARGO_BIN_EXE_hotrun")));
+        wait_until("one more", || (opened() == url.repeat(times)).then_some(()));
+        project.edit("src/main.rs", "new: ", &format!("{times}new: "));
+        hotrun.wait_next_live(place);
+    }
+    let said = hotrun.stderr();
+    assert!(!said.contains("cannot open a browser"), "{said}");
 }

@@ -24,6 +24,11 @@ pub fn is_in_progress(error: &io::Error) -> bool {
     is(error, Errno::EINPROGRESS)
 }
 
+/// A child's end can't be learned, since [`processes::reap`](crate::sys::processes::reap) was quicker.
+pub fn is_reaped(error: &io::Error) -> bool {
+    is(error, Errno::ECHILD)
+}
+
 /// This system has no addresses of that family.
 pub fn is_unknown_family(error: &io::Error) -> bool {
     is(error, Errno::EAFNOSUPPORT)

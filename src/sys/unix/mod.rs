@@ -29,7 +29,8 @@ pub use descriptors::{Handle, MOST_DESCRIPTORS, Readable, handed_over, readable}
 #[cfg(test)]
 pub use errors::too_many_open;
 pub use errors::{
-    is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
+    is_foreign_program, is_in_progress, is_not_listening, is_reaped, is_too_many_open,
+    is_unknown_family,
 };
 pub use files::FileId;
 pub use key_mode::{has_keys, is_in_background_of, read_keys, restore_terminal, take_keys};

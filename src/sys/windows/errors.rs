@@ -29,6 +29,11 @@ pub fn is_in_progress(error: &io::Error) -> bool {
     is(error, &[WSAEINPROGRESS, WSAEWOULDBLOCK])
 }
 
+/// Never: the end of a child can always be learned.
+pub fn is_reaped(_error: &io::Error) -> bool {
+    false
+}
+
 /// This system has no addresses of that family.
 pub fn is_unknown_family(error: &io::Error) -> bool {
     is(error, &[WSAEAFNOSUPPORT])

@@ -40,7 +40,8 @@ pub use control::{
 #[cfg(test)]
 pub use errors::too_many_open;
 pub use errors::{
-    is_foreign_program, is_in_progress, is_not_listening, is_too_many_open, is_unknown_family,
+    is_foreign_program, is_in_progress, is_not_listening, is_reaped, is_too_many_open,
+    is_unknown_family,
 };
 pub use files::FileId;
 pub use handles::{Handle, MOST_DESCRIPTORS, handed_over};
