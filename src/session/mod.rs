@@ -225,7 +225,10 @@ impl Session {
         match event {
             Event::Begin => self.request(now, Cause::Start, false),
             Event::Changed(changes) => self.changed(now, changes),
-            Event::Saved(paths) => self.builds.saved(&paths),
+            Event::Saved(paths) => {
+                self.builds.saved(&paths);
+                self.reactions.saved(&paths);
+            }
             Event::Rescan => {
                 self.stale_project = true;
                 self.read_settings();

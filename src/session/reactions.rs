@@ -2,14 +2,17 @@
 //! restarts the app, and the user's rules. Collected over a quiet period of their own, then carried out
 //! one after the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::action::{Action, View};
 use super::event::{Effect, Reconfigured};
 use super::loops::Loops;
-use super::model::{Cause, Change, ChangeKind, Changes, Job, JobId, Moment, Occasion, Reaction};
+use super::model::{
+    Cause, Change, ChangeKind, Changed, Changes, Content, Job, JobId, Moment, Occasion, Reaction,
+    Save,
+};
 use super::reason::Reason;
 use super::swap::{Debugger, Kind};
 use super::{Policy, Session};
@@ -43,9 +46,23 @@ struct Collected {
     first: Moment,
     last: Moment,
     changes: Changes,
+    /// Those of the files that are still open for writing.
+    writing: BTreeSet<PathBuf>,
     config: bool,
     env: bool,
     rules: BTreeMap<usize, Vec<Reaction>>,
+}
+
+impl Collected {
+    /// How long it waits for more. A file that is still open, or empty, is in the middle of a save.
+    fn quiet(&self, policy: &Policy) -> Duration {
+        let is_empty = |changed: &Changed| changed.now == Content::Empty;
+        if self.writing.is_empty() && !self.changes.iter().any(is_empty) {
+            policy.debounce
+        } else {
+            policy.max_wait
+        }
+    }
 }
 
 /// What was collected, and the steps that are being carried out.
@@ -91,6 +108,7 @@ impl Reactions {
             first: now,
             last: now,
             changes: Changes::default(),
+            writing: BTreeSet::new(),
             config: false,
             env: false,
             rules: BTreeMap::new(),
@@ -112,10 +130,22 @@ impl Reactions {
                 | ChangeKind::Guess
                 | ChangeKind::Rest(_) => {}
             }
+            if change.save == Save::Open {
+                collected.writing.insert(change.path.clone());
+            } else {
+                collected.writing.remove(&change.path);
+            }
             collected.changes.add(&change);
         }
         if collected.changes.is_empty() {
             self.collected = None;
+        }
+    }
+
+    /// The writers of these files are done.
+    pub(super) fn saved(&mut self, paths: &[PathBuf]) {
+        if let Some(collected) = &mut self.collected {
+            collected.writing.retain(|path| !paths.contains(path));
         }
     }
 
@@ -126,7 +156,8 @@ impl Reactions {
         }
         let collected = self.collected.as_ref()?;
         let looped = self.loops.wait().map(|wait| collected.first + wait);
-        let quiet = (collected.last + policy.debounce).min(collected.first + policy.max_wait);
+        let quiet = collected.last + collected.quiet(policy);
+        let quiet = quiet.min(collected.first + policy.max_wait);
         Some(quiet.max(looped.unwrap_or_default()))
     }
 

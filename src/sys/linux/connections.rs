@@ -489,20 +489,26 @@ mod tests {
                 let found = closed_by_clients(port, before.elapsed()).unwrap();
                 found.into_iter().map(canonical).collect::<Vec<_>>()
             };
+            // On a busy machine the kernel takes a moment, in which the connection is in no list.
+            let is_found = || {
+                while found() != [server] {
+                    assert!(before.elapsed() < Duration::from_secs(30), "{:?}", found());
+                }
+            };
             assert_eq!(found(), []);
             client.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(found(), []);
             drop(client);
-            assert_eq!(found(), [server]);
+            is_found();
             // The server closes too, and the state remains at the client's end.
             drop(listener.accept().unwrap());
-            assert_eq!(found(), [server]);
+            is_found();
             let since = Instant::now();
             while since.elapsed() < 3 * TICKS {
                 std::thread::yield_now();
             }
             assert_eq!(closed_by_clients(port, Duration::ZERO).unwrap(), []);
-            assert_eq!(found(), [server]);
+            is_found();
         }
     }
 
