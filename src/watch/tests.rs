@@ -25,7 +25,7 @@ async fn what_is_saved_before_settings_are_used_is_told() {
         packages: vec![base.clone()],
         ..Scope::default()
     };
-    watch.rewatch(scope).await.unwrap();
+    watch.rewatch(scope.clone()).await.unwrap();
     // It waits until git is done.
     let something = notify::Event::new(EventKind::Any);
     watch.messages.send(Message::Found(Ok(something))).unwrap();
@@ -35,7 +35,8 @@ async fn what_is_saved_before_settings_are_used_is_told() {
     });
     fs::write(data.join("x"), "two").unwrap();
     fs::remove_file(&lock).unwrap();
-    watch.caught_up().await.unwrap();
+    // It answers this once it has used the settings.
+    watch.rewatch(scope).await.unwrap();
     let mut changed = Vec::new();
     while let Ok(event) = told.try_recv() {
         if let Event::Changed(changes) = event {
