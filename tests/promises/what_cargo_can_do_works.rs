@@ -408,7 +408,7 @@ fn what_a_build_script_writes_beside_the_code_is_no_reason_to_build() {
         ),
     ]);
     let session = Session::start(&project, &[], &[], "1");
-    for number in 1..4 {
+    let edit = |number: usize| {
         let (old, new) = (number.to_string(), (number + 1).to_string());
         session.edit(
             "src/main.rs",
@@ -416,8 +416,20 @@ fn what_a_build_script_writes_beside_the_code_is_no_reason_to_build() {
             &format!("\"{new}\""),
             &new,
         );
+    };
+    // The first times it may have been a person, who is not kept waiting for long.
+    let known = (1..10).find(|number| {
+        edit(*number);
+        !session.hotrun.all("own-writing").is_empty()
+    });
+    let known = known.expect("it becomes known");
+    let place = session.hotrun.here();
+    for number in known + 1..known + 4 {
+        edit(number);
     }
-    assert_eq!(session.hotrun.all("building").len(), 4);
+    let after = session.hotrun.events_after(place);
+    let builds = after.iter().filter(|event| event["event"] == "building");
+    assert_eq!(builds.count(), 3);
     session.end();
 }
 
