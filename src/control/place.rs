@@ -1,5 +1,5 @@
-//! The directory of this user's control sockets. Only this user may write there, so whoever finds a socket
-//! there knows whose it is.
+//! The directory of this user's control sockets. Only this user may write there, so a program that finds a
+//! socket there knows whose it is.
 
 use std::io;
 use std::path::{Path, PathBuf};

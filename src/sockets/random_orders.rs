@@ -1,5 +1,5 @@
-//! Random orders of what happens to held addresses, with real sockets and against a simple model: who
-//! gets a new connection, which addresses are held, which are free again, and which descriptors are
+//! Random orders of what happens to held addresses, with real sockets and against a simple model: which
+//! slot gets a new connection, which addresses are held, which are free again, and which descriptors are
 //! open. The same orders run with two slots and with one socket for both, as on systems that can't steer.
 //!
 //! A generation is played by duplicates of the sockets that it would have. `HOTRUN_TEST_SEED` begins
@@ -25,7 +25,7 @@ use crate::sys::sockets::{connect_unix, id};
 use crate::sys::testing::{emulation_lacks, lacks};
 use crate::sys::{ABLE, processes};
 
-/// Ports below those that the kernel chooses, so that nobody else has them.
+/// Ports below those that the kernel chooses, so that no other program has them.
 const PORTS: [u16; 4] = [21_001, 21_002, 21_003, 21_004];
 /// The longest that another test needs from fork to exec, on a busy machine.
 const FORK_AND_EXEC: Duration = Duration::from_secs(10);
@@ -493,7 +493,7 @@ impl World {
 }
 
 /// Binds a released address. A process that another test starts meanwhile has copies of all descriptors
-/// until it executes its program: an address may be taken for that long, and by nobody for longer.
+/// until it executes its program: an address may be taken for that long, and no longer.
 #[expect(
     clippy::disallowed_methods,
     reason = "a limit for what may be waited for"

@@ -751,7 +751,7 @@ async fn an_app_sees_who_has_left_after_an_upload() {
     }
 }
 
-/// As for what is too long, or from somebody who has not logged in.
+/// As for what is too long, or from a client that has not logged in.
 #[tokio::test]
 async fn an_app_may_answer_and_close_without_reading_everything() {
     let fronted = Fronted::start().await;

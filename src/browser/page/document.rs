@@ -37,7 +37,7 @@ pub(super) fn end(nonce: &str) -> String {
     script(nonce, "live()")
 }
 
-/// The answer to those who must not see more.
+/// The answer to clients that must not see more.
 pub(super) fn bare() -> String {
     let text = "The app is not running.\n";
     format!(

@@ -55,7 +55,7 @@ pub(super) fn reloads_what_is_live(play: &Play, action: &Action) -> Holds {
     let Action::ReloadBrowser(paths) = action else {
         return Ok(());
     };
-    // A rule is about files, and does not ask who serves them.
+    // A rule is about files, and does not ask which generation serves them.
     if !paths.is_empty() {
         return must(
             !play.session.policy.rules.is_empty(),

@@ -154,7 +154,7 @@ pub(super) struct World {
     pub(super) wanted: bool,
     /// A start was asked for just now.
     restarts: bool,
-    /// Who waits until everything that was saved is live or has failed.
+    /// The clients that wait until everything that was saved is live or has failed.
     pub(super) waiting: Vec<Client>,
     /// Since live began to serve, the settings or the lack of an address have asked for stop-first.
     pub(super) stop_first: bool,
@@ -570,7 +570,7 @@ impl World {
             Action::Show(View::Finished { generation, .. }) => {
                 let process = self.processes.get(generation);
                 self.proved = process.map(|process| process.built_by).or(self.proved);
-                // Nobody needs it to run any more.
+                // It need not run any more.
                 let of = self.built_of(*generation);
                 self.have_failed(of);
             }

@@ -17,7 +17,7 @@ const DOUBLED: [Name; 2] = [
     (libc::SOL_SOCKET, libc::SO_SNDBUF),
 ];
 
-/// Options that neither move the socket nor change who may share its address.
+/// Options that neither move the socket nor change which sockets may share its address.
 const CARRIED: &[Name] = &[
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
     (libc::SOL_SOCKET, libc::SO_BROADCAST),

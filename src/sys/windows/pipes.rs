@@ -115,7 +115,7 @@ impl std::fmt::Debug for Target {
     }
 }
 
-// SAFETY: the pointers of an OVERLAPPED are the system's, and no part of it belongs to a thread; whoever
+// SAFETY: the pointers of an OVERLAPPED are the system's, and no part of it belongs to a thread; what
 // has the `Reading` has all of it.
 unsafe impl Send for Target {}
 
