@@ -5,16 +5,13 @@ use std::fs;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::sys::testing::{emulation_lacks, is_wine, lacks};
+use crate::sys::testing::{is_wine, lacks};
 
 /// The user is told that the settings are used, and saves a file in a directory that has just become one
 /// that counts, while the thread is busy with something else.
 #[tokio::test]
 async fn what_is_saved_before_settings_are_used_is_told() {
-    if lacks(!is_wine(), "watching thread that answers, under Wine") {
-        return;
-    }
-    if emulation_lacks("a watching thread that was seen to answer") {
+    if lacks(!is_wine(), "way to remove a watched directory, under Wine") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

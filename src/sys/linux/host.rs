@@ -134,15 +134,10 @@ fn silent(magic: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(target_env = "gnu")]
-    use crate::sys::testing::emulation_lacks;
 
     #[cfg(target_env = "gnu")]
     #[test]
     fn memory_is_given_back() {
-        if emulation_lacks("its own account of memory") {
-            return;
-        }
         let resident = || {
             let all = fs::read_to_string("/proc/self/statm").unwrap();
             let pages = all.split(' ').nth(1).unwrap();
