@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::setsid;
@@ -26,25 +26,22 @@ pub use crate::sys::facts::{Change, Woken};
 /// The children of this process, which is a keeper.
 #[derive(Debug)]
 pub struct Children {
-    /// The signals blocked in a child: those that this process was started with.
-    mask: SigSet,
     signals: SignalFd,
 }
 
 impl Children {
-    /// Makes this process a keeper: out of the terminal's session, so that signals meant for hotrun do not
-    /// reach the app; orphans of the child's tree are reparented to it.
+    /// Makes this process a keeper, which was started with all signals blocked: out of the terminal's
+    /// session, so that signals meant for hotrun do not reach the app; orphans of the child's tree are
+    /// reparented to it.
     pub fn begin() -> io::Result<Self> {
         setsid().ok();
         adopt_orphans()?;
         nix::sys::prctl::set_name(c"hotrun-keeper").ok();
-        // Blocked in the keeper only.
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let signals = SignalFd::with_flags(
             &SigSet::from(Signal::SIGCHLD),
             SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
         )?;
-        Ok(Self { mask, signals })
+        Ok(Self { signals })
     }
 
     /// Waits for orders, a child or a message, at most for this time.
@@ -98,7 +95,7 @@ impl Children {
         let is_filtered = !filter.is_empty();
         let mut notify = || notify(&mut filter);
         let filter: Option<PutUnderFilter> = is_filtered.then_some(&mut notify);
-        spawn_activated(command, descriptors, self.mask, filter)
+        spawn_activated(command, descriptors, filter)
     }
 }
 

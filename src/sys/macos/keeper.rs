@@ -18,7 +18,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::setsid;
 
 use super::calls::FilterStep;
@@ -51,8 +50,6 @@ const LISTS: usize = 8;
 /// The children of this process, which is a keeper.
 #[derive(Debug)]
 pub struct Children {
-    /// The signals blocked in a child: those that this process was started with.
-    mask: SigSet,
     changed: Cell<bool>,
 }
 
@@ -67,12 +64,10 @@ fn readable(open: &impl AsFd) -> KEvent {
 }
 
 impl Children {
-    /// Makes this process a keeper: out of the terminal's session, so that signals meant for hotrun do not
-    /// reach the app.
+    /// Makes this process a keeper, which was started with all signals blocked: out of the terminal's
+    /// session, so that signals meant for hotrun do not reach the app.
     pub fn begin() -> io::Result<Self> {
         setsid().ok();
-        // Blocked in the keeper only.
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         let queue = Kqueue::new()?;
         // Also told of a signal that is blocked (kqueue(2)).
         let child = libc::SIGCHLD.unsigned_abs() as usize;
@@ -81,7 +76,6 @@ impl Children {
         let begun = QUEUE.set(queue);
         begun.map_err(|_| io::Error::other("this process is a keeper already"))?;
         Ok(Self {
-            mask,
             changed: Cell::new(false),
         })
     }
@@ -151,7 +145,7 @@ impl Children {
         if !filter.is_empty() {
             return unsupported();
         }
-        spawn_activated(command, descriptors, self.mask, None)
+        spawn_activated(command, descriptors, None)
     }
 }
 

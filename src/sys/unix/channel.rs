@@ -13,23 +13,25 @@ use tokio::net::UnixStream;
 
 use crate::sys::Handle;
 use crate::sys::descriptors::{receive, send};
+use crate::sys::signals::while_blocked;
 
 /// hotrun's end.
 #[derive(Debug)]
 pub struct Channel(UnixStream);
 
 impl Channel {
-    /// Starts a keeper at the other end of a new channel; also returns its pid. Must be called inside the
+    /// Starts a keeper at the other end of a new channel, with all signals blocked; also returns its pid. Must be called inside the
     /// runtime.
     pub fn start(keeper: &mut Command) -> io::Result<(Self, u32)> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let ours = UnixStream::from_std(ours)?;
-        let child = keeper
+        keeper
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+            .stderr(Stdio::null());
+        // It is in hotrun's process group until it has left it, and Ctrl-C is for that whole group.
+        let child = while_blocked(|| keeper.spawn())?;
         Ok((Self(ours), child.id()))
     }
 
@@ -81,5 +83,22 @@ impl Stdin {
 impl AsFd for Stdin {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is started takes none of the signals that are for hotrun's whole process group.
+    #[tokio::test]
+    async fn no_signal_reaches_a_keeper_that_begins() {
+        let mut keeper = Command::new("/bin/sh");
+        let signals = "for signal in INT TERM HUP QUIT TSTP; do kill -$signal $$; done";
+        keeper.args(["-c", &format!("{signals}; echo lives >&0")]);
+        let (channel, _) = Channel::start(&mut keeper).unwrap();
+        let mut buffer = [0; 16];
+        let (count, _) = channel.receive(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..count], b"lives\n");
     }
 }

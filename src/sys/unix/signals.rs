@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, Signal, kill, killpg, raise, sigaction,
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, killpg, raise, sigaction,
 };
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -77,6 +77,15 @@ pub fn listen(number: i32) -> io::Result<Signals> {
 /// interrupt.
 pub fn leave_to_other_threads() {
     SigSet::all().thread_block().ok();
+}
+
+/// Runs `start`, which starts a program, with all signals blocked in this thread, and so in the program: one
+/// for the whole process group reaches it when it takes it, not before it has left the group.
+pub(in crate::sys) fn while_blocked<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let started = start();
+    mask.thread_set_mask()?;
+    started
 }
 
 /// Sends a signal to a process, unless that is gone.

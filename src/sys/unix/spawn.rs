@@ -49,8 +49,8 @@ pub(in crate::sys) type PutUnderFilter<'a> = &'a mut dyn FnMut() -> io::Result<O
 
 /// Starts `command` in a process group of its own (at a terminal in a session of its own), with these
 /// descriptors and, where there are sockets, `LISTEN_PID` set to the child's own pid, as
-/// `sd_listen_fds(3)` requires. `mask` are the signals blocked in it. If the kernel refuses the
-/// `filter`, it runs without. Returns once the program has been executed, or the error.
+/// `sd_listen_fds(3)` requires. No signal is blocked in it. If the kernel refuses the `filter`, it runs
+/// without. Returns once the program has been executed, or the error.
 ///
 /// Not `Command::spawn` with `pre_exec`: std sets a new environment after the hook, so the pid
 /// could not be added, and its own error pipe may sit where a socket belongs. The calling process
@@ -58,7 +58,6 @@ pub(in crate::sys) type PutUnderFilter<'a> = &'a mut dyn FnMut() -> io::Result<O
 pub(in crate::sys) fn spawn_activated(
     mut command: Command,
     descriptors: Descriptors,
-    mask: SigSet,
     filter: Option<PutUnderFilter<'_>>,
 ) -> io::Result<Spawned> {
     let Descriptors {
@@ -110,7 +109,7 @@ pub(in crate::sys) fn spawn_activated(
         }
         ForkResult::Child => {
             let filter = filter.map(|filter| (filtered, filter));
-            let error = become_activated(command, terminal.as_ref(), &sockets, mask, filter);
+            let error = become_activated(command, terminal.as_ref(), &sockets, filter);
             let code = error.raw_os_error().unwrap_or(libc::EINVAL);
             let _ = nix::unistd::write(&writer, &code.to_ne_bytes());
             // SAFETY: ends the child at once, without running what belongs to its parent.
@@ -124,7 +123,6 @@ fn become_activated(
     mut command: Command,
     terminal: Option<&OwnedFd>,
     sockets: &[OwnedFd],
-    mask: SigSet,
     filter: Option<(OwnedFd, PutUnderFilter<'_>)>,
 ) -> io::Error {
     if let Some(Err(error)) = terminal.map(|terminal| take_terminal(terminal.as_fd())) {
@@ -137,8 +135,8 @@ fn become_activated(
             return io::Error::last_os_error();
         }
     }
-    // Since 1.66, std passes the mask on unchanged.
-    if let Err(error) = mask.thread_set_mask() {
+    // All are blocked in a keeper. Since 1.66, std passes the mask on unchanged.
+    if let Err(error) = SigSet::empty().thread_set_mask() {
         return error.into();
     }
     if !sockets.is_empty() {
@@ -202,14 +200,11 @@ mod tests {
 
     use super::*;
     use crate::sys::children::pid_of;
+    use crate::sys::signals::while_blocked;
     use crate::sys::terminal::{set_terminal_size, size_at};
 
     /// Starts a program with these sockets, waits for its end, and returns that with what it has written.
-    fn run(
-        command: Command,
-        sockets: Vec<OwnedFd>,
-        mask: SigSet,
-    ) -> io::Result<(WaitStatus, String)> {
+    fn run(command: Command, sockets: Vec<OwnedFd>) -> io::Result<(WaitStatus, String)> {
         let (mut reader, stdout) = io::pipe()?;
         let (_, stderr) = io::pipe()?;
         let descriptors = Descriptors {
@@ -219,7 +214,7 @@ mod tests {
             sockets,
             at_terminal: false,
         };
-        let spawned = spawn_activated(command, descriptors, mask, None)?;
+        let spawned = spawn_activated(command, descriptors, None)?;
         assert!(spawned.listener.is_none());
         let end = waitpid(pid_of(spawned.pid), None)?;
         let mut text = String::new();
@@ -241,7 +236,7 @@ mod tests {
             .unzip();
         let script = shell("echo $LISTEN_PID $$; echo first >&3; echo second >&4");
         let theirs = theirs.into_iter().map(OwnedFd::from).collect();
-        let (_, text) = run(script, theirs, SigSet::empty()).unwrap();
+        let (_, text) = run(script, theirs).unwrap();
         let (said, own) = text.trim_end().split_once(' ').unwrap();
         assert_eq!(said, own);
         let read = |socket: &mut UnixStream| {
@@ -254,21 +249,20 @@ mod tests {
     }
 
     #[test]
-    fn the_childs_signal_mask_is_as_given() {
-        let mask = SigSet::from(Signal::SIGUSR1);
-        let script = shell("kill -USR1 $$; echo lives; kill -USR2 $$; echo lives");
-        let (end, text) = run(script, Vec::new(), mask).unwrap();
-        assert_eq!(text, "lives\n");
+    fn no_signal_is_blocked_in_the_child() {
+        let script = shell("kill -USR1 $$; echo lives");
+        let (end, text) = while_blocked(|| run(script, Vec::new())).unwrap();
+        assert_eq!(text, "");
         assert!(matches!(
             end,
-            WaitStatus::Signaled(_, Signal::SIGUSR2, false)
+            WaitStatus::Signaled(_, Signal::SIGUSR1, false)
         ));
     }
 
     #[test]
     fn a_missing_program_is_an_error_of_the_parent() {
         let program = Command::new("/no/such");
-        let error = run(program, Vec::new(), SigSet::empty()).unwrap_err();
+        let error = run(program, Vec::new()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
@@ -297,7 +291,7 @@ mod tests {
             at_terminal: true,
         };
         let script = shell(&format!("{leads}stty size </dev/tty"));
-        let child = spawn_activated(script, descriptors, SigSet::empty(), None).unwrap();
+        let child = spawn_activated(script, descriptors, None).unwrap();
         let mut line = String::new();
         let mut reader = BufReader::new(File::from(OwnedFd::from(ours)));
         reader.read_line(&mut line).unwrap();
