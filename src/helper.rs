@@ -69,6 +69,18 @@ pub(crate) enum CommandEvent {
     },
 }
 
+/// A keeper that waits for the command of a later moment. Without one, the start of that takes a millisecond
+/// or two longer.
+#[derive(Debug)]
+pub(crate) struct Prepared(Keeper);
+
+impl Prepared {
+    /// `None`: none can be had, of which the command will tell. Must be called inside the runtime.
+    pub(crate) fn new() -> Option<Self> {
+        Keeper::spawn(Mode::Group).ok().map(Self)
+    }
+}
+
 /// A command under a keeper. Dropped, it is ended.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -82,9 +94,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a command with these sockets. Must be called inside the runtime.
-    pub(crate) async fn start(launch: Launch, sockets: &[Arc<Socket>]) -> io::Result<Self> {
-        let keeper = Keeper::spawn(Mode::Group)?;
-        let output = keeper.launch(launch, sockets).await?;
+    pub(crate) async fn start(
+        prepared: Option<Prepared>,
+        launch: Launch,
+        sockets: &[Arc<Socket>],
+    ) -> io::Result<Self> {
+        let prepared = prepared.map(|Prepared(keeper)| keeper);
+        let (keeper, output) = Keeper::start(prepared, Mode::Group, launch, sockets).await?;
         Ok(Self {
             keeper,
             output,
@@ -194,12 +210,13 @@ pub(crate) async fn run(
     cancel: &mut Cancel,
     piece: impl FnMut(Stream, &Line) -> After,
 ) -> Result<Exit, Stopped> {
-    let (exit, _) = run_until_enough(launch, cancel, piece).await?;
+    let (exit, _) = run_until_enough(None, launch, cancel, piece).await?;
     Ok(exit)
 }
 
-/// The same, with the task of the command if that has not exited yet.
+/// The same, also with the task of the command if that has not exited yet.
 pub(crate) async fn run_until_enough(
+    prepared: Option<Prepared>,
     launch: Launch,
     cancel: &mut Cancel,
     mut piece: impl FnMut(Stream, &Line) -> After,
@@ -215,7 +232,9 @@ pub(crate) async fn run_until_enough(
         ))
     };
     let program = launch.program.clone();
-    let mut command = Running::start(launch, &[]).await.map_err(failed)?;
+    let mut command = Running::start(prepared, launch, &[])
+        .await
+        .map_err(failed)?;
     let mut ended = Ok(Exit::Unknown);
     let mut is_cancelled = false;
     loop {

@@ -5,35 +5,14 @@ use std::env::{join_paths, split_paths};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
-
-use socket2::Socket;
 
 use super::Start;
 use crate::config::{Ready, Settings, Stdin};
-use crate::keeper::Mode;
-use crate::keeper::client::{Keeper, Output};
 use crate::keeper::protocol::{Input as Reads, Launch};
 use crate::session::reason::Reason;
 use crate::sockets::activation;
 use crate::sys;
 use crate::sys::host;
-
-/// Lets a keeper start the app: the prepared one if it still lives, else a new one.
-pub(super) async fn keep_with(
-    prepared: Option<Keeper>,
-    launch: &Launch,
-    sockets: &[Arc<Socket>],
-) -> io::Result<(Keeper, Output)> {
-    if let Some(keeper) = prepared
-        && let Ok(output) = keeper.launch(launch.clone(), sockets).await
-    {
-        return Ok((keeper, output));
-    }
-    let keeper = Keeper::spawn(Mode::Tree)?;
-    let output = keeper.launch(launch.clone(), sockets).await?;
-    Ok((keeper, output))
-}
 
 pub(super) fn launch(start: &Start, settings: &Settings) -> Launch {
     let surroundings = &start.artifact.surroundings;

@@ -34,7 +34,7 @@ use background::Background;
 use captured::{Begun, Refused, heard, next_taken, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
-use launch::{explain, keep_with, launch};
+use launch::{explain, launch};
 use orders::Order;
 use output::Pipe;
 use readiness::{Check, Found, Reasons};
@@ -44,6 +44,7 @@ pub(crate) use ready_probe::hostile_tests;
 use crate::capture::{Listening, Why};
 use crate::config::Settings;
 use crate::defect;
+use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
 use crate::keeper::protocol::{News, Order as KeeperOrder};
 use crate::lines::Stream;
@@ -292,7 +293,7 @@ impl Task {
             ..
         } = start;
         let mut listening: Option<UnboundedReceiver<Listening>> = None;
-        let (mut keeper, output) = keep_with(keeper, &launch, &sockets).await?;
+        let (mut keeper, output) = Keeper::start(keeper, Mode::Tree, launch, &sockets).await?;
         let terminal = output.terminal;
         let mut resized = terminal.as_ref().map(|_| signals::listen(signals::RESIZED));
         let mut attached = match (input, output.stdin) {

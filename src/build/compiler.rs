@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::messages::{self, Remark, Told};
-use crate::helper::{self, After, Cancel, Stopped};
+use crate::helper::{self, After, Cancel, Prepared, Stopped};
 use crate::keeper::protocol::Launch;
 use crate::lines::Stream;
 use crate::session::event::BuildNews;
@@ -39,9 +39,10 @@ impl Said {
     }
 }
 
-/// Calls the compiler. `on_metadata` is called once the metadata of the crate is written.
+/// Calls the compiler, under a prepared keeper if there is one. `on_metadata` is called once the metadata of the crate is written.
 pub(super) async fn run(
     root: PathBuf,
+    keeper: Option<Prepared>,
     launch: Launch,
     mut cancel: Cancel,
     on_metadata: impl Fn(),
@@ -55,7 +56,7 @@ pub(super) async fn run(
         named: Vec::new(),
         is_cargos: false,
     };
-    let ended = helper::run(launch, &mut cancel, |stream, piece| {
+    let ended = helper::run_until_enough(keeper, launch, &mut cancel, |stream, piece| {
         let told = match stream {
             Stream::Stderr => messages::compiler(piece.trim_end(), &said.root),
             Stream::Stdout => Told::Text(piece.trim_end().to_owned()),
@@ -89,7 +90,7 @@ pub(super) async fn run(
         After::GoOn
     });
     match ended.await {
-        Ok(exit) => said.exit = exit,
+        Ok((exit, _)) => said.exit = exit,
         Err(Stopped::Cancelled) => return Err(Stopped::Cancelled),
         // The compiler is not where it was: cargo knows what to say.
         Err(Stopped::Failed(_)) => {}

@@ -30,7 +30,7 @@ use super::project::Project;
 use super::recorder::{Call, Recorder};
 use super::units::{self, Kind, Stage, Unit};
 use crate::defect::{self, spawn_blocking};
-use crate::helper::{Cancel, Stopped};
+use crate::helper::{Cancel, Prepared, Stopped};
 use crate::keeper::protocol::Launch;
 use crate::session::event::BuildNews;
 use crate::session::model::{ChangeKind, Changes, Content, Exit};
@@ -179,6 +179,7 @@ impl Direct {
         &mut self,
         plan: &[usize],
         jobs: usize,
+        spare: &mut Option<Prepared>,
         cancel: &Cancel,
         mut tell: impl FnMut(BuildNews),
     ) -> Result<Compiled, Stopped> {
@@ -205,10 +206,9 @@ impl Direct {
                 let root = root(&self.units[at].call).unwrap_or_default();
                 let described = described.clone();
                 let on_metadata = move || _ = described.send(at);
-                running.push((
-                    at,
-                    Box::pin(compiler::run(root, launch, cancel.clone(), on_metadata)),
-                ));
+                let (spare, cancel) = (spare.take(), cancel.clone());
+                let compiler = compiler::run(root, spare, launch, cancel, on_metadata);
+                running.push((at, Box::pin(compiler)));
             }
             if running.is_empty() {
                 break;

@@ -80,6 +80,7 @@ enum Order {
     Cancel(Generation),
     Configure(Arc<Settings>),
     Running(Vec<PathBuf>),
+    Prepare,
 }
 
 /// The handle of the one builder.
@@ -115,6 +116,11 @@ impl Builder {
     /// Tells which executables the processes of the live app run.
     pub fn running(&self, executables: Vec<PathBuf>) {
         self.orders.send(Order::Running(executables)).ok();
+    }
+
+    /// Makes ready what the next build need not wait for, while nothing is waited for.
+    pub fn prepare(&self) {
+        self.orders.send(Order::Prepare).ok();
     }
 
     /// Ends a build.

@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::artifact::discard;
 use super::beside::{Leaves, NOTE, Note, bring_home, others};
 use crate::defect::{self, Blocking, spawn_blocking};
-use crate::session::model::{Artifact, Generation, Surroundings};
+use crate::session::model::{Artifact, ArtifactRef, BuildOutcome, Generation, Surroundings};
 use crate::sys::ABLE;
 use crate::sys::files::FileId;
 
@@ -148,8 +149,34 @@ impl Pins {
         compared.done().await.unwrap_or(false)
     }
 
+    /// The outcome of the build that has pinned it: the baseline, if that is the same program.
+    pub(super) async fn outcome(
+        self,
+        generation: Generation,
+        bins: &[String],
+        baseline: Option<&ArtifactRef>,
+        surroundings: Surroundings,
+        warnings: u32,
+    ) -> BuildOutcome {
+        if let Some(baseline) = baseline
+            && baseline.surroundings == surroundings
+            && self.is_same_as(baseline).await
+        {
+            return BuildOutcome::Built {
+                artifact: baseline.clone(),
+                unchanged: true,
+                warnings,
+            };
+        }
+        BuildOutcome::Built {
+            artifact: Arc::new(self.keep(generation, bins, surroundings)),
+            unchanged: false,
+            warnings,
+        }
+    }
+
     /// Makes it the artifact of a generation, which later ones may run too.
-    pub(super) fn keep(
+    fn keep(
         mut self,
         built_by: Generation,
         bins: &[String],

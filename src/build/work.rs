@@ -23,7 +23,7 @@ use super::{Loaded, Order, Settle, cargo_config, command, settled, siblings, sur
 use crate::clock;
 use crate::config::Settings;
 use crate::defect::{guarded, point};
-use crate::helper::{self, After, Cancel, Rest, Stopped};
+use crate::helper::{self, After, Cancel, Prepared, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
@@ -51,6 +51,8 @@ pub(super) struct Work {
     direct: Option<Direct>,
     /// A build whose cargo is about to end.
     ending: Option<Finished>,
+    /// A keeper for the first command of the next build.
+    spare: Option<Prepared>,
     settle: Settle,
     events: mpsc::UnboundedSender<Event>,
 }
@@ -76,6 +78,7 @@ impl Work {
             inputs: Inputs::default(),
             direct: None,
             ending: None,
+            spare: None,
             settle,
             events,
         }
@@ -108,6 +111,10 @@ impl Work {
                 }
                 Order::Running(executables) => {
                     self.learn(&executables);
+                    continue;
+                }
+                Order::Prepare => {
+                    self.prepare();
                     continue;
                 }
                 Order::Cancel(_) => continue,
@@ -149,9 +156,19 @@ impl Work {
                 Err(Stopped::Cancelled) => BuildOutcome::Cancelled,
                 Err(Stopped::Failed(reason)) => BuildOutcome::Failed { reason },
             };
+            let is_over = matches!(outcome, BuildOutcome::Failed { .. });
             self.tell(generation, BuildNews::Done(outcome));
+            // What succeeds is started now, and has the processors first.
+            if is_over {
+                self.prepare();
+            }
             self.learn(&running);
         }
+    }
+
+    /// Makes ready what the next build would wait for.
+    fn prepare(&mut self) {
+        self.spare = self.spare.take().or_else(Prepared::new);
     }
 
     /// Uses these settings from the next build on.
@@ -227,7 +244,8 @@ impl Work {
         let (of, settings) = (project.clone(), self.settings.clone());
         let begin = move |inputs: &mut Inputs| inputs.begin(&of, &settings, began);
         self.inputs.in_thread(begin).await?;
-        let (exit, rest, seen) = self.cargo_build(generation, cancel).await?;
+        let keeper = self.spare.take();
+        let (exit, rest, seen) = self.cargo_build(generation, keeper, cancel).await?;
         if !exit.success() {
             self.inputs.failed(&project, seen.named, &seen.scripts);
             self.tell_scope(generation);
@@ -262,15 +280,10 @@ impl Work {
         });
         let surroundings = self.surroundings(generation, seen.scripts, cancel).await?;
         let warnings = seen.warnings.values().sum();
-        Ok(built(
-            generation,
-            pins,
-            &project.bins,
-            baseline,
-            surroundings,
-            warnings,
-        )
-        .await)
+        let bins = &project.bins;
+        Ok(pins
+            .outcome(generation, bins, baseline, surroundings, warnings)
+            .await)
     }
 
     /// If the cargo of the last build is still about to end, waits for it: what it leaves is not to be
@@ -311,7 +324,9 @@ impl Work {
         let jobs = self.settings.build.jobs.as_ref();
         let jobs = jobs.and_then(|jobs| jobs.parse().ok());
         let jobs = jobs.or_else(|| Some(available_parallelism().ok()?.get()));
-        let compiled = direct.compile(&plan, jobs.unwrap_or(1), cancel, tell).await;
+        let compiled = direct
+            .compile(&plan, jobs.unwrap_or(1), &mut self.spare, cancel, tell)
+            .await;
         let (sources, warnings) = (direct.sources(), direct.warnings());
         let executable = direct.executable.clone();
         let surroundings = surroundings.clone();
@@ -336,14 +351,8 @@ impl Work {
         let mut pins = Pins::new(place, &self.profile_dir, &executable).map_err(failed)?;
         pins.add_executable(&program).map_err(failed)?;
         pins.complete().await.map_err(failed)?;
-        let outcome = built(
-            generation,
-            pins,
-            &project.bins,
-            Some(baseline),
-            surroundings,
-            warnings,
-        );
+        let bins = &project.bins;
+        let outcome = pins.outcome(generation, bins, Some(baseline), surroundings, warnings);
         Ok(Some(outcome.await))
     }
 
@@ -417,6 +426,7 @@ impl Work {
     async fn cargo_build(
         &self,
         generation: Generation,
+        keeper: Option<Prepared>,
         cancel: &mut Cancel,
     ) -> Result<(Exit, Option<Rest>, CargoOutput), Stopped> {
         let loaded = self.loaded()?;
@@ -440,7 +450,7 @@ impl Work {
         };
         let mut seen = CargoOutput::default();
         let mut waits = Waits::new(lock_holder::by_event(&self.events, generation));
-        let (exit, rest) = helper::run_until_enough(launch, cancel, |stream, piece| {
+        let (exit, rest) = helper::run_until_enough(keeper, launch, cancel, |stream, piece| {
             if stream == Stream::Stdout {
                 let told = messages::stdout(piece.trim_end());
                 // Cargo takes some milliseconds more to end, and the build need not wait for that.
@@ -539,32 +549,6 @@ impl Work {
         .await?;
         self.known = Some((scripts, surroundings.clone()));
         Ok(surroundings)
-    }
-}
-
-/// The outcome of a build that has pinned this program.
-async fn built(
-    generation: Generation,
-    pins: Pins,
-    bins: &[String],
-    baseline: Option<&ArtifactRef>,
-    surroundings: Surroundings,
-    warnings: u32,
-) -> BuildOutcome {
-    if let Some(baseline) = baseline
-        && baseline.surroundings == surroundings
-        && pins.is_same_as(baseline).await
-    {
-        return BuildOutcome::Built {
-            artifact: baseline.clone(),
-            unchanged: true,
-            warnings,
-        };
-    }
-    BuildOutcome::Built {
-        artifact: Arc::new(pins.keep(generation, bins, surroundings)),
-        unchanged: false,
-        warnings,
     }
 }
 

@@ -215,6 +215,7 @@ impl Effects for Executor {
             Action::Proved(generation) => {
                 self.passed_probation(generation);
                 self.tell_executables(generation);
+                self.builder.prepare();
                 // Nothing is likely to be waited for now, and perhaps nothing happens for hours.
                 sys::host::give_memory_back();
             }

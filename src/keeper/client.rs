@@ -49,6 +49,24 @@ impl Keeper {
         })
     }
 
+    /// Starts `launch` with these sockets under the prepared keeper if that still lives, else under a new
+    /// one; its first news is the answer. Must be called inside the runtime.
+    pub async fn start(
+        prepared: Option<Self>,
+        mode: Mode,
+        launch: Launch,
+        sockets: &[Arc<Socket>],
+    ) -> io::Result<(Self, Output)> {
+        if let Some(keeper) = prepared
+            && let Ok(output) = keeper.launch(launch.clone(), sockets).await
+        {
+            return Ok((keeper, output));
+        }
+        let keeper = Self::spawn(mode)?;
+        let output = keeper.launch(launch, sockets).await?;
+        Ok((keeper, output))
+    }
+
     /// Orders it to start `launch` with these sockets; its first news is the answer.
     pub async fn launch(&self, launch: Launch, sockets: &[Arc<Socket>]) -> io::Result<Output> {
         let (theirs, output) = match launch.input {

@@ -45,7 +45,7 @@ impl Hotrun {
             ..Launch::default()
         };
         Ok(Self {
-            command: Running::start(launch, sockets).await?,
+            command: Running::start(None, launch, sockets).await?,
             errors: Vec::new(),
             exit: Exit::Unknown,
         })

@@ -94,7 +94,7 @@ impl Size {
         Some(size)
     }
 
-    /// Waits until nothing runs but hotrun, a keeper, and the app; with at most these descriptors. The
+    /// Waits until nothing runs but hotrun, the app, its keeper, and the next cargo's; with at most these descriptors. The
     /// first count may still have some of a version that has just ended, but not one for each reload.
     #[track_caller]
     fn calm(hotrun: &Hotrun, most: Option<&[usize]>) -> Self {
@@ -107,7 +107,7 @@ impl Size {
                     let no_more =
                         |most: &[usize]| counts.iter().zip(most).all(|(now, most)| now <= most);
                     let [count, keepers] = [now.processes, counts.len() - 1];
-                    (count, keepers) == (3, 1) && most.is_none_or(no_more)
+                    (count, keepers) == (4, 2) && most.is_none_or(no_more)
                 };
                 seen.as_ref().filter(is_calm).cloned()
             })

@@ -89,6 +89,21 @@ fn an_app_without_keeper_is_ended_and_started_again() {
     hotrun.assert_nothing_left();
 }
 
+/// The keeper that waits for the next cargo is killed: that gets another one.
+#[test]
+fn a_keeper_that_waits_may_be_killed() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    hotrun.wait_calm().signal(Signal::SIGKILL);
+    project.set_version("2");
+    hotrun.wait_live(2);
+    hotrun.wait_version("2");
+    wait_until("no zombie", || {
+        (crate::common::processes::zombies_of(hotrun.pid()) == 0).then_some(())
+    });
+}
+
 /// The app itself is killed, by the out-of-memory killer or by hand, and is started again.
 #[test]
 fn a_killed_app_is_started_again() {

@@ -77,8 +77,6 @@ fn the_status_line_makes_room_for_the_shell() {
     let run = Run::new(&project, &["--format", "terminal"]);
     let hotrun = run.env("TERM", "xterm").start();
     wait_until("the status line", || is_drawn(&hotrun));
-    // A keeper that is about to start is still in hotrun's group.
-    hotrun.wait_for("progress", |_| true);
     ctrl_z(&hotrun);
     let stopped = hotrun.stderr();
     assert!(stopped.ends_with(ERASED), "{stopped:?}");

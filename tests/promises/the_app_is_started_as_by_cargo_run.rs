@@ -166,6 +166,7 @@ fn reloads_leave_nothing_open() {
         assert_eq!(live["generation"], number);
         hotrun.wait_for("gone", |event| event["generation"] == number - 1);
         if number == 4 {
+            hotrun.wait_calm();
             after_three = Some(size(&hotrun));
         }
     }
@@ -185,11 +186,7 @@ fn reloads_leave_nothing_open() {
     for block in &blocks {
         assert_eq!(descriptors(block), descriptors(&blocks[0]));
     }
-    // One keeper and one app are left, and no process of the ten before them, once the last cargo has
-    // ended.
-    wait_until("the end of all but one keeper and one app", || {
-        (hotrun.survivors().len() == 2).then_some(())
-    });
+    hotrun.wait_calm();
 }
 
 /// The number of descriptors and threads, once it does not change any more.

@@ -554,6 +554,18 @@ impl Hotrun {
         processes::of_hotrun(self.pid, &self.mark, &self.project.root())
     }
 
+    /// Waits until nothing runs but the app, its keeper, and the one that waits for the next cargo, and returns
+    /// that. It is started once the live generation has proved itself, so that it is the newest of all.
+    #[track_caller]
+    pub(crate) fn wait_calm(&self) -> Running {
+        wait_until("the app and two keepers alone", || {
+            let all = self.survivors();
+            let newest = all.iter().max_by_key(|process| process.started)?;
+            let is_spare = newest.command.contains("__keeper");
+            (is_spare && all.len() == 3).then(|| newest.clone())
+        })
+    }
+
     /// Checks that it has ended, and that none of its processes and socket files is left.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {

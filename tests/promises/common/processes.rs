@@ -20,7 +20,7 @@ pub(crate) struct Running {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
     pub(crate) session: i32,
-    started: u64,
+    pub(crate) started: u64,
     pub(crate) command: String,
 }
 
