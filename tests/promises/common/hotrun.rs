@@ -155,6 +155,7 @@ impl Run {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         self.project.wait_until_old();
+        processes::end_with_this_program();
         let mark = format!("{}-{number}", std::process::id());
         let root = self.project.root();
         let file = |kind: &str| root.join(format!("{kind}-{number}"));

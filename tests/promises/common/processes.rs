@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +16,26 @@ use procfs::process::{FDInfo, FDTarget, Process, Stat, Task, all_processes};
 /// The variable that every process started by a test's hotrun inherits, unless it clears its
 /// environment.
 pub(crate) const MARK: &str = "HOTRUN_PROMISE";
+
+/// Has everything that tests of this program have started killed if this program ends before them, as by
+/// Ctrl-C: each hotrun is in a process group of its own.
+pub(crate) fn end_with_this_program() {
+    static GUARD: OnceLock<ChildStdin> = OnceLock::new();
+    GUARD.get_or_init(|| {
+        let own = std::process::id();
+        let script = format!(
+            "read -r _
+            for file in $(grep -lzs '^{MARK}={own}-' /proc/[0-9]*/environ); do
+                pid=${{file#/proc/}}
+                kill -KILL ${{pid%/environ}}
+            done"
+        );
+        let mut guard = Command::new("sh");
+        guard.args(["-c", &script]).process_group(0);
+        guard.stdin(Stdio::piped()).stdout(Stdio::null());
+        guard.spawn().unwrap().stdin.take().unwrap()
+    });
+}
 
 /// A process, told from a later one with the same pid by its start time.
 #[derive(Clone, Debug, PartialEq, Eq)]
