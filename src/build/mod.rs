@@ -199,24 +199,29 @@ fn no_cargo(reason: Reason) -> Failure {
 /// Waits until every change of a file so far has been reported to the session.
 pub type Settle = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// How a build has ended. What it failed for may have been there for a moment only, as while git writes: all
-/// that was written meanwhile is reported before the failure is.
+/// How a build has ended. What it was made of, or failed for, may have been there for a moment only, as while
+/// git writes: all that was written meanwhile is reported before the outcome is.
 async fn settled(
     outcome: Result<BuildOutcome, Stopped>,
     settle: &Settle,
     cancel: &mut Cancel,
 ) -> Result<BuildOutcome, Stopped> {
-    if let Ok(BuildOutcome::Failed { .. }) | Err(Stopped::Failed(_)) = outcome {
-        tokio::select! {
-            biased;
-            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(Stopped::Cancelled),
-            () = settle() => {}
-        }
+    if let Err(Stopped::Cancelled) = outcome {
+        return outcome;
     }
-    outcome
+    tokio::select! {
+        biased;
+        _ = cancel.wait_for(|cancelled| *cancelled) => {
+            if let Ok(BuildOutcome::Built { artifact, unchanged: false, .. }) = outcome {
+                artifact::discard(&artifact.dir);
+            }
+            Err(Stopped::Cancelled)
+        }
+        () = settle() => outcome,
+    }
 }
 
-/// Starts the builder. `settle` is called before a failure is reported.
+/// Starts the builder. `settle` is called before an outcome is reported.
 pub fn spawn(
     settings: Arc<Settings>,
     loaded: Option<Loaded>,

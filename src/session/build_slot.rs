@@ -148,6 +148,10 @@ impl BuildSlot {
         for change in changes {
             let known = self.dirty.get(&change.path).is_some();
             self.dirty.add(change);
+            if self.running.is_some() && change.was_away() {
+                // The build may have read what was there meanwhile.
+                self.dirty.add_unused(change);
+            }
             self.burst.saw(change);
             let differs = self.dirty.get(&change.path).is_some();
             if self.before_build.writes(&change.path) {

@@ -59,7 +59,8 @@ impl Session {
         }
         self.look_for_writers(now, &changes);
         // Guesses may have come along, and end no build.
-        let ends = |change: &Change| change.kind.is_source() && !change.is_same();
+        let ends =
+            |change: &Change| change.kind.is_source() && (!change.is_same() || change.was_away());
         let differing = changes.into_iter().filter(ends);
         let paths = differing.map(|change| change.path).collect();
         self.cancel(stale, Cause::Changed(paths));

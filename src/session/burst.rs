@@ -42,7 +42,7 @@ impl Burst {
 
     /// This file has changed.
     pub(super) fn saw(&mut self, change: &Change) {
-        if change.save == Save::Finished {
+        if matches!(change.save, Save::Finished | Save::ByGit) {
             self.saved(&change.path);
         } else {
             self.unfinished.insert(change.path.clone(), change.save);

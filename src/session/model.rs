@@ -202,6 +202,8 @@ pub enum Save {
     Finished,
     /// The file was written to and not closed since.
     Open,
+    /// It is finished, and git held its lock meanwhile: what the file has been in between is not known.
+    ByGit,
     /// Nothing says whether more is written.
     Unknown,
 }
@@ -227,6 +229,11 @@ impl Change {
     /// It has the content that it had before.
     pub fn is_same(&self) -> bool {
         self.now != Content::Unreadable && self.before == Some(self.now)
+    }
+
+    /// It has the content that it had before, and may have had another one in between.
+    pub fn was_away(&self) -> bool {
+        self.save == Save::ByGit && self.is_same()
     }
 }
 

@@ -276,6 +276,7 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
         ["changed", paths @ ..] => files.changes(paths, Save::Unknown),
         ["written", paths @ ..] => files.changes(paths, Save::Open),
         ["saved", paths @ ..] => files.changes(paths, Save::Finished),
+        ["by-git", paths @ ..] => files.changes(paths, Save::ByGit),
         ["closed", paths @ ..] => Event::Saved(paths.iter().map(PathBuf::from).collect()),
         ["git-works", ago] => Event::GitWorks {
             ago: Duration::from_millis(ago.parse().unwrap()),

@@ -41,13 +41,14 @@ impl Git {
         Some(Self { dir })
     }
 
-    /// Waits while git holds its lock, but not for ever.
-    pub(super) fn wait_until_unlocked(&self) {
+    /// Waits while git holds its lock, but not for ever; returns whether it held it.
+    pub(super) fn wait_until_unlocked(&self) -> bool {
         let mut waited = Duration::ZERO;
         while self.is_locked(clock::wall()) && waited < PATIENCE {
             thread::sleep(LOOK);
             waited += LOOK;
         }
+        waited > Duration::ZERO
     }
 
     /// Git is writing at this moment.

@@ -213,9 +213,8 @@ impl Watcher {
             Message::Found(event) => {
                 let mut events = vec![event];
                 // All that git writes becomes one change.
-                if let Some(git) = &self.git {
-                    git.wait_until_unlocked();
-                }
+                let git = self.git.as_ref();
+                let by_git = git.is_some_and(Git::wait_until_unlocked);
                 for message in inbox.try_iter() {
                     match message {
                         Message::Found(event) => events.push(event),
@@ -226,7 +225,7 @@ impl Watcher {
                     }
                 }
                 let passed = self.barrier.take(&mut events);
-                self.found(events);
+                self.found(events, by_git);
                 self.barrier.passed(&mut self.places, &passed);
             }
         }
@@ -304,8 +303,8 @@ impl Watcher {
         self.events.send(Event::Changed(changes)).ok();
     }
 
-    /// Looks at every path that these events name.
-    fn found(&mut self, events: Vec<notify::Result<notify::Event>>) {
+    /// Looks at every path that these events name. `by_git`: git held its lock while it was written.
+    fn found(&mut self, events: Vec<notify::Result<notify::Event>>, by_git: bool) {
         let polled = self.places.is_polled();
         let lost = |event: &notify::Result<notify::Event>| match event {
             Ok(event) => event.need_rescan(),
@@ -358,6 +357,10 @@ impl Watcher {
                     changes.push(change);
                 }
             }
+        }
+        let away = |change: &&mut Change| by_git && change.is_same();
+        for change in changes.iter_mut().filter(away) {
+            change.save = Save::ByGit;
         }
         self.tell(changes);
         if !saved.is_empty() {

@@ -123,6 +123,26 @@ fn a_broken_manifest_at_the_start_is_waited_for() {
 #[test]
 fn a_manifest_that_is_away_for_a_moment_is_waited_for() {
     let project = Project::new("slow-drain");
+    let hotrun = built_while_git_works(&project, "mv Cargo.toml .git/away", 101);
+    project.run("mv .git/away Cargo.toml; rm .git/index.lock");
+    hotrun.wait_version("2");
+}
+
+/// The same, but the build succeeds, with what is there for a moment only.
+#[test]
+fn a_source_that_is_another_for_a_moment_is_not_served() {
+    let project = Project::new("slow-drain");
+    let others = "cp src/version.rs .git/away; sed -i s/2/3/ src/version.rs";
+    let hotrun = built_while_git_works(&project, others, 0);
+    project.run("cat .git/away >src/version.rs; rm .git/index.lock");
+    hotrun.wait_version("2");
+    let of_app = hotrun.stdout();
+    assert!(!of_app.contains("version 3"), "{of_app}");
+}
+
+/// Saves version 2, has git hold its lock and do this in the moment in which its build begins, and waits until
+/// cargo has ended with this status.
+fn built_while_git_works(project: &Project, does: &str, status: u32) -> Hotrun {
     project.run("git init --quiet");
     let cargo = project.root().join("cargo");
     let script = format!(
@@ -130,21 +150,22 @@ fn a_manifest_that_is_away_for_a_moment_is_waited_for() {
          if [ -e '{0}/take' ] && [ \"$1\" = build ]; then\n\
              rm '{0}/take'\n\
              touch .git/index.lock\n\
-             mv Cargo.toml .git/away\n\
+             {does}\n\
          fi\n\
          exec cargo \"$@\"\n",
         project.root().display()
     );
     fs::write(&cargo, script).unwrap();
     fs::set_permissions(&cargo, Permissions::from_mode(0o755)).unwrap();
-    let run = Run::new(&project, &ANY).env("CARGO", cargo.to_str().unwrap());
+    let run = Run::new(project, &ANY).env("CARGO", cargo.to_str().unwrap());
     let hotrun = run.start();
     hotrun.wait_live(1);
     project.wait_until_old();
     let place = hotrun.here();
     fs::write(project.root().join("take"), "").unwrap();
     project.set_version("2");
-    hotrun.wait_after(place, "build-ended", |event| event["exit"]["status"] == 101);
-    project.run("mv .git/away Cargo.toml; rm .git/index.lock");
-    hotrun.wait_version("2");
+    hotrun.wait_after(place, "build-ended", |event| {
+        event["exit"]["status"] == status
+    });
+    hotrun
 }

@@ -46,6 +46,17 @@ impl Changes {
         });
     }
 
+    /// Takes in a path of which it is not known that the content now was used.
+    pub fn add_unused(&mut self, change: &Change) {
+        self.merge(Changed {
+            path: change.path.clone(),
+            kind: change.kind,
+            used: None,
+            now: change.now,
+        });
+        self.forget_used(&change.path);
+    }
+
     /// Merges what changed `later`; for a path that is in both, the content used by `self` stays.
     pub fn extend(&mut self, later: Self) {
         for more in later.changed.into_values() {
