@@ -302,7 +302,8 @@ section! {
     /// `HOTRUN_GENERATION`: `before_build`, a `run:` of `[[on]]` and `on_error` after a command of
     /// yours are about none.
     Hooks {
-        /// Before cargo is started: generates code. If it fails, nothing is built.
+        /// Before cargo is started: generates code. If it fails, nothing is built until a file or a
+        /// setting changes.
         before_build: Command => "'make css'", Next;
         /// Before a program is started, while live serves: migrates a database. If it fails, the
         /// program is not started.

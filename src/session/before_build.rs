@@ -40,6 +40,8 @@ pub(super) struct BeforeBuild {
     before: BTreeSet<PathBuf>,
     /// The command's own writing.
     own: BTreeSet<PathBuf>,
+    /// Settings changed since this run began.
+    configured: bool,
 }
 
 impl BeforeBuild {
@@ -49,6 +51,7 @@ impl BeforeBuild {
         self.stage = Stage::Running;
         self.runs += 1;
         self.changed = Changes::default();
+        self.configured = false;
         self.before = std::mem::take(&mut self.written);
     }
 
@@ -65,6 +68,11 @@ impl BeforeBuild {
     /// The path is the command's own writing, which is no reason to build or to run again.
     pub(super) fn writes(&self, path: &Path) -> bool {
         self.stage != Stage::Requested && self.own.contains(path)
+    }
+
+    /// Settings changed: a run that fails now may have failed because of what they were.
+    pub(super) fn configured(&mut self) {
+        self.configured = true;
     }
 
     /// Takes in what was written.
@@ -95,7 +103,7 @@ impl BeforeBuild {
 
     /// The command failed. Returns whether something changed meanwhile that may mend it.
     pub(super) fn failed(&mut self) -> bool {
-        let again = self.again();
+        let again = self.again() || self.configured;
         self.stage = Stage::Requested;
         again
     }

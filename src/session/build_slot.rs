@@ -72,6 +72,9 @@ pub(super) struct BuildSlot {
     pub(super) lag: Duration,
     own: OwnWriting,
     before_build: BeforeBuild,
+    /// `before_build` failed, and what was requested was dropped, until a build starts: whether that one
+    /// has to restart the app as well.
+    unprepared: Option<bool>,
     /// A build has begun, so there is something that used the files as they were before.
     has_begun: bool,
     /// Nothing is built but what the user asks for.
@@ -387,7 +390,19 @@ impl BuildSlot {
             self.dirty.forget_all_used();
         }
         self.replaced = None;
-        self.give_up()
+        let dropped = self.give_up();
+        // Where a start was asked for besides, it comes now.
+        let forced = dropped
+            .as_ref()
+            .is_some_and(|one| one.forced && !one.restart);
+        self.unprepared = Some(forced || self.unprepared == Some(true));
+        dropped
+    }
+
+    /// Settings changed, which may mend a `before_build` that fails. Returns whether a build waits for that.
+    pub(super) fn configured(&mut self) -> bool {
+        self.before_build.configured();
+        self.requested.is_none() && self.unprepared.is_some()
     }
 
     /// `before_build` has succeeded.
@@ -414,7 +429,8 @@ impl BuildSlot {
         let prepared = self.before_build.took(now);
         let changes = std::mem::take(&mut self.dirty);
         let told = self.told(now, &changes);
-        let request = self.give_up()?;
+        let mut request = self.give_up()?;
+        request.forced |= self.unprepared.take().unwrap_or_default();
         self.has_begun = true;
         self.replaced = None;
         self.doubt = None;

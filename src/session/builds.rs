@@ -171,6 +171,7 @@ impl Session {
             return;
         };
         self.swap.failed = false;
+        self.unprepared = false;
         running.reading = load;
         let forced = running.request.forced;
         running.baseline = self.swap.newest().filter(|_| !forced).cloned();

@@ -137,6 +137,8 @@ pub struct Session {
     hints: Hints,
     /// The project model has to be read before the next build.
     stale_project: bool,
+    /// `before_start` failed for the newest program, so it was not started.
+    unprepared: bool,
     /// `Cargo.lock` as cargo left it when it last read the project.
     lock: Option<Content>,
     /// Learned from a conflict: two generations of this program can't run at once.
@@ -192,6 +194,7 @@ impl Session {
             jobs: Vec::new(),
             hints: Hints::default(),
             stale_project: !loaded,
+            unprepared: false,
             lock: None,
             exclusive: false,
             trial: None,

@@ -73,6 +73,7 @@ impl Session {
             None => self.number(),
         };
         self.launched = generation;
+        self.unprepared &= launch.kind == Kind::Rollback;
         let beside = self.swap.live.as_ref().map(|live| live.generation);
         let first_overlap = beside.is_some()
             && self.policy.handover == Handover::Auto
@@ -219,6 +220,7 @@ impl Session {
                 rollback.prepared = Prepared::Yes;
             }
         }
+        self.unprepared = true;
         self.job_failed(Occasion::BeforeStart, reason);
         if self.policy.once {
             self.quit(now, Ending::CannotStart);

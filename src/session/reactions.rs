@@ -376,9 +376,13 @@ impl Session {
             return;
         }
         self.show(View::Configured(settings.changed));
+        // A hook that failed may have been mended, or what it reads.
+        if self.builds.configured() {
+            self.request(now, Cause::Configured, false);
+        }
         match settings.effect {
-            Effect::Nothing => {}
-            Effect::Restart => self.start_again(now, Cause::Configured),
+            Effect::Nothing if !self.unprepared => {}
+            Effect::Nothing | Effect::Restart => self.start_again(now, Cause::Configured),
             Effect::Rebuild => {
                 self.stale_project = true;
                 // Forced: other settings that changed may concern only the start of the app.

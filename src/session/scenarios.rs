@@ -437,7 +437,8 @@ fn job(number: &str, ended: Result<(), Reason>) -> Event {
     Event::Job(JobId(number.parse().unwrap()), JobNews::Ended(ended))
 }
 
-/// Settings that were read: the default policy with the names of what changed, or an error.
+/// Settings that were read: the default policy with the names of what changed, or an error. A hook has
+/// its command after a `=`.
 fn configured(effect: &str, changed: &[&str]) -> Event {
     let effect = match effect {
         "nothing" => Effect::Nothing,
@@ -446,9 +447,21 @@ fn configured(effect: &str, changed: &[&str]) -> Event {
         "badly" => return Event::Configured(Err(changed.join(" ").into())),
         _ => panic!("no effect `{effect}`"),
     };
+    let mut policy = policy();
+    let names = changed.iter().map(|word| {
+        let (name, command) = word.split_once('=').unwrap_or((word, ""));
+        let command = Some(vec![command.to_owned()]).filter(|_| !command.is_empty());
+        match name {
+            "hooks.before_build" => policy.hooks.before_build = command,
+            "hooks.before_start" => policy.hooks.before_start = command,
+            _ => {}
+        }
+        name.to_owned()
+    });
+    let changed = names.collect();
     Event::Configured(Ok(Box::new(Reconfigured {
-        policy: policy(),
-        changed: changed.iter().map(ToString::to_string).collect(),
+        policy,
+        changed,
         effect,
     })))
 }
