@@ -64,7 +64,7 @@ use crate::defect;
 use crate::exit::Failure;
 use crate::helper::{Cancel, Stopped};
 use crate::session::event::Event;
-use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Generation, Line};
+use crate::session::model::{ArtifactRef, BuildOutcome, Changes, Generation, Line, Program};
 use crate::session::reason::Reason;
 use crate::session::seen::Seen;
 
@@ -138,6 +138,19 @@ pub struct Loaded {
     pub seen: Seen,
     /// Where its artifacts are kept.
     pub store: Arc<ArtifactStore>,
+}
+
+impl Loaded {
+    /// What is built and run.
+    pub fn program(&self) -> Program {
+        let target = &self.project.target;
+        Program {
+            package: target.package.clone(),
+            target: target.name.clone(),
+            source: target.source.clone(),
+            memory: self.store.memory(),
+        }
+    }
 }
 
 /// Why there is nothing to begin with.

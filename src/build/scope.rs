@@ -89,6 +89,7 @@ pub fn of_project(project: &Project, settings: &Settings, known: &Known, seen: S
             })
             .collect(),
         seen: Some(seen),
+        program: None,
     }
 }
 

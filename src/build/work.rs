@@ -396,7 +396,7 @@ impl Work {
                 return Ok(Some(choice.failure().into()));
             }
         };
-        let scope = self.inputs.loaded(&project, &settings, seen);
+        let mut scope = self.inputs.loaded(&project, &settings, seen);
         let mut stores = self.stores.iter();
         let known = stores.find(|store| store.is_of(&project, &settings.build));
         let opened = known.cloned().map_or_else(
@@ -411,11 +411,13 @@ impl Work {
             self.stores.push(store.clone());
         }
         self.siblings.extend(store.siblings());
-        self.loaded = Some(Loaded {
+        let loaded = Loaded {
             project,
             seen,
             store,
-        });
+        };
+        scope.program = Some(loaded.program());
+        self.loaded = Some(loaded);
         self.toolchain = None;
         self.known = None;
         self.forget_calls();

@@ -8,6 +8,7 @@
 
 pub mod browser;
 mod cargos;
+pub mod chosen;
 pub mod control;
 pub mod file;
 pub mod layer;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::chosen::{self, Chosen};
 use super::layer::{self, Layer, Listen, Mode, On, WhileBuilding};
 use super::output::output;
 use super::parent::Called;
@@ -54,6 +55,7 @@ pub struct Sources {
     inherited_tcp: bool,
     typed: Layer,
     environment: Layer,
+    chosen: Option<Chosen>,
 }
 
 impl Sources {
@@ -77,19 +79,13 @@ impl Sources {
             inherited_tcp,
             typed,
             environment,
+            chosen: None,
         })
     }
 
-    /// Chooses a target as if by the command line.
-    pub fn choose(&mut self, package: String, is_example: bool, name: String) {
-        let build = &mut self.typed.build;
-        build.package = Some(package);
-        let target = if is_example {
-            &mut build.example
-        } else {
-            &mut build.bin
-        };
-        *target = Some(name);
+    /// From now on this target is meant wherever the settings name none.
+    pub fn choose(&mut self, chosen: Chosen) {
+        self.chosen = Some(chosen);
     }
 
     /// Reads the files and makes the settings from all sources.
@@ -127,7 +123,7 @@ impl Sources {
         Ok(Settings {
             handover: handover(&layer, &app, tcp)?,
             watch: self.watch(&layer, self.places(), log.as_deref())?,
-            build: self.build(&layer.build)?,
+            build: self.build(&chosen::with(self.chosen.as_ref(), &layer.build))?,
             hooks: hooks(&layer.hooks),
             steering: steering(&layer),
             quiesce_max: layer.handover.quiesce_max().0,

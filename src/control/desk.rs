@@ -2,6 +2,7 @@
 //! program have said, and the lines of the app.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -11,11 +12,11 @@ use super::logs::{Line, Logs};
 use super::{Answer, Identity};
 use crate::browser::Picture;
 use crate::browser::picture::Editor;
-use crate::report::values::HeldAddress;
+use crate::report::values::{AnyPath, HeldAddress};
 use crate::session::action::View;
 use crate::session::command::Client;
 use crate::session::event::BuildNews;
-use crate::session::model::Generation;
+use crate::session::model::{Generation, Program};
 use crate::session::status::{Failed, Status};
 use crate::sink::{Chunk, Sink};
 use crate::watch::Watch;
@@ -80,6 +81,14 @@ impl Desk {
     pub fn prepared(&self, session: Identity, watch: Option<Watch>) {
         self.lock().session = session;
         self.watch.set(watch).ok();
+    }
+
+    /// Another program is run from now on.
+    pub fn runs(&self, program: &Program, workspace: &Path) {
+        let mut shared = self.lock();
+        shared.session.workspace = AnyPath(workspace.to_owned());
+        shared.session.package = Some(program.package.clone());
+        shared.session.target = Some(program.target.clone());
     }
 
     /// What can be said before the project is read; `None`: it was.

@@ -9,7 +9,7 @@ use crate::config::{Question, Ready};
 use crate::defect;
 use crate::report::Note;
 use crate::session::event::Event;
-use crate::session::model::{Generation, Moment};
+use crate::session::model::{Generation, Moment, Program};
 use crate::session::slots::Slot;
 use crate::sockets::relay::{self, Relay};
 use crate::sockets::remembered;
@@ -149,10 +149,10 @@ impl Executor {
 
     /// Writes the addresses that the next run is to hold from its start.
     fn remember(&self) {
-        if let Some(path) = &self.remembered {
+        if let Some(Program { memory, .. }) = &self.program {
             // An error is ignored: the next run would only hold the addresses a little later.
             let ports = self.held.lock().ports();
-            remembered::write(path, &ports).ok();
+            remembered::write(memory, &ports).ok();
         }
     }
 }

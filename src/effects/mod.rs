@@ -7,7 +7,7 @@ mod browsers;
 mod slots;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use crate::session::Policy;
 use crate::session::action::Action;
 use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
-    ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment, Save,
+    ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment, Program, Save,
 };
 use crate::session::reason::Reason;
 use crate::session::slots::Slot;
@@ -76,8 +76,8 @@ pub struct Executor {
     pub held: SharedSet,
     /// The addresses that were announced last.
     pub announced: Vec<HeldAddress>,
-    /// The file that remembers this run's addresses for the next one; `None` until the target is known.
-    pub remembered: Option<PathBuf>,
+    /// What is built and run; `None` until the project could be read.
+    pub program: Option<Program>,
     /// The generations with processes.
     pub apps: HashMap<Generation, Running>,
     /// Background tasks for the slots.
@@ -186,6 +186,16 @@ pub fn cautions(settings: &Settings, held: &HeldSet) -> Vec<Note> {
     cautions.into_iter().map(Note::Warning).collect()
 }
 
+/// What is run, for the user.
+pub fn session_of(program: &Program, workspace: &Path) -> Note {
+    Note::Session {
+        package: program.package.clone(),
+        target: program.target.clone(),
+        workspace: workspace.to_owned(),
+        source: program.source.clone(),
+    }
+}
+
 /// Warns of what could not be watched, once that is known.
 pub fn warn_of(reporter: &Reporter, watching: Receiver<Vec<Reason>>) {
     let reporter = reporter.clone();
@@ -203,9 +213,12 @@ impl Effects for Executor {
             defect::point("effects");
         }
         match action {
-            Action::Rewatch(scope) => {
+            Action::Rewatch(mut scope) => {
                 self.base.clone_from(&scope.base);
                 self.reporter.paths_from(scope.base.clone());
+                if let Some(program) = scope.program.take() {
+                    self.runs(now, program);
+                }
                 if let Some(watch) = &self.watch {
                     warn_of(&self.reporter, watch.rewatch(*scope));
                 }
@@ -337,6 +350,15 @@ impl Executor {
         for removal in &mut self.discarding {
             // What is left of one that panicked is removed at the next start.
             removal.done().await.ok();
+        }
+    }
+
+    /// The project was read: this is built from now on.
+    fn runs(&mut self, now: Moment, program: Program) {
+        if self.program.as_ref() != Some(&program) {
+            self.reporter.note(now, session_of(&program, &self.base));
+            self.desk.runs(&program, &self.base);
+            self.program = Some(program);
         }
     }
 

@@ -13,7 +13,8 @@ use crate::session::model::{Exit, Generation, Occasion, Proof, Writer};
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     // # The run
-    /// The project was read. Not told where its manifest is broken at the start.
+    /// The project was read: this is what hotrun runs. Where a manifest is broken at the start, it comes with
+    /// the first build that can read it; and again where an edit chooses another program.
     Session {
         /// The package.
         package: String,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::build::choice::{Candidate, Choice};
 use crate::build::project::TargetKind;
+use crate::config::chosen::Chosen;
 use crate::config::resolve::Sources;
 use crate::config::{Format, Settings};
 use crate::exit::Failure;
@@ -48,8 +49,11 @@ pub(super) async fn choose(
         name,
         ..
     } = chosen;
-    let is_example = kind == TargetKind::Example;
-    sources.choose(package.clone(), is_example, name.clone());
+    sources.choose(Chosen {
+        package: package.clone(),
+        is_example: kind == TargetKind::Example,
+        name: name.clone(),
+    });
     let note = Note::Chosen {
         package,
         target: name,

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::build::project::Target;
 use crate::control::server::{ControlSocket, Server};
 use crate::control::{Identity, place};
 use crate::exit::Failure;
 use crate::report::values::AnyPath;
+use crate::session::model::Program;
 
 /// Where the sockets of `hotrun ctl` may be.
 pub(super) fn places() -> Vec<PathBuf> {
@@ -15,12 +15,12 @@ pub(super) fn places() -> Vec<PathBuf> {
 }
 
 /// What this process runs, as far as it is known.
-pub(super) fn identity(workspace: PathBuf, target: Option<&Target>) -> Identity {
+pub(super) fn identity(workspace: PathBuf, program: Option<&Program>) -> Identity {
     Identity {
         pid: std::process::id(),
         workspace: AnyPath(workspace),
-        package: target.map(|target| target.package.clone()),
-        target: target.map(|target| target.name.clone()),
+        package: program.map(|program| program.package.clone()),
+        target: program.map(|program| program.target.clone()),
     }
 }
 

@@ -10,7 +10,6 @@ use super::choose::choose;
 use super::control::{identity, listen};
 use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
-use crate::build::project::Project;
 use crate::build::{self, Loaded, Settle, Unusable, scope};
 use crate::capture;
 use crate::clock::Clock;
@@ -20,7 +19,7 @@ use crate::control::desk::Desk;
 use crate::control::server::Server;
 use crate::defect;
 use crate::driver::{self, Inbox};
-use crate::effects::{Browsers, Executor, Tasks, cautions, names, policy, warn_of};
+use crate::effects::{Browsers, Executor, Tasks, cautions, names, policy, session_of, warn_of};
 use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::report::Note;
@@ -87,20 +86,19 @@ pub(super) async fn serve(
             .unwrap_or_else(|panic| Err(ended_by(&panic)))
             .inspect_err(|_| reporter.flush())?,
     };
-    if let Some(Loaded { project, .. }) = &loaded {
-        reporter.tell(session_of(project));
-    }
     let base = match &loaded {
         Some(loaded) => loaded.project.workspace.clone(),
         None => manifest,
     };
-    let target = loaded.as_ref().map(|loaded| &loaded.project.target);
-    desk.prepared(identity(base.clone(), target), watch.clone());
-    let memory = loaded.as_ref().map(|loaded| loaded.store.memory());
+    let program = loaded.as_ref().map(Loaded::program);
+    if let Some(program) = &program {
+        reporter.tell(session_of(program, &base));
+    }
+    desk.prepared(identity(base.clone(), program.as_ref()), watch.clone());
     // A smoke test (`--once`) starts without them, to see what the app does by itself.
     let remembers = settings.app.capture && !settings.once;
-    let ports = memory.as_ref().filter(|_| remembers);
-    let ports = ports.map_or_else(Vec::new, |memory| remembered::read(memory));
+    let ports = program.as_ref().filter(|_| remembers);
+    let ports = ports.map_or_else(Vec::new, |program| remembered::read(&program.memory));
     // Without capture the app's own bind of an address that is held would fail; why nothing is held is
     // told when the app is started.
     if !ports.is_empty() && capture::is_possible() && held.remember(&ports) {
@@ -125,7 +123,7 @@ pub(super) async fn serve(
         base,
         announced: names(&held),
         held: held.into(),
-        remembered: memory,
+        program,
         apps: HashMap::new(),
         tasks: Tasks::default(),
         discarding: Vec::new(),
@@ -178,16 +176,6 @@ fn input(settings: &Settings) -> Result<Option<Input>, Failure> {
             Failure::failed(format!("cannot read stdin: {error}"))
                 .hint("leave `--stdin app` out, or redirect it from a file")
         }),
-    }
-}
-
-/// What is run, for the user.
-fn session_of(project: &Project) -> Note {
-    Note::Session {
-        package: project.target.package.clone(),
-        target: project.target.name.clone(),
-        workspace: project.workspace.clone(),
-        source: project.target.source.clone(),
     }
 }
 

@@ -315,6 +315,19 @@ pub struct Artifact {
 /// Artifacts travel through events and actions by reference.
 pub type ArtifactRef = Arc<Artifact>;
 
+/// What is built and run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its package.
+    pub package: String,
+    /// The binary or example.
+    pub target: String,
+    /// The file that it begins in.
+    pub source: PathBuf,
+    /// The file that remembers its addresses for the next run.
+    pub memory: PathBuf,
+}
+
 /// What there is to watch of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -341,6 +354,8 @@ pub struct Scope {
     pub scripts: Vec<Script>,
     /// When all this was read, if it was.
     pub seen: Option<Seen>,
+    /// What is built from now on, where the project was read anew for that.
+    pub program: Option<Program>,
 }
 
 /// A build script, whose runs are known from what cargo records about them.

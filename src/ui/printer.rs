@@ -1,6 +1,7 @@
 //! The printing thread's work: what each message means for each reader.
 
 use std::io::{self, Write};
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +56,8 @@ pub(super) struct Printer {
     /// When the last event was taken in, whose time is `now`.
     heard: Option<Duration>,
     markers: Markers,
+    /// What is good to know at the beginning was said.
+    introduced: bool,
     /// The app serves, and that is all that is wanted (`--once`).
     live: bool,
     /// The generation and stream whose last line has no end yet.
@@ -121,6 +124,7 @@ impl Printer {
             late: Late::default(),
             heard: None,
             markers: Markers::default(),
+            introduced: false,
             live: false,
             unfinished: None,
             screen,
@@ -318,7 +322,8 @@ impl Printer {
         for event in self.late.take(self.now, event) {
             self.say_of(&event);
         }
-        if matches!(event, Event::Session { .. }) && self.format == Format::Terminal {
+        let begins = matches!(event, Event::Session { .. });
+        if begins && self.format == Format::Terminal && !mem::replace(&mut self.introduced, true) {
             self.introduce();
         }
         let is_live = matches!(event, Event::Live { .. }) && self.context.once;

@@ -101,6 +101,33 @@ fn once_and_by_number() {
     assert!(said.ends_with(hint), "{said}");
 }
 
+/// What the settings say counts more than what was chosen; without them, the choice counts again.
+#[test]
+fn settings_win_over_a_choice() {
+    let project = project();
+    let (hotrun, mut keys) = at_a_terminal(&project);
+    read_until(&keys, "number or name: ");
+    std::io::Write::write_all(&mut keys, b"other\n").unwrap();
+    let _screen = look_away(&keys);
+    hotrun.wait_for("finished", |_| true);
+    let place = hotrun.here();
+    project.configure("[build]\nbin = \"once\"\n");
+    let configured = hotrun.wait_after(place, "configured", |_| true);
+    assert_eq!(configured["changed"], serde_json::json!(["build.bin"]));
+    let session = hotrun.wait_after(place, "session", |_| true);
+    assert_eq!(session["target"], "once");
+    hotrun.wait_after(place, "finished", |_| true);
+    assert!(hotrun.stdout().contains("done"), "{}", hotrun.stdout());
+    let place = hotrun.here();
+    std::fs::remove_file(project.path(".reload.toml")).unwrap();
+    let session = hotrun.wait_after(place, "session", |_| true);
+    assert_eq!(session["target"], "other");
+    hotrun.wait_after(place, "finished", |_| true);
+    // Nothing else was said to be run.
+    let targets = hotrun.values("session", "target");
+    assert_eq!(targets, ["other", "once", "other"]);
+}
+
 /// As fingers do it, at a terminal of hotrun's own: each key is shown, and can be taken back, until Enter.
 #[test]
 fn by_name_key_by_key() {
