@@ -277,6 +277,9 @@ pub struct Ctl {
     /// Binary or example, if several hotruns run in the workspace
     #[arg(long, value_name = "NAME", global = true)]
     pub bin: Option<String>,
+    /// Process id of the hotrun that is meant, wherever it runs
+    #[arg(long, value_name = "PID", global = true, conflicts_with_all = ["package", "bin", "manifest_path"])]
+    pub pid: Option<u32>,
     /// Path to Cargo.toml of the project [default: the project in the working directory]
     #[arg(long, value_name = "PATH", global = true)]
     pub manifest_path: Option<PathBuf>,

@@ -59,7 +59,7 @@ pub use survey::{Survey, survey};
 pub use versions::versions;
 use work::Work;
 
-use crate::config::Settings;
+use crate::config::{Build, Settings};
 use crate::defect;
 use crate::exit::Failure;
 use crate::helper::{Cancel, Stopped};
@@ -142,12 +142,14 @@ pub struct Loaded {
 
 impl Loaded {
     /// What is built and run.
-    pub fn program(&self) -> Program {
+    pub fn program(&self, build: &Build) -> Program {
         let target = &self.project.target;
         Program {
             package: target.package.clone(),
             target: target.name.clone(),
             source: target.source.clone(),
+            profile: build.profile().into_owned(),
+            platform: build.target.clone(),
             memory: self.store.memory(),
         }
     }

@@ -416,7 +416,7 @@ impl Work {
             seen,
             store,
         };
-        scope.program = Some(loaded.program());
+        scope.program = Some(loaded.program(&settings.build));
         self.loaded = Some(loaded);
         self.toolchain = None;
         self.known = None;

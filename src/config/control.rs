@@ -24,6 +24,10 @@ pub struct Control {
     pub package: Option<String>,
     /// The binary or example, likewise.
     pub target: Option<String>,
+    /// The process id of the run that is meant, whatever else is said.
+    pub pid: Option<u32>,
+    /// What was typed behind `hotrun ctl` to ask for it, without what chooses a run.
+    pub words: String,
     /// The answer is printed as a JSON object.
     pub json: bool,
     /// It is colored.
@@ -70,10 +74,36 @@ impl Control {
             dir: dir(ctl.manifest_path.as_deref())?,
             package: ctl.package.clone(),
             target: ctl.bin.clone(),
+            pid: ctl.pid,
+            words: words(ctl),
             json: ctl.json,
             color: !ctl.json && colored(cli::Color::Auto, terminal),
         })
     }
+}
+
+/// The command with its options, to be typed again.
+fn words(ctl: &cli::Ctl) -> String {
+    let (name, options) = match &ctl.asked {
+        Asked::Status => ("status", String::new()),
+        Asked::Wait { timeout } => {
+            let timeout = timeout.iter().map(|time| format!(" --timeout {time}"));
+            ("wait", timeout.collect())
+        }
+        Asked::Rebuild => ("rebuild", String::new()),
+        Asked::Restart => ("restart", String::new()),
+        Asked::Pause => ("pause", String::new()),
+        Asked::Resume => ("resume", String::new()),
+        Asked::Open => ("open", String::new()),
+        Asked::Stop => ("stop", String::new()),
+        Asked::Logs { generation, follow } => {
+            let generation = generation.iter().map(|one| format!(" --generation {one}"));
+            let follow = follow.then(|| " --follow".to_owned());
+            ("logs", generation.chain(follow).collect())
+        }
+    };
+    let json = if ctl.json { " --json" } else { "" };
+    format!("{name}{options}{json}")
 }
 
 /// `3` or `g3`.

@@ -28,6 +28,10 @@ pub struct Which {
     pub package: Option<String>,
     /// The binary or example, likewise.
     pub target: Option<String>,
+    /// Its process id, which is enough.
+    pub pid: Option<u32>,
+    /// What it is asked, as it is typed behind `hotrun ctl`.
+    pub words: String,
 }
 
 /// What a hotrun has said.
@@ -101,17 +105,23 @@ fn choose(
         [one] => Ok(found.swap_remove(one)),
         [] => Err(nobody(which, &all, silent)),
         ref several => {
-            let several: Vec<String> = several.iter().map(|at| named(&all[*at])).collect();
-            Err(
-                Failure::failed(format!("several hotruns run here: {}", several.join(", ")))
-                    .hint("choose one by -p PACKAGE or --bin NAME"),
-            )
+            let several = several.iter().map(|at| line(which, &all[*at]));
+            let lines: Vec<String> = several.collect();
+            Err(Failure::failed("several hotruns run here")
+                .hint(format!("ask one of them:\n  {}", lines.join("\n  "))))
         }
     }
 }
 
 /// Which of these runs are meant: those of the innermost workspace around the directory.
 fn meant(which: &Which, all: &[Identity]) -> Vec<usize> {
+    if let Some(pid) = which.pid {
+        return all
+            .iter()
+            .position(|one| one.pid == pid)
+            .into_iter()
+            .collect();
+    }
     let fits = |name: &Option<String>, wanted: &Option<String>| {
         // What is not known yet may be what is meant.
         wanted.is_none() || name.is_none() || name == wanted
@@ -138,11 +148,29 @@ fn meant(which: &Which, all: &[Identity]) -> Vec<usize> {
         .collect()
 }
 
-fn named(one: &Identity) -> String {
-    let package = one.package.iter().map(|name| format!("-p {name} "));
-    let target = one.target.iter().map(|name| format!("--bin {name} "));
-    let words: String = package.chain(target).collect();
-    format!("{words}(pid {})", one.pid)
+/// What to type to ask this one, and what it runs.
+fn line(which: &Which, one: &Identity) -> String {
+    let what = what(one);
+    let what = if what.is_empty() {
+        "reads the project".into()
+    } else {
+        what
+    };
+    format!("hotrun ctl {} --pid {}  # {what}", which.words, one.pid)
+}
+
+/// What it runs, by cargo's flags.
+fn what(one: &Identity) -> String {
+    let flags = [
+        ("-p", &one.package),
+        ("--bin", &one.target),
+        ("--profile", &one.profile),
+        ("--target", &one.platform),
+    ];
+    let flags = flags
+        .into_iter()
+        .filter_map(|(flag, value)| Some(format!("{flag} {}", value.as_ref()?)));
+    flags.collect::<Vec<_>>().join(" ")
 }
 
 fn nobody(which: &Which, others: &[Identity], silent: &[PathBuf]) -> Failure {
@@ -152,8 +180,10 @@ fn nobody(which: &Which, others: &[Identity], silent: &[PathBuf]) -> Failure {
         .map(|name| format!(" for the package `{name}`"));
     let target = which.target.iter().map(|name| format!(" for `{name}`"));
     let wanted: String = package.chain(target).collect();
-    let dir = which.dir.display();
-    let failure = Failure::failed(format!("no hotrun runs in `{dir}`{wanted}"));
+    let failure = Failure::failed(match which.pid {
+        Some(pid) => format!("no hotrun of yours has the process id {pid}"),
+        None => format!("no hotrun runs in `{}`{wanted}", which.dir.display()),
+    });
     if !silent.is_empty() {
         let pids: Vec<&str> = silent.iter().filter_map(|path| pid_of(path)).collect();
         return failure.hint(format!(
@@ -166,13 +196,10 @@ fn nobody(which: &Which, others: &[Identity], silent: &[PathBuf]) -> Failure {
     }
     let others = others.iter().map(|one| {
         let workspace = one.workspace.0.display();
-        format!("{}in `{workspace}`", named(one) + " ")
+        format!("{} in `{workspace}`", line(which, one))
     });
     let others: Vec<String> = others.collect();
-    failure.hint(format!(
-        "others run: {}; --manifest-path chooses a project",
-        others.join(", ")
-    ))
+    failure.hint(format!("others run:\n  {}", others.join("\n  ")))
 }
 
 /// The process that a socket is of, by its name.
@@ -250,6 +277,8 @@ mod tests {
             workspace: AnyPath(workspace.into()),
             package: Some(package.into()),
             target: Some(target.into()),
+            profile: Some("dev".into()),
+            platform: None,
         }
     }
 
@@ -259,6 +288,8 @@ mod tests {
             dir: dir.into(),
             package: package.map(str::to_owned),
             target: None,
+            pid: None,
+            words: "wait --timeout 2m".into(),
         }
     }
 
@@ -272,6 +303,43 @@ mod tests {
         let dir = which("/a/src", Some("x"));
         assert_eq!(meant(&dir, std::slice::from_ref(&unknown)), [0]);
         assert_eq!(meant(&dir, &[unknown, run("/a", "x", "x")]), [1]);
+    }
+
+    /// Their profiles alone tell them apart.
+    #[test]
+    fn one_of_several_is_chosen_by_its_process() {
+        let release = Identity {
+            pid: 8,
+            profile: Some("release".into()),
+            platform: Some("x86_64-unknown-linux-musl".into()),
+            ..run("/a", "x", "x")
+        };
+        let unknown = Identity {
+            package: None,
+            target: None,
+            profile: None,
+            ..run("/b", "", "")
+        };
+        let all = [run("/a", "x", "x"), release, unknown];
+        let dir = which("/a", Some("x"));
+        assert_eq!(meant(&dir, &all), [0, 1]);
+        let lines = all.each_ref().map(|one| line(&dir, one));
+        let expected = [
+            "hotrun ctl wait --timeout 2m --pid 7  # -p x --bin x --profile dev",
+            "hotrun ctl wait --timeout 2m --pid 8  # -p x --bin x --profile release --target \
+             x86_64-unknown-linux-musl",
+            "hotrun ctl wait --timeout 2m --pid 7  # reads the project",
+        ];
+        assert_eq!(lines, expected);
+        // From anywhere.
+        let by_pid = |pid| Which {
+            pid: Some(pid),
+            ..which("/elsewhere", None)
+        };
+        assert_eq!(meant(&by_pid(8), &all), [1]);
+        assert!(meant(&by_pid(9), &all).is_empty());
+        let nobody = nobody(&by_pid(9), &[], &[]);
+        assert_eq!(nobody.message, "no hotrun of yours has the process id 9");
     }
 
     #[test]

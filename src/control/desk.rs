@@ -89,6 +89,8 @@ impl Desk {
         shared.session.workspace = AnyPath(workspace.to_owned());
         shared.session.package = Some(program.package.clone());
         shared.session.target = Some(program.target.clone());
+        shared.session.profile = Some(program.profile.clone());
+        shared.session.platform.clone_from(&program.platform);
     }
 
     /// What can be said before the project is read; `None`: it was.

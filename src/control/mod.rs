@@ -49,6 +49,12 @@ pub struct Identity {
     pub package: Option<String>,
     /// The binary or example.
     pub target: Option<String>,
+    /// The profile it is built with.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// The platform it is built for, if one was named (`--target`).
+    #[serde(default)]
+    pub platform: Option<String>,
 }
 
 /// What a client asks for, after the greeting.
@@ -132,6 +138,8 @@ pub(crate) mod hostile_tests {
                 workspace: AnyPath(crate::sys::testing::absolute("/w")),
                 package: Some("app".into()),
                 target: None,
+                profile: Some("dev".into()),
+                platform: None,
             },
         };
         let greeting = serde_json::to_string(&greeting).unwrap();

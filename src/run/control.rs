@@ -21,6 +21,8 @@ pub(super) fn identity(workspace: PathBuf, program: Option<&Program>) -> Identit
         workspace: AnyPath(workspace),
         package: program.map(|program| program.package.clone()),
         target: program.map(|program| program.target.clone()),
+        profile: program.map(|program| program.profile.clone()),
+        platform: program.and_then(|program| program.platform.clone()),
     }
 }
 

@@ -28,6 +28,8 @@ async fn ask(control: Control, style: Style) -> Result<ExitKind, Failure> {
         dir: control.dir,
         package: control.package,
         target: control.target,
+        pid: control.pid,
+        words: control.words,
     };
     let mut connection = connect(&which).await?;
     match control.ask {

@@ -90,7 +90,9 @@ pub(super) async fn serve(
         Some(loaded) => loaded.project.workspace.clone(),
         None => manifest,
     };
-    let program = loaded.as_ref().map(Loaded::program);
+    let program = loaded
+        .as_ref()
+        .map(|loaded| loaded.program(&settings.build));
     if let Some(program) = &program {
         reporter.tell(session_of(program, &base));
     }

@@ -324,6 +324,10 @@ pub struct Program {
     pub target: String,
     /// The file that it begins in.
     pub source: PathBuf,
+    /// The profile that it is built with.
+    pub profile: String,
+    /// The platform that it is built for, if one was named (`--target`).
+    pub platform: Option<String>,
     /// The file that remembers its addresses for the next run.
     pub memory: PathBuf,
 }

@@ -145,6 +145,41 @@ fn a_script_drives_a_session() {
     assert_eq!(sockets(&project), [] as [PathBuf; 0]);
 }
 
+/// Their profiles alone tell them apart: the hint has a line to paste for each.
+#[test]
+fn two_runs_of_one_program_are_told_apart() {
+    let project = Project::new("worker");
+    let first = Hotrun::start(&project, &[]);
+    let second = Hotrun::start(&project, &["--release"]);
+    for (hotrun, profile) in [(&first, "dev"), (&second, "release")] {
+        first.wait_live(1);
+        second.wait_live(1);
+        let said = ctl(&project, &["status", "--json", "--bin", "worker"]);
+        assert_eq!((said.code, &*said.out), (1, ""), "{said:?}");
+        let about = format!("  # -p worker --bin worker --profile {profile}\n");
+        let line = said
+            .err
+            .lines()
+            .find_map(|line| format!("{line}\n").strip_suffix(&about).map(str::to_owned));
+        let line = line.unwrap_or_else(|| panic!("{said:?}"));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let own = hotrun.pid().to_string();
+        assert_eq!(words, ["hotrun", "ctl", "status", "--json", "--pid", &own]);
+        // Wherever one stands.
+        let status = ctl_in(&project, Path::new("/"), &words[2..]).json();
+        assert_eq!(status["session"]["pid"], hotrun.pid());
+        assert_eq!(status["session"]["profile"], profile);
+    }
+    let nobody = ctl(&project, &["stop", "--pid", "1"]);
+    assert_eq!(nobody.code, 1);
+    assert!(
+        nobody
+            .err
+            .contains("no hotrun of yours has the process id 1"),
+        "{nobody:?}"
+    );
+}
+
 /// The control sockets of this test.
 fn sockets(project: &Project) -> Vec<PathBuf> {
     let dir = project.runtime_dir().join("hotrun").read_dir();
