@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::beside::{Leaves, bring_home};
@@ -33,7 +34,7 @@ pub struct ArtifactStore {
     key: String,
     /// Under the fast profile, where the calls of the compiler are recorded.
     recorder: Option<Recorder>,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 impl ArtifactStore {
@@ -48,42 +49,34 @@ impl ArtifactStore {
     }
 
     fn open_at(target_dir: PathBuf, key: String) -> Result<Self, Failure> {
-        let dir = target_dir.join("hotrun");
-        let shown = dir.display().to_string();
-        let denied = |error: io::Error| {
-            Failure::failed(format!("cannot write to `{shown}`: {error}"))
-                .hint("make it writable, or choose another place with --target-dir")
-        };
-        fs::create_dir_all(&dir).map_err(denied)?;
-        let path = lock_file(&target_dir, &key);
-        let mut lock = loop {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-                .map_err(denied)?;
-            match lock(&file, &path).map_err(denied)? {
-                Lock::Taken => break file,
-                Lock::Removed => {}
-                Lock::Held => {
-                    let mut pid = String::new();
-                    file.read_to_string(&mut pid).ok();
-                    return Err(in_use(pid.trim()));
-                }
-            }
-        };
-        lock.set_len(0).map_err(denied)?;
-        write!(lock, "{}", std::process::id()).map_err(denied)?;
+        let lock = locked(&target_dir, &key)?.into();
         let store = Self {
             target_dir,
             key,
             recorder: None,
-            _lock: lock,
+            lock,
         };
         store.clear();
         Ok(store)
+    }
+
+    /// Locks the target again if the lock file was removed, with the whole target directory perhaps: another
+    /// hotrun would start beside this one.
+    pub(super) fn lock_again(&self) -> Result<(), Failure> {
+        if !self.is_locked() {
+            *self.lock() = locked(&self.target_dir, &self.key)?;
+        }
+        Ok(())
+    }
+
+    /// The lock file is still the one that was locked.
+    fn is_locked(&self) -> bool {
+        let path = lock_file(&self.target_dir, &self.key);
+        is_at(&self.lock(), &path).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file in which this session's addresses are remembered for the next one.
@@ -186,6 +179,11 @@ impl ArtifactStore {
 
 impl Drop for ArtifactStore {
     fn drop(&mut self) {
+        // What is left is not ours if the lock file was removed and another hotrun has one now.
+        let is_ours = self.is_locked() || self.target_dir.exists() && self.lock_again().is_ok();
+        if !is_ours {
+            return;
+        }
         self.clear();
         if let Some(recorder) = &self.recorder {
             recorder.remove();
@@ -210,15 +208,56 @@ enum Lock {
     Removed,
 }
 
+/// Makes and locks the lock file of this target.
+fn locked(target_dir: &Path, key: &str) -> Result<File, Failure> {
+    let dir = target_dir.join("hotrun");
+    let shown = dir.display().to_string();
+    let denied = |error: io::Error| {
+        Failure::failed(format!("cannot write to `{shown}`: {error}"))
+            .hint("make it writable, or choose another place with --target-dir")
+    };
+    fs::create_dir_all(&dir).map_err(denied)?;
+    let path = lock_file(target_dir, key);
+    let mut lock = loop {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(denied)?;
+        match lock(&file, &path).map_err(denied)? {
+            Lock::Taken => break file,
+            Lock::Removed => {}
+            Lock::Held => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).ok();
+                return Err(in_use(pid.trim()));
+            }
+        }
+    };
+    lock.set_len(0).map_err(denied)?;
+    write!(lock, "{}", std::process::id()).map_err(denied)?;
+    Ok(lock)
+}
+
 fn lock(file: &File, path: &Path) -> io::Result<Lock> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(Lock::Held),
         Err(TryLockError::Error(error)) => return Err(error),
     }
+    Ok(if is_at(file, path)? {
+        Lock::Taken
+    } else {
+        Lock::Removed
+    })
+}
+
+/// This open file is the one at this path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let of_file = FileId::of(file)?;
-    let is_same = FileId::at(path).is_ok_and(|of_path| of_path == of_file);
-    Ok(if is_same { Lock::Taken } else { Lock::Removed })
+    Ok(FileId::at(path).is_ok_and(|of_path| of_path == of_file))
 }
 
 fn in_use(pid: &str) -> Failure {

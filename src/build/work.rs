@@ -23,6 +23,7 @@ use super::{Loaded, Order, Settle, cargo_config, command, settled, siblings, sur
 use crate::clock;
 use crate::config::Settings;
 use crate::defect::{guarded, point};
+use crate::exit::Failure;
 use crate::helper::{self, After, Cancel, Prepared, Rest, Stopped};
 use crate::lines::Stream;
 use crate::session::event::{BuildNews, Event};
@@ -229,6 +230,8 @@ impl Work {
             return Ok(BuildOutcome::Failed { reason });
         }
         let loaded = self.loaded()?;
+        let in_use = |failure: Failure| Stopped::Failed(failure.into());
+        loaded.store.lock_again().map_err(in_use)?;
         let stamp = loaded.store.now().unwrap_or_else(|_| clock::stamp());
         let clock = clock::steady();
         let began = Began { stamp, clock };

@@ -147,6 +147,14 @@ impl Executor {
         });
     }
 
+    /// Writes them again if the file was removed, as with the whole target directory.
+    pub(super) fn remember_again(&self) {
+        let is_gone = |program: &Program| !program.memory.exists();
+        if self.program.as_ref().is_some_and(is_gone) {
+            self.remember();
+        }
+    }
+
     /// Writes the addresses that the next run is to hold from its start.
     fn remember(&self) {
         if let Some(Program { memory, .. }) = &self.program {

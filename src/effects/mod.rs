@@ -257,6 +257,7 @@ impl Effects for Executor {
                     slot,
                     serving,
                 };
+                self.remember_again();
                 self.launch(now, generation, artifact, &place);
             }
             Action::Look(generation) => self.with(generation, App::check_debugger),

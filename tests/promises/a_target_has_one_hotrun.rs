@@ -1,6 +1,10 @@
 //! A target has one hotrun: a second one is refused at once, and does not disturb the first.
 
-use crate::common::{ANY, Hotrun, Project};
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::common::{ANY, Hotrun, Project, own_address, wait_until};
 
 const IN_USE: i32 = 3;
 
@@ -20,6 +24,42 @@ fn a_second_hotrun_for_the_same_target() {
     // A killed hotrun leaves no lock behind.
     let third = Hotrun::start(&project, &ANY);
     third.wait_version("2");
+}
+
+/// `cargo clean` takes hotrun's own files along: the next build makes them again.
+#[test]
+fn a_second_hotrun_after_a_clean_build() {
+    let project = Project::new("plain");
+    let address = own_address();
+    project.configure(&format!("[app]\nenv = {{ ADDR = \"{address}\" }}\n"));
+    let first = Hotrun::start(&project, &[]);
+    first.wait_live(1);
+    let remembered = || fs::read_to_string(project.path("target/hotrun/plain.plain.dev.addresses"));
+    let known = wait_until("the remembered address", || remembered().ok());
+    assert_eq!(known, address.to_string());
+    fs::remove_dir_all(project.path("target")).unwrap();
+    project.set_version("2");
+    first.wait_version("2");
+    assert_eq!(remembered().unwrap(), known);
+    let own = format!("pid {}", first.pid());
+    refused_beside(&first, &project, &own);
+    // One that took the target over meanwhile is not built over.
+    fs::remove_dir_all(project.path("target")).unwrap();
+    let second = Hotrun::start(&project, &["--no-capture"]);
+    second.wait_for("building", |_| true);
+    let place = first.here();
+    project.set_version("3");
+    let failed = first.wait_after(place, "build-failed", |_| true);
+    let own = format!("pid {}", second.pid());
+    assert!(
+        failed["reason"].as_str().unwrap().contains(&own),
+        "{failed}"
+    );
+    second.interrupt();
+    second.wait_killed_by(Signal::SIGINT);
+    // From here on it is the only one again.
+    project.set_version("4");
+    first.wait_version("4");
 }
 
 #[track_caller]
