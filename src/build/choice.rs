@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::project::TargetKind;
+use crate::config::Build;
 use crate::exit::Failure;
 
 /// So many are named in an error.
@@ -21,6 +22,21 @@ pub struct Candidate {
     pub kind: TargetKind,
     /// Its name.
     pub name: String,
+}
+
+impl Candidate {
+    /// The settings that choose this one.
+    #[must_use]
+    pub fn of(&self, build: &Build) -> Build {
+        let mut build = build.clone();
+        build.package = Some(self.package.clone());
+        let target = match self.kind {
+            TargetKind::Bin => &mut build.bin,
+            TargetKind::Example => &mut build.example,
+        };
+        *target = Some(self.name.clone());
+        build
+    }
 }
 
 /// There is a target to choose, and none was chosen.

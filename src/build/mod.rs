@@ -49,7 +49,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use artifact::ArtifactStore;
-use choice::Choice;
+use choice::{Candidate, Choice};
 #[cfg(any(test, fuzzing))]
 pub(crate) use dep_info::hostile_tests::any_dep_info_is_none_or_can_be_written_again;
 use lock_holder::Tell;
@@ -203,6 +203,30 @@ pub async fn load(
         Err(Unread::Stopped(Stopped::Failed(reason))) => Err(no_cargo(reason).into()),
         Err(Unread::Problem(Problem::Broken) | Unread::Stopped(Stopped::Cancelled)) => Ok(None),
     }
+}
+
+/// The same for a command that asks nobody: where there is a program to choose, it is the one that was chosen
+/// at the terminal before, and `settings` name it from then on. Returns that one, if so.
+pub async fn load_as_chosen(
+    settings: &mut Settings,
+    mut line: impl FnMut(Line),
+) -> Result<(Option<Loaded>, Option<Candidate>), Unusable> {
+    let choice = match load(settings, &mut line, |_| {}).await {
+        Err(Unusable::Choice(choice)) => choice,
+        loaded => return Ok((loaded?, None)),
+    };
+    let Some(chosen) = recalled(&choice) else {
+        return Err(Unusable::Choice(choice));
+    };
+    settings.build = chosen.of(&settings.build);
+    let loaded = load(settings, line, |_| {}).await?;
+    Ok((loaded, Some(chosen)))
+}
+
+/// The program that was chosen here at the terminal before, if it still exists.
+pub fn recalled(choice: &Choice) -> Option<Candidate> {
+    let memory = std::fs::read_to_string(choice.memory()).ok()?;
+    choice.recall(&memory).cloned()
 }
 
 fn no_cargo(reason: Reason) -> Failure {

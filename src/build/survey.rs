@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::artifact::ArtifactStore;
 use super::cargo_config::CargoConfig;
 use super::lock_holder::Tell;
-use super::no_cargo;
 use super::project::{self, Problem, Project, TargetKind};
 use super::reader::{self, Unread};
+use super::{no_cargo, recalled};
 use crate::config::Build;
 use crate::exit::Failure;
 use crate::helper::Stopped;
@@ -31,7 +31,8 @@ pub struct Survey {
     pub memory: Option<PathBuf>,
 }
 
-/// Reads the project; of several programs among which nothing chooses, one is taken.
+/// Reads the project; of several programs among which nothing chooses, it is the one that was chosen at the
+/// terminal before, or else one is taken.
 pub async fn survey(build: &Build) -> Result<Survey, Failure> {
     let (_keep, mut cancel) = watch::channel(false);
     let mut said = Vec::new();
@@ -61,11 +62,15 @@ pub async fn survey(build: &Build) -> Result<Survey, Failure> {
     })
 }
 
-/// The settings with what they lack to choose one program: the one that is named like its package, or
+/// The settings with what they lack to choose one program: the one that was chosen before, the one that is named like its package, or
 /// the first; an example where there is no binary.
 fn chosen(metadata: &Metadata, build: &Build) -> Result<Build, Failure> {
     let undecided = match project::choose(metadata, build) {
         Ok(_) => return Ok(build.clone()),
+        Err(Problem::Choice(choice)) => match recalled(&choice) {
+            Some(chosen) => return Ok(chosen.of(build)),
+            None => choice.failure(),
+        },
         Err(problem) => failure(problem),
     };
     if build.bin.is_some() || build.example.is_some() {

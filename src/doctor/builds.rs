@@ -20,7 +20,7 @@ use crate::exit::Failure;
 use crate::lines::strip;
 use crate::session::event::{BuildNews, Event};
 use crate::session::model::{
-    ArtifactRef, BuildOutcome, Change, ChangeKind, Changes, Content, Generation, Save,
+    ArtifactRef, BuildOutcome, Change, ChangeKind, Changes, Content, Generation, Line, Save,
 };
 use crate::session::reason::Reason;
 use crate::sys::files;
@@ -49,8 +49,11 @@ pub(super) async fn measure(settings: &Settings, tell: impl Fn(&str)) -> Vec<Fin
 
 async fn all(settings: &Settings, tell: &impl Fn(&str)) -> Result<Vec<Finding>, Reason> {
     let mut said = Vec::new();
-    let loaded = build::load(settings, |line| said.push(line.into_text()), |_| {}).await;
-    let loaded = loaded.map_err(Failure::from)?;
+    let mut settings = settings.clone();
+    let line = |line: Line| said.push(line.into_text());
+    let loaded = build::load_as_chosen(&mut settings, line).await;
+    let (loaded, _) = loaded.map_err(Failure::from)?;
+    let settings = &settings;
     let Some(loaded) = loaded else {
         return Err(Reason::new(said.join("\n"), "mend the manifest"));
     };

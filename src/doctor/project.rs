@@ -8,7 +8,7 @@ use super::Finding;
 use crate::build::inputs::{self, LastBuild};
 use crate::build::{self, scope};
 use crate::config::Settings;
-use crate::session::model::Scope;
+use crate::session::model::{Line, Scope};
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys::host;
@@ -49,22 +49,28 @@ pub(super) async fn toolchain(settings: &Settings) -> Vec<Finding> {
 pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     const ABOUT: &str = "project";
     let mut said = Vec::new();
-    let loaded = match build::load(settings, |line| said.push(line.into_text()), |_| {}).await {
+    let mut settings = settings.clone();
+    let line = |line: Line| said.push(line.into_text());
+    let (loaded, chosen) = match build::load_as_chosen(&mut settings, line).await {
         Ok(loaded) => loaded,
         Err(unusable) => return vec![Finding::failure(ABOUT, &unusable.into())],
     };
+    let settings = &settings;
     let Some(loaded) = loaded else {
         let fix = "mend the manifest; hotrun would wait for that";
         return vec![Finding::wrong(ABOUT, said.join("\n"), fix)];
     };
     let project = &loaded.project;
     let target = &project.target;
-    let what = format!(
+    let mut what = format!(
         "{} of {} in {}",
         target.name,
         target.package,
         project.workspace.display()
     );
+    if chosen.is_some() {
+        what += ", chosen before";
+    }
     let mut findings = vec![Finding::fine(ABOUT, what)];
     let remembered = remembered::read(&loaded.store.memory());
     if !remembered.is_empty() {

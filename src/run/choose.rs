@@ -1,9 +1,9 @@
 //! The choice of a target by a person at a terminal, who is asked once for a project.
 
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
-use std::path::Path;
 use std::sync::Arc;
 
+use crate::build;
 use crate::build::choice::{Candidate, Choice};
 use crate::build::project::TargetKind;
 use crate::config::chosen::Chosen;
@@ -31,8 +31,7 @@ pub(super) async fn choose(
     if !is_person || settings.output.format != Format::Terminal || settings.once {
         return Err(choice.failure());
     }
-    let memory = std::fs::read_to_string(choice.memory()).unwrap_or_default();
-    let recalled = choice.recall(&memory).cloned();
+    let recalled = build::recalled(choice);
     let before = recalled.is_some();
     let chosen = if let Some(chosen) = recalled {
         chosen
@@ -40,7 +39,7 @@ pub(super) async fn choose(
         let _paused = reporter.pause();
         let _asking = Asking::begin();
         let chosen = ask(choice).await.ok_or_else(|| choice.failure())?;
-        remember(choice.memory(), &choice.remember(&memory, &chosen));
+        remember(choice, &chosen);
         chosen
     };
     let Candidate {
@@ -63,11 +62,13 @@ pub(super) async fn choose(
 }
 
 /// Writes the memory. If that fails, the user is asked again next time.
-fn remember(path: &Path, text: &str) {
+fn remember(choice: &Choice, chosen: &Candidate) {
+    let path = choice.memory();
+    let memory = std::fs::read_to_string(path).unwrap_or_default();
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).ok();
     }
-    std::fs::write(path, text).ok();
+    std::fs::write(path, choice.remember(&memory, chosen)).ok();
 }
 
 /// Asks until one is named; `None`: the input has ended. Safe to drop while it waits.

@@ -93,12 +93,27 @@ fn once_and_by_number() {
     let session = hotrun.wait_after(Place(0), "session", |_| true);
     assert_eq!(session["target"], "other");
     drop(hotrun);
+    // Other commands know it, too.
+    let doctor = Run::new(&project, &["doctor"]).start();
+    doctor.wait_exit();
+    let said = doctor.stdout();
+    let about = "   project   other of once in ";
+    let line = said.lines().find(|line| line.starts_with(about));
+    assert!(
+        line.is_some_and(|line| line.ends_with(", chosen before")),
+        "{said}"
+    );
     // Without a person, nothing is taken for granted.
     let hotrun = Hotrun::start(&project, &[]);
     hotrun.wait_code(2);
     let said = hotrun.stderr();
     let hint = "`default-run` in Cargo.toml:\n  hotrun --bin once\n  hotrun --bin other\n";
     assert!(said.ends_with(hint), "{said}");
+    // What is written is what was chosen.
+    let mut init = project.command(env!("CARGO_BIN_EXE_hotrun"));
+    assert!(init.arg("init").output().unwrap().status.success());
+    let written = std::fs::read_to_string(project.path(".reload.toml")).unwrap();
+    assert!(written.contains("\nbin = \"other\"\n"), "{written}");
 }
 
 /// What the settings say counts more than what was chosen; without them, the choice counts again.
