@@ -45,7 +45,12 @@ pub(super) async fn read_project(
     let fast = || fast::config(build, &config, &project.workspace);
     project.target.fast = build.fast.then(fast);
     let lock = digest::of(&project.workspace.join("Cargo.lock"));
-    Ok((project, Seen { began, lock }))
+    let seen = Seen {
+        began,
+        lock,
+        first_build: None,
+    };
+    Ok((project, seen))
 }
 
 /// What cargo tells of the packages, and the compiler's host target.

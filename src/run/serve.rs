@@ -12,7 +12,7 @@ use super::{ended_by, listen_for_signals};
 use crate::app::input::Input;
 use crate::build::{self, Loaded, Settle, Unusable, scope};
 use crate::capture;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::resolve::Sources;
 use crate::config::{Settings, Stdin};
 use crate::control::desk::Desk;
@@ -27,6 +27,7 @@ use crate::session::Session;
 use crate::session::command::Command;
 use crate::session::event::Event;
 use crate::session::model::{Ending, Line};
+use crate::session::seen::Seen;
 use crate::sockets::held::HeldSet;
 use crate::sockets::remembered;
 use crate::sys;
@@ -231,7 +232,7 @@ async fn read(settings: &Settings, reporter: &Reporter) -> Result<Option<Loaded>
 }
 
 /// Starts watching. The first build need not wait until everything is watched: whatever is written since
-/// the project was read counts as a change then.
+/// the project was read counts as a change then, or if it is a source, since that build began.
 fn watch_project(
     settings: &Settings,
     loaded: Option<&Loaded>,
@@ -243,7 +244,11 @@ fn watch_project(
     }
     let scope = match loaded {
         Some(Loaded { project, seen, .. }) => {
-            scope::of_project(project, settings, &scope::Known::default(), *seen)
+            let seen = Seen {
+                first_build: Some(clock::stamp()),
+                ..*seen
+            };
+            scope::of_project(project, settings, &scope::Known::default(), seen)
         }
         None => scope::of_manifest(&settings.build),
     };

@@ -347,7 +347,11 @@ pub(crate) fn event(text: &str, files: &mut Files) -> Event {
                 clock: Duration::ZERO,
             };
             let scope = Scope {
-                seen: Some(Seen { began, lock }),
+                seen: Some(Seen {
+                    began,
+                    lock,
+                    first_build: None,
+                }),
                 ..Scope::default()
             };
             build(which, BuildNews::Loaded(Box::new(scope)))

@@ -21,4 +21,7 @@ pub struct Seen {
     pub began: Began,
     /// The content of `Cargo.lock` afterwards: cargo itself may have written it.
     pub lock: Option<Content>,
+    /// The first build begins after that: no source with an older time stamp was written later than the build
+    /// reads it.
+    pub first_build: Option<SystemTime>,
 }

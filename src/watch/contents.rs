@@ -47,8 +47,14 @@ impl Contents {
     }
 
     /// Reads a path that has become a source. It is reported if it may have been written since `since`:
-    /// the build that began then may not have seen it.
-    pub(super) fn look_first(&mut self, path: &Path, since: Option<Began>) -> Option<Found> {
+    /// the build that began then may not have seen it. A source that was written before the `first_build` is
+    /// read by that one.
+    pub(super) fn look_first(
+        &mut self,
+        path: &Path,
+        since: Option<Began>,
+        first_build: Option<SystemTime>,
+    ) -> Option<Found> {
         let now = digest::of(path)?;
         let known = self.looks.get(path).copied();
         self.note(path, now);
@@ -61,10 +67,13 @@ impl Contents {
             Some(known) if known.at < Some(since.clock) => None,
             // A file that is gone has no time stamp any more.
             Some(known) if known.changed >= Some(since.clock) => Some(Found { before: None, now }),
-            _ if files::changed(path).is_some_and(|at| at >= since.stamp) => {
-                Some(Found { before: None, now })
+            _ => {
+                let at = files::changed(path).filter(|at| *at >= since.stamp)?;
+                let is_read = first_build.is_some_and(|first| at < first);
+                // Cargo goes by the time of the content: a file may have been moved here with an old one.
+                let is_built = is_read && modified(path).is_some_and(|at| at >= since.stamp);
+                (!is_built).then_some(Found { before: None, now })
             }
-            _ => None,
         }
     }
 
@@ -179,24 +188,49 @@ mod tests {
         let began = |stamp: SystemTime, clock: Duration| Some(Began { stamp, clock });
         let start = clock::steady();
         let later = began(clock::wall() + hour, start);
-        assert_eq!(contents.look_first(&path, later), None);
+        assert_eq!(contents.look_first(&path, later, None), None);
         let mut contents = Contents::default();
         let earlier = began(clock::wall() - hour, start);
-        let found = contents.look_first(&path, earlier).unwrap();
+        let found = contents.look_first(&path, earlier, None).unwrap();
         assert_eq!(found.before, None);
         let now = || began(clock::wall(), clock::steady());
         // It was read before the given time, and not written since.
-        assert_eq!(contents.look_first(&path, now()), None);
+        assert_eq!(contents.look_first(&path, now(), None), None);
         // Its stamp may be of the same tick.
         let same_tick = Began {
             stamp: files::changed(&path).unwrap(),
             clock: clock::steady(),
         };
-        assert_eq!(contents.look_first(&path, Some(same_tick)), None);
+        assert_eq!(contents.look_first(&path, Some(same_tick), None), None);
         fs::write(&path, "two").unwrap();
-        let two = contents.look_first(&path, now()).unwrap();
+        let two = contents.look_first(&path, now(), None).unwrap();
         assert_eq!(two.before, Some(found.now));
-        assert_eq!(contents.look_first(&path, None), None);
+        assert_eq!(contents.look_first(&path, None, None), None);
+    }
+
+    /// It was saved while the project was read, just before the first build.
+    #[test]
+    fn what_the_first_build_reads_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let at = files::changed(&path).unwrap();
+        let second = Duration::from_secs(1);
+        let began = Some(Began {
+            stamp: at - second,
+            clock: clock::steady(),
+        });
+        let is_told = |first_build| {
+            let found = Contents::default().look_first(&path, began, Some(first_build));
+            found.is_some()
+        };
+        assert!(!is_told(at + second));
+        // The build may have begun before that.
+        assert!(is_told(at));
+        // Cargo can't tell that it was written.
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(at - 2 * second).unwrap();
+        assert!(is_told(files::changed(&path).unwrap() + second));
     }
 
     /// A module is removed as soon as the program with it is live, before it is known to be a source.
@@ -217,11 +251,11 @@ mod tests {
             before: None,
             now: Content::Missing,
         };
-        assert_eq!(contents.look_first(&path, began), Some(gone));
+        assert_eq!(contents.look_first(&path, began, None), Some(gone));
         // One that was never there is none that is gone.
         let never = dir.path().join("never");
-        assert_eq!(contents.look_first(&never, began), None);
-        assert_eq!(contents.look_first(&never, began), None);
+        assert_eq!(contents.look_first(&never, began, None), None);
+        assert_eq!(contents.look_first(&never, began, None), None);
     }
 
     #[test]

@@ -459,8 +459,12 @@ impl Watcher {
                 .contents
                 .look(path)
                 .filter(|found| found.before != Some(found.now)),
-            Why::Scope(since) => self.contents.look_first(path, since),
-            Why::Came(_) => self.contents.look_first(path, None),
+            Why::Scope(since) => {
+                let seen = self.scope.seen.filter(|_| kind.is_source());
+                let first_build = seen.and_then(|seen| seen.first_build);
+                self.contents.look_first(path, since, first_build)
+            }
+            Why::Came(_) => self.contents.look_first(path, None, None),
         };
         // A file that starts no build is not reported when it is only seen for the first time.
         let told = kind.builds() || matches!(why, Why::Came(_) | Why::Lost);
