@@ -30,6 +30,6 @@ pub(super) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let what = format!("voluntary context switches in {seconds} s");
     table.value(&what, sleeps, "", "");
     let whole = format!("{}.{}", memory / 1024, memory % 1024 * 10 / 1024);
-    table.value("memory", whole, "MiB (Pss)", "≤ 12");
+    table.value("memory", whole, "MiB (Pss)", "≤ 10");
     Ok(())
 }
