@@ -94,9 +94,6 @@ pub(super) fn advice(advice: &Advice) -> String {
              leave `twins` of [handover] on",
             addresses.join(", ")
         ),
-        Advice::OnlyErrors => {
-            "there were no answers but errors; --path may name something that works".into()
-        }
         Advice::CutWebSockets(count) => {
             let were = match count {
                 1 => "1 WebSocket was".into(),

@@ -72,6 +72,10 @@ pub fn report(facts: &Facts) -> Vec<Text> {
         let level = if count == 0 { Level::Info } else { Level::Bad };
         lines.push(line(level, format!("{name:>20}  {count}{more}")));
     }
+    if facts.statuses.count() > 0 {
+        let text = format!("{:>20}  {}", "statuses", facts.statuses);
+        lines.push(line(Level::Info, text));
+    }
     let websockets = facts.websockets.iter().flat_map(websocket_counts);
     lines.extend(websockets.map(|(name, text)| line(Level::Info, format!("{name:>20}  {text}"))));
     if let Some(slowest) = &facts.slowest {
@@ -255,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::session::model::Generation;
-    use crate::verify::facts::{Advice, Note};
+    use crate::verify::facts::{Advice, Note, Statuses};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -271,6 +275,7 @@ mod tests {
                 notes: Vec::new(),
             }],
             requests: 2143,
+            statuses: Statuses::of([200; 2100].into_iter().chain([404; 43])),
             beside: 312,
             slowest: Some(Slowest {
                 took: 41 * MS,
@@ -327,6 +332,7 @@ mod tests {
                 "   no answer in 10 s  0",
                 "               stale  0 of 312 answers while two versions ran",
                 "   answered with 5xx  0",
+                "            statuses  200 (2100), 404 (43)",
                 "             slowest  41 ms at the swap to g4; 12 ms in calm times",
             ],
         );
@@ -368,6 +374,7 @@ mod tests {
                 "   no answer in 10 s  1",
                 "               stale  2 of 312 answers while two versions ran; for 4 it was not seen which version gave them",
                 "   answered with 5xx  5, 1 of them during a reload",
+                "            statuses  200 (2100), 404 (43)",
                 "             slowest  41 ms at the swap to g4; 12 ms in calm times",
                 "3 reset at the swap to g2 (connections of g1)",
                 "1 not answered in 10 s while g3 was built",
@@ -390,14 +397,15 @@ mod tests {
             ..facts()
         };
         let lines = report(&facts);
-        assert_eq!(lines.len(), 8 + MOST_LOSSES + 1);
-        assert_eq!(lines[28].text, "60 more at other times");
+        assert_eq!(lines.len(), 9 + MOST_LOSSES + 1);
+        assert_eq!(lines[29].text, "60 more at other times");
     }
 
     #[test]
     fn what_speaks_no_http_is_named() {
         let mut facts = facts();
         facts.loaded[0].how = How::Connect;
+        facts.statuses = Statuses::default();
         facts.loaded[0].notes = vec![Note::Silent];
         let lines = report(&facts);
         assert_eq!(

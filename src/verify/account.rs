@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Plan;
-use super::facts::{Advice, End, Facts, How, Loaded, Loss, Lost, Phase, Slowest, WebSockets};
+use super::facts::{
+    Advice, End, Facts, How, Loaded, Loss, Lost, Phase, Slowest, Statuses, WebSockets,
+};
 use super::story::Story;
 use crate::session::model::{Generation, Moment};
 
@@ -60,6 +62,13 @@ impl Answer {
     fn is_error(self) -> bool {
         matches!(self, Self::Status(500..))
     }
+
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Accepted | Self::Opened => None,
+        }
+    }
 }
 
 /// A request with what it meets.
@@ -111,15 +120,11 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
     let unloaded = story.held.iter().map(|held| &held.address);
     let unloaded = unloaded.filter(|address| !is_loaded(address)).cloned();
     let stale = stale(&met);
-    let asked = loaded.iter().any(|loaded| loaded.how == How::Ask);
     let mut advice = story.advice(plan.stop_signal);
     let is_cut = |met: &Met| matches!(met.request.outcome, Err(Loss::Reset | Loss::Closed));
     if !met.iter().any(is_cut) {
         // It was ended when everything was answered, or what was lost was lost in another way.
         advice.retain(|advice| !matches!(advice, Advice::DiesOfSignal { .. }));
-    }
-    if asked && answered().next().is_some() && errors().count() == answered().count() {
-        advice.push(Advice::OnlyErrors);
     }
     let opens = loaded.iter().any(|loaded| loaded.how == How::Open);
     let websockets = opens.then(|| websockets(lifetimes));
@@ -142,11 +147,17 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
         stale,
         beside: beside().count(),
         unattributed: beside().filter(|met| met.whose.is_none()).count(),
+        statuses: statuses(met.iter().map(|met| &met.request)),
         errors: errors().count(),
         errors_at_work: errors().filter(|met| met.phase != Phase::Calm).count(),
         slowest: slowest(&met),
         advice,
     }
+}
+
+/// What was answered over HTTP.
+pub(super) fn statuses<'a>(requests: impl Iterator<Item = &'a Request>) -> Statuses {
+    Statuses::of(requests.filter_map(|request| request.outcome.ok()?.status()))
 }
 
 /// How WebSockets ended, and what their clients got then.
@@ -417,11 +428,17 @@ mod tests {
         let facts = seen_of(&[request(200, 210, bad, None), request(1405, 1406, bad, None)]);
         assert_eq!((facts.errors, facts.errors_at_work), (2, 1));
         assert!(facts.is_good());
-        assert_eq!(facts.advice, [Advice::OnlyErrors]);
-        let some = [
-            request(200, 210, bad, None),
-            request(220, 230, Ok(Answer::Status(404)), None),
-        ];
-        assert_eq!(seen_of(&some).advice, []);
+    }
+
+    #[test]
+    fn answers_are_counted_by_their_status() {
+        let status = |status| request(200, 210, Ok(Answer::Status(status)), None);
+        let lost = request(200, 210, Err(Loss::Reset), None);
+        let facts = seen_of(&[status(503), status(404), lost, status(503)]);
+        assert_eq!(facts.statuses.to_string(), "404 (1), 503 (2)");
+        assert!(facts.statuses.are_errors());
+        let one_works = seen_of(&[status(404), status(399)]);
+        assert!(!one_works.statuses.are_errors());
+        assert!(!seen_of(&[lost]).statuses.are_errors());
     }
 }

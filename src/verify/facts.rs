@@ -1,6 +1,8 @@
 //! What is told of a verification, while it runs and in the end: values, which `ui` puts into words.
 //! Pure.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::session::action::Evidence;
@@ -176,6 +178,43 @@ pub struct Slowest {
     pub calm: Option<Duration>,
 }
 
+/// How often each status was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statuses(BTreeMap<u16, usize>);
+
+impl Statuses {
+    /// The statuses of these answers.
+    pub fn of(statuses: impl IntoIterator<Item = u16>) -> Self {
+        let mut counts = BTreeMap::new();
+        for status in statuses {
+            *counts.entry(status).or_default() += 1;
+        }
+        Self(counts)
+    }
+
+    /// How many answers there were.
+    pub fn count(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    /// There were answers, and every one was an error, of the client or of the app.
+    pub fn are_errors(&self) -> bool {
+        let mut statuses = self.0.keys();
+        !self.0.is_empty() && statuses.all(|status| *status >= 400)
+    }
+}
+
+impl Display for Statuses {
+    /// Each with how often it was answered.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (number, (status, count)) in self.0.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(f, "{comma}{status} ({count})")?;
+        }
+        Ok(())
+    }
+}
+
 /// What clients saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -200,6 +239,8 @@ pub struct Facts {
     pub beside: usize,
     /// Those of them of which it was not seen whose they were.
     pub unattributed: usize,
+    /// What was answered over HTTP.
+    pub statuses: Statuses,
     /// Answers with a status of 500 or more.
     pub errors: usize,
     /// Those of them while hotrun did something.
@@ -256,8 +297,6 @@ pub enum Advice {
     Unclaimed(Vec<String>),
     /// Old answers came after new ones, and at these addresses both versions accept from one socket.
     Shared(Vec<String>),
-    /// There is no other answer than errors.
-    OnlyErrors,
     /// WebSockets were cut without a word: how many.
     CutWebSockets(usize),
     /// In hotrun's own words.

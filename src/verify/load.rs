@@ -8,8 +8,8 @@ use std::{io, mem};
 
 use tokio::time::Instant;
 
-use super::account::{Answer, Lifetime, Request, Seen};
-use super::facts::{CLIENTS, EVERY, How, Loss};
+use super::account::{Answer, Lifetime, Request, Seen, statuses};
+use super::facts::{CLIENTS, EVERY, How, Loss, Statuses};
 use super::talk::Talk;
 use super::target::Target;
 use super::websocket::WebSocket;
@@ -96,11 +96,22 @@ impl Load {
         }
     }
 
+    /// What was answered over HTTP so far.
+    pub(super) fn statuses(&self) -> Statuses {
+        statuses(self.requests(&self.pool.seen()))
+    }
+
+    /// The requests that count so far.
+    fn requests<'a>(&self, seen: &'a Seen) -> impl Iterator<Item = &'a Request> + Clone {
+        let pool = &self.pool;
+        let counts = move |request: &&Request| !pool.is_released(request.target);
+        seen.requests.iter().filter(counts)
+    }
+
     /// How many requests there were so far, and how many of them were lost.
     pub(super) fn count(&self) -> (usize, usize) {
         let seen = self.pool.seen();
-        let counts = |request: &&Request| !self.pool.is_released(request.target);
-        let requests = seen.requests.iter().filter(counts);
+        let requests = self.requests(&seen);
         let lost = requests.clone().filter(|request| request.outcome.is_err());
         (requests.count(), lost.count())
     }

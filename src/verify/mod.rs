@@ -46,13 +46,13 @@ use crate::session::event::Event;
 use crate::session::model::{Ending, Generation};
 use crate::sys::signals::{self, HANGUP, TERMINATE};
 use account::facts;
-use facts::{Facts, Loaded, Progress};
+use facts::{Facts, How, Loaded, PATIENCE, Progress};
 use hotrun::Hotrun;
 use load::Load;
 use source::Source;
 use story::Story;
 use target::Target;
-use trouble::{Trouble, Words, of_stderr};
+use trouble::{Trouble, Words, of_stderr, only_errors};
 use witness::Witness;
 
 pub use hotrun::ARGUMENT;
@@ -208,6 +208,9 @@ impl<T: FnMut(Progress)> Run<T> {
         for number in 1..=self.plan.reloads {
             source.touch()?;
             self.meanwhile(tokio::time::sleep(CALM)).await?;
+            if number == 1 {
+                self.expect_good_answers(&load, &loaded).await?;
+            }
             self.hotrun.reload();
             let live;
             (newest, live) = self.until(|story| story.settled(newest)).await?;
@@ -239,6 +242,24 @@ impl<T: FnMut(Progress)> Run<T> {
             Err(error) => return Err(not_counted(&error.to_string()).into()),
         };
         Ok(facts(&seen, &self.story, &loaded, &self.plan))
+    }
+
+    /// Without reloads, something works at the path that clients ask for. One that opens WebSockets need
+    /// not answer requests.
+    async fn expect_good_answers(&mut self, load: &Load, loaded: &[Loaded]) -> Result<(), Stop> {
+        if loaded.iter().any(|loaded| loaded.how == How::Open) {
+            return Ok(());
+        }
+        // Answers may take longer than the calm before the first reload.
+        let patient = Instant::now() + PATIENCE;
+        while load.count().0 == 0 && Instant::now() < patient {
+            self.meanwhile(tokio::time::sleep(CALM)).await?;
+        }
+        let statuses = load.statuses();
+        if statuses.are_errors() {
+            return Err(only_errors(&statuses, &self.plan.path).into());
+        }
+        Ok(())
     }
 
     // ---- waiting

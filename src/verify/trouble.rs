@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::facts::Statuses;
 use crate::exit::{ExitKind, Failure};
 use crate::report::event::Event;
 use crate::report::values::{Next, Severity};
@@ -157,6 +158,18 @@ impl Words {
 pub(super) fn nothing_to_load() -> Failure {
     Failure::usage("this program holds no address, so there is nothing to load")
         .hint("give one with --listen, or in [[listen]] of the configuration")
+}
+
+/// Nothing works at the path, so nothing that a client needs is verified.
+pub(super) fn only_errors(statuses: &Statuses, path: &str) -> Failure {
+    let (answers, were) = match statuses.count() {
+        1 => ("the only answer".into(), "was an error"),
+        many => (format!("all {many} answers"), "were errors"),
+    };
+    Failure::usage(format!(
+        "{answers} to `GET {path}` before the first reload {were}: status {statuses}"
+    ))
+    .hint("name a path that the app answers with a status below 400, with --path")
 }
 
 /// What hotrun said of a version, with its own hint if it has one.
@@ -361,6 +374,19 @@ mod tests {
         let alone = ended(false, Exit::Unknown, Next::Alone);
         let hook = job_failed(Occasion::AfterLive);
         assert_eq!(after(&[alone, hook]), Ok(()));
+    }
+
+    #[test]
+    fn errors_alone_are_named_with_the_path() {
+        let one = only_errors(&Statuses::of([404]), "/x");
+        let text =
+            "the only answer to `GET /x` before the first reload was an error: status 404 (1)";
+        assert_eq!((one.kind, &*one.message), (ExitKind::Usage, text));
+        let many = only_errors(&Statuses::of([404, 500, 404]), "/");
+        let text =
+            "all 3 answers to `GET /` before the first reload were errors: status 404 (2), 500 (1)";
+        assert_eq!(many.message, text);
+        assert!(many.hint.unwrap().contains("--path"));
     }
 
     #[test]

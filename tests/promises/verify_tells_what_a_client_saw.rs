@@ -95,6 +95,7 @@ fn where_nothing_is_lost_it_says_so() {
         assert_eq!(count(&report, name), 0, "{report}");
     }
     assert!(count(&report, "nothing lost: 3 reloads,") > 20, "{report}");
+    assert!(report.contains("statuses  200 ("), "{report}");
     assert!(!report.contains("hint: "), "{report}");
     let causes = hotrun.values("building", "cause");
     assert_eq!(
@@ -269,6 +270,27 @@ fn over_tls_nothing_is_lost() {
     let told = report(&hotrun, 0);
     let hint = format!("hint: {address} speaks TLS: clients only connected there");
     assert!(told.contains(&hint), "{told}");
+}
+
+/// What works at no time proves nothing about reloads.
+#[test]
+fn a_path_where_nothing_works_is_named() {
+    let project = Project::new("slow-drain");
+    project.edit(
+        "src/http.rs",
+        "\"HTTP/1.1 200 OK",
+        "\"HTTP/1.1 404 Not Found",
+    );
+    let source = Source::of(&project);
+    let hotrun = verify(&project, &[&["--path", "/typo"], &ANY[..]].concat());
+    hotrun.wait_code(2);
+    hotrun.assert_nothing_left();
+    source.assert_untouched();
+    assert_eq!(hotrun.all("live").len(), 1);
+    let said = hotrun.stderr();
+    let error = " to `GET /typo` before the first reload were errors: status 404 (";
+    assert!(said.contains(error), "{said}");
+    assert!(said.contains("\nhint: name a path that "), "{said}");
 }
 
 /// WebSockets end with the version that serves them, and are opened again on the next.
