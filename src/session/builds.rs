@@ -131,8 +131,10 @@ impl Session {
         self.cancel(stale, cause);
     }
 
-    /// Builds and restarts; a launch that only waits for a debugger to detach is started instead.
+    /// Builds and restarts; a launch that only waits for a debugger to detach is started instead. Settings
+    /// that could not be used are read once more.
     pub(super) fn rebuild(&mut self, now: Moment) {
+        self.retry_settings();
         match &mut self.swap.pending {
             Some(launch) if launch.debugger == Debugger::Awaited => {
                 launch.debugger = Debugger::Ignored;

@@ -72,6 +72,8 @@ pub(super) struct Reactions {
     steps: VecDeque<Step>,
     waits: Option<Waits>,
     loops: Loops,
+    /// The settings that were read last can't be used.
+    unusable: bool,
 }
 
 impl Reactions {
@@ -335,6 +337,13 @@ impl Session {
         newest.is_some() && newest == self.newest_built
     }
 
+    /// What was in the way of the settings may be gone, like a program that had an address of theirs.
+    pub(super) fn retry_settings(&mut self) {
+        if self.reactions.unusable {
+            self.read_settings();
+        }
+    }
+
     /// Events were lost: the settings may have changed too.
     pub(super) fn read_settings(&mut self) {
         self.reactions.steps.push_back(Step::Configure);
@@ -369,8 +378,12 @@ impl Session {
         }
         let settings = match read {
             Ok(settings) => *settings,
-            Err(problem) => return self.show(View::Misconfigured(problem)),
+            Err(problem) => {
+                self.reactions.unusable = true;
+                return self.show(View::Misconfigured(problem));
+            }
         };
+        self.reactions.unusable = false;
         self.policy = settings.policy;
         if settings.changed.is_empty() {
             return;
