@@ -104,7 +104,11 @@ fn holder(owner: Option<Owner>, live: Option<u32>) -> Holder {
     };
     match owner {
         Some(Owner { pid: Some(pid), .. }) if is_live(pid) => Holder::Live,
-        Some(Owner { pid: Some(pid), .. }) if pid == std::process::id() => Holder::Hotrun,
+        Some(Owner {
+            pid: Some(pid),
+            held,
+            ..
+        }) if pid == std::process::id() => held.map_or(Holder::Hotrun, Holder::Held),
         Some(owner) => Holder::Other(owner.name),
         None => Holder::Other("a process that /proc does not show".into()),
     }
@@ -158,9 +162,12 @@ mod tests {
 
     fn refused(pid: u32) -> Vec<Refused> {
         let (found, owner) = oneshot::channel();
-        let name = String::new();
-        let pid = Some(pid);
-        found.send(Some(Owner { pid, name })).unwrap();
+        let hotrun = Owner {
+            pid: Some(pid),
+            name: String::new(),
+            held: Some("0.0.0.0:1".into()),
+        };
+        found.send(Some(hotrun)).unwrap();
         let address = Address::Tcp(([127, 0, 0, 1], 1).into());
         vec![Refused::new(address, owner)]
     }
@@ -171,7 +178,7 @@ mod tests {
         let own = std::process::id();
         let mut all = refused(own);
         let taken = waits_for_a_thread(async || next_taken(&mut all, Some(own)).await);
-        assert_eq!(taken.by, Holder::Hotrun);
+        assert_eq!(taken.by, Holder::Held("0.0.0.0:1".into()));
         assert!(all.is_empty());
     }
 
@@ -189,6 +196,6 @@ mod tests {
             Some(taken) => taken,
             None => next_taken(&mut all, None).await,
         };
-        assert_eq!(taken.by, Holder::Hotrun);
+        assert_eq!(taken.by, Holder::Held("0.0.0.0:1".into()));
     }
 }

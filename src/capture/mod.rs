@@ -80,6 +80,8 @@ pub struct Owner {
     pub pid: Option<u32>,
     /// Its pid, command and directory, for people.
     pub name: String,
+    /// It is hotrun, which holds this overlapping address.
+    pub held: Option<String>,
 }
 
 /// What the answers to one generation's calls depend on.

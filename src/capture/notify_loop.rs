@@ -275,12 +275,13 @@ impl NotifyLoop {
         let told = Listening::Taken(address.clone(), owner);
         self.events.send(told).ok();
         // The lookup takes milliseconds, and the program is blocked.
-        let wanted = address.clone();
+        let (wanted, held) = (address.clone(), self.capture.held.clone());
         let find = move || {
             defect::point("port owner");
             let found = port_owner::of(&wanted).map(|holder| Owner {
                 pid: holder.process.as_ref().map(|(pid, _)| *pid),
                 name: holder.located(),
+                held: held.lock().in_the_way_of(&wanted).map(ToString::to_string),
             });
             tell.send(found).ok();
         };

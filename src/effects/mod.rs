@@ -23,7 +23,7 @@ use crate::config::{Ready, Settings};
 use crate::control::desk::Desk;
 use crate::defect::{self, Blocking};
 use crate::driver::Effects;
-use crate::exit::Failure;
+use crate::exit::{ExitKind, Failure};
 use crate::hooks::Hooks;
 use crate::keeper::Mode;
 use crate::keeper::client::Keeper;
@@ -35,7 +35,7 @@ use crate::session::event::{Effect, Event, Reconfigured};
 use crate::session::model::{
     ArtifactRef, Change, ChangeKind, Content, Generation, Handover, Moment, Program, Save,
 };
-use crate::session::reason::Reason;
+use crate::session::reason::{AND_REBUILD, Reason};
 use crate::session::slots::Slot;
 use crate::session::status::Status;
 use crate::sockets::held::{HeldSet, SharedSet};
@@ -193,6 +193,17 @@ pub fn session_of(program: &Program, workspace: &Path) -> Note {
         target: program.target.clone(),
         workspace: workspace.to_owned(),
         source: program.source.clone(),
+    }
+}
+
+/// The next step where hotrun goes on with its last good settings.
+fn while_running(refused: impl Into<Failure>) -> Failure {
+    let failure = refused.into();
+    match failure.kind {
+        ExitKind::InUse => failure.hint(format!(
+            "end that program{AND_REBUILD}, or choose another address"
+        )),
+        _ => failure,
     }
 }
 
@@ -439,7 +450,7 @@ impl Executor {
         });
         drop(held);
         // Unlocked, since the error looks for the process that has an address.
-        let changed_set = changed_set?;
+        let changed_set = changed_set.map_err(while_running)?;
         if changed_set {
             self.announce(now);
         }

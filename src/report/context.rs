@@ -272,7 +272,7 @@ impl Context {
             },
             View::Taken { generation, taken } => Event::AddressInUse {
                 generation,
-                hint: hints::in_use(&taken.by).map(Into::into),
+                hint: hints::in_use(&taken, self.once),
                 address: taken.address,
                 holder: taken.by,
             },

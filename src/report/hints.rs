@@ -6,9 +6,9 @@ use super::context::Context;
 use super::phrases::ms;
 use crate::config::{Question, Ready};
 use crate::session::action::Hint;
-use crate::session::event::{Answer, Holder};
+use crate::session::event::{Answer, Holder, Taken};
 use crate::session::model::{Cure, Writer};
-use crate::session::reason::Reason;
+use crate::session::reason::{AND_REBUILD, Reason};
 use crate::sys;
 
 /// The builds wait for another cargo again and again.
@@ -187,14 +187,23 @@ fn pattern(path: &Path, context: &Context) -> String {
 }
 
 /// What to do where an address that the app binds is taken.
-pub(super) fn in_use(holder: &Holder) -> Option<&'static str> {
-    match holder {
+pub(super) fn in_use(taken: &Taken, once: bool) -> Option<String> {
+    match taken.by {
         Holder::Live => None,
-        Holder::Hotrun => Some("declare with --listen what the app binds, or nothing at all"),
-        Holder::Other(_) => Some(
-            "end that program, or give this app another port, like with a variable in `env` of [app] in \
-             .reload.toml",
+        Holder::Hotrun => Some(
+            "give the app another port, or hotrun: `port` of [livereload] in .reload.toml".into(),
         ),
+        Holder::Held(_) => Some(format!(
+            "declare what the app binds (`--listen {}`), or nothing at all",
+            taken.address
+        )),
+        Holder::Other(_) => {
+            let then = if once { "" } else { AND_REBUILD };
+            Some(format!(
+                "end that program{then}, or give this app another port, like with a variable in `env` \
+                 of [app] in .reload.toml"
+            ))
+        }
     }
 }
 
@@ -321,6 +330,22 @@ mod tests {
             let count = hint.matches("reload-browser").count() + hint.matches("restart").count();
             assert_eq!(count, reactions.len(), "{hint}");
         }
+    }
+
+    #[test]
+    fn an_address_in_use_has_a_way_on() {
+        let hint = |by, once| {
+            let address = "127.0.0.1:3000".into();
+            in_use(&Taken { address, by }, once)
+        };
+        let other = || Holder::Other("pid 7".into());
+        let then = "end that program and rebuild (`r`, or `hotrun ctl rebuild`), or ";
+        assert!(hint(other(), false).unwrap().starts_with(then));
+        let over = "end that program, or ";
+        assert!(hint(other(), true).unwrap().starts_with(over));
+        let held = hint(Holder::Held("0.0.0.0:3000".into()), false).unwrap();
+        assert!(held.contains("`--listen 127.0.0.1:3000`"), "{held}");
+        assert_eq!(hint(Holder::Live, false), None);
     }
 
     #[test]

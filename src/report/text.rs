@@ -277,7 +277,10 @@ fn line(event: &Event) -> Option<(Level, String)> {
         } => {
             let why = match holder {
                 Holder::Live => "live does, in a way that is not held".into(),
-                Holder::Hotrun => "it crosses an address that hotrun was told to hold".into(),
+                Holder::Hotrun => "hotrun itself listens there".into(),
+                Holder::Held(held) => {
+                    format!("it overlaps with {held}, which hotrun was told to hold")
+                }
                 Holder::Other(other) => format!("it is in use by {other}"),
             };
             (

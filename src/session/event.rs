@@ -235,8 +235,10 @@ pub struct Taken {
 pub enum Holder {
     /// A process of live.
     Live,
-    /// hotrun itself holds it.
+    /// hotrun itself listens there.
     Hotrun,
+    /// hotrun was told to hold this address, which overlaps with it.
+    Held(String),
     /// Another program: its pid, command and directory, as far as they can be read.
     Other(String),
 }

@@ -327,7 +327,7 @@ impl Session {
         let silent = conflict.is_some() && last_lines.is_empty();
         let conflict = conflict.unwrap_or_default();
         // A conflict with live shows in `next`, and needs no mention here.
-        let others = |by: &Holder| matches!(by, Holder::Other(_) | Holder::Hotrun);
+        let others = |by: &Holder| *by != Holder::Live;
         let taken = conflict.taken.as_ref().filter(|taken| others(&taken.by));
         let taken = taken.map(|taken| taken.address.clone());
         let is_this = |process: &mut Process| process.generation == generation;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How to go on when something was mended outside of the sources: no save starts a build then.
+pub const AND_REBUILD: &str = " and rebuild (`r`, or `hotrun ctl rebuild`)";
+
 /// Why something went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {

@@ -51,6 +51,16 @@ impl Address {
         self.internet().is_some_and(|address| address.port() == 0)
     }
 
+    /// The address that is bound: IPv4 for an IPv6 address that an IPv4 one is written in.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut bound = self.clone();
+        if let Self::Tcp(address) | Self::Udp(address) = &mut bound {
+            address.set_ip(address.ip().to_canonical());
+        }
+        bound
+    }
+
     /// The same address with another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {

@@ -63,7 +63,13 @@ impl HeldSet {
             Ok(opened)
         });
         // One that was published before another one failed has replaced a held path.
-        let opened = published.inspect_err(|_| self.restore_paths())?;
+        let published = published.inspect_err(|_| self.restore_paths());
+        let opened = published.map_err(|refusal| {
+            let stays = self.iter().filter(|held| !is_outgoing(held));
+            let mut crossed = stays.filter(|held| held.overlaps_with(&refusal.address));
+            let beside = crossed.next().map(|held| held.address.clone());
+            NotHeld { beside, ..refusal }
+        })?;
         // Nothing below can fail: before this, nothing has changed.
         let changed = self.replace(groups, opened, returning);
         self.steering = steering;
@@ -183,7 +189,7 @@ impl HeldSet {
         let mut result = self.try_open_group(group, there, outgoing, steering);
         for _ in 0..TRIES {
             match &result {
-                Err(NotHeld { address, error })
+                Err(NotHeld { address, error, .. })
                     if address.is_open() && error.kind() == io::ErrorKind::AddrInUse =>
                 {
                     result = self.try_open_group(group, there, outgoing, steering);
@@ -454,6 +460,20 @@ mod tests {
         assert_eq!(Failure::from(refused).kind, ExitKind::InUse);
         assert_eq!(inodes(&set), before);
         assert_eq!(set.iter().next().unwrap().name.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_hotrun_was_started_with_is_named_where_it_is_in_the_way() {
+        let mut set = open(&["127.0.0.1:0"]).unwrap();
+        set.sockets[0].declared = None;
+        let (held, port) = (set.sockets[0].address.to_string(), ports(&set)[0]);
+        let wide = specs(&[&format!("0.0.0.0:{port}")], Path::new("/nowhere"));
+        let refused = set.adapt(&wide, Steering::best()).unwrap_err();
+        let failure = Failure::from(refused);
+        assert_eq!(failure.kind, ExitKind::Usage);
+        let both = format!("`0.0.0.0:{port}` and `{held}` exclude each other, ");
+        assert!(failure.message.starts_with(&both), "{}", failure.message);
+        assert_eq!(set.iter().count(), 1);
     }
 
     /// An app has copies of a released socket until it ends; the address declared in its place may be

@@ -261,6 +261,13 @@ impl HeldSet {
         self.sockets.iter().chain(captured)
     }
 
+    /// A held address that can't be bound beside this one.
+    pub fn in_the_way_of(&self, address: &Address) -> Option<&Address> {
+        let mut all = self.iter();
+        let found = all.find(|held| held.overlaps_with(address));
+        found.map(|held| &held.address)
+    }
+
     fn each_mut(&mut self) -> impl Iterator<Item = &mut Held> {
         let captured = self.captured.iter_mut();
         let captured = captured.map(|captured| &mut captured.held);

@@ -166,19 +166,39 @@ fn start(socket: &Socket, address: &SockAddr, kind: Type, how: How) -> io::Resul
 pub struct NotHeld {
     pub(super) address: Address,
     pub(super) error: io::Error,
+    /// An address that hotrun holds already, and that is part of it or the other way round.
+    pub(super) beside: Option<Address>,
 }
 
 impl NotHeld {
     pub(super) fn new(address: &Address, error: io::Error) -> Self {
-        let address = address.clone();
-        Self { address, error }
+        Self {
+            address: address.clone(),
+            error,
+            beside: None,
+        }
     }
 }
 
 impl From<NotHeld> for Failure {
-    fn from(NotHeld { address, error }: NotHeld) -> Self {
-        refused(&address, &error)
+    fn from(refusal: NotHeld) -> Self {
+        match refusal {
+            NotHeld {
+                address,
+                error,
+                beside: Some(held),
+            } if error.kind() == io::ErrorKind::AddrInUse => crossed(&address, &held),
+            NotHeld { address, error, .. } => refused(&address, &error),
+        }
     }
+}
+
+/// Only what hotrun was started with stays beside what is declared.
+fn crossed(address: &Address, held: &Address) -> Failure {
+    Failure::usage(format!(
+        "`{address}` and `{held}` exclude each other, and hotrun was started with a socket at `{held}`"
+    ))
+    .hint(format!("declare `{held}` or nothing, or start hotrun without that socket"))
 }
 
 fn refused(address: &Address, error: &io::Error) -> Failure {
@@ -196,7 +216,10 @@ fn refused(address: &Address, error: &io::Error) -> Failure {
             Failure {
                 kind: ExitKind::InUse,
                 message: format!("{address} is in use{}", by.unwrap_or_default()),
-                hint: Some("end that program, or choose another address with --listen".into()),
+                hint: Some(
+                    "end that program and start again, or choose another address with --listen"
+                        .into(),
+                ),
             }
         }
         io::ErrorKind::PermissionDenied => {

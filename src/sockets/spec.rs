@@ -72,7 +72,9 @@ pub fn check_name(name: &str) -> Result<String, Wrong> {
 pub fn check_apart(specs: &[Spec]) -> Result<(), Wrong> {
     let all: Vec<&Address> = specs.iter().flat_map(|spec| &spec.addresses).collect();
     for (at, one) in all.iter().enumerate() {
-        let Some(other) = all[..at].iter().find(|other| one.overlaps(other)) else {
+        let binds = one.canonical();
+        let overlaps = |other: &&&Address| binds.overlaps(&other.canonical());
+        let Some(other) = all[..at].iter().find(overlaps) else {
             continue;
         };
         return Err(if one == other {
@@ -406,6 +408,8 @@ mod tests {
         apart(&[":80", "127.0.0.1:80"], Some(twice));
         let part = "`0.0.0.0:80` and `127.0.0.1:80` exclude each other";
         apart(&["0.0.0.0:80", ":80"], Some(part));
+        let mapped = "`127.0.0.1:80` and `[::ffff:127.0.0.1]:80` exclude each other";
+        apart(&["127.0.0.1:80", "[::ffff:127.0.0.1]:80"], Some(mapped));
         apart(
             &["unix:a", "unix:./a"],
             Some("`unix:/base/a` is declared twice"),

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Hotrun, Project, get, own_address, wait_until};
+use crate::common::{Hotrun, Project, get, own_address, own_port, wait_until};
 
 /// The owner that is reported of this address, which the app could not bind.
 #[track_caller]
@@ -70,6 +70,23 @@ fn by_another_hotrun() {
         holder,
         format!("another hotrun in {dir} (pid {})", first.pid())
     );
+}
+
+/// It was told to hold every interface, and the app binds one.
+#[test]
+fn by_hotrun_that_holds_more() {
+    let port = own_port();
+    let project = Project::new("listens");
+    let [wide, own] = ["0.0.0.0", "127.0.0.1"].map(|ip| format!("{ip}:{port}"));
+    let hotrun = Hotrun::start(&project, &["--listen", &wide, "--", "tcp", &own]);
+    let told = hotrun.wait_for("address-in-use", |_| true);
+    assert_eq!(told["holder"]["held"], wide);
+    let line = format!("g1 cannot listen on {own}: it overlaps with {wide}, which ");
+    hotrun.wait_for("ended", |_| true);
+    let said = hotrun.stderr();
+    assert!(said.contains(&line), "{said}");
+    let hint = format!("hint: declare what the app binds (`--listen {own}`)");
+    assert!(said.contains(&hint), "{said}");
 }
 
 /// The conflict is with another program, so live keeps serving.

@@ -215,8 +215,8 @@ fn addresses_come_and_go_while_others_serve() {
 fn an_address_that_cannot_be_held_changes_nothing() {
     let any = ("web", "127.0.0.1:0");
     let (project, hotrun) = start("sockets", &listen(&[any]), &[]);
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
     let here = hotrun.here();
     project.save(".reload.toml", &listen(&[any, ("more", &taken)]));
     let wrong = hotrun.wait_after(here, "misconfigured", |_| true);
@@ -225,14 +225,19 @@ fn an_address_that_cannot_be_held_changes_nothing() {
         text.contains(&format!("{taken} is in use by pid")),
         "{text}"
     );
-    assert_eq!(get(hotrun.address()).answer().generation, 1);
-    save(
-        &hotrun,
-        &project,
-        &listen(&[any, ("more", "127.0.0.1:0")]),
-        &["listen"],
+    let hint = wrong["hint"].as_str().unwrap();
+    assert!(
+        hint.starts_with("end that program and rebuild (`r`, "),
+        "{hint}"
     );
-    hotrun.wait_live(2);
+    assert_eq!(get(hotrun.address()).answer().generation, 1);
+    // As the hint says: no file tells that the address is free.
+    drop(other);
+    let here = hotrun.here();
+    hotrun.hangup();
+    let configured = hotrun.wait_after(here, "configured", |_| true);
+    assert_eq!(configured["changed"], serde_json::json!(["listen"]));
+    assert!(hotrun.held().contains(&taken));
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn apps(play: &Play, generation: Generation, process: &Process, events: &mut Vec
     }
     news.push(AppNews::Uncaptured("x".into()));
     news.push(AppNews::Answered(Answer::Nothing));
-    news.push(AppNews::Taken(taken(Holder::Hotrun)));
+    news.push(AppNews::Taken(taken(Holder::Held("b".into()))));
     news.push(AppNews::Unclaimed(vec![address()]));
     if world.looked_at == Some(generation) {
         news.push(AppNews::Traced(Some(7)));
