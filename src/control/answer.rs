@@ -1,6 +1,6 @@
 //! An answer as lines for people, and as an exit code. Pure.
 
-use super::Answer;
+use super::{ASKS, Answer};
 use crate::exit::ExitKind;
 use crate::report::text::{Level, Text};
 use crate::session::command::Command;
@@ -86,7 +86,8 @@ pub fn summary(answer: &Answer) -> String {
             format!("{name}{} is live{at}", live.unwrap_or_default())
         }
         State::Idle => format!("{name} does not run"),
-        State::Preparing => "the project is being read".into(),
+        State::Preparing => "hotrun starts: the project is being read".into(),
+        State::Asking => format!("hotrun starts: {ASKS}"),
         State::Building => match &status.building {
             Some(one) => {
                 let progress = match (&one.waits_for, one.progress) {

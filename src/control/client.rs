@@ -261,6 +261,9 @@ impl Connection {
             }) = Record::read(line.as_bytes())
             {
                 each(&line, &text);
+            } else if let Ok(Refusal { error }) = serde_json::from_str(&line) {
+                return Err(Failure::failed(error)
+                    .hint("without --generation, the logs of all generations are printed"));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::{Notify, SetOnce, oneshot};
+use tokio::sync::{Notify, SetOnce, oneshot, watch};
 
 use super::logs::{Line, Logs};
 use super::{Answer, Identity};
@@ -31,7 +31,13 @@ pub struct Desk {
     written: Arc<Notify>,
     /// What watches files, once the project was read; `None`: nothing does.
     watch: Arc<SetOnce<Option<Watch>>>,
+    /// A person is asked which program is meant.
+    asks: Arc<watch::Sender<bool>>,
 }
+
+/// A person is asked which program is meant, and may be away.
+#[derive(Debug)]
+pub(super) struct Asks;
 
 #[derive(Debug)]
 struct Shared {
@@ -40,6 +46,8 @@ struct Shared {
     waiting: HashMap<Client, oneshot::Sender<Answer>>,
     /// The build that the errors are of.
     build: Generation,
+    /// The newest generation that was begun.
+    newest: Generation,
     errors: Vec<Value>,
     logs: Logs,
 }
@@ -67,6 +75,7 @@ impl Desk {
             numbered: 0,
             waiting: HashMap::new(),
             build: Generation(0),
+            newest: Generation(0),
             errors: Vec::new(),
             logs: Logs::default(),
         };
@@ -74,6 +83,7 @@ impl Desk {
             shared: Arc::new(Mutex::new(shared)),
             written: Arc::default(),
             watch: Arc::default(),
+            asks: Arc::default(),
         }
     }
 
@@ -97,16 +107,31 @@ impl Desk {
     pub(super) fn preparing(&self) -> Option<Answer> {
         (!self.watch.initialized()).then(|| Answer {
             session: self.session(),
-            status: Status::preparing(),
+            status: if *self.asks.borrow() {
+                Status::asking()
+            } else {
+                Status::preparing()
+            },
             addresses: Vec::new(),
             errors: Vec::new(),
             output: Vec::new(),
         })
     }
 
-    /// Waits until the project was read. Safe to drop while it waits.
-    pub(super) async fn watch(&self) -> Option<&Watch> {
-        self.watch.wait().await.as_ref()
+    /// Whether a person is asked which program is meant.
+    pub fn asks(&self, asks: bool) {
+        self.asks.send_replace(asks);
+    }
+
+    /// Waits until the project was read; an error if that waits for a person. Safe to drop while it
+    /// waits.
+    pub(super) async fn watch(&self) -> Result<Option<&Watch>, Asks> {
+        let mut asks = self.asks.subscribe();
+        tokio::select! {
+            biased;
+            watch = self.watch.wait() => Ok(watch.as_ref()),
+            _ = asks.wait_for(|asks| *asks) => Err(Asks),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -119,7 +144,7 @@ impl Desk {
     }
 
     /// A client asks, and receives the answer.
-    pub(super) fn asks(&self) -> (Client, oneshot::Receiver<Answer>) {
+    pub(super) fn client(&self) -> (Client, oneshot::Receiver<Answer>) {
         let (sender, answer) = oneshot::channel();
         let mut shared = self.lock();
         shared.numbered += 1;
@@ -165,8 +190,14 @@ impl Desk {
 
     /// Takes in what is told.
     pub fn saw(&self, view: &View) {
-        let View::Build(generation, news) = view else {
-            return;
+        let (generation, news) = match view {
+            View::Building { generation, .. } | View::Starting { generation, .. } => {
+                let mut shared = self.lock();
+                shared.newest = shared.newest.max(*generation);
+                return;
+            }
+            View::Build(generation, news) => (generation, news),
+            _ => return,
         };
         let mut shared = self.lock();
         if shared.build != *generation {
@@ -190,6 +221,17 @@ impl Desk {
             desk.lock().logs.add(chunk);
             desk.written.notify_waiters();
         })
+    }
+
+    /// Why nothing can have been written by this generation, if it was never begun.
+    pub(super) fn unknown(&self, generation: Generation) -> Option<String> {
+        let newest = self.lock().newest;
+        let reason = match newest {
+            Generation(0) => "no generation has begun yet".into(),
+            newest => format!("the newest is {newest}"),
+        };
+        let begun = Generation(1) <= generation && generation <= newest;
+        (!begun).then(|| format!("there was no {generation}: {reason}"))
     }
 
     /// The lines from this number on, and the number that comes next.

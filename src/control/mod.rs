@@ -27,6 +27,9 @@ use crate::session::status::Status;
 /// The version of the protocol: raised when one side could misunderstand the other.
 pub const PROTOCOL: u32 = 1;
 
+/// What hotrun waits for while a person is to choose the program.
+pub(crate) const ASKS: &str = "it asks at its terminal which program to run";
+
 /// What the server says first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {

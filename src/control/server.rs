@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::desk::Desk;
-use super::{ClientRequest, Greeting, PROTOCOL, Refusal};
+use super::{ASKS, ClientRequest, Greeting, PROTOCOL, Refusal};
 use crate::defect;
 use crate::report::Record;
 use crate::session::command::Command;
@@ -102,6 +102,11 @@ impl Server {
                     self.command(&command, &mut requests).await?
                 }
                 Ok(ClientRequest::Logs { generation, follow }) => {
+                    // One that is followed may still come.
+                    let wanted = generation.filter(|_| !follow);
+                    if let Some(error) = wanted.and_then(|wanted| self.desk.unknown(wanted)) {
+                        return write.write_all(&refusal(error)?).await;
+                    }
                     let logs = self.logs(&mut write, generation, follow);
                     let mut more = [0];
                     return tokio::select! {
@@ -134,7 +139,9 @@ impl Server {
             // Whatever it is doing.
             Command::Stop => way = &self.urgent,
             _ => {
-                let watch = self.desk.watch().await;
+                let Ok(watch) = self.desk.watch().await else {
+                    return refusal(format!("{ASKS}: answer there first"));
+                };
                 if let (Some(watch), Command::Wait) = (watch, command)
                     && let Err(reason) = watch.caught_up().await
                 {
@@ -142,7 +149,7 @@ impl Server {
                 }
             }
         }
-        let (client, answer) = self.desk.asks();
+        let (client, answer) = self.desk.client();
         way.send(Event::Command(command, Some(client))).ok();
         let mut more = [0];
         tokio::select! {

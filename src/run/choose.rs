@@ -9,6 +9,7 @@ use crate::build::project::TargetKind;
 use crate::config::chosen::Chosen;
 use crate::config::resolve::Sources;
 use crate::config::{Format, Settings};
+use crate::control::desk::Desk;
 use crate::exit::Failure;
 use crate::report::Note;
 use crate::sys;
@@ -26,6 +27,7 @@ pub(super) async fn choose(
     sources: &mut Sources,
     settings: &Settings,
     reporter: &Reporter,
+    desk: &Desk,
 ) -> Result<(Settings, Note), Failure> {
     let is_person = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !is_person || settings.output.format != Format::Terminal || settings.once {
@@ -38,7 +40,9 @@ pub(super) async fn choose(
     } else {
         let _paused = reporter.pause();
         let _asking = Asking::begin();
+        desk.asks(true);
         let chosen = ask(choice).await.ok_or_else(|| choice.failure())?;
+        desk.asks(false);
         remember(choice, &chosen);
         chosen
     };

@@ -75,7 +75,7 @@ pub(super) async fn serve(
         };
         listen(server, &name).map_err(|failure| reporter.tell(Note::Unwatched(failure.into())))
     });
-    let prepare = prepare(&mut sources, settings.clone(), &events, &reporter);
+    let prepare = prepare(&mut sources, settings.clone(), &events, &reporter, &desk);
     // A signal is handled meanwhile, since cargo may wait for a lock or the network.
     let (settings, loaded, watch) = tokio::select! {
         biased;
@@ -200,11 +200,12 @@ async fn prepare(
     mut settings: Arc<Settings>,
     events: &mpsc::UnboundedSender<Event>,
     reporter: &Reporter,
+    desk: &Desk,
 ) -> Result<(Arc<Settings>, Option<Loaded>, Option<Watch>), Failure> {
     defect::point("prepare");
     let loaded = match read(&settings, reporter).await {
         Err(Unusable::Choice(choice)) => {
-            let (chosen, note) = choose(&choice, sources, &settings, reporter).await?;
+            let (chosen, note) = choose(&choice, sources, &settings, reporter, desk).await?;
             reporter.tell(note);
             settings = Arc::new(chosen);
             read(&settings, reporter).await?

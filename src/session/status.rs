@@ -43,6 +43,8 @@ pub struct Status {
 pub enum State {
     /// The project is being read.
     Preparing,
+    /// A person is asked at the terminal which program is meant.
+    Asking,
     /// Nothing runs: the program has ended, or nothing was built yet.
     Idle,
     /// A build runs or is about to begin.
@@ -211,8 +213,17 @@ impl Past {
 impl Status {
     /// What hotrun is doing before there is a session.
     pub fn preparing() -> Self {
+        Self::before_session(State::Preparing)
+    }
+
+    /// The same while it asks which program is meant.
+    pub fn asking() -> Self {
+        Self::before_session(State::Asking)
+    }
+
+    fn before_session(state: State) -> Self {
         Self {
-            state: State::Preparing,
+            state,
             live: None,
             building: None,
             starting: None,

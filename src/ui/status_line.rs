@@ -125,6 +125,7 @@ fn state(status: &Status, room: usize, screen: Screen, style: Style) -> Part {
     let (level, signs, text) = match status.state {
         _ if awaited(status).is_some() => (Level::Info, ('◐', '~'), running_words(status)),
         State::Preparing => (Level::Info, ('◐', '~'), "reading the project".into()),
+        State::Asking => (Level::Info, ('◐', '~'), "asking".into()),
         State::Idle => (Level::Detail, ('○', '-'), "idle".into()),
         State::Building => {
             let building = status.building.as_ref();

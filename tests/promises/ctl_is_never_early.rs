@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::common::terminal::Terminal;
 use crate::common::{
     Hotrun, Numbers, Project, Run, get, own_address, say, size_of_test, wait_until,
 };
@@ -138,6 +139,12 @@ fn a_script_drives_a_session() {
     assert_eq!(logs.out.matches("listening on").count(), 4, "{logs:?}");
     let logs = ctl(&project, &["logs", "--generation", "g3", "--json"]);
     assert_eq!(logs.json()["generation"], 3);
+    for generation in ["99", "0"] {
+        let unknown = ctl(&project, &["logs", "-g", generation]);
+        assert_eq!((unknown.code, &*unknown.out), (1, ""));
+        let error = format!("error: there was no g{generation}: the newest is g");
+        assert!(unknown.err.starts_with(&error), "{unknown:?}");
+    }
     let end = ctl(&project, &["stop"]);
     assert_eq!((end.code, &*end.out), (0, "hotrun has ended\n"));
     hotrun.wait_code(0);
@@ -272,7 +279,7 @@ fn who_asks_while_the_project_is_read_is_answered() {
     let status = ctl(&project, &["status"]);
     assert_eq!(
         (status.code, &*status.out),
-        (0, "the project is being read\n")
+        (0, "hotrun starts: the project is being read\n")
     );
     let waited = ctl(&project, &["wait", "--timeout", "100ms"]);
     assert_eq!(waited.code, 1);
@@ -283,6 +290,29 @@ fn who_asks_while_the_project_is_read_is_answered() {
     assert_eq!(ctl(&project, &["stop"]).code, 0);
     hotrun.wait_code(0);
     hotrun.assert_nothing_left();
+}
+
+/// The person may be away, so nobody waits for the answer.
+#[test]
+fn who_asks_while_a_person_is_asked_is_told() {
+    let project = Project::new("once");
+    std::fs::create_dir(project.path("src/bin")).unwrap();
+    project.save("src/bin/other.rs", "fn main() {}");
+    let terminal = Terminal::open(24, 80);
+    let _hotrun = Run::new(&project, &[]).at(&terminal).start();
+    terminal.wait_screen("the question", |screen| screen.contains("number or name:"));
+    let asks = "it asks at its terminal which program to run";
+    let status = ctl(&project, &["status"]);
+    assert_eq!(
+        (status.code, &*status.out),
+        (0, &*format!("hotrun starts: {asks}\n"))
+    );
+    for command in ["wait", "rebuild", "pause"] {
+        let said = ctl(&project, &[command]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains(asks), "{said:?}");
+    }
+    assert_eq!(ctl(&project, &["stop"]).code, 0);
 }
 
 #[test]
