@@ -67,6 +67,8 @@ pub(crate) enum CommandEvent {
         /// What was tried, and the error message.
         what: String,
     },
+    /// It could not be started, since this directory is not there.
+    NoDirectory(String),
 }
 
 /// A keeper that waits for the command of a later moment. Without one, the start of that takes a millisecond
@@ -133,6 +135,7 @@ impl Running {
                     Some(News::Failed { code, what }) => {
                         return Some(CommandEvent::CannotStart { code, what });
                     }
+                    Some(News::NoDirectory(dir)) => return Some(CommandEvent::NoDirectory(dir)),
                     Some(_) => None,
                     None => {
                         self.gone();
@@ -263,6 +266,12 @@ pub(crate) async fn run_until_enough(
             Some(CommandEvent::Exited(exit)) => ended = Ok(exit),
             Some(CommandEvent::CannotStart { code, what }) => {
                 ended = Err(Stopped::Failed(explain(&program, what, code)));
+            }
+            Some(CommandEvent::NoDirectory(dir)) => {
+                ended = Err(Stopped::Failed(Reason::new(
+                    format!("the directory `{dir}` is gone"),
+                    "put it back, and hotrun builds what is in it; or end hotrun",
+                )));
             }
             None if is_cancelled => return Err(Stopped::Cancelled),
             None => return Ok((ended?, None)),

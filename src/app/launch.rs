@@ -9,7 +9,7 @@ use std::path::Path;
 use super::Start;
 use crate::config::{Ready, Settings, Stdin};
 use crate::keeper::protocol::{Input as Reads, Launch};
-use crate::session::reason::Reason;
+use crate::session::reason::{AND_REBUILD, Reason};
 use crate::sockets::activation;
 use crate::sys;
 use crate::sys::host;
@@ -89,7 +89,7 @@ fn search_first(dir: &Path, env: &mut Vec<(OsString, OsString)>) {
 }
 
 /// Why a program could not be started.
-pub(super) fn explain(what: &str, code: Option<i32>) -> Reason {
+pub(super) fn explain(what: &str, code: Option<i32>, target: Option<&str>) -> Reason {
     let Some(error) = code.map(io::Error::from_raw_os_error) else {
         return what.into();
     };
@@ -101,11 +101,26 @@ pub(super) fn explain(what: &str, code: Option<i32>) -> Reason {
             "the program, its directory, its runner or its dynamic loader is missing"
         }
         _ if sys::is_foreign_program(&error) => {
-            "it is built for another system: set `target.<triple>.runner` in .cargo/config.toml"
+            let table = match target {
+                Some(triple) => format!("[target.{triple}]"),
+                None => "the table of its target".into(),
+            };
+            let hint = format!(
+                "it is built for another system: set `runner` in {table} of .cargo/config.toml"
+            );
+            return Reason::new(what, hint);
         }
         _ => return what.into(),
     };
     Reason::new(what, hint)
+}
+
+/// Why an app could not be started whose working directory is not there.
+pub(super) fn no_directory(dir: &str) -> Reason {
+    Reason::new(
+        format!("the directory `{dir}`, in which the app is started, is gone"),
+        format!("put it back{AND_REBUILD}"),
+    )
 }
 
 #[cfg(test)]

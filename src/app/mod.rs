@@ -34,7 +34,7 @@ use background::Background;
 use captured::{Begun, Refused, heard, next_taken, not_held};
 pub use captured::{Captured, why_not_captured};
 use input::Input;
-use launch::{explain, launch};
+use launch::{explain, launch, no_directory};
 use orders::Order;
 use output::Pipe;
 use readiness::{Check, Found, Reasons};
@@ -344,7 +344,11 @@ impl Task {
                         self.tell(AppNews::Started(pid));
                     }
                     Some(News::Failed { what, code }) => {
-                        self.tell(AppNews::CannotStart(explain(&what, code)));
+                        let target = self.settings.build.target.as_deref();
+                        self.tell(AppNews::CannotStart(explain(&what, code, target)));
+                    }
+                    Some(News::NoDirectory(dir)) => {
+                        self.tell(AppNews::CannotStart(no_directory(&dir)));
                     }
                     Some(News::Ready) => self.ready(&mut check, Proof::Notified),
                     Some(News::Fetched) => check.fetched(),

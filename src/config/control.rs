@@ -1,11 +1,11 @@
 //! What `hotrun ctl` is asked for, by its command line.
 
-use std::env;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::output::colored;
+use super::resolve::working_dir;
 use super::typed;
 use super::value::Time;
 use crate::cli::{self, Asked};
@@ -118,7 +118,7 @@ fn generation_of(text: &str) -> Result<Generation, Failure> {
 /// The directory of the manifest, or the working directory.
 fn dir(manifest: Option<&Path>) -> Result<PathBuf, Failure> {
     let dir = match manifest {
-        None => env::current_dir(),
+        None => Ok(working_dir()?),
         Some(path) if path.is_dir() => Ok(path.to_owned()),
         Some(path) => Ok(match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),

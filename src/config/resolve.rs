@@ -58,13 +58,26 @@ pub struct Sources {
     chosen: Option<Chosen>,
 }
 
+/// The working directory. The shell still knows the name of one that is gone.
+pub(super) fn working_dir() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(|error| {
+        let named = env::var_os("PWD").map(|dir| format!(" `{}`", dir.display()));
+        let named = named.unwrap_or_default();
+        if error.kind() == ErrorKind::NotFound {
+            return Failure::usage(format!("the working directory{named} is gone")).hint(
+                "change to the project's directory with `cd`, also if there is a new one of that \
+                     name",
+            );
+        }
+        Failure::usage(format!("cannot tell the working directory{named}: {error}"))
+            .hint("start hotrun in a directory that you may read")
+    })
+}
+
 impl Sources {
     /// The command line and the environment. `inherited_tcp`: hotrun inherited a TCP socket.
     pub fn of(args: Args, inherited_tcp: bool) -> Result<Self, Failure> {
-        let dir = env::current_dir().map_err(|error| {
-            Failure::usage(format!("cannot tell the working directory: {error}"))
-                .hint("start hotrun in a directory that exists")
-        })?;
+        let dir = working_dir()?;
         let manifest = manifest::find(&dir, args.manifest.manifest_path.as_deref())?;
         let config = cargos::split(&args.config, |path| std::fs::read_to_string(path).ok())?;
         let mut typed = typed::layer(&args, &config.cargos)?;

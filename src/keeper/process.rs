@@ -181,6 +181,12 @@ impl Keeper {
         if self.mode == Mode::Tree {
             defect::point("start");
         }
+        let dir = Path::new(&launch.dir);
+        if !dir.is_dir() {
+            self.tell(&News::NoDirectory(dir.display().to_string()));
+            self.kill();
+            return;
+        }
         match self.start(launch) {
             Ok(Spawned { pid, listener }) => {
                 self.child = Some(Kept {
@@ -236,14 +242,6 @@ impl Keeper {
                     return Err((what, io::Error::other(error.to_string())));
                 }
             }
-        }
-        let dir = Path::new(&launch.dir);
-        if !dir.is_dir() {
-            let missing = io::Error::from(io::ErrorKind::NotFound);
-            return Err((
-                format!("cannot change to the directory `{}`", dir.display()),
-                missing,
-            ));
         }
         let mut received = std::mem::take(&mut self.received).into_iter();
         let stdin = match launch.input {

@@ -74,6 +74,8 @@ pub enum News {
         /// What was tried, and the error message.
         what: String,
     },
+    /// The child could not be started: its working directory is not there.
+    NoDirectory(String),
     /// The child sent `READY=1`.
     Ready,
     /// The child has fetched the sockets that it was offered.

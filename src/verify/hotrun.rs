@@ -65,6 +65,9 @@ impl Hotrun {
                 CommandEvent::CannotStart { what, .. } => {
                     self.errors = format!("error: {what}").into_bytes();
                 }
+                CommandEvent::NoDirectory(dir) => {
+                    self.errors = format!("error: the directory `{dir}` is gone").into_bytes();
+                }
             }
         }
     }

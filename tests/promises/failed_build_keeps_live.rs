@@ -169,3 +169,22 @@ fn built_while_git_works(project: &Project, does: &str, status: u32) -> Hotrun {
     });
     hotrun
 }
+
+/// Moved away, as with `git worktree remove`, while hotrun runs in it.
+#[test]
+fn a_project_that_is_gone_is_named() {
+    let project = Project::new("slow-drain");
+    let hotrun = Hotrun::start(&project, &ANY);
+    hotrun.wait_live(1);
+    let away = project.root().join("away");
+    fs::rename(project.dir(), &away).unwrap();
+    let failed = hotrun.wait_for("build-failed", |_| true);
+    let reason = format!("the directory `{}` is gone", project.dir().display());
+    assert_eq!(failed["reason"], reason);
+    let hint = failed["hint"].as_str().unwrap();
+    assert!(hint.starts_with("put it back, and hotrun "), "{hint}");
+    assert_eq!(failed["next"]["keeps"], 1);
+    fs::rename(&away, project.dir()).unwrap();
+    project.set_version("2");
+    hotrun.wait_version("2");
+}
