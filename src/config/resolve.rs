@@ -126,6 +126,12 @@ impl Sources {
         self.settings_with(Layer::default(), path)
     }
 
+    /// The settings as if there were no configuration file, for what does not depend on it.
+    pub fn settings_apart_from_file(&self) -> Result<Settings, Failure> {
+        let (path, _) = self.file();
+        self.settings_with(Layer::default(), path)
+    }
+
     /// The settings from all sources; `file` is what stands in the file at `path`.
     fn settings_with(&self, file: Layer, path: PathBuf) -> Result<Settings, Failure> {
         let layer = self.typed.clone().over(self.environment.clone().over(file));

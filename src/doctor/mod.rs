@@ -58,14 +58,24 @@ pub async fn measure_builds(settings: &Settings, tell: impl Fn(&str)) -> Vec<Fin
     builds::measure(settings, tell).await
 }
 
-/// Examines everything, in the order in which a session would come to it.
-pub async fn examine(settings: &Settings) -> Vec<Finding> {
+/// Examines everything, in the order in which a session would come to it. `unread`: why the configuration
+/// file can't be used; then `settings` are those without it, and only what does not depend on it is
+/// examined.
+pub async fn examine(settings: &Settings, unread: Option<&Failure>) -> Vec<Finding> {
     let mut findings = vec![system::kernel()];
+    findings.extend(unread.map(|failure| Finding::failure("settings", failure)));
     findings.extend(system::capture(settings).await);
     findings.push(system::steering(settings.steering));
     findings.extend(system::limits());
-    findings.extend(project::addresses(settings));
+    if unread.is_none() {
+        findings.extend(project::addresses(settings));
+    }
     findings.extend(project::toolchain(settings).await);
-    findings.extend(project::examine(settings).await);
+    if unread.is_none() {
+        findings.extend(project::examine(settings).await);
+    } else {
+        let what = "not examined, nor the addresses: what they are depends on the settings";
+        findings.push(Finding::fine("project", what));
+    }
     findings
 }

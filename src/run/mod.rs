@@ -200,8 +200,14 @@ fn initialise(typed: &cli::Init, style: &mut Style) -> Result<ExitKind, Failure>
 
 /// `hotrun doctor`.
 fn examine(doctor: cli::Doctor, held: &HeldSet, style: &mut Style) -> Result<ExitKind, Failure> {
-    let (_, settings) = settings(doctor.args, held, style)?;
-    let findings = if doctor.builds {
+    let builds = doctor.builds;
+    let sources = Sources::of(doctor.args, held.has_tcp())?;
+    let (settings, unread) = match sources.settings() {
+        Err(failure) if !builds => (sources.settings_apart_from_file()?, Some(failure)),
+        settings => (settings?, None),
+    };
+    style.color = settings.output.color;
+    let findings = if builds {
         let tell = |step: &str| {
             let text = step.to_owned();
             let level = Level::Info;
@@ -209,7 +215,7 @@ fn examine(doctor: cli::Doctor, held: &HeldSet, style: &mut Style) -> Result<Exi
         };
         block_on(doctor::measure_builds(&settings, tell))?
     } else {
-        block_on(doctor::examine(&settings))?
+        block_on(doctor::examine(&settings, unread.as_ref()))?
     };
     let style = Style {
         color: settings.output.report_color,

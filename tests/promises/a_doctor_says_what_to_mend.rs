@@ -99,6 +99,23 @@ fn where_the_project_is_on_an_overlay() {
     assert!(said.ends_with("\nnothing to mend\n"), "{said}");
 }
 
+/// What does not depend on the file is examined all the same.
+#[test]
+fn where_the_configuration_is_broken() {
+    let project = Project::new("plain");
+    project.configure("[ap]\n");
+    let said = examined(&project, &[], 1);
+    for line in [
+        "  settings   .reload.toml:1:2: there is no section `ap`\n             hint: ",
+        "   capture   what the app listens on by itself is held\n",
+        " toolchain   cargo 1.",
+        "   project   not examined",
+    ] {
+        assert!(said.contains(line), "no `{line}` in {said}");
+    }
+    assert!(said.ends_with("\none thing to mend\n"), "{said}");
+}
+
 #[test]
 fn where_nothing_is() {
     let project = Project::new("plain");
