@@ -104,7 +104,12 @@ fn with_near_command(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) {
         let command = cli::Cli::command();
         let names = command.get_subcommands().map(clap::Command::get_name);
-        if let Some(near) = config::nearest(word, names) {
+        // Subcommands of cargo, and of others that do this.
+        let main_job = ["run", "r", "build", "b", "watch", "start", "serve", "dev"];
+        if main_job.contains(&&**word) {
+            let tip = "`hotrun` alone builds and runs the program, and watches it".into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        } else if let Some(near) = config::nearest(word, names) {
             let near = ContextValue::Strings(vec![near.to_owned()]);
             error.insert(ContextKind::SuggestedSubcommand, near);
         }
