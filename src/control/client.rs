@@ -187,8 +187,9 @@ fn nobody(which: &Which, others: &[Identity], silent: &[PathBuf]) -> Failure {
     if !silent.is_empty() {
         let pids: Vec<&str> = silent.iter().filter_map(|path| pid_of(path)).collect();
         return failure.hint(format!(
-            "one does not answer (pid {}): it may be stopped (`fg`, or `kill -CONT PID`)",
-            pids.join(", ")
+            "one does not answer (pid {}): it may be stopped (`fg`, or `kill -CONT {}`)",
+            pids.join(", "),
+            pids.join(" ")
         ));
     }
     if others.is_empty() {
@@ -343,6 +344,13 @@ mod tests {
         assert!(meant(&by_pid(9), &all).is_empty());
         let nobody = nobody(&by_pid(9), &[], &[]);
         assert_eq!(nobody.message, "no hotrun of yours has the process id 9");
+    }
+
+    #[test]
+    fn hints_can_be_pasted() {
+        let silent = ["/s/12-a.sock", "/s/345-b.sock"].map(PathBuf::from);
+        let hint = nobody(&which("/a", None), &[], &silent).hint.unwrap();
+        assert!(hint.ends_with("`kill -CONT 12 345`)"), "{hint}");
     }
 
     #[test]

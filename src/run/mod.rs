@@ -7,6 +7,7 @@ mod ctl;
 mod load;
 mod serve;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
@@ -67,7 +68,7 @@ pub fn run() -> ExitCode {
     let mut style = Style { color: false };
     let result = inherited.and_then(|held| match cli.command {
         None => start(cli.args, held, &mut style),
-        Some(_) if !starts_with_command(&words) => Err(misplaced()),
+        Some(_) if !starts_with_command(&words) => Err(misplaced(&words)),
         Some(Command::Verify(verify)) if under_load => start(verify.loaded(), held, &mut style),
         Some(Command::Verify(verify)) => start_verifying(*verify, held, words, &mut style),
         Some(Command::Doctor(doctor)) => examine(*doctor, &held, &mut style),
@@ -141,9 +142,33 @@ fn listen_environment() -> Environment {
 }
 
 /// Options before a command would be those of the main job, which does not run then.
-fn misplaced() -> Failure {
-    Failure::usage("a command stands before its options")
-        .hint("write `hotrun COMMAND [OPTIONS]`; an argument of the app stands behind `--`")
+fn misplaced(words: &[OsString]) -> Failure {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let (_, words) = words.split_first().unwrap_or((&Cow::Borrowed(""), &[]));
+    let end = words.iter().position(|word| word == "--");
+    let names = cli::Cli::command();
+    let is_name = |word: &Cow<str>| names.get_subcommands().any(|name| name.get_name() == *word);
+    let at = words[..end.unwrap_or(words.len())]
+        .iter()
+        .rposition(is_name);
+    let (before, rest) = words.split_at(at.unwrap_or_default());
+    let (command, rest) = rest
+        .split_first()
+        .map_or(("", rest), |(own, rest)| (&**own, rest));
+    // Others have no options of the main job.
+    let before = if matches!(command, "verify" | "doctor" | "init") {
+        before
+    } else {
+        &[]
+    };
+    let typed: Vec<&str> = [command]
+        .into_iter()
+        .chain(before.iter().chain(rest).map(|word| &**word))
+        .collect();
+    Failure::usage("a command stands before its options").hint(format!(
+        "write `hotrun {}`; an argument of the app stands behind `--`",
+        typed.join(" ")
+    ))
 }
 
 fn starts_with_command(words: &[OsString]) -> bool {

@@ -78,9 +78,17 @@ pub fn check_apart(specs: &[Spec]) -> Result<(), Wrong> {
             continue;
         };
         return Err(if one == other {
+            let both = match one.internet() {
+                Some(at) if at.ip().is_loopback() => {
+                    let kind = if one.tcp().is_some() { "" } else { "udp:" };
+                    let port = at.port();
+                    format!("; `{kind}:{port}` stands for both loopback addresses")
+                }
+                _ => String::new(),
+            };
             Wrong::new(
                 format!("`{one}` is declared twice"),
-                "leave one of them out; `:PORT` stands for both loopback addresses",
+                format!("leave one of them out{both}"),
             )
         } else {
             Wrong::new(

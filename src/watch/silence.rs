@@ -49,7 +49,7 @@ impl Silence {
                          changes every {every}",
                         dir.display()
                     ),
-                    "`--poll=TIME` sets the time",
+                    "`--poll=300ms` looks more often",
                 );
             }
             Self::Instances => ("instances", 1),
@@ -99,7 +99,7 @@ mod tests {
             Reason::new(
                 "`/net/app` is on NFS, where edits made elsewhere are not told: looking for changes \
                  every 1s",
-                "`--poll=TIME` sets the time"
+                "`--poll=300ms` looks more often"
             )
         );
     }
