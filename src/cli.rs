@@ -67,14 +67,17 @@ pub enum Command {
     Ctl(Ctl),
     /// Print completions for a shell
     ///
-    /// For bash: `hotrun completions bash > ~/.local/share/bash-completion/completions/hotrun`.
+    /// For bash: `hotrun completions bash > ~/.local/share/bash-completion/completions/hotrun`. For zsh,
+    /// in a directory of its `fpath`: `hotrun completions zsh > ~/.zfunc/_hotrun`. For fish: `hotrun
+    /// completions fish > ~/.config/fish/completions/hotrun.fish`.
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Print the manual page
     ///
-    /// To read it: `hotrun man | man -l -`.
+    /// To read it: `hotrun man | man -l -`. To install it, where `man` looks if `~/.cargo/bin` is in
+    /// `PATH`: `hotrun man > ~/.cargo/share/man/man1/hotrun.1`.
     Man {
         /// The page of this command
         command: Option<String>,
