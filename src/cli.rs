@@ -52,7 +52,7 @@ pub enum Command {
     /// The report counts connections that were refused, reset, closed without a whole answer or not
     /// answered within 10 s, and answers of an old generation after one of a newer generation (stale). It
     /// names the slowest answer, and says what to do. Exits with 0 if nothing was lost or stale, else
-    /// with 1; and with 2 if the app answers only errors before the first reload (404: see `--path`).
+    /// with 1; and with 2 if nothing but errors is answered at a path that you name.
     Verify(Box<Verify>),
     /// Check what works here, what does not, and how to fix it
     ///

@@ -14,8 +14,8 @@ const RELOADS: u32 = 10;
 pub struct Verification {
     /// The number of reloads.
     pub reloads: u32,
-    /// The path of the URL.
-    pub path: String,
+    /// The path of the URL, which is to work; without it, `/`, whatever that answers.
+    pub path: Option<String>,
     /// Over TLS.
     pub tls: bool,
     /// They open WebSockets there.
@@ -49,8 +49,7 @@ impl Verification {
                     .hint("name a file"),
             );
         }
-        let path = verify.path.as_deref().unwrap_or("/");
-        if !is_url_path(path) {
+        if let Some(path) = verify.path.as_deref().filter(|path| !is_url_path(path)) {
             return Err(
                 Failure::usage(format!("--path: `{path}` is no path of a URL"))
                     .hint("write what follows the host, from the first `/` on: `/health?deep=1`"),
@@ -69,7 +68,7 @@ impl Verification {
         };
         Ok(Self {
             reloads,
-            path: path.to_owned(),
+            path: verify.path.clone(),
             tls: verify.tls,
             websocket: verify.websocket,
         })

@@ -560,11 +560,8 @@ impl BuildSlot {
 
     /// What is requested waits until the user resumes.
     fn is_held_back(&self) -> bool {
-        self.paused
-            && self
-                .requested
-                .as_ref()
-                .is_some_and(|request| !request.asked)
+        let asked = |request: &Request| request.asked;
+        self.paused && !self.requested.as_ref().is_none_or(asked)
     }
 
     /// From now on nothing is built but what the user asks for.

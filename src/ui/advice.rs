@@ -94,6 +94,9 @@ pub(super) fn advice(advice: &Advice) -> String {
              leave `twins` of [handover] on",
             addresses.join(", ")
         ),
+        Advice::OnlyErrors => {
+            "every answer was an error; --path may name something that works".into()
+        }
         Advice::CutWebSockets(count) => {
             let were = match count {
                 1 => "1 WebSocket was".into(),

@@ -126,6 +126,10 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
         // It was ended when everything was answered, or what was lost was lost in another way.
         advice.retain(|advice| !matches!(advice, Advice::DiesOfSignal { .. }));
     }
+    let statuses = statuses(met.iter().map(|met| &met.request));
+    if statuses.are_errors() {
+        advice.push(Advice::OnlyErrors);
+    }
     let opens = loaded.iter().any(|loaded| loaded.how == How::Open);
     let websockets = opens.then(|| websockets(lifetimes));
     if let Some(WebSockets { cut: cut @ 1.., .. }) = websockets {
@@ -138,7 +142,7 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
     }
     Facts {
         reloads: plan.reloads,
-        path: plan.path.clone(),
+        path: plan.path().to_owned(),
         unloaded: unloaded.collect(),
         loaded,
         websockets,
@@ -147,7 +151,7 @@ pub(super) fn facts(seen: &Seen, story: &Story, all: &[Loaded], plan: &Plan) -> 
         stale,
         beside: beside().count(),
         unattributed: beside().filter(|met| met.whose.is_none()).count(),
-        statuses: statuses(met.iter().map(|met| &met.request)),
+        statuses,
         errors: errors().count(),
         errors_at_work: errors().filter(|met| met.phase != Phase::Calm).count(),
         slowest: slowest(&met),
@@ -428,6 +432,7 @@ mod tests {
         let facts = seen_of(&[request(200, 210, bad, None), request(1405, 1406, bad, None)]);
         assert_eq!((facts.errors, facts.errors_at_work), (2, 1));
         assert!(facts.is_good());
+        assert_eq!(facts.advice, [Advice::OnlyErrors]);
     }
 
     #[test]

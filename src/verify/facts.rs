@@ -291,6 +291,8 @@ pub enum Advice {
         /// The longest that clients had to wait for the end of the one and the start of the other.
         wait: Duration,
     },
+    /// Every answer was an error.
+    OnlyErrors,
     /// A version takes long to start.
     SlowStart(Duration),
     /// A version serves, but not these addresses.

@@ -66,8 +66,8 @@ const CALM: Duration = Duration::from_millis(500);
 pub struct Plan {
     /// How many reloads.
     pub reloads: u32,
-    /// What is asked for.
-    pub path: String,
+    /// What is asked for, which is to work; without it, `/`, whatever that answers.
+    pub path: Option<String>,
     /// How.
     pub kind: Kind,
     /// The signal that asks the app to end.
@@ -82,6 +82,12 @@ pub struct Plan {
     pub sockets: Vec<Arc<Socket>>,
     /// Where signals arrive.
     pub signals: UnboundedReceiver<Event>,
+}
+
+impl Plan {
+    fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("/")
+    }
 }
 
 /// What clients do.
@@ -244,9 +250,12 @@ impl<T: FnMut(Progress)> Run<T> {
         Ok(facts(&seen, &self.story, &loaded, &self.plan))
     }
 
-    /// Without reloads, something works at the path that clients ask for. One that opens WebSockets need
+    /// Without reloads, something works at the path that the user has named. One that opens WebSockets need
     /// not answer requests.
     async fn expect_good_answers(&mut self, load: &Load, loaded: &[Loaded]) -> Result<(), Stop> {
+        let Some(path) = self.plan.path.clone() else {
+            return Ok(());
+        };
         if loaded.iter().any(|loaded| loaded.how == How::Open) {
             return Ok(());
         }
@@ -257,7 +266,7 @@ impl<T: FnMut(Progress)> Run<T> {
         }
         let statuses = load.statuses();
         if statuses.are_errors() {
-            return Err(only_errors(&statuses, &self.plan.path).into());
+            return Err(only_errors(&statuses, &path).into());
         }
         Ok(())
     }
@@ -357,7 +366,7 @@ mod tests {
         let (_, signals) = unbounded_channel();
         Plan {
             reloads: 1,
-            path: "/".into(),
+            path: None,
             kind: Kind::default(),
             stop_signal: 2,
             words: Vec::new(),

@@ -148,7 +148,7 @@ pub(super) fn all(held: &[HeldAddress], plan: &Plan) -> Result<Vec<Target>, Fail
     let targets = held.iter().filter_map(|held| {
         let at = At::of(&held.address)?;
         let host = at.host();
-        let (path, scheme) = (&plan.path, if plan.kind.tls { "wss" } else { "ws" });
+        let (path, scheme) = (plan.path(), if plan.kind.tls { "wss" } else { "ws" });
         Some(Target {
             number: 0,
             held: held.clone(),
@@ -271,7 +271,7 @@ mod tests {
             twins: true,
         };
         let mut plan = plan();
-        plan.path = "/x?y".into();
+        plan.path = Some("/x?y".into());
         all(&addresses.iter().map(socket).collect::<Vec<_>>(), &plan)
     }
 

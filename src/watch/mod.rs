@@ -524,7 +524,7 @@ impl Watcher {
         }
         let files: Vec<PathBuf> = self.filter.files().cloned().collect();
         for file in files {
-            self.watch_file(&file);
+            self.places.watch_file(&file, self.filter.base());
             first(self, &file);
         }
         for dir in self.filter.dirs().cloned().collect::<Vec<_>>() {
@@ -549,14 +549,14 @@ impl Watcher {
                 if is_dir && counts == Counts::All {
                     self.places.watch(path);
                 } else if !is_dir && builds(self) {
-                    self.watch_file(path);
+                    self.places.watch_file(path, self.filter.base());
                     first(self, path);
                 }
             }
         }
         for path in self.filter.tracked() {
             if self.filter.kind(&path).is_some() {
-                self.watch_file(&path);
+                self.places.watch_file(&path, self.filter.base());
                 first(self, &path);
             }
         }
@@ -588,16 +588,5 @@ impl Watcher {
             }
         }
         changes
-    }
-
-    /// Watches the directory in which this file is or may appear, and those above it in the project.
-    fn watch_file(&mut self, file: &Path) {
-        let Some(dir) = file.parent() else {
-            return;
-        };
-        self.places.watch_near(dir);
-        if dir.is_dir() {
-            self.places.watch_up_to(dir, self.filter.base());
-        }
     }
 }

@@ -145,13 +145,17 @@ impl Places {
         }
     }
 
-    /// Watches the directories from this one up to `base`: any of them may be moved away.
-    pub(super) fn watch_up_to(&mut self, dir: &Path, base: &Path) {
-        for above in dir.ancestors() {
-            if !above.starts_with(base) {
-                break;
+    /// Watches the directory in which this file is or may appear, and those above it up to `base`: any of
+    /// them may be moved away.
+    pub(super) fn watch_file(&mut self, file: &Path, base: &Path) {
+        let Some(dir) = file.parent() else {
+            return;
+        };
+        self.watch_near(dir);
+        if dir.is_dir() {
+            for above in dir.ancestors().take_while(|above| above.starts_with(base)) {
+                self.watch(above);
             }
-            self.watch(above);
         }
     }
 
