@@ -34,7 +34,7 @@ impl Installed {
         let (cc, ld, log) = (cc.display(), ld.display(), log.display());
         // What is slow is everything but what links with the linker of hotrun's choice.
         let slow = format!(
-            "case \"$*\" in *-B*hotrun*) ;; *) sleep 0.4; echo slow >> {log};; esac\nexec {cc} \"$@\""
+            "case \"$*\" in *-B*hotrun*) ;; *) sleep 1; echo slow >> {log};; esac\nexec {cc} \"$@\""
         );
         let fast = format!("echo fast >> {log}\nexec {ld} \"$@\"");
         for (name, text) in [
