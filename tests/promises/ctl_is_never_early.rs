@@ -350,11 +350,15 @@ fn the_hotrun_that_is_meant_is_found() {
     );
     let status = ctl(&project, &["status", "-p", "b", "--json"]).json();
     assert_eq!(status["session"]["pid"], second.pid());
-    // From elsewhere, only by name.
+    // From elsewhere, only by name or process id.
     let outside = project.root();
     let other = ctl_in(&project, &outside, &["status", "-p", "b"]);
     assert_eq!(other.code, 1);
-    assert!(other.err.contains("--manifest-path"), "{other:?}");
+    let pid = second.pid().to_string();
+    let line = format!("  hotrun ctl status --pid {pid}  # -p b ");
+    assert!(other.err.contains(&line), "{other:?}");
+    let by_pid = ctl_in(&project, &outside, &["status", "--pid", &pid, "--json"]).json();
+    assert_eq!(by_pid["session"]["package"], "b");
     let manifest = project.path("Cargo.toml");
     let words = ["status", "-p", "b", "--manifest-path"];
     let words = [&words[..], &[manifest.to_str().unwrap()]].concat();
