@@ -69,7 +69,7 @@ impl Killed {
 /// What hotrun and its keepers are made of.
 #[derive(Clone, Debug, Default)]
 struct Size {
-    /// hotrun's, and those of each keeper.
+    /// hotrun's, and those of each keeper, the fewest first.
     descriptors: Vec<usize>,
     /// All processes, the app's too.
     processes: usize,
@@ -91,6 +91,8 @@ impl Size {
             size.descriptors.push(process.fd_count().ok()?);
             size.memory[at.min(1)] += process.status().ok()?.vmrss?;
         }
+        // The app's keeper is not the one with the lower pid where those began anew.
+        size.descriptors[1..].sort_unstable();
         Some(size)
     }
 
