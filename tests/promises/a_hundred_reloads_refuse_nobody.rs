@@ -96,20 +96,28 @@ impl Size {
         Some(size)
     }
 
-    /// Waits until nothing runs but hotrun, the app, its keeper, and the next cargo's; with at most these descriptors. The
-    /// first count may still have some of a version that has just ended, but not one for each reload.
+    /// Waits until nothing runs but hotrun, the app, its keeper, and the next cargo's, and all have had the
+    /// same descriptors for a while: at most these.
     #[track_caller]
     fn calm(hotrun: &Hotrun, most: Option<&[usize]>) -> Self {
-        let mut seen = None;
+        let (mut seen, mut same) = (None, 0);
         let calm = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_until("nothing to happen any more", || {
+                let last = seen.take();
                 seen = Self::of(hotrun);
+                let counts =
+                    |size: &Option<Self>| size.as_ref().map(|size| size.descriptors.clone());
+                same = if counts(&last) == counts(&seen) {
+                    same + 1
+                } else {
+                    0
+                };
                 let is_calm = |now: &&Self| {
                     let counts = &now.descriptors;
                     let no_more =
                         |most: &[usize]| counts.iter().zip(most).all(|(now, most)| now <= most);
                     let [count, keepers] = [now.processes, counts.len() - 1];
-                    (count, keepers) == (4, 2) && most.is_none_or(no_more)
+                    same > 25 && (count, keepers) == (4, 2) && most.is_none_or(no_more)
                 };
                 seen.as_ref().filter(is_calm).cloned()
             })
