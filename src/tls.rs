@@ -1,5 +1,5 @@
 //! TLS for clients that take any certificate: in development it is self-signed, and what a client of
-//! hotrun asks is whether the program serves, not who it is.
+//! hotrun asks is whether the program serves, not which one it is.
 
 use std::io;
 use std::sync::Arc;

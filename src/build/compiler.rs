@@ -39,7 +39,8 @@ impl Said {
     }
 }
 
-/// Calls the compiler, under a prepared keeper if there is one. `on_metadata` is called once the metadata of the crate is written.
+/// Calls the compiler, under a prepared keeper if there is one. `on_metadata` is called once the metadata of the
+/// crate is written.
 pub(super) async fn run(
     root: PathBuf,
     keeper: Option<Prepared>,

@@ -205,7 +205,7 @@ pub async fn load(
     }
 }
 
-/// The same for a command that asks nobody: where there is a program to choose, it is the one that was chosen
+/// The same for a command that asks no question: where there is a program to choose, it is the one that was chosen
 /// at the terminal before, and `settings` name it from then on. Returns that one, if so.
 pub async fn load_as_chosen(
     settings: &mut Settings,

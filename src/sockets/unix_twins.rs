@@ -80,7 +80,7 @@ impl Paths {
         if there.is_ok_and(|there| !files::is_socket(there.file_type())) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // The permissions of the public path say who may connect, and a program may have changed them.
+        // The permissions of the public path say which users may connect, and a program may have changed them.
         if let Ok(there) = self.public.symlink_metadata() {
             files::take_rights(self.file(slot).path(), &there);
         }
